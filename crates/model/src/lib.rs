@@ -1,0 +1,34 @@
+//! The words of cairn, shared by all its crates: no I/O, nothing async, nothing that waits.
+//!
+//! - what is computed: [`Recipe`], whose digest is the [`InputHash`]; [`Manifest`], the outputs an execution made
+//! - what happens: [`Event`], [`InstanceEvent`], and the [`State`] folded from them, up to an [`Outcome`]
+//! - what things are called: [`Name`], [`InstanceName`], [`ProjectPath`], [`RunId`], [`AttemptId`], [`Digest`]
+//! - time: [`Clock`]
+//!
+//! What it does not do: read a file, ask the system (but for [`SystemClock`]), know TOML, a database or a process.
+
+mod canonical;
+mod clock;
+mod digest;
+mod event;
+mod id;
+mod level;
+mod manifest;
+mod name;
+mod path;
+mod recipe;
+mod state;
+
+pub use canonical::{DecodeError, Encoder, Part, Value, decode};
+pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
+pub use digest::{Digest, DigestError, Domain};
+pub use event::{AttemptId, Counts, Event, RunEvent, RunStatus};
+pub use id::{RunId, RunIdError};
+pub use level::Level;
+pub use manifest::{Content, EntryKind, FileContent, Manifest, Output, Tree, TreeEntry};
+pub use name::{InstanceName, Name, NameError};
+pub use path::{PathError, ProjectPath};
+pub use recipe::{
+    Command, Difference, InputHash, InputKey, KEY_VERSION, OutputKind, Recipe, RecipeInput, differences,
+};
+pub use state::{Blocker, IllegalEvent, InstanceEvent, Outcome, Reason, State};
