@@ -1,0 +1,233 @@
+//! A run as its events tell it: the fold that the terminal, `--json`, `show`, `logs`, `status` and `graph` share.
+
+use std::collections::HashMap;
+
+use cairn_model::{
+    Blocker, Counts, Event, InputHash, InstanceEvent, InstanceName, Outcome, RunEvent, RunStatus, State, Timestamp,
+};
+use tracing::warn;
+
+use crate::terminal::text;
+
+/// A run, as far as its events have been folded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct History {
+    /// When it started, `None` before the first event.
+    pub(crate) started: Option<Timestamp>,
+    /// When its last session started: a resumed run has several.
+    pub(crate) session_started: Option<Timestamp>,
+    /// When its last session ended.
+    pub(crate) ended: Option<Timestamp>,
+    /// How it ended.
+    pub(crate) status: Option<RunStatus>,
+    /// Instances it said it has.
+    pub(crate) instances_total: u32,
+    /// What happened to each instance that was heard of, in the order in which they were.
+    pub(crate) instances: Vec<InstanceHistory>,
+    index: HashMap<InstanceName, usize>,
+}
+
+/// What happened to one instance in a run.
+#[derive(Debug, Clone)]
+pub(crate) struct InstanceHistory {
+    /// Which.
+    pub(crate) name: InstanceName,
+    /// Where it stands.
+    pub(crate) state: State,
+    /// Attempts made, over all sessions of the run.
+    pub(crate) attempts: u32,
+    /// When its last attempt started.
+    pub(crate) started: Option<Timestamp>,
+    /// When it got into `state`.
+    pub(crate) since: Timestamp,
+    /// What its last attempt took, where it made one: the command's own time once that is known.
+    pub(crate) took_ms: Option<u64>,
+    /// The input-hash it was last looked up or executed under.
+    pub(crate) input_hash: Option<InputHash>,
+    /// Why it was executed.
+    pub(crate) why_executed: Option<String>,
+    /// Why it is where it is, in one line.
+    pub(crate) reason: String,
+    /// What to do about a failure.
+    pub(crate) help: Option<String>,
+    /// Paths in the trash of what stood in the outputs' places.
+    pub(crate) trashed: Vec<String>,
+    /// Time that was saved because it was not executed.
+    pub(crate) saved_ms: u64,
+}
+
+impl History {
+    /// Folds all of a run's events.
+    pub(crate) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+        let mut history = Self::default();
+        for event in events {
+            history.add(event);
+        }
+        history
+    }
+
+    /// Folds one more event, and returns the instance it changed.
+    pub(crate) fn add(&mut self, event: &Event) -> Option<&InstanceHistory> {
+        match &event.what {
+            RunEvent::Started { instances, resumed } => {
+                self.started.get_or_insert(event.at);
+                self.session_started = Some(event.at);
+                self.instances_total = *instances;
+                self.status = Some(RunStatus::Running);
+                self.ended = None;
+                if *resumed {
+                    // What is done stays done; all else has a new chance.
+                    for instance in &mut self.instances {
+                        if !instance.state.outcome().is_some_and(Outcome::is_done) {
+                            instance.state = State::Waiting;
+                        }
+                    }
+                }
+                None
+            }
+            RunEvent::Ended { status } => {
+                self.ended = Some(event.at);
+                self.status = Some(*status);
+                None
+            }
+            RunEvent::Instance { instance, event: what } => {
+                let at = *self.index.entry(instance.clone()).or_insert_with(|| {
+                    self.instances.push(InstanceHistory::new(instance.clone(), event.at));
+                    self.instances.len() - 1
+                });
+                let instance = &mut self.instances[at];
+                instance.add(event.at, what).then_some(&*instance)
+            }
+        }
+    }
+
+    /// Returns what happened to an instance, `None` when it was not heard of.
+    pub(crate) fn instance(&self, name: &InstanceName) -> Option<&InstanceHistory> {
+        self.index.get(name).map(|at| &self.instances[*at])
+    }
+
+    /// Returns the instances by outcome.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for outcome in self.instances.iter().filter_map(|instance| instance.state.outcome()) {
+            counts.add(outcome);
+        }
+        counts
+    }
+
+    /// Returns the time that was saved because work was not repeated.
+    pub(crate) fn saved_ms(&self) -> u64 {
+        self.instances.iter().map(|instance| instance.saved_ms).sum()
+    }
+
+    /// Returns those that ended as `outcome`.
+    pub(crate) fn ended_as(&self, outcome: Outcome) -> impl Iterator<Item = &InstanceHistory> {
+        self.instances.iter().filter(move |instance| instance.state.outcome() == Some(outcome))
+    }
+
+    /// Returns what the last session took, `None` while it goes on.
+    pub(crate) fn took_ms(&self) -> Option<u64> {
+        Some(self.ended?.millis_since(self.session_started?))
+    }
+}
+
+impl InstanceHistory {
+    fn new(name: InstanceName, at: Timestamp) -> Self {
+        Self {
+            name,
+            state: State::Waiting,
+            attempts: 0,
+            started: None,
+            since: at,
+            took_ms: None,
+            input_hash: None,
+            why_executed: None,
+            reason: String::new(),
+            help: None,
+            trashed: Vec::new(),
+            saved_ms: 0,
+        }
+    }
+
+    /// Returns whether the event was one that can happen.
+    fn add(&mut self, at: Timestamp, event: &InstanceEvent) -> bool {
+        if matches!((&self.state, event), (State::Ran { .. }, InstanceEvent::CheckpointFound { .. })) {
+            // A resumed run finds what an earlier session of it made: in this run, it ran.
+            return true;
+        }
+        match self.state.clone().after(event) {
+            Ok(state) => self.state = state,
+            Err(illegal) => {
+                warn!(instance = %self.name, %illegal, "an event was passed over");
+                return false;
+            }
+        }
+        self.since = at;
+        match event {
+            InstanceEvent::CheckpointFound { input_hash, restored, saved_ms } => {
+                self.input_hash = Some(*input_hash);
+                self.saved_ms = *saved_ms;
+                self.reason = restored_reason(restored);
+            }
+            InstanceEvent::AttemptStarted { attempt: _, input_hash, reason } => {
+                self.attempts += 1;
+                self.started = Some(at);
+                self.took_ms = None;
+                self.input_hash = Some(*input_hash);
+                self.reason = reason.text();
+                self.why_executed = Some(reason.text());
+            }
+            InstanceEvent::AttemptFailed { attempt: _, error, retry_at: _ } => {
+                self.took_ms = self.started.map(|started| at.millis_since(started));
+                self.reason.clone_from(error);
+            }
+            InstanceEvent::Committed { attempt: _, input_hash, took_ms, trashed } => {
+                self.input_hash = Some(*input_hash);
+                self.took_ms = Some(*took_ms);
+                self.trashed.clone_from(trashed);
+                if let Some(why) = &self.why_executed {
+                    self.reason.clone_from(why);
+                }
+            }
+            InstanceEvent::Failed { attempts, error, help } => {
+                self.attempts = self.attempts.max(*attempts);
+                if *attempts > 0 {
+                    self.took_ms = self.started.map(|started| at.millis_since(started));
+                }
+                self.reason.clone_from(error);
+                self.help.clone_from(help);
+            }
+            InstanceEvent::Blocked { by } => self.reason = blocked_reason(by),
+        }
+        true
+    }
+}
+
+fn restored_reason(restored: &[String]) -> String {
+    match restored {
+        [] => "inputs unchanged, outputs in place".to_owned(),
+        [one] => format!("put back `{one}`"),
+        [first, second] => format!("put back `{first}` and `{second}`"),
+        [first, rest @ ..] => format!("put back `{first}` and {} more", rest.len()),
+    }
+}
+
+/// Says why an instance did not get its turn.
+pub(crate) fn blocked_reason(by: &Blocker) -> String {
+    match by {
+        Blocker::Failed(name) => format!("`{name}` failed"),
+        Blocker::Stopping(name) => format!("the run stopped because `{name}` failed"),
+        Blocker::Interrupted => "the run was interrupted".to_owned(),
+        Blocker::Frozen(reason) => format!("would run: {}", reason.text()),
+    }
+}
+
+/// Writes the counts that are not 0, in the order of a summary: `3 RAN, 9 FRESH`.
+pub(crate) fn counts_text(counts: &Counts, word: impl Fn(Outcome, &str) -> String) -> String {
+    let parts: Vec<String> = Outcome::ALL
+        .into_iter()
+        .filter(|outcome| counts.of(*outcome) > 0)
+        .map(|outcome| word(outcome, &format!("{} {outcome}", counts.of(outcome))))
+        .collect();
+    if parts.is_empty() { text::count(0, "instance") } else { parts.join(", ") }
+}

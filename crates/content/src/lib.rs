@@ -1,0 +1,26 @@
+//! Output bytes by digest: durable writes, placing, the digest cache and the trash.
+//!
+//! - [`durable`]: the only code that renames, syncs and removes trees; [`durable::Barrier`] makes many files durable at once
+//! - [`hash`]: digests of files, in parallel and without a memory map
+//! - [`Digests`]: the digests of a project's files, remembered by [`FileKey`] and [`Stamp`]
+//! - [`Objects`]: the content store; [`Placer`]: from there into the project; [`trash`]: what was in the way
+//! - [`gc`], [`ballast`]: leftovers of a crash, and room for recovery on a full disk
+//!
+//! What it does not do: know pipelines, decide what is stale, open the database.
+
+pub mod ballast;
+mod digests;
+pub mod durable;
+mod file_error;
+pub mod gc;
+pub mod hash;
+mod objects;
+mod placer;
+mod stamp;
+pub mod trash;
+
+pub use digests::{DigestError, Digests, Found, FoundTree, Row, Rows};
+pub use file_error::FileError;
+pub use objects::{ObjectError, Objects};
+pub use placer::{PlaceError, Placement, Placer, Standing};
+pub use stamp::{FileKey, Stamp};

@@ -1,0 +1,30 @@
+//! From the text of a pipeline file to a checked graph of instances; no I/O.
+//!
+//! [`load`] takes the bytes of a TOML file and answers with a [`Pipeline`] that may run, or with a [`Report`] of all that
+//! is wrong, each finding with its place and a mend. What it must know of the disk it asks a [`World`].
+//!
+//! - what comes out: [`Pipeline`] of [`Stage`]s of [`Instance`]s, each with its [`Input`]s, [`Declared`] outputs, [`Policy`]
+//! - what is wrong: [`Diagnostic`], its [`mod@code`], drawn in a [`Style`]
+//! - who waits for whom: [`graph::Graph`]
+//! - patterns of paths: [`Glob`]
+//!
+//! The way through: `syntax` turns bytes into stages with a span for every value, `template` fills in params, `expand`
+//! makes instances of stages, `check` resolves paths and dependencies.
+
+mod diagnostic;
+mod glob;
+mod load;
+mod pipeline;
+mod world;
+
+pub mod code;
+pub mod graph;
+
+pub use diagnostic::{Diagnostic, Label, Patch, Report, Severity, Style};
+pub use glob::{Glob, GlobError};
+pub use load::{Loaded, Options, RunContext, Source, load};
+pub use pipeline::{
+    Backoff, Cache, Declared, Input, InputKind, Instance, Made, ParamValue, Pipeline, Policy, Retries,
+    SandboxChoice, Stage,
+};
+pub use world::{Entry, World};

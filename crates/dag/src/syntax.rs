@@ -1,0 +1,24 @@
+//! From bytes to stages, each value with its place in the file: the shape of the language, nothing of its meaning.
+//!
+//! Converted by hand from toml's own tables rather than by serde: those keep the span of every key and value, and all
+//! errors of a file are collected, not only the first.
+
+mod bytes;
+mod file;
+mod inputs;
+mod names;
+mod policy;
+mod reader;
+mod stage;
+mod text;
+mod units;
+mod values;
+mod words;
+
+pub(crate) use bytes::{LINE_BYTES_MAX, parse};
+pub(crate) use file::{File, Param};
+pub(crate) use inputs::{InputSyntax, OutputSyntax, Subject};
+pub(crate) use names::{nearest, show};
+pub(crate) use stage::{Axis, Run, StageSyntax};
+pub(crate) use text::{At, Span, Text};
+pub(crate) use values::{override_param, same_kind};

@@ -1,0 +1,147 @@
+//! The words of the language: known keys, keys of later versions, and what peers call the same things.
+
+/// The keys of one kind of table.
+pub(super) struct Words {
+    /// What the table is, for example `a stage`.
+    pub of: &'static str,
+    /// The keys that are read.
+    pub known: &'static [&'static str],
+    /// Keys of later versions.
+    pub later: &'static [&'static str],
+    /// What other tools write, and what to write here.
+    pub foreign: &'static [(&'static [&'static str], Ours)],
+}
+
+/// What to write for a peer's word.
+#[derive(Clone, Copy)]
+pub(super) enum Ours {
+    /// This key in its place.
+    Key(&'static str),
+    /// Something else, said in a sentence.
+    Mend(&'static str),
+}
+
+use Ours::{Key, Mend};
+
+const PIPELINE_MEND: Ours = Mend("write it in the table `[pipeline]`");
+
+pub(super) const FILE: Words = Words {
+    of: "a pipeline file",
+    known: &["pipeline", "params", "env", "stages", "pools"],
+    later: &["schedule", "secrets", "on_failure"],
+    foreign: &[
+        (&["stage", "steps", "step", "tasks", "task", "jobs", "job", "rules", "rule", "nodes", "targets"], Key("stages")),
+        (&["parameters", "param", "vars", "variables", "args", "config", "inputs"], Key("params")),
+        (&["environment", "environ", "envs"], Key("env")),
+        (&["pool", "limits", "concurrency"], Key("pools")),
+        (&["dag", "project", "workflow", "flow", "settings", "meta"], Key("pipeline")),
+        (&["name", "description", "shell", "sandbox", "sandbox_require", "workdir"], PIPELINE_MEND),
+        (&["cron", "triggers", "trigger"], Mend("`[schedule]` comes in a later version; run it from cron until then")),
+    ],
+};
+
+pub(super) const PIPELINE: Words = Words {
+    of: "`[pipeline]`",
+    known: &["name", "description", "shell", "sandbox", "sandbox_require", "workdir"],
+    later: &["network"],
+    foreign: &[
+        (&["title", "id", "dag_id"], Key("name")),
+        (&["desc", "doc", "help", "comment"], Key("description")),
+        (&["dir", "cwd", "working_dir", "working_directory", "work_dir", "wdir", "root", "basedir"], Key("workdir")),
+        (&["isolation"], Key("sandbox")),
+        (&["params", "env", "stages", "pools"], Mend("write it as a table of its own, beside `[pipeline]`")),
+        (&["schedule", "cron"], Mend("`[schedule]` comes in a later version; run it from cron until then")),
+    ],
+};
+
+pub(super) const STAGE: Words = Words {
+    of: "a stage",
+    known: &[
+        "run", "inputs", "outputs", "stdout", "env", "pass_env", "tools", "salt", "shell", "matrix", "needs",
+        "retries", "timeout", "kill_after", "cache", "resources", "priority", "sandbox", "description",
+    ],
+    later: &["foreach", "when", "records", "effect", "secrets", "on_failure", "executor", "schedule", "network"],
+    foreign: &[
+        (&["cmd", "command", "commands", "script", "exec", "bash", "sh", "shell_command", "bash_command", "recipe", "do"], Key("run")),
+        (
+            &["deps", "dependencies", "dependency", "input", "source", "sources", "src", "srcs", "reads", "files", "requires_files"],
+            Key("inputs"),
+        ),
+        (&["outs", "out", "output", "artifacts", "artifact", "produces", "target", "targets", "products", "writes", "creates"], Key("outputs")),
+        (
+            &["depends", "depends_on", "dependsOn", "after", "requires", "upstream", "wait_for", "parents"],
+            Mend("stages that read another's outputs wait for it by themselves; for any other, write `needs = [\"stage\"]`"),
+        ),
+        (&["environment", "environ", "envs", "vars", "variables", "env_vars"], Key("env")),
+        (&["passenv", "env_passthrough", "pass_through", "passthrough"], Key("pass_env")),
+        (&["retry", "max_attempts", "attempts", "max_retries", "retry_policy"], Key("retries")),
+        (&["time_limit", "max_time", "walltime", "execution_timeout", "timeout_sec", "timeout_seconds"], Key("timeout")),
+        (&["desc", "doc", "help", "comment", "title", "message"], Key("description")),
+        (&["strategy", "parallel", "for_each", "expand", "map", "wildcards"], Key("matrix")),
+        (&["threads", "cpus", "cpu", "memory", "mem", "mem_mb", "pool"], Mend("write `resources = { cpus = 1, memory = \"1GiB\", pool = \"db\" }`")),
+        (&["cwd", "dir", "wdir", "workdir", "working_dir", "working_directory"], Mend("write `workdir` in `[pipeline]`, or `cd` in `run`")),
+        (&["always_changed", "always", "always_run", "force", "phony"], Mend("write `cache = false` to execute it in each run")),
+        (&["params", "parameters", "param"], Mend("write params in the table `[params]`; a stage depends on those that its templates name")),
+        (&["container", "image", "docker", "conda", "executor_config"], Mend("stages run on this machine; other executors come in a later version")),
+        (&["name", "id"], Mend("a stage's name is the key of its table: `[stages.NAME]`")),
+        (&["log", "logs", "stderr"], Mend("what a command prints is kept by itself: see `cairn logs`; `stdout = \"path\"` makes an output of it")),
+        (&["metrics", "plots"], Key("outputs")),
+        (&["condition", "if"], Mend("`when` comes in a later version")),
+        (&["interpreter", "executable"], Key("shell")),
+    ],
+};
+
+pub(super) const RETRIES: Words = Words {
+    of: "`retries`",
+    known: &["attempts", "delay", "backoff", "max_delay", "jitter"],
+    later: &[],
+    foreign: &[
+        (&["limit", "max", "count", "max_attempts", "retries", "max_retries", "tries", "times"], Key("attempts")),
+        (&["interval", "retry_delay", "wait", "sleep", "interval_sec"], Key("delay")),
+        (&["cap", "max_interval", "max_wait"], Key("max_delay")),
+        (&["strategy", "policy"], Key("backoff")),
+    ],
+};
+
+pub(super) const RESOURCES: Words = Words {
+    of: "`resources`",
+    known: &["cpus", "memory", "pool"],
+    later: &["gpus", "disk"],
+    foreign: &[
+        (&["cpu", "threads", "cores", "nproc"], Key("cpus")),
+        (&["mem", "mem_mb", "ram", "mem_gb"], Key("memory")),
+        (&["queue", "slots"], Key("pool")),
+    ],
+};
+
+pub(super) const CACHE: Words = Words {
+    of: "`cache`",
+    known: &["ttl"],
+    later: &[],
+    foreign: &[(&["max_age", "expires", "expire", "expiration"], Key("ttl"))],
+};
+
+pub(super) const PARAM: Words = Words {
+    of: "a param",
+    known: &["default", "choices", "help"],
+    later: &[],
+    foreign: &[
+        (&["value"], Key("default")),
+        (&["description", "desc", "doc"], Key("help")),
+        (&["enum", "options", "values", "allowed"], Key("choices")),
+        (&["type"], Mend("a param has the type of its default")),
+    ],
+};
+
+pub(super) const INPUT: Words = Words {
+    of: "an input",
+    known: &["path", "env", "command", "stage", "optional"],
+    later: &["url"],
+    foreign: &[
+        (&["file", "folder", "dir", "directory", "glob", "pattern"], Key("path")),
+        (&["variable", "var", "environment"], Key("env")),
+        (&["cmd", "run", "shell"], Key("command")),
+        (&["task", "job", "rule", "from"], Key("stage")),
+        (&["required"], Mend("inputs are required; write `optional = true` for one that is not")),
+    ],
+};

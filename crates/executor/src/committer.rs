@@ -1,0 +1,407 @@
+//! The committer: the one thread through which every result becomes durable.
+//!
+//! It takes all that is pending, a group, and gives each step of the group one barrier (DESIGN: P3 to P6):
+//!
+//! 1. the bytes of all outputs are made durable where they were written,
+//! 2. they are renamed into the content store, and copies are made beside their destinations; both become durable,
+//! 3. one batch with every checkpoint of the group is committed, synced: the commit,
+//! 4. the copies are renamed into place.
+//!
+//! A crash before 3 leaves no trace but files to be cleared away; one after it leaves a checkpoint whose outputs the next
+//! run puts in place. The barrier that makes the renames of step 4 durable is shared with the next group, and
+//! [`Committer::flush`] waits for the last.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::{fmt, io};
+
+use cairn_content::durable::Barrier;
+use cairn_content::{Digests, ObjectError, Objects, PlaceError, Placement, Placer};
+use cairn_model::{Content, FileContent, Output};
+use cairn_store::{Batch, Durability, Store};
+use tokio::sync::oneshot;
+
+/// Messages taken into one group at most: it bounds the memory of a group and how long its first waits for its last.
+const GROUP_MAX: usize = 256;
+
+/// A finished attempt's results, to be published.
+pub struct Publication {
+    /// What goes into the store with them: the checkpoint, the attempt's end, events.
+    pub batch: Batch,
+    /// The outputs, each with where its bytes lie now.
+    pub outputs: Vec<(Output, PathBuf)>,
+    /// Whether they stand in the project already (`sandbox = "off"`), so that the content store gets a copy.
+    pub in_place: bool,
+}
+
+/// Why results were not published.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PublishError {
+    /// An output did not reach the content store, or its place; the attempt failed and nothing else is affected.
+    #[error("{text}")]
+    Output {
+        /// What happened, with the path.
+        text: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// The disk refused a sync, or the store a commit: nothing more can be made durable by this process.
+    #[error("{text}")]
+    Fatal {
+        /// What happened.
+        text: String,
+        /// What to do.
+        help: Option<String>,
+    },
+}
+
+impl PublishError {
+    fn fatal(error: &dyn fmt::Display, help: Option<String>) -> Self {
+        Self::Fatal { text: error.to_string(), help }
+    }
+}
+
+impl From<ObjectError> for PublishError {
+    fn from(error: ObjectError) -> Self {
+        Self::Output { text: error.to_string(), help: error.help() }
+    }
+}
+
+impl From<PlaceError> for PublishError {
+    fn from(error: PlaceError) -> Self {
+        Self::Output { text: error.to_string(), help: error.help() }
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, PublishError>>;
+
+enum Message {
+    Publish(Box<Publication>, Reply<Vec<String>>),
+    Write(Batch),
+    Flush(Batch, Reply<()>),
+}
+
+/// A handle to the committer thread; dropping it waits for the thread's end.
+pub struct Committer {
+    sender: Option<Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the committer works with.
+pub struct Parts {
+    /// The store.
+    pub store: Store,
+    /// The content store.
+    pub objects: Objects,
+    /// Puts outputs in place.
+    pub placer: Arc<Placer>,
+    /// Learns what was placed.
+    pub digests: Arc<Digests>,
+    /// The pipeline's folder.
+    pub folder: PathBuf,
+    /// The project's folder; paths in the trash are told relative to it.
+    pub root: PathBuf,
+}
+
+impl Committer {
+    /// Starts the thread.
+    pub fn start(parts: Parts) -> io::Result<Self> {
+        let (sender, receiver) = channel();
+        let worker = Worker { parts, receiver, unsynced: Barrier::new() };
+        let thread = std::thread::Builder::new().name("cairn-committer".to_owned()).spawn(|| worker.run())?;
+        Ok(Self { sender: Some(sender), thread: Some(thread) })
+    }
+
+    fn send(&self, message: Message) {
+        let sender = self.sender.as_ref().expect("there until it is dropped");
+        // The thread ends only after the sender: a send can fail only while it panics, and then replies tell.
+        let _ = sender.send(message);
+    }
+
+    /// Writes `batch` in its turn, without waiting and without a sync: a later commit or flush makes it durable.
+    pub fn write(&self, batch: Batch) {
+        self.send(Message::Write(batch));
+    }
+
+    /// Publishes results; returns the paths in the trash of files that stood in their places and were not cairn's.
+    pub async fn publish(&self, publication: Publication) -> Result<Vec<String>, PublishError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Publish(Box::new(publication), reply));
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Writes `batch` and makes it, and all before it, durable.
+    pub async fn flush(&self, batch: Batch) -> Result<(), PublishError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Flush(batch, reply));
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+fn gone() -> PublishError {
+    PublishError::Fatal { text: "the committer thread ended before its time".to_owned(), help: None }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    parts: Parts,
+    receiver: Receiver<Message>,
+    /// Folders whose latest renames are not durable yet.
+    unsynced: Barrier,
+}
+
+/// A publication on its way through a group.
+struct Pending {
+    outputs: Vec<(Output, PathBuf)>,
+    in_place: bool,
+    batch: Option<Batch>,
+    /// Durable files that are to be objects.
+    ready: Vec<(PathBuf, FileContent)>,
+    placements: Vec<(Output, Placement)>,
+    reply: Reply<Vec<String>>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Ok(first) = self.receiver.recv() {
+            let mut group = vec![first];
+            while group.len() < GROUP_MAX
+                && let Ok(next) = self.receiver.try_recv()
+            {
+                group.push(next);
+            }
+            self.commit(group);
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Message>) {
+        let mut batch = Batch::new();
+        let mut pending = Vec::new();
+        let mut flushes = Vec::new();
+        for message in group {
+            match message {
+                Message::Write(write) => batch.append(write),
+                Message::Flush(write, reply) => {
+                    batch.append(write);
+                    flushes.push(reply);
+                }
+                Message::Publish(publication, reply) => {
+                    let Publication { batch, outputs, in_place } = *publication;
+                    let (ready, placements) = (Vec::new(), Vec::new());
+                    pending.push(Pending { outputs, in_place, batch: Some(batch), ready, placements, reply });
+                }
+            }
+        }
+        match self.make_durable(&mut batch, pending, !flushes.is_empty()) {
+            Ok(published) => {
+                for pending in published {
+                    self.put_in_place(pending);
+                }
+                // Success is told only when the renames of step 4 are durable too.
+                let synced = if flushes.is_empty() {
+                    Ok(())
+                } else {
+                    std::mem::replace(&mut self.unsynced, Barrier::new()).sync().map_err(|e| sync_error(&e))
+                };
+                for reply in flushes {
+                    let _ = reply.send(synced.clone());
+                }
+            }
+            Err(error) => {
+                for reply in flushes {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Steps 1 to 3. Returns what was committed; what failed alone was told so.
+    fn make_durable(
+        &mut self,
+        batch: &mut Batch,
+        pending: Vec<Pending>,
+        flush: bool,
+    ) -> Result<Vec<Pending>, PublishError> {
+        let mut bytes = std::mem::replace(&mut self.unsynced, Barrier::new());
+        let pending = each(pending, |pending| self.prepare(pending, &mut bytes));
+        if !pending.is_empty() || flush {
+            if let Err(error) = bytes.sync() {
+                return Err(fail_all(pending, &sync_error(&error)));
+            }
+        } else {
+            self.unsynced = bytes;
+        }
+        let mut names = Barrier::new();
+        let mut pending = each(pending, |pending| self.enter(pending, &mut names));
+        if let Err(error) = names.sync() {
+            return Err(fail_all(pending, &sync_error(&error)));
+        }
+        // A batch may build on one that was written in this very group: an attempt's start, its end.
+        if !pending.is_empty() && !batch.is_empty() {
+            let written = self.parts.store.commit(std::mem::take(batch), Durability::Written);
+            if let Err(error) = written {
+                return Err(fail_all(pending, &PublishError::fatal(&error, error.help())));
+            }
+        }
+        for pending in &mut pending {
+            batch.append(pending.batch.take().expect("taken here alone"));
+        }
+        let durability = if pending.is_empty() && !flush { Durability::Written } else { Durability::Synced };
+        match self.parts.store.commit(std::mem::take(batch), durability) {
+            Ok(committed) => {
+                for input_hash in committed.disputed {
+                    tracing::warn!(%input_hash, "a second execution made other bytes: the stage is not deterministic");
+                }
+                Ok(pending)
+            }
+            Err(error) => Err(fail_all(pending, &PublishError::fatal(&error, error.help()))),
+        }
+    }
+
+    /// Step 1 for one publication.
+    fn prepare(&self, pending: &mut Pending, bytes: &mut Barrier) -> Result<(), PublishError> {
+        let objects = &self.parts.objects;
+        for (output, staged) in &pending.outputs {
+            for (below, file) in output.content.files() {
+                let mut path = inside(staged, below);
+                if !pending.in_place {
+                    objects.prepare(&path, file, bytes).map_err(|cause| PublishError::Output {
+                        text: format!("cannot make `{}` ready for the content store: {cause}", path.display()),
+                        help: None,
+                    })?;
+                } else if objects.contains(&file.digest, file.size) {
+                    continue;
+                } else {
+                    path = objects.copy_in(&path, file, bytes)?;
+                }
+                pending.ready.push((path, *file));
+            }
+        }
+        Ok(())
+    }
+
+    /// Step 2 for one publication.
+    fn enter(&self, pending: &mut Pending, names: &mut Barrier) -> Result<(), PublishError> {
+        let Parts { objects, placer, folder, .. } = &self.parts;
+        let adopt = |path: &Path, file: &FileContent, names: &mut Barrier| {
+            objects.adopt(path, &file.digest, names).map_err(|cause| PublishError::Output {
+                text: format!("cannot enter `{}` in the content store: {cause}", path.display()),
+                help: None,
+            })
+        };
+        for (path, file) in &pending.ready {
+            if !objects.contains(&file.digest, file.size) {
+                adopt(path, file, names)?;
+            }
+        }
+        if pending.in_place {
+            return Ok(());
+        }
+        for (output, _) in &pending.outputs {
+            let placement = match placer.stage(folder, output, names) {
+                Err(PlaceError::Object(ObjectError::Damaged { digest, .. } | ObjectError::Missing { digest })) => {
+                    // An object of an earlier run had rotted; the attempt's own bytes take its place.
+                    for (path, file) in pending.ready.iter().filter(|(_, file)| file.digest == digest) {
+                        adopt(path, file, names)?;
+                    }
+                    placer.stage(folder, output, names)?
+                }
+                other => other?,
+            };
+            pending.placements.push((output.clone(), placement));
+        }
+        Ok(())
+    }
+
+    /// Step 4 for one publication, and the answer.
+    fn put_in_place(&mut self, pending: Pending) {
+        let mut trashed = Vec::new();
+        let Pending { placements, outputs, in_place, reply, .. } = pending;
+        for (output, placement) in placements {
+            let Parts { digests, objects, placer, .. } = &self.parts;
+            // What stands there may be replaced when nothing is lost by it: its bytes are in the content store.
+            let swapped = placer.swap(placement, |stands| is_ours(stands, digests, objects), &mut self.unsynced);
+            match swapped {
+                Ok(moved) => {
+                    trashed.extend(moved.iter().map(|path| shown(path, &self.parts.root)));
+                    self.learn(&output);
+                }
+                Err(error) => {
+                    let _ = reply.send(Err(error.into()));
+                    return;
+                }
+            }
+        }
+        if in_place {
+            outputs.iter().for_each(|(output, _)| self.learn(output));
+        }
+        let _ = reply.send(Ok(trashed));
+    }
+
+    fn learn(&self, output: &Output) {
+        let path = output.path.below(&self.parts.folder);
+        if let Content::File(file) = &output.content {
+            self.parts.digests.learn(&path, file);
+        }
+    }
+}
+
+/// Returns whether nothing is lost when `stands` is replaced.
+pub(crate) fn is_ours(stands: &Path, digests: &Digests, objects: &Objects) -> bool {
+    let contained = |file: &FileContent| objects.contains(&file.digest, file.size);
+    if stands.is_symlink() {
+        return false;
+    }
+    if stands.is_dir() {
+        digests.tree(stands).is_ok_and(|found| found.tree.files().all(|(_, file)| contained(file)))
+    } else {
+        digests.file(stands).is_ok_and(|found| contained(&found.content))
+    }
+}
+
+/// Returns a file of an output: the output itself, or one below its folder.
+fn inside(staged: &Path, below: &[u8]) -> PathBuf {
+    let below: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(below);
+    if below.is_empty() { staged.to_owned() } else { staged.join(below) }
+}
+
+pub(crate) fn shown(path: &Path, root: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}
+
+fn sync_error(error: &io::Error) -> PublishError {
+    let text = format!("the disk refused to make results durable: {error}");
+    PublishError::Fatal { text, help: Some("see the system's log for errors of the disk, then run again".to_owned()) }
+}
+
+/// Does `step` for each; one that fails is told so and left out.
+fn each(
+    pending: Vec<Pending>,
+    mut step: impl FnMut(&mut Pending) -> Result<(), PublishError>,
+) -> Vec<Pending> {
+    let mut kept = Vec::with_capacity(pending.len());
+    for mut pending in pending {
+        match step(&mut pending) {
+            Ok(()) => kept.push(pending),
+            Err(error) => drop(pending.reply.send(Err(error))),
+        }
+    }
+    kept
+}
+
+fn fail_all(pending: Vec<Pending>, error: &PublishError) -> PublishError {
+    for pending in pending {
+        let _ = pending.reply.send(Err(error.clone()));
+    }
+    error.clone()
+}

@@ -1,0 +1,336 @@
+//! The engine of one run: everything an instance needs, from its look-up to its commit.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use cairn_content::{DigestError, Digests, Objects, PlaceError, Placer, Standing};
+use cairn_dag::{Instance, Pipeline, World};
+use cairn_model::{AttemptId, Clock, InputHash, Manifest, Output, Reason, RunId, Timestamp};
+use cairn_store::{ReadError, Store};
+
+use crate::committer::{Committer, Parts, is_ours, shown};
+use crate::gather::{GatherError, Gathered, Gatherer, Scene};
+use crate::lookup::{Looked, lookup};
+use crate::project::Project;
+use crate::rows::StoredRows;
+
+/// What an engine is made of.
+pub struct Setup {
+    /// The folders.
+    pub project: Project,
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// The disk, relative to the pipeline's folder.
+    pub world: Arc<dyn World + Send + Sync>,
+    /// The store; `None` where there is none yet and nothing may be written.
+    pub store: Option<Store>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The caller's environment.
+    pub caller_env: BTreeMap<String, String>,
+    /// The run.
+    pub run: RunId,
+    /// Its logical time.
+    pub logical_time: Timestamp,
+    /// Decides which remembered digests are checked.
+    pub seed: u64,
+}
+
+/// Everything an instance needs, shared by all of a run.
+pub struct Engine {
+    pub(crate) project: Project,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) gatherer: Gatherer,
+    pub(crate) store: Option<Store>,
+    pub(crate) objects: Objects,
+    pub(crate) digests: Arc<Digests>,
+    pub(crate) placer: Arc<Placer>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) run: RunId,
+    pub(crate) logical_time: Timestamp,
+    manifests: Vec<OnceLock<Arc<Manifest>>>,
+    gathered: Vec<Mutex<Option<Arc<Gathered>>>>,
+    /// Instances whose result takes the place of a checkpoint that does not count.
+    replaces: Vec<AtomicBool>,
+    epoch: u64,
+}
+
+/// What a look-up found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// A checkpoint holds, and its outputs are in place.
+    Hit {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// Outputs that were put back, or would be; then they are not in place yet.
+        restored: Vec<String>,
+        /// What the execution took that need not be repeated.
+        saved_ms: u64,
+    },
+    /// The instance has to be executed.
+    Miss {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum LookUpError {
+    /// An input is not there or cannot be read.
+    #[error(transparent)]
+    Gather(#[from] GatherError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+    /// What stands in an output's place cannot be read.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// An output cannot be put back.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The disk refused.
+    #[error("cannot put back outputs: {0}")]
+    Sync(#[source] std::io::Error),
+}
+
+impl LookUpError {
+    /// Says what to do.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Gather(error) => error.help(),
+            Self::Store(error) => error.help(),
+            Self::Digest(error) => error.help(),
+            Self::Place(error) => error.help(),
+            Self::Sync(_) => None,
+        }
+    }
+
+    /// Returns whether the store itself is damaged: then the run cannot go on.
+    pub fn is_store(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+}
+
+impl Engine {
+    /// Makes the engine of a run.
+    pub fn new(setup: Setup) -> std::io::Result<Self> {
+        let Setup { project, pipeline, world, store, clock, caller_env, run, logical_time, seed } = setup;
+        let digests = Arc::new(Digests::new(Box::new(StoredRows(store.clone())), seed));
+        let objects = Objects::open(project.state())?;
+        let placer = Placer::new(project.root(), project.state(), objects.clone(), &run.to_string());
+        let gatherer = Gatherer::new(Scene {
+            project: project.clone(),
+            pipeline: Arc::clone(&pipeline),
+            world,
+            digests: Arc::clone(&digests),
+            store: store.clone(),
+            caller_env,
+            run,
+            logical_time,
+        });
+        let manifests = pipeline.instances.iter().map(|_| OnceLock::new()).collect();
+        let gathered = pipeline.instances.iter().map(|_| Mutex::new(None)).collect();
+        let replaces = pipeline.instances.iter().map(|_| AtomicBool::new(false)).collect();
+        // Every process that opened the store for writing began with a commit: no two share a head.
+        let epoch = store.as_ref().map_or(0, |store| store.head().sequence);
+        let placer = Arc::new(placer);
+        Ok(Self {
+            project,
+            pipeline,
+            gatherer,
+            store,
+            objects,
+            digests,
+            placer,
+            clock,
+            run,
+            logical_time,
+            manifests,
+            gathered,
+            replaces,
+            epoch,
+        })
+    }
+
+    /// Starts the thread that makes results durable.
+    pub fn committer(&self) -> std::io::Result<Committer> {
+        Committer::start(Parts {
+            store: self.store.clone().expect("a run that executes has opened its store"),
+            objects: self.objects.clone(),
+            placer: Arc::clone(&self.placer),
+            digests: Arc::clone(&self.digests),
+            folder: self.project.folder().to_owned(),
+            root: self.project.root().to_owned(),
+        })
+    }
+
+    /// Returns the pipeline.
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// Returns the folders.
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// Returns the digests of files.
+    pub fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// Returns the id of an attempt of this run.
+    pub fn attempt_id(&self, instance: u32, number: u32) -> AttemptId {
+        AttemptId { run: self.run, instance: self.instance(instance).name.clone(), number }
+    }
+
+    pub(crate) fn instance(&self, instance: u32) -> &Instance {
+        &self.pipeline.instances[instance as usize]
+    }
+
+    /// Returns what an instance that is done produced.
+    pub fn manifest(&self, instance: u32) -> Option<&Arc<Manifest>> {
+        self.manifests[instance as usize].get()
+    }
+
+    /// Remembers what an instance produced, for those that need it.
+    pub(crate) fn set_manifest(&self, instance: u32, manifest: Manifest) {
+        // The first stays: an instance ends once, and a plan looks up before a run does.
+        let _ = self.manifests[instance as usize].set(Arc::new(manifest));
+    }
+
+    /// Tells this process's attempts from those of any other.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn replaces(&self, instance: u32) -> bool {
+        self.replaces[instance as usize].load(Ordering::Relaxed)
+    }
+
+    /// Gathers the inputs of an instance all of whose needs are done.
+    pub fn gather(&self, instance: u32) -> Result<Arc<Gathered>, GatherError> {
+        let made = |index: u32| {
+            let manifest = self.manifests[index as usize].get();
+            Arc::clone(manifest.expect("an instance is looked up when all it needs is done"))
+        };
+        let gathered = Arc::new(self.gatherer.gather(self.instance(instance), &made)?);
+        *self.gathered[instance as usize].lock().expect("no panic while it is held") = Some(Arc::clone(&gathered));
+        Ok(gathered)
+    }
+
+    /// Returns what the look-up gathered, once.
+    pub(crate) fn take_gathered(&self, instance: u32) -> Option<Arc<Gathered>> {
+        self.gathered[instance as usize].lock().expect("no panic while it is held").take()
+    }
+
+    /// Looks up an instance all of whose needs are done, and puts back outputs that are missing or changed; with `dry`
+    /// only says which.
+    pub fn look_up(&self, instance: u32, force: bool, dry: bool) -> Result<Verdict, LookUpError> {
+        let verdict = self.verdict(instance, force, dry)?;
+        if let Verdict::Miss { reason, .. } = &verdict {
+            let replaces = !matches!(reason, Reason::First | Reason::Changed(_) | Reason::Again(_));
+            self.replaces[instance as usize].store(replaces, Ordering::Relaxed);
+        }
+        Ok(verdict)
+    }
+
+    fn verdict(&self, instance: u32, force: bool, dry: bool) -> Result<Verdict, LookUpError> {
+        let gathered = self.gather(instance)?;
+        let input_hash = gathered.input_hash;
+        if force {
+            return Ok(Verdict::Miss { input_hash, reason: Reason::Forced });
+        }
+        let declared = self.instance(instance);
+        let now = self.clock.now();
+        let checkpoint = match lookup(self.store.as_ref(), &self.pipeline, declared, &gathered, now)? {
+            Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
+            Looked::Hit(checkpoint) => checkpoint,
+        };
+        let mut restored = Vec::new();
+        let outputs: Vec<&Output> = checkpoint.manifest.outputs.iter().collect();
+        let standings = self.placer.check_all(self.project.folder(), &outputs, &self.digests);
+        let mut lost = Vec::new();
+        for (output, standing) in outputs.into_iter().zip(standings) {
+            // What cannot be read is not the output.
+            if matches!(standing, Ok(Standing::InPlace)) {
+                continue;
+            }
+            restored.push(output.path.to_string());
+            lost.push(output);
+        }
+        if let Some(reason) = self.content_lost(&lost) {
+            return Ok(Verdict::Miss { input_hash, reason });
+        }
+        if !dry && !lost.is_empty() {
+            match self.put_back(&lost) {
+                Ok(told) => restored = told,
+                Err(LookUpError::Place(PlaceError::Object(error))) => {
+                    tracing::warn!(%error, "a stored output is lost; its stage runs again");
+                    let path = lost.first().map(|output| output.path.to_string()).unwrap_or_default();
+                    return Ok(Verdict::Miss { input_hash, reason: Reason::ContentLost(path) });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.set_manifest(instance, checkpoint.manifest);
+        self.take_gathered(instance);
+        Ok(Verdict::Hit { input_hash, restored, saved_ms: checkpoint.took_ms })
+    }
+
+    /// Says which output cannot be put back because its bytes are gone from the content store.
+    fn content_lost(&self, outputs: &[&Output]) -> Option<Reason> {
+        let gone = |output: &&&Output| {
+            output.content.files().any(|(_, file)| !self.objects.contains(&file.digest, file.size))
+        };
+        outputs.iter().find(gone).map(|output| Reason::ContentLost(output.path.to_string()))
+    }
+
+    /// Puts outputs back from the content store; returns their paths, each with what became of an edited file there.
+    fn put_back(&self, outputs: &[&Output]) -> Result<Vec<String>, LookUpError> {
+        let folder = self.project.folder();
+        let mut barrier = cairn_content::durable::Barrier::new();
+        let mut placements = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            placements.push(self.placer.stage(folder, output, &mut barrier)?);
+        }
+        barrier.sync().map_err(LookUpError::Sync)?;
+        let mut barrier = cairn_content::durable::Barrier::new();
+        let mut told = Vec::new();
+        for (placement, output) in placements.into_iter().zip(outputs) {
+            let ours = |stands: &std::path::Path| is_ours(stands, &self.digests, &self.objects);
+            let trashed = self.placer.swap(placement, ours, &mut barrier)?;
+            let moved = trashed.iter().map(|path| shown(path, self.project.root())).collect::<Vec<_>>().join(", ");
+            told.push(match moved.as_str() {
+                "" => output.path.to_string(),
+                moved => format!("{} (what stood there is now {moved})", output.path),
+            });
+        }
+        barrier.sync().map_err(LookUpError::Sync)?;
+        for output in outputs {
+            if let cairn_model::Content::File(file) = &output.content {
+                self.digests.learn(&output.path.below(folder), file);
+            }
+        }
+        Ok(told)
+    }
+
+    /// Returns the folders in which outputs are placed, where a crash may have left temporary files.
+    pub fn output_folders(&self) -> HashSet<PathBuf> {
+        let outputs = self.pipeline.instances.iter().flat_map(|instance| &instance.outputs);
+        let folders = outputs.filter_map(|output| {
+            self.project.on_disk(&output.path).parent().map(std::path::Path::to_owned)
+        });
+        folders.collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! A stage's environment, made up from nothing (K4): what is not in the input-hash the command cannot see.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cairn_dag::Instance;
+use cairn_model::{AttemptId, InputHash, Timestamp};
+
+use crate::project::Project;
+
+/// Where commands are looked for, unless `env` or `pass_env` say otherwise.
+pub const PATH: &str = if cfg!(target_os = "macos") {
+    "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+} else {
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+};
+
+/// 1980-01-01T00:00:00Z in seconds: the time of every staged input and what `SOURCE_DATE_EPOCH` says. It is the first
+/// that a ZIP archive can hold; tools that write a time into their output (gzip, tar, zip, compilers) thus write the same
+/// one in every attempt.
+pub const EPOCH_SECONDS: i64 = 315_532_800;
+
+/// Variables that are the same for every attempt.
+pub fn fixed() -> BTreeMap<String, String> {
+    [
+        ("PATH", PATH),
+        ("LC_ALL", "C.UTF-8"),
+        ("TZ", "UTC"),
+        // A cache beside the script would be an undeclared output.
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .chain([("SOURCE_DATE_EPOCH".to_owned(), EPOCH_SECONDS.to_string())])
+    .collect()
+}
+
+/// What the environment of one attempt depends on beside its instance.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The attempt.
+    pub attempt: &'a AttemptId,
+    /// Its input-hash.
+    pub input_hash: &'a InputHash,
+    /// The run's logical time.
+    pub logical_time: Timestamp,
+    /// Values of `pass_env`, `None` when unset.
+    pub passed: &'a BTreeMap<String, Option<String>>,
+    /// Private `HOME`.
+    pub home: &'a Path,
+    /// Private `TMPDIR`.
+    pub temporary: &'a Path,
+}
+
+/// Returns the environment of an attempt. Declared variables win over the fixed ones, cairn's own over all.
+pub fn of_attempt(project: &Project, instance: &Instance, context: &Context<'_>) -> Vec<(String, String)> {
+    let mut env = fixed();
+    env.insert("HOME".into(), context.home.to_string_lossy().into_owned());
+    env.insert("TMPDIR".into(), context.temporary.to_string_lossy().into_owned());
+    for (name, value) in context.passed {
+        match value {
+            Some(value) => env.insert(name.clone(), value.clone()),
+            None => env.remove(name),
+        };
+    }
+    env.extend(instance.env.clone());
+    let attempt = context.attempt;
+    env.extend([
+        ("CAIRN_RUN_ID".to_owned(), attempt.run.to_string()),
+        ("CAIRN_STAGE".to_owned(), instance.name.to_string()),
+        ("CAIRN_ATTEMPT".to_owned(), attempt.number.to_string()),
+        ("CAIRN_IDEMPOTENCY_KEY".to_owned(), context.input_hash.to_string()),
+        (LOGICAL_TIME.to_owned(), rfc3339(context.logical_time)),
+        ("CAIRN_STATE_ID".to_owned(), project.state_id()),
+        ("CAIRN_ATTEMPT_TOKEN".to_owned(), attempt.slug()),
+    ]);
+    env.into_iter().collect()
+}
+
+/// The variable that holds the run's logical time.
+pub const LOGICAL_TIME: &str = "CAIRN_LOGICAL_TIME";
+
+/// Returns `time` as RFC 3339 in UTC, to the second.
+pub fn rfc3339(time: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(time.0)
+        .map_or_else(|_| time.0.to_string(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}

@@ -1,0 +1,490 @@
+//! From an instance to its recipe: every declared input is found, hashed and written down.
+//!
+//! Outputs of other instances are taken from their manifests, not from disk: what an instance reads is what the
+//! instance before it made, whoever touched the file since.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use cairn_content::{DigestError, Digests, Found, FoundTree};
+use cairn_dag::{Entry, Glob, Input, InputKind, Instance, Made, Pipeline, World};
+use cairn_model::{
+    Content, InputHash, InputKey, Manifest, Output, OutputKind, ProjectPath, Recipe, RecipeInput, RunId,
+    Timestamp, Tree,
+};
+use cairn_store::Store;
+
+use crate::environment;
+use crate::project::Project;
+
+/// An instance's recipe, and where the bytes of its inputs are.
+#[derive(Debug)]
+pub struct Gathered {
+    /// The recipe's canonical encoding.
+    pub preimage: Vec<u8>,
+    /// The encoding's digest.
+    pub input_hash: InputHash,
+    /// The inputs that are files and folders.
+    pub files: Vec<InputFile>,
+}
+
+/// An input that is a file or a folder.
+#[derive(Debug, Clone)]
+pub struct InputFile {
+    /// Where the stage sees it.
+    pub path: ProjectPath,
+    /// What is in it.
+    pub content: Content,
+    /// Where its bytes are.
+    pub origin: Origin,
+}
+
+/// Where the bytes of an input are.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A file of the project that no instance makes.
+    Source(Found),
+    /// A folder of the project.
+    SourceTree(FoundTree),
+    /// An instance made it: the bytes are in the content store.
+    Made,
+}
+
+/// Why a recipe cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// A declared input is not there.
+    #[error("input `{path}` does not exist")]
+    Missing {
+        /// The path.
+        path: ProjectPath,
+    },
+    /// A glob matches nothing.
+    #[error("no file matches input `{pattern}`")]
+    NoMatch {
+        /// The glob.
+        pattern: String,
+    },
+    /// The folder of a glob cannot be listed.
+    #[error("cannot list the files of input `{pattern}`: {cause}")]
+    List {
+        /// The glob.
+        pattern: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// An input is no file or folder that could be read, or it changes while it is read.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// An input is something else than a file or a folder.
+    #[error("input `{path}` is {what}")]
+    Unusable {
+        /// The path.
+        path: ProjectPath,
+        /// What it is.
+        what: String,
+    },
+    /// A file inside another instance's output folder was declared as input, and is not there.
+    #[error("input `{path}` was not made: `{maker}` left no such file in its output folder")]
+    NotMade {
+        /// The path.
+        path: ProjectPath,
+        /// The instance that makes the folder.
+        maker: String,
+    },
+    /// A command whose output is an input failed.
+    #[error("the command `{command}`, whose output is an input, {what}")]
+    Command {
+        /// The command.
+        command: String,
+        /// What happened.
+        what: String,
+    },
+}
+
+impl GatherError {
+    /// Says what to do.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Missing { path } => {
+                Some(format!("make `{path}`, correct its name in `inputs`, or write `optional = true`"))
+            }
+            Self::NoMatch { .. } => Some("correct the pattern, or write `optional = true`".to_owned()),
+            Self::List { .. } => None,
+            Self::Digest(error) => error.help(),
+            Self::Unusable { .. } => Some("inputs are regular files and folders".to_owned()),
+            Self::NotMade { maker, .. } => Some(format!("see what `{maker}` writes into its output folder")),
+            Self::Command { .. } => Some("run it by hand in the pipeline's folder".to_owned()),
+        }
+    }
+}
+
+/// Gathers the inputs of one pipeline's instances within one run.
+pub struct Gatherer {
+    project: Project,
+    pipeline: Arc<Pipeline>,
+    world: Arc<dyn World + Send + Sync>,
+    digests: Arc<Digests>,
+    store: Option<Store>,
+    caller_env: BTreeMap<String, String>,
+    run: RunId,
+    logical_time: Timestamp,
+    declared: HashSet<ProjectPath>,
+    globs: Mutex<HashMap<String, Arc<Vec<ProjectPath>>>>,
+    printed: Mutex<HashMap<Vec<String>, Vec<u8>>>,
+}
+
+/// What a [`Gatherer`] works on.
+pub struct Scene {
+    /// The folders.
+    pub project: Project,
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// The disk, as the language asks for it.
+    pub world: Arc<dyn World + Send + Sync>,
+    /// Digests of files.
+    pub digests: Arc<Digests>,
+    /// The store, where there is one already.
+    pub store: Option<Store>,
+    /// The caller's environment, for `pass_env` and `{ env = … }`.
+    pub caller_env: BTreeMap<String, String>,
+    /// The run.
+    pub run: RunId,
+    /// Its logical time.
+    pub logical_time: Timestamp,
+}
+
+impl Gatherer {
+    /// Makes a gatherer for one run.
+    pub fn new(scene: Scene) -> Self {
+        let Scene { project, pipeline, world, digests, store, caller_env, run, logical_time } = scene;
+        let outputs = pipeline.instances.iter().flat_map(|instance| &instance.outputs);
+        let declared = outputs.map(|output| output.path.clone()).collect();
+        let (globs, printed) = (Mutex::default(), Mutex::default());
+        Self { project, pipeline, world, digests, store, caller_env, run, logical_time, declared, globs, printed }
+    }
+
+    /// Returns the values of an instance's `pass_env`.
+    pub fn passed(&self, instance: &Instance) -> BTreeMap<String, Option<String>> {
+        instance.pass_env.iter().map(|name| (name.clone(), self.caller_env.get(name).cloned())).collect()
+    }
+
+    /// Makes the recipe of `instance`; `made` gives the manifests of the instances it needs.
+    pub fn gather(
+        &self,
+        instance: &Instance,
+        made: &dyn Fn(u32) -> Arc<Manifest>,
+    ) -> Result<Gathered, GatherError> {
+        let mut inputs = BTreeMap::new();
+        let mut files: BTreeMap<ProjectPath, InputFile> = BTreeMap::new();
+        let mut sources: BTreeMap<ProjectPath, Vec<String>> = BTreeMap::new();
+        for input in &instance.inputs {
+            self.one(input, made, &mut inputs, &mut files, &mut sources)?;
+        }
+        self.hash_sources(sources, &mut inputs, &mut files)?;
+        let mut tools = BTreeMap::new();
+        for tool in &instance.tools {
+            let argv = vec![tool.clone(), "--version".to_owned()];
+            tools.insert(tool.clone(), self.printed(&argv, tool)?);
+        }
+        let recipe = Recipe {
+            command: instance.command.clone(),
+            env: self.recipe_env(instance),
+            pass_env: self.passed(instance),
+            tools,
+            inputs,
+            outputs: instance
+                .outputs
+                .iter()
+                .map(|output| (output.path.clone(), (output.name.clone(), output.kind)))
+                .collect(),
+            salt: instance.salt.clone(),
+            platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        };
+        let preimage = recipe.encode();
+        let input_hash = InputHash::of_preimage(&preimage);
+        Ok(Gathered { preimage, input_hash, files: files.into_values().collect() })
+    }
+
+    /// The declared variables, and the run's own where the command names them: then they decide its result.
+    fn recipe_env(&self, instance: &Instance) -> BTreeMap<String, String> {
+        let mut env = instance.env.clone();
+        let argv = instance.command.argv();
+        let names = |variable: &str| argv.iter().any(|part| part.contains(variable));
+        if names(environment::LOGICAL_TIME) {
+            env.insert(environment::LOGICAL_TIME.to_owned(), environment::rfc3339(self.logical_time));
+        }
+        if names("CAIRN_RUN_ID") {
+            env.insert("CAIRN_RUN_ID".to_owned(), self.run.to_string());
+        }
+        env
+    }
+
+    fn one(
+        &self,
+        input: &Input,
+        made: &dyn Fn(u32) -> Arc<Manifest>,
+        inputs: &mut BTreeMap<InputKey, RecipeInput>,
+        files: &mut BTreeMap<ProjectPath, InputFile>,
+        sources: &mut BTreeMap<ProjectPath, Vec<String>>,
+    ) -> Result<(), GatherError> {
+        let mut add_made = |path: &ProjectPath, content: Content| {
+            let key = InputKey { name: input.name.clone(), subject: path.to_string() };
+            inputs.insert(key, recipe_input(&content, None));
+            files.insert(path.clone(), InputFile { path: path.clone(), content, origin: Origin::Made });
+        };
+        match &input.kind {
+            // A folder in which others put their outputs may hold sources as well: its files count one by one.
+            InputKind::Path { path, made_by: _, holds } if !holds.is_empty() => {
+                self.glob(input, &format!("{path}/**"), holds, made, inputs, files, sources)?;
+            }
+            InputKind::Path { path, made_by: None, .. } => match self.world.entry(path) {
+                Entry::Missing if input.optional => {
+                    let key = InputKey { name: input.name.clone(), subject: path.to_string() };
+                    inputs.insert(key, RecipeInput::Missing);
+                }
+                Entry::Missing => return Err(GatherError::Missing { path: path.clone() }),
+                _ => sources.entry(path.clone()).or_default().push(input.name.clone()),
+            },
+            InputKind::Path { path, made_by: Some(maker), .. } => {
+                let (output, maker) = self.output(*maker, made);
+                match content_at(&output, path) {
+                    Some(content) => add_made(path, content),
+                    None if input.optional => {
+                        let key = InputKey { name: input.name.clone(), subject: path.to_string() };
+                        inputs.insert(key, RecipeInput::Missing);
+                    }
+                    None => return Err(GatherError::NotMade { path: path.clone(), maker }),
+                }
+            }
+            InputKind::Glob { pattern, made_by } => {
+                self.glob(input, pattern, made_by, made, inputs, files, sources)?;
+            }
+            InputKind::Environment { variable } => {
+                let key = InputKey { name: input.name.clone(), subject: variable.clone() };
+                inputs.insert(key, RecipeInput::Environment(self.caller_env.get(variable).cloned()));
+            }
+            InputKind::Command { command } => {
+                let argv: Vec<String> = command.argv().into_iter().map(str::to_owned).collect();
+                let key = InputKey { name: input.name.clone(), subject: command.to_string() };
+                inputs.insert(key, RecipeInput::Printed(self.printed(&argv, &command.to_string())?));
+            }
+            InputKind::Stage { outputs } => {
+                for maker in outputs {
+                    let (output, _) = self.output(*maker, made);
+                    add_made(&output.path, output.content);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the three collections are one gathering in the making")]
+    fn glob(
+        &self,
+        input: &Input,
+        pattern: &str,
+        made_by: &[Made],
+        made: &dyn Fn(u32) -> Arc<Manifest>,
+        inputs: &mut BTreeMap<InputKey, RecipeInput>,
+        files: &mut BTreeMap<ProjectPath, InputFile>,
+        sources: &mut BTreeMap<ProjectPath, Vec<String>>,
+    ) -> Result<(), GatherError> {
+        let glob = Glob::parse(pattern).expect("checked when the pipeline was loaded");
+        let mut any = false;
+        for maker in made_by {
+            for (path, content) in files_of(&self.output(*maker, made).0) {
+                if glob.is_match(&path) {
+                    any = true;
+                    let key = InputKey { name: input.name.clone(), subject: path.to_string() };
+                    inputs.insert(key, recipe_input(&content, None));
+                    files.insert(path.clone(), InputFile { path, content, origin: Origin::Made });
+                }
+            }
+        }
+        for path in self.matches(pattern, &glob)?.iter() {
+            any = true;
+            sources.entry(path.clone()).or_default().push(input.name.clone());
+        }
+        if !any && !input.optional {
+            return Err(GatherError::NoMatch { pattern: pattern.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Hashes the files and folders that no instance makes, all of them at once.
+    fn hash_sources(
+        &self,
+        sources: BTreeMap<ProjectPath, Vec<String>>,
+        inputs: &mut BTreeMap<InputKey, RecipeInput>,
+        files: &mut BTreeMap<ProjectPath, InputFile>,
+    ) -> Result<(), GatherError> {
+        let mut single = Vec::new();
+        for (path, names) in sources {
+            let on_disk = self.project.on_disk(&path);
+            match self.world.entry(&path) {
+                Entry::File => single.push((path, names, on_disk)),
+                Entry::Folder => {
+                    let found = self.digests.tree(&on_disk)?;
+                    let content = Content::Folder(found.tree.clone());
+                    let recipe = recipe_input(&content, found.link.clone());
+                    for name in names {
+                        inputs.insert(InputKey { name, subject: path.to_string() }, recipe.clone());
+                    }
+                    files.insert(path.clone(), InputFile { path, content, origin: Origin::SourceTree(found) });
+                }
+                Entry::Missing => return Err(GatherError::Missing { path }),
+                other => return Err(GatherError::Unusable { path, what: describe(&other) }),
+            }
+        }
+        let on_disk: Vec<PathBuf> = single.iter().map(|(.., on_disk)| on_disk.clone()).collect();
+        for ((path, names, _), found) in single.into_iter().zip(self.digests.files(&on_disk)) {
+            let found = found?;
+            let content = Content::File(found.content);
+            let recipe = recipe_input(&content, found.link.clone());
+            for name in names {
+                inputs.insert(InputKey { name, subject: path.to_string() }, recipe.clone());
+            }
+            files.insert(path.clone(), InputFile { path, content, origin: Origin::Source(found) });
+        }
+        Ok(())
+    }
+
+    /// Returns an output as its instance made it, with the instance's name.
+    fn output(&self, Made { instance, output }: Made, made: &dyn Fn(u32) -> Arc<Manifest>) -> (Output, String) {
+        let maker = &self.pipeline.instances[instance as usize];
+        let declared = &maker.outputs[output as usize];
+        let manifest = made(instance);
+        let output = manifest.outputs.iter().find(|output| output.path == declared.path);
+        let output = output.expect("a manifest holds every declared output").clone();
+        (output, maker.name.to_string())
+    }
+
+    /// Returns the files on disk that match and that no instance makes or made.
+    fn matches(&self, pattern: &str, glob: &Glob) -> Result<Arc<Vec<ProjectPath>>, GatherError> {
+        if let Some(known) = self.globs.lock().expect("no panic while it is held").get(pattern) {
+            return Ok(Arc::clone(known));
+        }
+        let found = self.world.matches(glob);
+        let mut found = found.map_err(|cause| GatherError::List { pattern: pattern.to_owned(), cause })?;
+        found.retain(|path| !self.is_declared(path));
+        found = self.without_remains(found)?;
+        let found = Arc::new(found);
+        self.globs.lock().expect("no panic while it is held").insert(pattern.to_owned(), Arc::clone(&found));
+        Ok(found)
+    }
+
+    fn is_declared(&self, path: &ProjectPath) -> bool {
+        let mut at = Some(path.clone());
+        while let Some(path) = at {
+            if self.declared.contains(&path) {
+                return true;
+            }
+            at = path.parent();
+        }
+        false
+    }
+
+    /// Leaves out what an instance that is there no more left behind: files that cairn placed and nobody edited since.
+    fn without_remains(&self, found: Vec<ProjectPath>) -> Result<Vec<ProjectPath>, GatherError> {
+        let Some(store) = &self.store else { return Ok(found) };
+        let mut kept = Vec::with_capacity(found.len());
+        for path in found {
+            let placed = store.placed(&self.project.store_key(&path)).ok().flatten();
+            if let Some(placed) = placed {
+                let now = self.digests.file(&self.project.on_disk(&path))?;
+                if now.content.digest == placed.content_digest {
+                    continue;
+                }
+            }
+            kept.push(path);
+        }
+        Ok(kept)
+    }
+
+    /// Returns what a command prints, asked once a run.
+    fn printed(&self, argv: &[String], shown: &str) -> Result<Vec<u8>, GatherError> {
+        if let Some(known) = self.printed.lock().expect("no panic while it is held").get(argv) {
+            return Ok(known.clone());
+        }
+        let error = |what: String| GatherError::Command { command: shown.to_owned(), what };
+        let output = std::process::Command::new(&argv[0])
+            .args(&argv[1..])
+            .current_dir(self.project.folder())
+            .env_clear()
+            .envs(environment::fixed())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .map_err(|cause| error(format!("cannot be started: {cause}")))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.lines().last().unwrap_or_default();
+            return Err(error(format!("failed ({}): {said}", output.status)));
+        }
+        let mut printed = output.stdout;
+        // Some tools print their version as an error message.
+        if printed.is_empty() {
+            printed = output.stderr;
+        }
+        self.printed.lock().expect("no panic while it is held").insert(argv.to_vec(), printed.clone());
+        Ok(printed)
+    }
+}
+
+fn describe(entry: &Entry) -> String {
+    match entry {
+        Entry::Missing => "not there".to_owned(),
+        Entry::File => "a file".to_owned(),
+        Entry::Folder => "a folder".to_owned(),
+        Entry::LinkLoop => "a link that leads back to itself".to_owned(),
+        Entry::LeavesProject => "a link that leads out of the project".to_owned(),
+        Entry::Special => "a named pipe, a socket or a device".to_owned(),
+        Entry::Unreadable(cause) => format!("unreadable: {cause}"),
+    }
+}
+
+fn recipe_input(content: &Content, link: Option<Vec<u8>>) -> RecipeInput {
+    match content {
+        Content::File(file) => RecipeInput::File { digest: file.digest, executable: file.executable, link },
+        Content::Folder(tree) => RecipeInput::Folder { digest: tree.digest(), link },
+    }
+}
+
+/// Returns what `output` holds at `path`: itself, or a file or folder in it.
+fn content_at(output: &Output, path: &ProjectPath) -> Option<Content> {
+    if output.path == *path {
+        return Some(output.content.clone());
+    }
+    let Content::Folder(tree) = &output.content else { return None };
+    let below = path.as_str().strip_prefix(output.path.as_str())?.strip_prefix('/')?.as_bytes();
+    let entry = tree.entries.iter().find(|entry| entry.path == below)?;
+    match &entry.kind {
+        cairn_model::EntryKind::File(file) => Some(Content::File(*file)),
+        cairn_model::EntryKind::Link(_) => None,
+        cairn_model::EntryKind::Folder => {
+            let inner = tree.entries.iter().filter_map(|entry| {
+                let path = entry.path.strip_prefix(below)?.strip_prefix(b"/")?.to_vec();
+                Some(cairn_model::TreeEntry { path, kind: entry.kind.clone() })
+            });
+            Some(Content::Folder(Tree::new(inner.collect())))
+        }
+    }
+}
+
+/// Returns the files of an output with their paths, those with names that are not UTF-8 left out: no glob matches them.
+fn files_of(output: &Output) -> Vec<(ProjectPath, Content)> {
+    let at = |below: &[u8]| {
+        if below.is_empty() {
+            return Some(output.path.clone());
+        }
+        output.path.join(std::str::from_utf8(below).ok()?).ok()
+    };
+    let files = output.content.files();
+    files.filter_map(|(below, file)| Some((at(below)?, Content::File(*file)))).collect()
+}
+
+/// Returns whether standard output is a declared output: its path.
+pub(crate) fn stdout_path(instance: &Instance) -> Option<&ProjectPath> {
+    instance.outputs.iter().find(|output| output.kind == OutputKind::Stdout).map(|output| &output.path)
+}

@@ -1,0 +1,28 @@
+//! One instance: gather its inputs, look its checkpoint up, run it apart, collect and commit what it made.
+//!
+//! - [`Engine`]: everything an instance needs, shared by all of a run
+//! - [`gather`]: from declared inputs to a recipe; [`lookup`]: from its hash to a checkpoint, or a reason why not
+//! - [`staging`]: the private folder; [`environment`]: the made-up environment; [`isolation`]: the process
+//! - [`collect`]: what the command made; [`committer`]: the one thread through which results become durable
+//! - [`attempt`]: these in their order; [`recover`]: what a killed run left
+//!
+//! What it does not do: decide what runs when, or how often it is tried: that is the scheduler's.
+
+pub mod attempt;
+pub mod collect;
+pub mod committer;
+mod engine;
+pub mod environment;
+pub mod gather;
+mod hint;
+pub mod isolation;
+pub mod lookup;
+mod project;
+pub mod recover;
+mod rows;
+pub mod staging;
+
+pub use attempt::{AttemptError, Done, Hands};
+pub use committer::{Committer, PublishError};
+pub use engine::{Engine, LookUpError, Setup, Verdict};
+pub use project::Project;

@@ -1,0 +1,308 @@
+//! An attempt's working folder: its declared inputs at their places, and nothing else of the project.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cairn_content::{DigestError, Digests, ObjectError, Objects, durable};
+use cairn_dag::Instance;
+use cairn_model::{Content, EntryKind, FileContent, OutputKind, ProjectPath};
+
+use crate::environment::EPOCH_SECONDS;
+use crate::gather::{Gathered, InputFile, Origin};
+use crate::project::Project;
+
+/// Inputs below this size are copied, larger ones linked to by a symbolic link. A script must be a copy: run through a
+/// link it would find its undeclared neighbours (Python puts the real file's folder first on its path). Copying is
+/// cheap up to here; 4 GiB are not copied only to be read.
+const COPY_MAX: u64 = 1024 * 1024;
+
+/// The folders of one attempt.
+#[derive(Debug)]
+pub struct Staging {
+    folder: PathBuf,
+    inputs: BTreeSet<PathBuf>,
+}
+
+/// Why a working folder cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The system refused.
+    #[error("cannot prepare `{}`: {cause}", path.display())]
+    Io {
+        /// What was to be made.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// The bytes of an input made by another instance are not in the content store.
+    #[error("cannot take input `{path}` from the content store: {cause}")]
+    Object {
+        /// The input.
+        path: ProjectPath,
+        /// Why not.
+        #[source]
+        cause: ObjectError,
+    },
+    /// An input cannot be looked at again.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// An input is no longer what was hashed.
+    #[error("input `{path}` changed while it was being staged")]
+    Changed {
+        /// The input.
+        path: ProjectPath,
+    },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> StageError + '_ {
+    |cause| StageError::Io { path: path.to_owned(), cause }
+}
+
+impl Staging {
+    /// Makes the folders of an attempt below `folder`, empty.
+    pub fn new(folder: PathBuf) -> Result<Self, StageError> {
+        for part in [folder.clone(), folder.join("work"), folder.join("home"), folder.join("tmp")] {
+            fs::create_dir(&part).map_err(at(&part))?;
+        }
+        Ok(Self { folder, inputs: BTreeSet::new() })
+    }
+
+    /// Returns the working folder.
+    pub fn work(&self) -> PathBuf {
+        self.folder.join("work")
+    }
+
+    /// Returns the private `HOME`.
+    pub fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
+    /// Returns the private `TMPDIR`.
+    pub fn temporary(&self) -> PathBuf {
+        self.folder.join("tmp")
+    }
+
+    /// Returns where outputs that stood in the project are kept while a command with `sandbox = "off"` runs.
+    pub fn before(&self) -> PathBuf {
+        self.folder.join("before")
+    }
+
+    /// Returns the paths, below the working folder, of all that was put there.
+    pub fn inputs(&self) -> &BTreeSet<PathBuf> {
+        &self.inputs
+    }
+
+    /// Puts the inputs in place and makes the folders of the outputs.
+    pub fn fill(
+        &mut self,
+        project: &Project,
+        instance: &Instance,
+        gathered: &Gathered,
+        objects: &Objects,
+        digests: &Digests,
+    ) -> Result<(), StageError> {
+        let work = self.work();
+        let mut folders = Folders::new(work.clone());
+        for input in &gathered.files {
+            self.put(input, project, objects, digests, &mut folders)?;
+        }
+        make_output_folders(instance, &mut folders)
+    }
+
+    fn put(
+        &mut self,
+        input: &InputFile,
+        project: &Project,
+        objects: &Objects,
+        digests: &Digests,
+        folders: &mut Folders,
+    ) -> Result<(), StageError> {
+        let destination = input.path.below(&folders.base);
+        folders.make_parent(&destination)?;
+        match &input.content {
+            Content::File(content) => {
+                let source = project.on_disk(&input.path);
+                let from = (!matches!(input.origin, Origin::Made)).then_some(source.as_path());
+                self.file(&input.path, from, content, &destination, objects)?;
+            }
+            Content::Folder(tree) => {
+                folders.make(&destination)?;
+                let source = (!matches!(input.origin, Origin::Made)).then(|| project.on_disk(&input.path));
+                for entry in &tree.entries {
+                    let below = Path::new(as_path(&entry.path));
+                    let destination = destination.join(below);
+                    match &entry.kind {
+                        EntryKind::Folder => folders.make(&destination)?,
+                        EntryKind::Link(target) => {
+                            symlink(as_path(target), &destination).map_err(at(&destination))?;
+                            self.note(&folders.base, &destination);
+                        }
+                        EntryKind::File(content) => {
+                            let source = source.as_ref().map(|source| source.join(below));
+                            self.file(&input.path, source.as_deref(), content, &destination, objects)?;
+                        }
+                    }
+                }
+            }
+        }
+        // What was copied must be what was hashed; a link's target is looked at after the command (K7).
+        if is_unchanged(input, project, digests)? {
+            Ok(())
+        } else {
+            Err(StageError::Changed { path: input.path.clone() })
+        }
+    }
+
+    /// Puts one file in place: from the project, or without `source` from the content store.
+    fn file(
+        &mut self,
+        input: &ProjectPath,
+        source: Option<&Path>,
+        content: &FileContent,
+        destination: &Path,
+        objects: &Objects,
+    ) -> Result<(), StageError> {
+        let work = self.work();
+        self.note(&work, destination);
+        match source {
+            Some(source) if content.size < COPY_MAX => {
+                fs::copy(source, destination).map_err(at(source))?;
+            }
+            Some(source) => {
+                let real = fs::canonicalize(source).map_err(at(source))?;
+                return symlink(real, destination).map_err(at(destination));
+            }
+            None if content.size < COPY_MAX => {
+                let object = |cause| StageError::Object { path: input.clone(), cause };
+                objects.copy_out(content, destination).map_err(object)?;
+            }
+            None => {
+                return symlink(objects.path(&content.digest), destination).map_err(at(destination));
+            }
+        }
+        let mode = if content.executable { 0o755 } else { 0o644 };
+        fs::set_permissions(destination, fs::Permissions::from_mode(mode)).map_err(at(destination))?;
+        let file = File::options().write(true).open(destination).map_err(at(destination))?;
+        file.set_times(FileTimes::new().set_modified(epoch())).map_err(at(destination))
+    }
+
+    fn note(&mut self, work: &Path, destination: &Path) {
+        let below = destination.strip_prefix(work).expect("destinations lie in the working folder");
+        self.inputs.insert(below.to_owned());
+    }
+
+    /// Returns whether the command left the input at `below` as it was put there.
+    pub fn is_untouched(&self, below: &Path) -> bool {
+        let path = self.work().join(below);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_file() => metadata.mtime() == EPOCH_SECONDS && metadata.mtime_nsec() == 0,
+            Ok(metadata) => metadata.is_symlink(),
+            // Its copy may be taken away: `gunzip` does.
+            Err(_) => true,
+        }
+    }
+
+    /// Moves outputs that stand in the project aside, so that a command with `sandbox = "off"` starts from nothing, as it
+    /// would in a folder of its own; returns their paths relative to the project.
+    pub fn set_aside(&self, project: &Project, instance: &Instance) -> Result<Vec<ProjectPath>, StageError> {
+        let mut moved = Vec::new();
+        for output in &instance.outputs {
+            let stands = project.on_disk(&output.path);
+            if fs::symlink_metadata(&stands).is_err() {
+                continue;
+            }
+            let key = ProjectPath::parse(&project.store_key(&output.path)).expect("a path below a path is a path");
+            let aside = key.below(&self.before());
+            let parent = aside.parent().expect("it lies in `before`");
+            fs::create_dir_all(parent).map_err(at(parent))?;
+            durable::rename(&stands, &aside).map_err(at(&stands))?;
+            moved.push(key);
+        }
+        let mut folders = Folders::new(project.folder().to_owned());
+        make_output_folders(instance, &mut folders)?;
+        Ok(moved)
+    }
+}
+
+/// Returns whether an input is still what was hashed; one from the content store always is.
+pub fn is_unchanged(input: &InputFile, project: &Project, digests: &Digests) -> Result<bool, DigestError> {
+    match &input.origin {
+        Origin::Source(found) => digests.unchanged(&project.on_disk(&input.path), found),
+        Origin::SourceTree(found) => digests.tree_unchanged(&project.on_disk(&input.path), found),
+        Origin::Made => Ok(true),
+    }
+}
+
+/// Puts back what [`Staging::set_aside`] moved, over whatever the cut-off command left.
+pub fn put_back(project: &Project, before: &Path, paths: &[ProjectPath]) -> io::Result<()> {
+    for path in paths {
+        let (aside, place) = (path.below(before), path.below(project.root()));
+        if fs::symlink_metadata(&aside).is_err() {
+            continue;
+        }
+        match fs::symlink_metadata(&place) {
+            Ok(metadata) if metadata.is_dir() => {
+                let doomed = project.state().join("tmp").join(format!("replaced-{}", path.as_str().replace('/', "~")));
+                durable::rename(&place, &doomed)?;
+                durable::remove_tree(project.state(), &doomed)?;
+            }
+            Ok(_) => fs::remove_file(&place)?,
+            Err(_) => {}
+        }
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        durable::rename(&aside, &place)?;
+    }
+    Ok(())
+}
+
+/// The folder of a declared output is there when the command starts.
+fn make_output_folders(instance: &Instance, folders: &mut Folders) -> Result<(), StageError> {
+    for output in &instance.outputs {
+        let path = output.path.below(&folders.base);
+        match output.kind {
+            OutputKind::Folder => folders.make(&path)?,
+            OutputKind::File | OutputKind::Stdout => folders.make_parent(&path)?,
+        }
+    }
+    Ok(())
+}
+
+fn epoch() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS.unsigned_abs())
+}
+
+fn as_path(bytes: &[u8]) -> &std::ffi::OsStr {
+    std::os::unix::ffi::OsStrExt::from_bytes(bytes)
+}
+
+/// Makes folders below a base, each once.
+struct Folders {
+    base: PathBuf,
+    made: BTreeSet<PathBuf>,
+}
+
+impl Folders {
+    fn new(base: PathBuf) -> Self {
+        let made = BTreeSet::from([base.clone()]);
+        Self { base, made }
+    }
+
+    fn make(&mut self, folder: &Path) -> Result<(), StageError> {
+        if !self.made.contains(folder) {
+            fs::create_dir_all(folder).map_err(at(folder))?;
+            self.made.insert(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    fn make_parent(&mut self, path: &Path) -> Result<(), StageError> {
+        self.make(path.parent().expect("it lies below the base"))
+    }
+}

@@ -1,0 +1,1 @@
+//! One run: plan, step, retry, pools, recovery.

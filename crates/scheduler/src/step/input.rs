@@ -1,0 +1,88 @@
+//! What happens to a run.
+
+use cairn_model::{InputHash, Reason};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The run begins: the first input, given once.
+    Begin,
+    /// A look-up has its answer.
+    LookedUp {
+        /// Of which instance.
+        instance: u32,
+        /// The answer.
+        found: Found,
+    },
+    /// An attempt's command ended: its cpus, memory and place in a pool are free; its result is being made durable. May
+    /// be left out before [`Input::Finished`].
+    Exited {
+        /// Of which instance.
+        instance: u32,
+    },
+    /// An attempt is over: its result is durable and in place, or it failed.
+    Finished {
+        /// Of which instance.
+        instance: u32,
+        /// How it went.
+        result: Result<Done, Failure>,
+    },
+    /// Time has passed, to the point asked for or not.
+    Tick,
+    /// A person asks to stop: gently the first time, at once the second.
+    Interrupt,
+    /// The system asks to stop: gently, however often.
+    Stop,
+}
+
+/// What a look-up found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A checkpoint, and its outputs are in place.
+    Hit {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// Paths that were put back from the content store.
+        restored: Vec<String>,
+        /// What the execution that made the checkpoint took.
+        saved_ms: u64,
+    },
+    /// Nothing that can be used.
+    Miss {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// Why it has to run.
+        reason: Reason,
+    },
+    /// It cannot even be looked up: an input is missing, say.
+    Broken {
+        /// What went wrong.
+        error: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
+}
+
+/// How an attempt succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// The checkpoint's input-hash.
+    pub input_hash: InputHash,
+    /// What the command took.
+    pub took_ms: u64,
+    /// Where files that were not cairn's went from the outputs' places.
+    pub trashed: Vec<String>,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Whether another try may go better: a command that exits with 1 may, one that is not found will not.
+    pub retryable: bool,
+    /// Whether it was ended from outside ([`super::Action::Terminate`]): then it counts as no failure.
+    pub interrupted: bool,
+}

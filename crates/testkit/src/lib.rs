@@ -1,0 +1,1 @@
+//! Temporary projects, the binary under test and redactions.
