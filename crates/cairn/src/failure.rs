@@ -21,6 +21,7 @@ enum Text {
     Sentence {
         message: String,
         causes: Vec<String>,
+        notes: Vec<String>,
         help: Option<String>,
     },
     /// Laid out already, as the findings in a definition are.
@@ -30,7 +31,7 @@ enum Text {
 impl Failure {
     /// Fails with a sentence: lower case, no full stop, names in backticks.
     pub(crate) fn new(status: ExitStatus, message: impl Into<String>) -> Self {
-        Self { status, text: Text::Sentence { message: message.into(), causes: Vec::new(), help: None } }
+        Self { status, text: Text::Sentence { message: message.into(), causes: Vec::new(), notes: Vec::new(), help: None } }
     }
 
     /// Fails because the definition or the command line is wrong.
@@ -65,6 +66,15 @@ impl Failure {
         self
     }
 
+    /// Adds a fact.
+    #[must_use]
+    pub(crate) fn note(mut self, text: impl Into<String>) -> Self {
+        if let Text::Sentence { notes, .. } = &mut self.text {
+            notes.push(text.into());
+        }
+        self
+    }
+
     /// Says what to do about it.
     #[must_use]
     pub(crate) fn help(self, text: impl Into<String>) -> Self {
@@ -86,14 +96,16 @@ impl Failure {
     pub(crate) fn render(&self, paint: Paint) -> String {
         match &self.text {
             Text::Drawn(text) => text.clone(),
-            Text::Sentence { message, causes, help } => {
+            Text::Sentence { message, causes, notes, help } => {
                 let mut text = format!("{}: {message}\n", paint.with(style::ERROR, "error"));
                 for cause in causes {
                     text.push_str(&format!("  {} {cause}\n", paint.with(style::DIM, "because:")));
                 }
-                for (at, line) in help.iter().flat_map(|help| help.lines()).enumerate() {
-                    let lead = if at == 0 { format!("{}: ", paint.with(style::HELP, "help")) } else { "      ".to_owned() };
-                    text.push_str(&format!("{lead}{line}\n"));
+                let notes = notes.iter().map(|note| ("note", style::BOLD, note));
+                let help = help.iter().map(|help| ("help", style::HELP, help));
+                for (word, style, sentence) in notes.chain(help) {
+                    let lines = sentence.replace('\n', "\n      ");
+                    text.push_str(&format!("{}: {lines}\n", paint.with(style, word)));
                 }
                 text
             }

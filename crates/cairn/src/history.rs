@@ -36,6 +36,8 @@ pub(crate) struct InstanceHistory {
     pub(crate) state: State,
     /// Attempts made, over all sessions of the run.
     pub(crate) attempts: u32,
+    /// Number of its last attempt, by which its log is found.
+    pub(crate) last_attempt: Option<u32>,
     /// When its last attempt started.
     pub(crate) started: Option<Timestamp>,
     /// When it got into `state`.
@@ -137,6 +139,7 @@ impl InstanceHistory {
             name,
             state: State::Waiting,
             attempts: 0,
+            last_attempt: None,
             started: None,
             since: at,
             took_ms: None,
@@ -169,8 +172,9 @@ impl InstanceHistory {
                 self.saved_ms = *saved_ms;
                 self.reason = restored_reason(restored);
             }
-            InstanceEvent::AttemptStarted { attempt: _, input_hash, reason } => {
+            InstanceEvent::AttemptStarted { attempt, input_hash, reason } => {
                 self.attempts += 1;
+                self.last_attempt = Some(*attempt);
                 self.started = Some(at);
                 self.took_ms = None;
                 self.input_hash = Some(*input_hash);
@@ -205,7 +209,7 @@ impl InstanceHistory {
 
 fn restored_reason(restored: &[String]) -> String {
     match restored {
-        [] => "inputs unchanged, outputs in place".to_owned(),
+        [] => "inputs and outputs unchanged".to_owned(),
         [one] => format!("put back `{one}`"),
         [first, second] => format!("put back `{first}` and `{second}`"),
         [first, rest @ ..] => format!("put back `{first}` and {} more", rest.len()),
@@ -222,12 +226,15 @@ pub(crate) fn blocked_reason(by: &Blocker) -> String {
     }
 }
 
-/// Writes the counts that are not 0, in the order of a summary: `3 RAN, 9 FRESH`.
-pub(crate) fn counts_text(counts: &Counts, word: impl Fn(Outcome, &str) -> String) -> String {
-    let parts: Vec<String> = Outcome::ALL
+/// Writes the counts that are not 0, in the order of a summary: `3 RAN`, `9 FRESH`.
+pub(crate) fn count_words(counts: &Counts) -> Vec<(Option<Outcome>, String)> {
+    let mut words: Vec<(Option<Outcome>, String)> = Outcome::ALL
         .into_iter()
         .filter(|outcome| counts.of(*outcome) > 0)
-        .map(|outcome| word(outcome, &format!("{} {outcome}", counts.of(outcome))))
+        .map(|outcome| (Some(outcome), format!("{} {outcome}", counts.of(outcome))))
         .collect();
-    if parts.is_empty() { text::count(0, "instance") } else { parts.join(", ") }
+    if words.is_empty() {
+        words.push((None, text::count(0, "instance")));
+    }
+    words
 }

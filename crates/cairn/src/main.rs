@@ -1,2 +1,64 @@
-//! The binary.
-fn main() {}
+//! The binary: reads the command line, does the command, ends with its exit status.
+//!
+//! - what can be typed: [`args`], a file for each of [`commands`]
+//! - where things are: [`project`], [`settings`], [`world`]
+//! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`history`]) over a run's events
+//! - how it ends: [`exit`], [`failure`], [`panic`]
+//!
+//! What it does not do: decide what runs, hash, store or start a process: that is the crates' below.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails where it should"))]
+
+mod args;
+mod commands;
+mod execute;
+mod exit;
+mod failure;
+mod history;
+mod json;
+mod panic;
+mod past;
+mod project;
+mod settings;
+mod terminal;
+mod trace;
+mod work;
+mod world;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use args::Cli;
+use cairn_model::SystemClock;
+use clap::{CommandFactory as _, Parser as _};
+use commands::Context;
+use exit::ExitStatus;
+use terminal::Terminal;
+
+fn main() -> ExitCode {
+    // Before anything else: the keeper is to stay small, and none of the following is for it.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == cairn_executor::isolation::KEEPER_ARGUMENT) {
+        return ExitCode::from(cairn_executor::isolation::keeper_main());
+    }
+    panic::install();
+    let cli = Cli::parse();
+    let terminal = Terminal::detect(cli.globals.color.into());
+    let Some(command) = cli.command else {
+        let help = Cli::command().render_help();
+        let text = if terminal.stdout.paint.is_on() { help.ansi().to_string() } else { help.to_string() };
+        // As with any result: a reader that has gone away is no failure.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        return ExitStatus::Done.into();
+    };
+    let verbose = cli.globals.verbose;
+    let context = Context { globals: cli.globals, terminal, clock: SystemClock };
+    let done = trace::start(verbose, terminal.stderr).and_then(|()| commands::dispatch(&command, &context));
+    match done {
+        Ok(status) => status.into(),
+        Err(failure) => {
+            // Where standard error is gone too, the exit status still tells.
+            let _ = std::io::stderr().write_all(failure.render(terminal.stderr.paint).as_bytes());
+            failure.status.into()
+        }
+    }
+}

@@ -8,13 +8,13 @@
 
 mod board;
 mod fit;
-mod line;
 mod live;
 mod region;
 mod show;
 mod summary;
 mod tail;
 
+pub(crate) mod line;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod text;
@@ -101,6 +101,11 @@ impl Stream {
         // Some terminals say 0, and nothing can be laid out in less than 20.
         let columns = size.map_or(80, |size| usize::from(size.ws_col));
         Some(if columns == 0 { 80 } else { columns.max(20) })
+    }
+
+    /// Returns how findings in a definition are drawn here.
+    pub(crate) fn report_style(self) -> cairn_dag::Style {
+        cairn_dag::Style { ansi: self.paint.is_on(), width: self.columns().unwrap_or(cairn_dag::Style::PLAIN.width) }
     }
 
     /// Returns the rows there are now, 24 where that is not known.

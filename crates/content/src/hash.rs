@@ -22,6 +22,10 @@ const LEAF: u64 = 256 << 10;
 /// read-ahead sees one reader going forward and not one for each half. A power of two leaves.
 const WINDOW: u64 = 64 << 20;
 
+/// Buffers begin at a multiple of this. Some processors (AMD's Zen 3) copy to one that begins 16 bytes into a page, as
+/// large allocations do, at a fifth of the speed.
+const PAGE: usize = 4096;
+
 static CONTEXT_KEY: LazyLock<ContextKey> =
     LazyLock::new(|| hazmat::hash_derive_key_context(Domain::File.context()));
 
@@ -116,9 +120,98 @@ fn subtree(file: &File, offset: u64, length: u64, sink: Sink<'_>) -> io::Result<
 
 fn with_buffer<T>(length: usize, run: impl FnOnce(&mut [u8]) -> T) -> T {
     BUFFER.with_borrow_mut(|buffer| {
-        if buffer.len() < length {
-            buffer.resize(length, 0);
+        if buffer.len() < length + PAGE {
+            buffer.resize(length + PAGE, 0);
         }
-        run(&mut buffer[..length])
+        let start = buffer.as_ptr().align_offset(PAGE);
+        run(&mut buffer[start..start + length])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    /// No two chunks are alike, so that none can take another's place.
+    fn pattern(length: u64) -> Vec<u8> {
+        let mut bytes = vec![b'x'; usize::try_from(length).unwrap()];
+        for (number, chunk) in bytes.chunks_mut(1024).enumerate() {
+            let name = number.to_le_bytes();
+            let length = chunk.len().min(name.len());
+            chunk[..length].copy_from_slice(&name[..length]);
+        }
+        bytes
+    }
+
+    fn open(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn check(bytes: &[u8]) {
+        let expect = (Domain::File.digest(bytes), bytes.len() as u64);
+        let original = open(bytes);
+        assert_eq!(file(&original, expect.1).unwrap(), expect, "{} bytes", bytes.len());
+        let copied = open(b"");
+        assert_eq!(copy(&original, &copied).unwrap(), expect, "{} bytes", bytes.len());
+        assert_eq!(file(&copied, expect.1).unwrap(), expect, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn equals_the_plain_hasher_at_every_boundary() {
+        let chunk = 1024;
+        let mebibyte = 1 << 20;
+        let around = [chunk, 2 * chunk, 3 * chunk, LEAF, 2 * LEAF, 3 * LEAF, mebibyte, 16 * mebibyte, WINDOW];
+        check(b"");
+        check(b"x");
+        for boundary in around {
+            // One buffer for the three: it takes longer to make than to hash.
+            let bytes = pattern(boundary + 1);
+            let length = bytes.len();
+            (0..3).for_each(|less| check(&bytes[..length - less]));
+        }
+        check(&pattern(2 * WINDOW + LEAF + chunk + 1));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn equals_the_plain_hasher(length in 0..6 * LEAF) {
+            check(&pattern(length));
+        }
+    }
+
+    #[test]
+    fn a_wrong_hint_gives_no_wrong_digest() {
+        let small = open(b"abc");
+        for hint in [0, 1, 2, 3, 4, 100] {
+            assert_eq!(file(&small, hint).unwrap(), (Domain::File.digest(b"abc"), 3), "{hint}");
+        }
+        let large = open(&pattern(2 * LEAF));
+        for hint in [LEAF + 1, 2 * LEAF - 1, 2 * LEAF + 1, 100 * LEAF] {
+            assert_eq!(file(&large, hint).unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{hint}");
+        }
+        let expect = (Domain::File.digest(&pattern(2 * LEAF)), 2 * LEAF);
+        assert_eq!(file(&large, 0).unwrap(), expect);
+    }
+
+    #[test]
+    fn what_says_that_it_is_empty_is_read_all_the_same() {
+        let Ok(version) = File::open("/proc/version") else { return };
+        let bytes = std::fs::read("/proc/version").unwrap();
+        assert_eq!(version.metadata().unwrap().len(), 0);
+        assert_eq!(file(&version, 0).unwrap(), (Domain::File.digest(&bytes), bytes.len() as u64));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_such() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        for length in [1, 3 * LEAF] {
+            let error = copy(&open(&pattern(length)), &full).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{length}");
+        }
+    }
 }

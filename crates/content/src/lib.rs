@@ -8,15 +8,23 @@
 //!
 //! What it does not do: know pipelines, decide what is stale, open the database.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on panics"))]
+
 pub mod ballast;
+mod copy;
 mod digests;
 pub mod durable;
 mod file_error;
+mod filesystem;
 pub mod gc;
 pub mod hash;
+#[cfg(test)]
+mod mounted;
 mod objects;
+mod open;
 mod placer;
 mod stamp;
+mod temporary;
 pub mod trash;
 
 pub use digests::{DigestError, Digests, Found, FoundTree, Row, Rows};

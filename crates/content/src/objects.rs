@@ -1,37 +1,54 @@
-//! The content store.
+//! The content store: `objects/ab/cdef…` in the state folder, each file the bytes of that digest, mode 0444.
+//!
+//! Nothing is ever written in place: bytes come in by rename once they are durable ([`Objects::prepare`] or
+//! [`Objects::copy_in`], a [`Barrier`], [`Objects::adopt`]) and go out as copies whose digest was checked while they
+//! were made. Copies share blocks where the filesystem can, and are never hard links: one edited in place would
+//! change the object.
+
+use std::fs::{self, File, Permissions};
 use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cairn_model::{Digest, FileContent};
 
-use crate::FileError;
-use crate::durable::Barrier;
+use crate::durable::{Barrier, create_folders, parent, rename};
+use crate::file_error::cannot;
+use crate::{FileError, copy, hash, open, temporary, trash};
 
-/// The content store: bytes by digest, in `.cairn/objects`.
+#[cfg(test)]
+mod tests;
+
+/// Objects are for reading, by anyone.
+const OBJECT_MODE: u32 = 0o444;
+
+/// The content store of a state folder.
 #[derive(Debug, Clone)]
-pub struct Objects {}
+pub struct Objects {
+    state: PathBuf,
+}
 
-/// Why bytes did not come in or out.
+/// Why bytes did not come in or go out.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// There is no such object.
     #[error("the content store has no object `{digest}`")]
     Missing {
-        /// Of what.
+        /// What was asked for.
         digest: Digest,
     },
-    /// The object's bytes are not those of its digest; it was moved away.
-    #[error("the object `{digest}` was damaged and is now `{}`", moved.display())]
+    /// The object's bytes are not those of its digest. It was moved to the trash, so that it is missing now.
+    #[error("the object `{digest}` of the content store is damaged; it is now `{}`", moved.display())]
     Damaged {
-        /// Of what it should be.
+        /// What it should have been.
         digest: Digest,
         /// Where it is now.
         moved: PathBuf,
     },
-    /// The bytes that came in are not those of the digest.
-    #[error("`{}` changed while it was copied", path.display())]
+    /// What was to become an object has not the bytes that were said.
+    #[error("`{}` changed after it was read", path.display())]
     Changed {
-        /// What was copied.
+        /// The file.
         path: PathBuf,
     },
     /// The system refused.
@@ -40,46 +57,179 @@ pub enum ObjectError {
 }
 
 impl ObjectError {
-    /// Says what to do.
+    /// Says what to do next.
     pub fn help(&self) -> Option<String> {
-        None
+        match self {
+            Self::Missing { .. } => Some("run again: the stage that makes it is executed".to_owned()),
+            Self::Damaged { .. } => {
+                Some("run again: the stage that makes it is executed; check the disk".to_owned())
+            }
+            Self::Changed { .. } => {
+                Some("something still writes it; see to it that the stage's command waits for it".to_owned())
+            }
+            Self::Io(error) => error.help(),
+        }
     }
 }
 
 impl Objects {
-    /// Opens the content store in the state folder `state`, made if it is not there.
-    pub fn open(state: &Path) -> io::Result<Self> {
-        let _ = state;
-        unimplemented!()
+    /// Opens the content store in the state folder `state`, and makes it if it is not there.
+    pub fn open(state: &Path) -> Result<Self, FileError> {
+        let mut barrier = Barrier::new();
+        create_folders(&state.join("objects"), &mut barrier)?;
+        create_folders(&state.join("tmp"), &mut barrier)?;
+        barrier.sync()?;
+        Ok(Self { state: state.to_owned() })
     }
-    /// Returns whether there is an object of that digest and size; its bytes are not read.
-    pub fn contains(&self, digest: &Digest, size: u64) -> bool {
-        let _ = (digest, size);
-        unimplemented!()
-    }
-    /// Returns where the object of `digest` is, if there is one.
+
+    /// Returns where the object of `digest` is if there is one: for reading.
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        let _ = digest;
-        unimplemented!()
+        let text = digest.to_string();
+        let (folder, name) = text.split_at(2);
+        self.state.join("objects").join(folder).join(name)
     }
-    /// Makes a staged file ready to be an object (0444, no second name) and enters it in `barrier`.
-    pub fn prepare(&self, staged: &Path, content: &FileContent, barrier: &mut Barrier) -> io::Result<()> {
-        let _ = (staged, content, barrier);
-        unimplemented!()
+
+    /// Returns whether there is an object of that digest and size. Its bytes are not read.
+    pub fn contains(&self, digest: &Digest, size: u64) -> bool {
+        fs::symlink_metadata(self.path(digest)).is_ok_and(|data| data.is_file() && data.len() == size)
     }
-    /// Renames a durable file into the store and enters the folder in `barrier`.
-    pub fn adopt(&self, staged: &Path, digest: &Digest, barrier: &mut Barrier) -> io::Result<()> {
-        let _ = (staged, digest, barrier);
-        unimplemented!()
+
+    /// Makes the file `staged` ready to be an object: mode 0444, no second name by which it could be written. Enters
+    /// it in `barrier`; once that is synced it can be [adopted](Self::adopt).
+    ///
+    /// # Errors
+    /// `Changed` when it is no file of that size.
+    pub fn prepare(
+        &self,
+        staged: &Path,
+        content: &FileContent,
+        barrier: &mut Barrier,
+    ) -> Result<(), ObjectError> {
+        let changed = || ObjectError::Changed { path: staged.to_owned() };
+        let file = open::file_itself(staged).map_err(cannot("read", staged))?;
+        let metadata = file.metadata().map_err(cannot("read", staged))?;
+        if !metadata.is_file() || metadata.len() != content.size {
+            return Err(changed());
+        }
+        if metadata.nlink() > 1 {
+            let copied = parent(staged).join(temporary::name());
+            copy_checked(staged, content, &copied)?;
+            rename(&copied, staged)?;
+        } else {
+            file.set_permissions(Permissions::from_mode(OBJECT_MODE))
+                .map_err(cannot("set the mode of", staged))?;
+        }
+        barrier.file(staged);
+        Ok(())
     }
-    /// Copies `from` to a file that, once `barrier` is synced, is to be adopted; its digest is checked.
-    pub fn copy_in(&self, from: &Path, content: &FileContent, barrier: &mut Barrier) -> Result<PathBuf, ObjectError> {
-        let _ = (from, content, barrier);
-        unimplemented!()
+
+    /// Copies `from` to a file in the state folder, mode 0444, and enters it in `barrier`; once that is synced it can
+    /// be [adopted](Self::adopt).
+    ///
+    /// # Errors
+    /// `Changed` when `from` has not the bytes of `content`.
+    pub fn copy_in(
+        &self,
+        from: &Path,
+        content: &FileContent,
+        barrier: &mut Barrier,
+    ) -> Result<PathBuf, ObjectError> {
+        let copied = self.state.join("tmp").join(temporary::name());
+        copy_checked(from, content, &copied)?;
+        barrier.file(&copied);
+        Ok(copied)
     }
-    /// Makes the new file `to` of the object, its digest checked, with mode 0644 or 0755. On error there is no file `to`.
+
+    /// Renames `staged`, whose bytes are durable, into the store and enters the folder in `barrier`. An object of that
+    /// digest that is there already is replaced: it might be damaged.
+    pub fn adopt(&self, staged: &Path, digest: &Digest, barrier: &mut Barrier) -> Result<(), FileError> {
+        let object = self.path(digest);
+        match rename(staged, &object) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create_folders(parent(&object), barrier)?;
+                rename(staged, &object)?;
+            }
+            renamed => renamed?,
+        }
+        barrier.folder(parent(&object));
+        Ok(())
+    }
+
+    /// Makes the new file `to` with the bytes of `content`, mode 0644 or 0755, not yet durable.
+    ///
+    /// # Errors
+    /// `Io` of kind `AlreadyExists` when `to` was there. After any other error there is no file `to`.
     pub fn copy_out(&self, content: &FileContent, to: &Path) -> Result<(), ObjectError> {
-        let _ = (content, to);
-        unimplemented!()
+        let object = self.open_object(content)?;
+        match copy::to_new_file(&object, to) {
+            Ok((file, digest, _)) if digest == content.digest => {
+                Ok(set_mode(&file, to, if content.executable { 0o755 } else { 0o644 })?)
+            }
+            Ok(_) => {
+                let _ = fs::remove_file(to);
+                Err(self.damaged(content.digest))
+            }
+            Err(error) => {
+                let error = cannot("write", to)(error);
+                // A disk that cannot read the object gives the same errors as one that cannot write the copy.
+                let doubtful = !error.is_disk_full() && error.kind() != io::ErrorKind::AlreadyExists;
+                if doubtful && hash::file(&object, content.size).is_err() {
+                    return Err(self.damaged(content.digest));
+                }
+                Err(error.into())
+            }
+        }
     }
+
+    fn open_object(&self, content: &FileContent) -> Result<File, ObjectError> {
+        let path = self.path(&content.digest);
+        let file = match open::file_itself(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ObjectError::Missing { digest: content.digest });
+            }
+            Err(error) if open::is_loop(&error) => {
+                return Err(self.damaged(content.digest));
+            }
+            Err(error) => return Err(cannot("read", &path)(error).into()),
+        };
+        let metadata = file.metadata().map_err(cannot("read", &path))?;
+        if metadata.is_file() && metadata.len() == content.size {
+            Ok(file)
+        } else {
+            Err(self.damaged(content.digest))
+        }
+    }
+
+    /// Moves the object out of the store.
+    fn damaged(&self, digest: Digest) -> ObjectError {
+        match trash::put(&self.state, "damaged", &self.path(&digest), Path::new(&digest.to_string())) {
+            Ok(moved) => {
+                tracing::warn!(%digest, moved = %moved.display(), "an object of the content store is damaged");
+                ObjectError::Damaged { digest, moved }
+            }
+            // Another thread found the damage too.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => ObjectError::Missing { digest },
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// Makes the new file `to` of mode 0444 with the bytes of `from`, which must be those of `content`.
+fn copy_checked(from: &Path, content: &FileContent, to: &Path) -> Result<(), ObjectError> {
+    let original = open::file_itself(from).map_err(cannot("read", from))?;
+    let (file, digest, _) = copy::to_new_file(&original, to).map_err(cannot("write", to))?;
+    if digest != content.digest {
+        let _ = fs::remove_file(to);
+        return Err(ObjectError::Changed { path: from.to_owned() });
+    }
+    Ok(set_mode(&file, to, OBJECT_MODE)?)
+}
+
+/// Gives the new file at `path` its mode; one that cannot have it is removed.
+fn set_mode(file: &File, path: &Path, mode: u32) -> Result<(), FileError> {
+    file.set_permissions(Permissions::from_mode(mode)).map_err(|error| {
+        let _ = fs::remove_file(path);
+        cannot("set the mode of", path)(error)
+    })
 }

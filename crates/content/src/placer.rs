@@ -1,11 +1,32 @@
 //! Outputs from the content store into the project.
+//!
+//! Placing has two steps, so that many outputs share two syncs:
+//!
+//! 1. [`Placer::stage`] makes the output under a temporary name beside its destination. The caller's [`Barrier`] makes
+//!    it durable.
+//! 2. [`Placer::swap`] renames it in. The caller's next [`Barrier`] makes the name durable.
+//!
+//! What stands at the destination and is not cairn's, or was edited since, is moved to the trash first (I11). A link
+//! there is replaced like a file, never written through. After a crash between the steps what is left beside the
+//! destination is told by its name, see [`Placer::clean_leftovers`]; it is never anything but cairn's own.
+
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cairn_model::Output;
+use cairn_model::{Content, Output, ProjectPath};
 
-use crate::durable::Barrier;
-use crate::{DigestError, Digests, FileError, ObjectError, Objects};
+use crate::digests::Links;
+use crate::durable::{self, Barrier, create_folders, parent, remove_tree, rename_new};
+use crate::file_error::cannot;
+use crate::{DigestError, Digests, FileError, ObjectError, Objects, gc, temporary, trash};
+
+mod make;
+#[cfg(test)]
+mod tests;
+
+/// How often a destination is cleared that something else fills again at the same time.
+const TRIES: usize = 5;
 
 /// What stands where an output belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,26 +42,26 @@ pub enum Standing {
 /// Why an output was not placed.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
-    /// A folder above the destination is a link out of the project.
-    #[error("`{}` would be written outside the project, to `{}`", path.display(), leads_to.display())]
+    /// A folder above the destination is a link, and leads out of the project or into the state folder.
+    #[error("`{}` would be written to `{}`, which is not in the project", path.display(), leads_to.display())]
     LeavesProject {
         /// The destination.
         path: PathBuf,
-        /// Where its folder really is.
+        /// Where its folder leads.
         leads_to: PathBuf,
     },
-    /// The destination is a mount point.
-    #[error("`{}` is a mount point", path.display())]
+    /// Something is mounted at the destination.
+    #[error("`{}` is a mount point and cannot be replaced", path.display())]
     MountPoint {
         /// The destination.
         path: PathBuf,
     },
-    /// A manifest's tree has an entry that would be written elsewhere.
-    #[error("the manifest of `{}` holds the entry `{entry}`, which no folder can", path.display())]
+    /// The tree holds an entry that would lie elsewhere than below its folder.
+    #[error("the entry `{entry}` does not belong below `{}`", path.display())]
     BadTree {
         /// The destination.
         path: PathBuf,
-        /// The entry.
+        /// The entry's path.
         entry: String,
     },
     /// The bytes did not come out of the content store.
@@ -52,61 +73,248 @@ pub enum PlaceError {
 }
 
 impl PlaceError {
-    /// Says what to do.
+    /// Says what to do next.
     pub fn help(&self) -> Option<String> {
-        None
+        match self {
+            Self::LeavesProject { .. } => {
+                Some("replace the link by a folder, or declare another path".to_owned())
+            }
+            Self::MountPoint { .. } => {
+                Some("declare a path below it as the output, or unmount it".to_owned())
+            }
+            Self::BadTree { .. } => Some("run the stage again, with `--force`".to_owned()),
+            Self::Object(error) => error.help(),
+            Self::Io(error) => error.help(),
+        }
     }
 }
 
-/// An output that stands ready beside its destination; dropped, it is removed.
+/// Puts the outputs of one run in their place.
+#[derive(Debug, Clone)]
+pub struct Placer {
+    root: PathBuf,
+    state: PathBuf,
+    objects: Objects,
+    run: String,
+}
+
+/// An output that stands ready beside its destination. Dropped instead of swapped, it is removed.
 #[derive(Debug)]
-pub struct Placement {}
+#[must_use = "it is not in place until it is swapped in"]
+pub struct Placement {
+    path: ProjectPath,
+    destination: PathBuf,
+    temporary: PathBuf,
+    trashed: Vec<PathBuf>,
+    placed: bool,
+}
 
 impl Placement {
-    /// Returns where it belongs.
+    /// Returns where it belongs, links in the path resolved.
     pub fn destination(&self) -> &Path {
-        unimplemented!()
+        &self.destination
     }
 }
 
-/// Puts outputs in their place.
-#[derive(Debug)]
-pub struct Placer {}
+impl Drop for Placement {
+    fn drop(&mut self) {
+        if !self.placed {
+            // If this fails, the next run finds it by its name.
+            let _ = remove_tree(parent(&self.temporary), &self.temporary);
+        }
+    }
+}
 
 impl Placer {
-    /// Places for the run with the id `run` in the project `root` with the state folder `state`.
-    pub fn new(root: &Path, state: &Path, objects: Objects, run: &str) -> Self {
-        let _ = (root, state, objects, run);
-        unimplemented!()
+    /// Places in the project `root`, for the run with the id `run`. `state` is the state folder.
+    pub fn new(root: &Path, state: &Path, objects: Objects, run: &str) -> Result<Self, FileError> {
+        let real = |path: &Path| path.canonicalize().map_err(cannot("find the folder", path));
+        Ok(Self { root: real(root)?, state: real(state)?, objects, run: run.to_owned() })
     }
+
     /// Says what stands where `output` belongs below `folder`.
     pub fn check(&self, folder: &Path, output: &Output, digests: &Digests) -> Result<Standing, DigestError> {
-        let _ = (folder, output, digests);
-        unimplemented!()
+        let mut standings = self.check_all(folder, &[output], digests);
+        standings.pop().expect("one is told of each")
     }
-    /// Says the same of many outputs, in their order and in parallel.
-    pub fn check_all(&self, folder: &Path, outputs: &[&Output], digests: &Digests) -> Vec<Result<Standing, DigestError>> {
-        let _ = (folder, outputs, digests);
-        unimplemented!()
+
+    /// Says what stands where each of `outputs` belongs below `folder`, in their order. Files are looked at together.
+    pub fn check_all(
+        &self,
+        folder: &Path,
+        outputs: &[&Output],
+        digests: &Digests,
+    ) -> Vec<Result<Standing, DigestError>> {
+        let is_file = |output: &&&Output| matches!(output.content, Content::File(_));
+        let files: Vec<PathBuf> =
+            outputs.iter().filter(is_file).map(|output| output.path.below(folder)).collect();
+        let mut files = digests.look(&files, Links::None).into_iter();
+        let told = outputs.iter().map(|output| match &output.content {
+            Content::File(content) => {
+                let found = files.next().expect("as many are found as were looked for");
+                standing(found.map(|found| found.content == *content))
+            }
+            Content::Folder(tree) => {
+                let path = output.path.below(folder);
+                if path.is_symlink() {
+                    return Ok(Standing::Different);
+                }
+                standing(digests.tree(&path).map(|found| found.tree == *tree))
+            }
+        });
+        told.collect()
     }
-    /// Makes `output` beside its destination below `folder` and enters it in `barrier`, to be synced before the swap.
-    pub fn stage(&self, folder: &Path, output: &Output, barrier: &mut Barrier) -> Result<Placement, PlaceError> {
-        let _ = (folder, output, barrier);
-        unimplemented!()
+
+    /// Makes `output` under a temporary name beside its destination below `folder`, and enters it in `barrier`. Folders
+    /// that are missing above it are made; a file in the place of one goes to the trash.
+    pub fn stage(
+        &self,
+        folder: &Path,
+        output: &Output,
+        barrier: &mut Barrier,
+    ) -> Result<Placement, PlaceError> {
+        let mut trashed = Vec::new();
+        let parent = self.make_parent(folder, &output.path, barrier, &mut trashed)?;
+        let name = output.path.as_str().rsplit('/').next().expect("there is a last part");
+        let placement = Placement {
+            path: output.path.clone(),
+            destination: parent.join(name),
+            temporary: parent.join(temporary::name()),
+            trashed,
+            placed: false,
+        };
+        match &output.content {
+            Content::File(content) => make::file(&self.objects, content, &placement.temporary, barrier)?,
+            Content::Folder(tree) => make::tree(&self.objects, tree, &placement, barrier)?,
+        }
+        Ok(placement)
     }
-    /// Swaps it in. What stood there and is not `ours` goes to the trash and is returned.
+
+    /// Swaps in what was staged and enters its folder in `barrier`. `ours` is asked whether what stands there is
+    /// cairn's and unedited, so that it may go; else it is moved to the trash. Returns all that was.
     pub fn swap(
         &self,
-        placement: Placement,
-        ours: impl FnOnce(&Path) -> bool,
+        mut placement: Placement,
+        ours: impl Fn(&Path) -> bool,
         barrier: &mut Barrier,
     ) -> Result<Vec<PathBuf>, PlaceError> {
-        let _ = (placement, ours(Path::new("")), barrier);
-        unimplemented!()
+        let mut tries = 0;
+        while !placement.placed {
+            tries += 1;
+            self.try_swap(&mut placement, &ours, tries).map_err(|error| {
+                if error.is_mount_point() {
+                    PlaceError::MountPoint { path: placement.destination.clone() }
+                } else {
+                    error.into()
+                }
+            })?;
+        }
+        barrier.folder(parent(&placement.destination));
+        Ok(std::mem::take(&mut placement.trashed))
     }
-    /// Removes what a crash left in `folder` (not below it) between stage and swap; returns how much.
-    pub fn clean_leftovers(&self, folder: &Path) -> io::Result<u32> {
-        let _ = folder;
-        unimplemented!()
+
+    /// Removes what a crash between stage and swap left in `folder`, not below it. Returns how much that was.
+    pub fn clean_leftovers(folder: &Path) -> Result<u32, FileError> {
+        gc::clean(folder, folder, |name| temporary::is(name.as_encoded_bytes()))
+    }
+
+    fn try_swap(
+        &self,
+        placement: &mut Placement,
+        ours: impl Fn(&Path) -> bool,
+        tries: usize,
+    ) -> Result<(), FileError> {
+        let (temporary, destination) = (placement.temporary.as_path(), placement.destination.as_path());
+        let Ok(there) = fs::symlink_metadata(destination) else {
+            return match rename_new(temporary, destination) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < TRIES => Ok(()),
+                renamed => renamed.map(|()| placement.placed = true),
+            };
+        };
+        if ours(destination) {
+            if !there.is_dir() && !temporary.is_dir() {
+                durable::rename(temporary, destination)?;
+                placement.placed = true;
+                return Ok(());
+            }
+            match durable::exchange(temporary, destination) {
+                Ok(()) => {
+                    placement.placed = true;
+                    let removed = remove_tree(parent(temporary), temporary);
+                    return removed.or_else(|error| {
+                        tracing::warn!(%error, "the folder that was replaced stays under a temporary name");
+                        Ok(())
+                    });
+                }
+                Err(error) if error.is_unsupported() || error.is_other_filesystem() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match trash::put(&self.state, &self.run, destination, Path::new(placement.path.as_str())) {
+            Ok(moved) => placement.trashed.push(moved),
+            // It went by itself.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Makes the folders above `path` and returns the last, links resolved.
+    fn make_parent(
+        &self,
+        folder: &Path,
+        path: &ProjectPath,
+        barrier: &mut Barrier,
+        trashed: &mut Vec<PathBuf>,
+    ) -> Result<PathBuf, PlaceError> {
+        let shown = path.below(folder);
+        let mut reached = self.inside(folder, &shown)?;
+        let text = path.as_str();
+        for (end, _) in text.match_indices('/') {
+            let above = &text[..end];
+            let name = above.rsplit('/').next().expect("there is a last part");
+            let mut next = reached.join(name);
+            let mut there = fs::symlink_metadata(&next);
+            if there.as_ref().is_ok_and(fs::Metadata::is_symlink) {
+                next = self.inside(&next, &shown)?;
+                there = fs::symlink_metadata(&next);
+            }
+            match there {
+                Ok(there) if there.is_dir() => {}
+                Ok(_) => {
+                    trashed.push(trash::put(&self.state, &self.run, &reached.join(name), Path::new(above))?);
+                    next = reached.join(name);
+                    create_folders(&next, barrier)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => create_folders(&next, barrier)?,
+                Err(error) => return Err(cannot("read", &next)(error).into()),
+            }
+            reached = next;
+        }
+        Ok(reached)
+    }
+
+    /// Resolves the links in `path`, which must lead to something in the project that is not in the state folder.
+    fn inside(&self, path: &Path, shown: &Path) -> Result<PathBuf, PlaceError> {
+        let leaves = |leads_to| PlaceError::LeavesProject { path: shown.to_owned(), leads_to };
+        match path.canonicalize() {
+            Ok(real) if real.starts_with(&self.root) && !real.starts_with(&self.state) => Ok(real),
+            Ok(real) => Err(leaves(real)),
+            // A link to a disk that is not mounted now, perhaps.
+            Err(error) if path.is_symlink() => {
+                Err(leaves(fs::read_link(path).map_err(|_| cannot("read", path)(error))?))
+            }
+            Err(error) => Err(cannot("find the folder", path)(error).into()),
+        }
+    }
+}
+
+fn standing(is_output: Result<bool, DigestError>) -> Result<Standing, DigestError> {
+    match is_output {
+        Ok(true) => Ok(Standing::InPlace),
+        Ok(false) => Ok(Standing::Different),
+        Err(DigestError::Missing { .. }) => Ok(Standing::Absent),
+        Err(error) if error.is_another_kind() => Ok(Standing::Different),
+        Err(error) => Err(error),
     }
 }

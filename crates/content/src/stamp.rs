@@ -1,5 +1,8 @@
 //! What the system says of a file without its bytes being read.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
 /// Which file it is, whatever it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileKey {
@@ -14,10 +17,44 @@ pub struct FileKey {
 pub struct Stamp {
     /// Bytes in the file.
     pub size: u64,
-    /// When the bytes were last written: nanoseconds since 1970.
+    /// When the bytes were last written: nanoseconds since 1970. Programs can set it.
     pub mtime_ns: i64,
-    /// When anything about it last changed: nanoseconds since 1970.
+    /// When anything about the file last changed: nanoseconds since 1970. Only the system sets it.
     pub ctime_ns: i64,
     /// Type and permissions, as `st_mode`.
     pub mode: u32,
+}
+
+impl FileKey {
+    /// Reads it from metadata.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+impl Stamp {
+    /// Reads it from metadata.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self {
+            size: metadata.len(),
+            mtime_ns: nanos(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanos(metadata.ctime(), metadata.ctime_nsec()),
+            mode: metadata.mode(),
+        }
+    }
+
+    /// Returns the later of the two times.
+    pub fn newest_ns(&self) -> i64 {
+        self.mtime_ns.max(self.ctime_ns)
+    }
+
+    /// Returns whether the owner may execute the file.
+    pub fn executable(&self) -> bool {
+        self.mode & 0o100 != 0
+    }
+}
+
+/// Joins seconds and nanoseconds; what lies beyond the years 1677 to 2262 becomes the nearest time within.
+fn nanos(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }

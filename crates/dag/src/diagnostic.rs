@@ -5,9 +5,12 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+mod excerpt;
 mod render;
+mod repeated;
 
 pub use render::Style;
+pub(crate) use repeated::Repeated;
 
 use crate::Source;
 

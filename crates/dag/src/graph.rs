@@ -1,10 +1,12 @@
 //! Who waits for whom, held by petgraph.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 
 use petgraph::Directed;
+use petgraph::algo::kosaraju_scc;
 use petgraph::csr::Csr;
+use petgraph::graph::DiGraph;
 
 use crate::Pipeline;
 
@@ -29,8 +31,10 @@ impl Graph {
     /// Builds the graph of nodes that each need the listed ones; lists are sorted, without repeats.
     pub(crate) fn from_needs(needs: &[&[u32]]) -> Self {
         let nodes = u32::try_from(needs.len()).expect("a pipeline has at most a million instances");
-        let forward: Vec<(u32, u32)> =
-            (0..nodes).zip(needs).flat_map(|(node, list)| list.iter().map(move |need| (node, *need))).collect();
+        let forward: Vec<(u32, u32)> = (0..nodes)
+            .zip(needs)
+            .flat_map(|(node, list)| list.iter().map(move |need| (node, *need)))
+            .collect();
         let mut backward: Vec<(u32, u32)> = forward.iter().map(|(node, need)| (*need, *node)).collect();
         backward.sort_unstable();
         let (needs, dependents) = (rows(&forward, needs.len()), rows(&backward, needs.len()));
@@ -77,6 +81,80 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// Returns for each knot of nodes that wait for each other its shortest circle: each node waits for the next, the last
+    /// for the first. A circle begins with its first node in the file.
+    pub(crate) fn cycles(&self) -> Vec<Vec<u32>> {
+        let mut knotted = vec![true; self.needs.node_count()];
+        for node in &self.order {
+            knotted[*node as usize] = false;
+        }
+        let nodes = self.needs.node_count() - self.order.len();
+        if nodes == 0 {
+            return Vec::new();
+        }
+        // Only what is left over: a knot and what comes after it.
+        let mut graph: DiGraph<u32, (), u32> = DiGraph::with_capacity(nodes, nodes);
+        let mut indices = HashMap::with_capacity(nodes);
+        for (node, _) in (0..).zip(&knotted).filter(|(_, knotted)| **knotted) {
+            indices.insert(node, graph.add_node(node));
+        }
+        for (node, index) in &indices {
+            for need in self.needs(*node) {
+                if let Some(need) = indices.get(need) {
+                    graph.add_edge(*index, *need, ());
+                }
+            }
+        }
+        // Kosaraju's rather than Tarjan's: petgraph's of the latter recurses, and a chain may be a million long.
+        let mut cycles: Vec<Vec<u32>> = kosaraju_scc(&graph)
+            .into_iter()
+            .filter(|knot| knot.len() > 1 || graph.contains_edge(knot[0], knot[0]))
+            .map(|knot| self.shortest_cycle(knot.iter().map(|index| graph[*index]).collect()))
+            .collect();
+        cycles.sort_unstable();
+        cycles
+    }
+
+    /// Searches breadth first from each node of a knot, as long as that is cheap; from the first in any case.
+    fn shortest_cycle(&self, mut knot: Vec<u32>) -> Vec<u32> {
+        const STEPS_MAX: usize = 100_000;
+        knot.sort_unstable();
+        let members: HashSet<u32> = knot.iter().copied().collect();
+        let (mut best, mut steps): (Option<Vec<u32>>, usize) = (None, 0);
+        for start in &knot {
+            if best.is_some() && steps > STEPS_MAX {
+                break;
+            }
+            let mut came_from: HashMap<u32, u32> = HashMap::new();
+            let mut open = VecDeque::from([*start]);
+            'search: while let Some(node) = open.pop_front() {
+                for need in self.needs(node) {
+                    steps += 1;
+                    if need == start {
+                        let mut path = vec![node];
+                        while let Some(before) =
+                            path.last().filter(|last| *last != start).map(|last| came_from[last])
+                        {
+                            path.push(before);
+                        }
+                        path.reverse();
+                        if best.as_ref().is_none_or(|best| path.len() < best.len()) {
+                            best = Some(path);
+                        }
+                        break 'search;
+                    }
+                    if members.contains(need) && !came_from.contains_key(need) {
+                        came_from.insert(*need, node);
+                        open.push_back(*need);
+                    }
+                }
+            }
+        }
+        best.expect("each node of a knot lies on a circle")
+    }
+}
+
 fn rows(sorted: &[(u32, u32)], nodes: usize) -> Csr<(), (), Directed, u32> {
     let mut rows = Csr::from_sorted_edges(sorted).expect("edges are sorted and differ");
     // Nodes after the last that has an edge are unknown to it.
@@ -115,4 +193,47 @@ fn closure(rows: &Csr<(), (), Directed, u32>, of: &[u32]) -> Vec<bool> {
         }
     }
     marked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `(node, what it needs)` of a diamond with a tail, written backwards, and a node apart.
+    fn diamond() -> Graph {
+        let needs: [&[u32]; 6] = [&[1, 2], &[3], &[3], &[], &[0], &[]];
+        Graph::from_needs(&needs)
+    }
+
+    #[test]
+    fn a_diamond() {
+        let graph = diamond();
+        assert_eq!(graph.order(), [3, 1, 2, 0, 4, 5]);
+        assert_eq!(graph.dependents(3), [1, 2]);
+        assert_eq!(graph.needs(0), [1, 2]);
+        assert_eq!(graph.dependents(5), [0; 0]);
+        assert_eq!(graph.upstream_closure(&[1]), [false, true, false, true, false, false]);
+        assert_eq!(graph.downstream_closure(&[1]), [true, true, false, false, true, false]);
+        assert!(graph.cycles().is_empty());
+    }
+
+    #[test]
+    fn the_critical_path_is_the_longest_way_to_an_end() {
+        let durations = [1, 10, 100, 1_000, 10_000, 7];
+        assert_eq!(diamond().critical_path_ms(&durations), [10_001, 10_011, 10_101, 11_101, 10_000, 7]);
+        assert_eq!(diamond().critical_path_ms(&[u64::MAX; 6])[3], u64::MAX);
+    }
+
+    #[test]
+    fn each_knot_shows_its_shortest_circle() {
+        // 0 → 1 → 2 → 3 → 0 with the short cut 2 → 1; 4 waits for the knot; 5 → 6 → 5.
+        let needs: [&[u32]; 7] = [&[1], &[2], &[1, 3], &[0], &[0], &[6], &[5]];
+        assert_eq!(Graph::from_needs(&needs).cycles(), [vec![1, 2], vec![5, 6]]);
+    }
+
+    #[test]
+    fn no_nodes() {
+        let graph = Graph::from_needs(&[]);
+        assert!(graph.order().is_empty() && graph.critical_path_ms(&[]).is_empty());
+    }
 }

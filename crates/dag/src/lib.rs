@@ -11,11 +11,20 @@
 //! The way through: `syntax` turns bytes into stages with a span for every value, `template` fills in params, `expand`
 //! makes instances of stages, `check` resolves paths and dependencies.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod check;
 mod diagnostic;
+mod expand;
 mod glob;
 mod load;
 mod pipeline;
+mod syntax;
+mod template;
 mod world;
+
+#[cfg(test)]
+mod tests;
 
 pub mod code;
 pub mod graph;

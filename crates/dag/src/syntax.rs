@@ -15,10 +15,10 @@ mod units;
 mod values;
 mod words;
 
-pub(crate) use bytes::{LINE_BYTES_MAX, parse};
+pub(crate) use bytes::parse;
 pub(crate) use file::{File, Param};
-pub(crate) use inputs::{InputSyntax, OutputSyntax, Subject};
+pub(crate) use inputs::{InputSyntax, Subject};
 pub(crate) use names::{nearest, show};
 pub(crate) use stage::{Axis, Run, StageSyntax};
 pub(crate) use text::{At, Span, Text};
-pub(crate) use values::{override_param, same_kind};
+pub(crate) use values::override_param;

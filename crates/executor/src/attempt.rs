@@ -198,7 +198,7 @@ impl Engine {
             set_aside = staging.set_aside(&self.project, declared)?;
             self.project.folder().to_owned()
         } else {
-            staging.fill(&self.project, declared, &gathered, &self.objects, &self.digests)?;
+            staging.fill(&self.project, declared, &gathered, &self.kept().objects, &self.digests)?;
             staging.work()
         };
         let passed = self.gatherer.passed(declared);

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::{fmt, io};
 
 use cairn_content::durable::Barrier;
-use cairn_content::{Digests, ObjectError, Objects, PlaceError, Placement, Placer};
+use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placement, Placer};
 use cairn_model::{Content, FileContent, Output};
 use cairn_store::{Batch, Durability, Store};
 use tokio::sync::oneshot;
@@ -211,7 +211,7 @@ impl Worker {
                 let synced = if flushes.is_empty() {
                     Ok(())
                 } else {
-                    std::mem::replace(&mut self.unsynced, Barrier::new()).sync().map_err(|e| sync_error(&e))
+                    std::mem::replace(&mut self.unsynced, Barrier::new()).sync().map_err(|error| sync_error(&error))
                 };
                 for reply in flushes {
                     let _ = reply.send(synced.clone());
@@ -379,7 +379,7 @@ pub(crate) fn shown(path: &Path, root: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
 
-fn sync_error(error: &io::Error) -> PublishError {
+fn sync_error(error: &FileError) -> PublishError {
     let text = format!("the disk refused to make results durable: {error}");
     PublishError::Fatal { text, help: Some("see the system's log for errors of the disk, then run again".to_owned()) }
 }

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use cairn_content::{DigestError, Digests, Objects, PlaceError, Placer, Standing};
+use cairn_content::{DigestError, Digests, FileError, Objects, PlaceError, Placer, Standing};
 use cairn_dag::{Instance, Pipeline, World};
-use cairn_model::{AttemptId, Clock, InputHash, Manifest, Output, Reason, RunId, Timestamp};
+use cairn_model::{AttemptId, Clock, Digest, Domain, InputHash, Manifest, Output, Reason, RunId, Timestamp};
 use cairn_store::{ReadError, Store};
 
 use crate::committer::{Committer, Parts, is_ours, shown};
+use crate::index::Collector;
 use crate::gather::{GatherError, Gathered, Gatherer, Scene};
 use crate::lookup::{Looked, lookup};
 use crate::project::Project;
-use crate::rows::StoredRows;
+use crate::rows::{StoredRows, stored_key, to_stored};
 
 /// What an engine is made of.
 pub struct Setup {
@@ -43,10 +44,8 @@ pub struct Engine {
     pub(crate) project: Project,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) gatherer: Gatherer,
-    pub(crate) store: Option<Store>,
-    pub(crate) objects: Objects,
     pub(crate) digests: Arc<Digests>,
-    pub(crate) placer: Arc<Placer>,
+    kept: Option<Kept>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) run: RunId,
     pub(crate) logical_time: Timestamp,
@@ -55,6 +54,15 @@ pub struct Engine {
     /// Instances whose result takes the place of a checkpoint that does not count.
     replaces: Vec<AtomicBool>,
     epoch: u64,
+    /// How what was found fresh looks on disk.
+    pub(crate) collector: Mutex<Collector>,
+}
+
+/// What is in the state folder.
+pub(crate) struct Kept {
+    pub(crate) store: Store,
+    pub(crate) objects: Objects,
+    pub(crate) placer: Arc<Placer>,
 }
 
 /// What a look-up found.
@@ -95,7 +103,7 @@ pub enum LookUpError {
     Place(#[from] PlaceError),
     /// The disk refused.
     #[error("cannot put back outputs: {0}")]
-    Sync(#[source] std::io::Error),
+    Sync(#[source] FileError),
 }
 
 impl LookUpError {
@@ -118,11 +126,18 @@ impl LookUpError {
 
 impl Engine {
     /// Makes the engine of a run.
-    pub fn new(setup: Setup) -> std::io::Result<Self> {
+    pub fn new(setup: Setup) -> Result<Self, FileError> {
         let Setup { project, pipeline, world, store, clock, caller_env, run, logical_time, seed } = setup;
         let digests = Arc::new(Digests::new(Box::new(StoredRows(store.clone())), seed));
-        let objects = Objects::open(project.state())?;
-        let placer = Placer::new(project.root(), project.state(), objects.clone(), &run.to_string());
+        // Where nothing ran yet a plan leaves nothing behind either.
+        let kept = match store.clone() {
+            None => None,
+            Some(store) => {
+                let objects = Objects::open(project.state())?;
+                let placer = Placer::new(project.root(), project.state(), objects.clone(), &run.to_string())?;
+                Some(Kept { store, objects, placer: Arc::new(placer) })
+            }
+        };
         let gatherer = Gatherer::new(Scene {
             project: project.clone(),
             pipeline: Arc::clone(&pipeline),
@@ -138,15 +153,13 @@ impl Engine {
         let replaces = pipeline.instances.iter().map(|_| AtomicBool::new(false)).collect();
         // Every process that opened the store for writing began with a commit: no two share a head.
         let epoch = store.as_ref().map_or(0, |store| store.head().sequence);
-        let placer = Arc::new(placer);
+        let collector = Mutex::new(Collector::new(clock.now()));
         Ok(Self {
             project,
             pipeline,
             gatherer,
-            store,
-            objects,
             digests,
-            placer,
+            kept,
             clock,
             run,
             logical_time,
@@ -154,15 +167,20 @@ impl Engine {
             gathered,
             replaces,
             epoch,
+            collector,
         })
     }
 
     /// Starts the thread that makes results durable.
     pub fn committer(&self) -> std::io::Result<Committer> {
+        for folder in ["staging", "trash"] {
+            std::fs::create_dir_all(self.project.state().join(folder))?;
+        }
+        let Kept { store, objects, placer } = self.kept();
         Committer::start(Parts {
-            store: self.store.clone().expect("a run that executes has opened its store"),
-            objects: self.objects.clone(),
-            placer: Arc::clone(&self.placer),
+            store: store.clone(),
+            objects: objects.clone(),
+            placer: Arc::clone(placer),
             digests: Arc::clone(&self.digests),
             folder: self.project.folder().to_owned(),
             root: self.project.root().to_owned(),
@@ -186,7 +204,12 @@ impl Engine {
 
     /// Returns the store.
     pub fn store(&self) -> Option<&Store> {
-        self.store.as_ref()
+        self.kept.as_ref().map(|kept| &kept.store)
+    }
+
+    /// Only with a store is anything found, executed or placed.
+    pub(crate) fn kept(&self) -> &Kept {
+        self.kept.as_ref().expect("a run opens its store first")
     }
 
     /// Returns the id of an attempt of this run.
@@ -220,10 +243,7 @@ impl Engine {
 
     /// Gathers the inputs of an instance all of whose needs are done.
     pub fn gather(&self, instance: u32) -> Result<Arc<Gathered>, GatherError> {
-        let made = |index: u32| {
-            let manifest = self.manifests[index as usize].get();
-            Arc::clone(manifest.expect("an instance is looked up when all it needs is done"))
-        };
+        let made = |index: u32| self.manifests[index as usize].get().cloned();
         let gathered = Arc::new(self.gatherer.gather(self.instance(instance), &made)?);
         *self.gathered[instance as usize].lock().expect("no panic while it is held") = Some(Arc::clone(&gathered));
         Ok(gathered)
@@ -253,13 +273,13 @@ impl Engine {
         }
         let declared = self.instance(instance);
         let now = self.clock.now();
-        let checkpoint = match lookup(self.store.as_ref(), &self.pipeline, declared, &gathered, now)? {
+        let checkpoint = match lookup(self.store(), &self.pipeline, declared, &gathered, now)? {
             Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
             Looked::Hit(checkpoint) => checkpoint,
         };
         let mut restored = Vec::new();
         let outputs: Vec<&Output> = checkpoint.manifest.outputs.iter().collect();
-        let standings = self.placer.check_all(self.project.folder(), &outputs, &self.digests);
+        let standings = self.kept().placer.check_all(self.project.folder(), &outputs, &self.digests);
         let mut lost = Vec::new();
         for (output, standing) in outputs.into_iter().zip(standings) {
             // What cannot be read is not the output.
@@ -283,6 +303,9 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        if restored.is_empty() {
+            self.note_fresh(instance, &gathered, &checkpoint);
+        }
         self.set_manifest(instance, checkpoint.manifest);
         self.take_gathered(instance);
         Ok(Verdict::Hit { input_hash, restored, saved_ms: checkpoint.took_ms })
@@ -291,7 +314,7 @@ impl Engine {
     /// Says which output cannot be put back because its bytes are gone from the content store.
     fn content_lost(&self, outputs: &[&Output]) -> Option<Reason> {
         let gone = |output: &&&Output| {
-            output.content.files().any(|(_, file)| !self.objects.contains(&file.digest, file.size))
+            output.content.files().any(|(_, file)| !self.kept().objects.contains(&file.digest, file.size))
         };
         outputs.iter().find(gone).map(|output| Reason::ContentLost(output.path.to_string()))
     }
@@ -302,14 +325,14 @@ impl Engine {
         let mut barrier = cairn_content::durable::Barrier::new();
         let mut placements = Vec::with_capacity(outputs.len());
         for output in outputs {
-            placements.push(self.placer.stage(folder, output, &mut barrier)?);
+            placements.push(self.kept().placer.stage(folder, output, &mut barrier)?);
         }
         barrier.sync().map_err(LookUpError::Sync)?;
         let mut barrier = cairn_content::durable::Barrier::new();
         let mut told = Vec::new();
         for (placement, output) in placements.into_iter().zip(outputs) {
-            let ours = |stands: &std::path::Path| is_ours(stands, &self.digests, &self.objects);
-            let trashed = self.placer.swap(placement, ours, &mut barrier)?;
+            let ours = |stands: &std::path::Path| is_ours(stands, &self.digests, &self.kept().objects);
+            let trashed = self.kept().placer.swap(placement, ours, &mut barrier)?;
             let moved = trashed.iter().map(|path| shown(path, self.project.root())).collect::<Vec<_>>().join(", ");
             told.push(match moved.as_str() {
                 "" => output.path.to_string(),
@@ -323,6 +346,22 @@ impl Engine {
             }
         }
         Ok(told)
+    }
+
+    /// Returns the text of a file that an instance made or read, if it is still stored, is no longer than `size_max` bytes,
+    /// and is text.
+    pub fn stored_text(&self, _store: &Store, digest: &Digest, size_max: u64) -> Option<String> {
+        let path = self.kept().objects.path(digest);
+        let size = std::fs::metadata(&path).ok()?.len();
+        let bytes = (size <= size_max).then(|| std::fs::read(&path).ok())??;
+        (Domain::File.digest(&bytes) == *digest).then(|| String::from_utf8(bytes).ok())?
+    }
+
+    /// Adds what was learnt of files to `batch`, so that later runs need not read them.
+    pub fn save_rows(&self, batch: &mut cairn_store::Batch) {
+        for (key, row) in self.digests.take_new_rows() {
+            batch.file_row(stored_key(key), &to_stored(&row));
+        }
     }
 
     /// Returns the folders in which outputs are placed, where a crash may have left temporary files.

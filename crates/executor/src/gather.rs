@@ -93,6 +93,12 @@ pub enum GatherError {
         /// The instance that makes the folder.
         maker: String,
     },
+    /// An instance that makes an input is not done and takes no part in the run.
+    #[error("`{maker}`, which makes an input, is not done")]
+    NotDone {
+        /// The instance.
+        maker: String,
+    },
     /// A command whose output is an input failed.
     #[error("the command `{command}`, whose output is an input, {what}")]
     Command {
@@ -115,10 +121,14 @@ impl GatherError {
             Self::Digest(error) => error.help(),
             Self::Unusable { .. } => Some("inputs are regular files and folders".to_owned()),
             Self::NotMade { maker, .. } => Some(format!("see what `{maker}` writes into its output folder")),
+            Self::NotDone { maker } => Some(format!("run `{maker}` first, or leave `--only` out")),
             Self::Command { .. } => Some("run it by hand in the pipeline's folder".to_owned()),
         }
     }
 }
+
+/// Gives the manifest of an instance that is done.
+pub type Manifests<'a> = dyn Fn(u32) -> Option<Arc<Manifest>> + 'a;
 
 /// Gathers the inputs of one pipeline's instances within one run.
 pub struct Gatherer {
@@ -170,11 +180,16 @@ impl Gatherer {
         instance.pass_env.iter().map(|name| (name.clone(), self.caller_env.get(name).cloned())).collect()
     }
 
+    /// Returns a variable of the caller's environment.
+    pub fn variable(&self, name: &str) -> Option<&String> {
+        self.caller_env.get(name)
+    }
+
     /// Makes the recipe of `instance`; `made` gives the manifests of the instances it needs.
     pub fn gather(
         &self,
         instance: &Instance,
-        made: &dyn Fn(u32) -> Arc<Manifest>,
+        made: &Manifests<'_>,
     ) -> Result<Gathered, GatherError> {
         let mut inputs = BTreeMap::new();
         let mut files: BTreeMap<ProjectPath, InputFile> = BTreeMap::new();
@@ -224,7 +239,7 @@ impl Gatherer {
     fn one(
         &self,
         input: &Input,
-        made: &dyn Fn(u32) -> Arc<Manifest>,
+        made: &Manifests<'_>,
         inputs: &mut BTreeMap<InputKey, RecipeInput>,
         files: &mut BTreeMap<ProjectPath, InputFile>,
         sources: &mut BTreeMap<ProjectPath, Vec<String>>,
@@ -248,7 +263,7 @@ impl Gatherer {
                 _ => sources.entry(path.clone()).or_default().push(input.name.clone()),
             },
             InputKind::Path { path, made_by: Some(maker), .. } => {
-                let (output, maker) = self.output(*maker, made);
+                let (output, maker) = self.output(*maker, made)?;
                 match content_at(&output, path) {
                     Some(content) => add_made(path, content),
                     None if input.optional => {
@@ -272,7 +287,7 @@ impl Gatherer {
             }
             InputKind::Stage { outputs } => {
                 for maker in outputs {
-                    let (output, _) = self.output(*maker, made);
+                    let (output, _) = self.output(*maker, made)?;
                     add_made(&output.path, output.content);
                 }
             }
@@ -286,7 +301,7 @@ impl Gatherer {
         input: &Input,
         pattern: &str,
         made_by: &[Made],
-        made: &dyn Fn(u32) -> Arc<Manifest>,
+        made: &Manifests<'_>,
         inputs: &mut BTreeMap<InputKey, RecipeInput>,
         files: &mut BTreeMap<ProjectPath, InputFile>,
         sources: &mut BTreeMap<ProjectPath, Vec<String>>,
@@ -294,7 +309,7 @@ impl Gatherer {
         let glob = Glob::parse(pattern).expect("checked when the pipeline was loaded");
         let mut any = false;
         for maker in made_by {
-            for (path, content) in files_of(&self.output(*maker, made).0) {
+            for (path, content) in files_of(&self.output(*maker, made)?.0) {
                 if glob.is_match(&path) {
                     any = true;
                     let key = InputKey { name: input.name.clone(), subject: path.to_string() };
@@ -352,13 +367,14 @@ impl Gatherer {
     }
 
     /// Returns an output as its instance made it, with the instance's name.
-    fn output(&self, Made { instance, output }: Made, made: &dyn Fn(u32) -> Arc<Manifest>) -> (Output, String) {
+    fn output(&self, Made { instance, output }: Made, made: &Manifests<'_>) -> Result<(Output, String), GatherError> {
         let maker = &self.pipeline.instances[instance as usize];
         let declared = &maker.outputs[output as usize];
-        let manifest = made(instance);
+        let not_done = || GatherError::NotDone { maker: maker.name.to_string() };
+        let manifest = made(instance).ok_or_else(not_done)?;
         let output = manifest.outputs.iter().find(|output| output.path == declared.path);
         let output = output.expect("a manifest holds every declared output").clone();
-        (output, maker.name.to_string())
+        Ok((output, maker.name.to_string()))
     }
 
     /// Returns the files on disk that match and that no instance makes or made.

@@ -14,6 +14,8 @@ pub mod committer;
 mod engine;
 pub mod environment;
 pub mod gather;
+pub mod index;
+mod footprint;
 mod hint;
 pub mod isolation;
 pub mod lookup;

@@ -1,9 +1,9 @@
 //! What a killed run left: processes, working folders, outputs set aside, temporary files beside outputs.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use cairn_content::{Placer, gc};
+use cairn_content::{FileError, Placer, gc};
 use cairn_model::ProjectPath;
 use cairn_store::{Batch, Durability, Store};
 
@@ -37,15 +37,18 @@ pub enum RecoverError {
         /// How many are left.
         count: u32,
     },
-    /// A file cannot be moved or removed.
-    #[error("cannot clear away what a killed run left at `{}`: {cause}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
+    /// An output that a command with `sandbox = "off"` was to replace cannot be put back.
+    #[error("cannot put back the outputs of before from `{}`: {cause}", before.display())]
+    PutBack {
+        /// Where they are.
+        before: PathBuf,
         /// Why.
         #[source]
         cause: std::io::Error,
     },
+    /// What is left cannot be removed.
+    #[error(transparent)]
+    Clear(#[from] FileError),
 }
 
 /// Ends and clears away all that an earlier process left; the caller holds the store, so no other cairn runs here.
@@ -54,14 +57,9 @@ pub enum RecoverError {
 pub fn recover(
     project: &Project,
     store: &Store,
-    placer: &Placer,
     folders: &HashSet<PathBuf>,
 ) -> Result<Recovered, RecoverError> {
     let mut recovered = Recovered::default();
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |cause| RecoverError::Io { path, cause }
-    };
     // Attempts first start and are then written down: a run that was cut off may have processes that no record names.
     let ended = strays::end_strays(&project.state_id());
     recovered.processes = ended.ended;
@@ -74,17 +72,17 @@ pub fn recover(
         let before = project.state().join(&attempt.folder).join("before");
         let paths: Vec<ProjectPath> =
             attempt.in_project.iter().filter_map(|path| ProjectPath::parse(path).ok()).collect();
-        put_back(project, &before, &paths).map_err(io(&before))?;
+        put_back(project, &before, &paths).map_err(|cause| RecoverError::PutBack { before: before.clone(), cause })?;
         batch.attempt_ended(id);
         recovered.attempts += 1;
     }
     if !batch.is_empty() {
         let _ = store.commit(batch, Durability::Written)?;
     }
-    recovered.leftovers += gc::clean_staging(project.state(), |_| false).map_err(io(project.state()))?;
-    recovered.leftovers += gc::clean_tmp(project.state()).map_err(io(project.state()))?;
+    recovered.leftovers += gc::clean_staging(project.state(), |_| false)?;
+    recovered.leftovers += gc::clean_tmp(project.state())?;
     for folder in folders.iter().filter(|folder| folder.is_dir()) {
-        recovered.leftovers += placer.clean_leftovers(folder).map_err(io(folder))?;
+        recovered.leftovers += Placer::clean_leftovers(folder)?;
     }
     Ok(recovered)
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cairn_content::{DigestError, Digests, ObjectError, Objects, durable};
+use cairn_content::{DigestError, Digests, FileError, ObjectError, Objects, durable};
 use cairn_dag::Instance;
 use cairn_model::{Content, EntryKind, FileContent, OutputKind, ProjectPath};
 
@@ -39,6 +39,9 @@ pub enum StageError {
         #[source]
         cause: io::Error,
     },
+    /// A file cannot be moved.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The bytes of an input made by another instance are not in the content store.
     #[error("cannot take input `{path}` from the content store: {cause}")]
     Object {
@@ -220,7 +223,7 @@ impl Staging {
             let aside = key.below(&self.before());
             let parent = aside.parent().expect("it lies in `before`");
             fs::create_dir_all(parent).map_err(at(parent))?;
-            durable::rename(&stands, &aside).map_err(at(&stands))?;
+            durable::rename(&stands, &aside)?;
             moved.push(key);
         }
         let mut folders = Folders::new(project.folder().to_owned());

@@ -1,1 +1,18 @@
-//! One run: plan, step, retry, pools, recovery.
+//! One run: what is selected, what would happen, and the loop that makes it happen.
+//!
+//! - [`select`]: which instances take part; [`facts`]: what the machine needs to know of them
+//! - [`step`]: the pure core that decides; [`pools`], [`retry`]: its parts
+//! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing
+//!
+//! What it does not do: parse, hash, start a process or write a file itself.
+
+pub mod facts;
+pub mod plan;
+pub mod pools;
+mod ready;
+pub mod retry;
+pub mod run;
+pub mod select;
+#[cfg(test)]
+mod simulate;
+pub mod step;

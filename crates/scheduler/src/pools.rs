@@ -19,12 +19,12 @@ pub(crate) struct Room {
     pools: Vec<u32>,
 }
 
-/// Resources that are kept for commands which have waited long enough.
+/// What is kept for commands which have waited long enough. A place in a pool need not be: as long as one waits for it,
+/// nobody has one to take.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     cpus: bool,
     memory: bool,
-    pools: Vec<usize>,
 }
 
 impl Room {
@@ -63,7 +63,10 @@ impl Room {
 
     /// Takes what a command that fits needs.
     pub(crate) fn take(&mut self, demand: Demand) {
-        assert!(self.fits(demand), "a command was started for which there is no room: {demand:?} in {self:?}");
+        assert!(
+            self.fits(demand),
+            "a command was started for which there is no room: {demand:?} in {self:?}"
+        );
         self.cpus -= demand.cpus;
         self.memory_bytes -= demand.memory_bytes;
         if let Some(pool) = demand.pool {
@@ -86,15 +89,11 @@ impl Kept {
     pub(crate) fn keep(&mut self, demand: Demand, room: &Room) {
         self.cpus |= demand.cpus > room.cpus;
         self.memory |= demand.memory_bytes > room.memory_bytes;
-        self.pools.extend(demand.pool.filter(|&pool| room.pools[pool] == 0));
     }
 
-    /// Returns whether a command takes nothing that is kept.
+    /// Returns whether a command takes nothing that is kept; each takes a cpu.
     pub(crate) fn allows(&self, demand: Demand) -> bool {
-        let Demand { cpus, memory_bytes, pool } = demand;
-        !(self.cpus && cpus > 0)
-            && !(self.memory && memory_bytes > 0)
-            && pool.is_none_or(|pool| !self.pools.contains(&pool))
+        !self.cpus && !(self.memory && demand.memory_bytes > 0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is ready to run, in order, and which of it starts next.
 //!
 //! The first in order that fits is started. One that does not fit is passed over by those behind it, but not for ever:
-//! once [`Ready::passes_max`] of them were started past it, what it is short of is kept for it. Then only those may
+//! once `passes_max` of them were started past it, what it is short of is kept for it. Then only those may
 //! pass that take nothing of this: a command that waits for a place in a pool stops no other pool, and one that waits
 //! for cpus stops everything until they are there.
 //!
@@ -9,8 +9,7 @@
 //! does. Passes are counted by line, since one of it last started. A choice costs as much as there are lines ahead that
 //! do not fit: a definition has few demands, be its instances ever so many.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::pools::{Demand, Kept, Room};
 
@@ -28,11 +27,14 @@ pub(crate) struct Ready {
 #[derive(Debug)]
 struct Line {
     demand: Demand,
-    waiting: BinaryHeap<Reverse<u32>>,
+    waiting: BTreeSet<u32>,
     passes: u32,
 }
 
 impl Ready {
+    /// Passes for each cpu: a command that does not fit waits for about two full machines of others.
+    pub(crate) const PASSES_PER_CPU: u32 = 2;
+
     /// Makes an empty queue for instances whose demands, by rank, are these.
     pub(crate) fn new(demands: impl Iterator<Item = Demand>, passes_max: u32) -> Self {
         let mut lines = Vec::new();
@@ -40,7 +42,7 @@ impl Ready {
         let line_of = demands
             .map(|demand| {
                 *known.entry(demand).or_insert_with(|| {
-                    lines.push(Line { demand, waiting: BinaryHeap::new(), passes: 0 });
+                    lines.push(Line { demand, waiting: BTreeSet::new(), passes: 0 });
                     lines.len() - 1
                 })
             })
@@ -48,17 +50,12 @@ impl Ready {
         Self { lines, line_of, heads: BTreeSet::new(), passes_max }
     }
 
-    /// Returns how many may be started past one that does not fit, with so many cpus: about two full machines.
-    pub(crate) const fn passes_max(cpus: u32) -> u32 {
-        cpus.saturating_mul(2)
-    }
-
     /// Adds an instance.
     pub(crate) fn push(&mut self, rank: u32) {
         let number = self.line_of[rank as usize];
         let waiting = &mut self.lines[number].waiting;
-        let head = waiting.peek().map(|Reverse(head)| *head);
-        waiting.push(Reverse(rank));
+        let head = waiting.first().copied();
+        waiting.insert(rank);
         if head.is_none_or(|head| rank < head) {
             if let Some(head) = head {
                 self.heads.remove(&(head, number));
@@ -89,8 +86,8 @@ impl Ready {
         self.heads.remove(&(rank, number));
         let line = &mut self.lines[number];
         line.passes = 0;
-        line.waiting.pop();
-        if let Some(Reverse(next)) = line.waiting.peek() {
+        line.waiting.pop_first();
+        if let Some(next) = line.waiting.first() {
             self.heads.insert((*next, number));
         }
         Some(rank)

@@ -152,6 +152,11 @@ impl History {
         }
     }
 
+    /// Returns whether the run has this instance's result.
+    pub fn is_done(&self) -> bool {
+        self.last == Last::Done
+    }
+
     /// Returns why the next attempt is made, if that is because of the one before.
     pub fn again(&self) -> Option<Reason> {
         let number = self.attempts;
@@ -169,15 +174,24 @@ mod tests {
 
     use super::*;
 
-    const JITTERED: Policy =
-        Policy { attempts: 9, delay_ms: 100, backoff: Backoff::Exponential, max_delay_ms: 1_000, jitter: true };
+    const JITTERED: Policy = Policy {
+        attempts: 9,
+        delay_ms: 100,
+        backoff: Backoff::Exponential,
+        max_delay_ms: 1_000,
+        jitter: true,
+    };
 
     #[test]
     fn pauses_without_jitter_are_exact() {
         let dice = Dice { seed: 1, instance: 0, attempt: 1 };
         let check = |backoff, delay_ms, max_delay_ms, expect: [u64; 5]| {
             let policy = Policy { attempts: 9, delay_ms, backoff, max_delay_ms, jitter: false };
-            assert_eq!([1, 2, 3, 5, 70].map(|failures| policy.pause_ms(failures, dice)), expect, "{policy:?}");
+            assert_eq!(
+                [1, 2, 3, 5, 70].map(|failures| policy.pause_ms(failures, dice)),
+                expect,
+                "{policy:?}"
+            );
         };
         check(Backoff::Constant, 100, u64::MAX, [100; 5]);
         check(Backoff::Constant, 100, 30, [30; 5]);
@@ -223,7 +237,9 @@ mod tests {
         let [started, attempt_failed, blocked, failed, committed] = events();
         let check = |events: &[&InstanceEvent], failures, retry_at, again: Option<&str>| {
             let mut history = History::default();
-            events.iter().for_each(|event| history.record(event));
+            for event in events {
+                history.record(event);
+            }
             let seen = (history.failures, history.retry_at(), history.again());
             assert_eq!(seen, (failures, retry_at, again.map(|why| Reason::Again(why.into()))), "{events:?}");
         };
@@ -231,7 +247,12 @@ mod tests {
         check(&[&started], 0, None, Some("attempt 4 was cut off"));
         check(&[&started, &blocked], 0, None, Some("attempt 4 was cut off"));
         check(&[&started, &attempt_failed], 1, Some(Timestamp(9)), Some("attempt 4 failed: exit 1"));
-        check(&[&started, &attempt_failed, &blocked], 1, Some(Timestamp(9)), Some("attempt 4 failed: exit 1"));
+        check(
+            &[&started, &attempt_failed, &blocked],
+            1,
+            Some(Timestamp(9)),
+            Some("attempt 4 failed: exit 1"),
+        );
         check(&[&started, &attempt_failed, &started], 1, None, Some("attempt 4 was cut off"));
         check(&[&started, &attempt_failed, &started, &failed], 0, None, Some("attempt 4 failed: exit 2"));
         check(&[&started, &attempt_failed, &started, &committed], 0, None, None);

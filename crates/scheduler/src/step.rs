@@ -31,6 +31,7 @@
 //! input costs O(log n) for each instance that it moves, and each instance is moved a bounded number of times.
 
 mod action;
+mod agenda;
 mod dependents;
 mod input;
 mod machine;
@@ -39,7 +40,8 @@ mod setup;
 mod tests;
 
 pub use action::Action;
+pub use agenda::SETTLING_MAX;
 pub(crate) use dependents::Dependents;
 pub use input::{Done, Failure, Found, Input};
-pub use machine::{Machine, SETTLING_MAX};
+pub use machine::Machine;
 pub use setup::{Facts, Setup};

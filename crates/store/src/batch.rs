@@ -1,43 +1,172 @@
-//! Skeleton.
-use cairn_model::{AttemptId, Digest, Event, InputHash, InstanceName, Name, RunId};
+//! A batch: changes that become durable together or not at all.
+
+use cairn_model::{AttemptId, Digest, Domain, Event, InputHash, InstanceName, Name, RunId};
+
+use crate::changes::Changes;
+use crate::commit::CommitError;
+use crate::keys::{self, Family};
+use crate::record::{self, Definition, Duration, History, Record};
+use crate::table::checkpoints;
 use crate::{Attempt, Checkpoint, FileKey, FileRow, Placed, RunRecord};
-/// Changes that become durable together or not at all.
+
+/// Changes that become durable together or not at all. They take effect in the order in which they are added, so a
+/// later one sees an earlier one.
 #[derive(Debug, Default)]
-pub struct Batch {}
-#[expect(unused_variables, reason = "skeleton")]
+#[must_use]
+pub struct Batch {
+    changes: Vec<Change>,
+}
+
+/// One change. What depends on the store as it stands is decided when the batch is committed.
+#[derive(Debug)]
+enum Change {
+    Put { family: Family, key: Vec<u8>, value: Vec<u8> },
+    Delete { family: Family, key: Vec<u8> },
+    Checkpoint { hash: InputHash, checkpoint: Box<Checkpoint>, existing: checkpoints::Existing },
+    Demote { hash: InputHash, why: String },
+    Definition { digest: Digest, text: Definition },
+    Event { run: RunId, event: Event },
+    RequireAttempt { id: AttemptId, epoch: u64 },
+    Latest { key: Vec<u8>, hash: InputHash },
+    Duration { key: Vec<u8>, took_ms: u64 },
+}
+
 impl Batch {
     /// Starts with nothing.
-    pub fn new() -> Self { Self::default() }
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Returns whether there is nothing in it.
-    pub fn is_empty(&self) -> bool { unimplemented!() }
-    /// Adds all of `other`, after what is in it.
-    pub fn append(&mut self, other: Self) { unimplemented!() }
-    /// Stores a result. The first one under a hash stands.
-    pub fn put_checkpoint(&mut self, hash: InputHash, checkpoint: &Checkpoint) { unimplemented!() }
-    /// Stores a result in the place of what stands there: an expired or forced one.
-    pub fn replace_checkpoint(&mut self, hash: InputHash, checkpoint: &Checkpoint) { unimplemented!() }
-    /// Makes the checkpoint no longer count.
-    pub fn demote(&mut self, hash: InputHash, why: &str) { unimplemented!() }
-    /// Stores a run's head.
-    pub fn put_run(&mut self, run: RunId, record: &RunRecord) { unimplemented!() }
-    /// Stores a definition's text and returns its digest, for [`RunRecord::definition`].
-    pub fn put_definition(&mut self, text: &[u8]) -> Digest { unimplemented!() }
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Adds all of `other` after what is in it.
+    pub fn append(&mut self, mut other: Self) {
+        self.changes.append(&mut other.changes);
+    }
+
+    /// Stores a result under its input-hash. The first one stands; one with other outputs is then kept as evidence
+    /// that the stage is not deterministic (K8), and [`Committed::disputed`](crate::Committed::disputed) says so. A
+    /// demoted one gives way, and so does one that was made under weaker isolation.
+    pub fn put_checkpoint(&mut self, hash: InputHash, checkpoint: &Checkpoint) {
+        let existing = checkpoints::Existing::Stands;
+        self.changes.push(Change::Checkpoint { hash, checkpoint: Box::new(checkpoint.clone()), existing });
+    }
+
+    /// Stores a result in the place of what stands there, which is expected to differ: one that has expired, or was
+    /// not to be kept.
+    pub fn replace_checkpoint(&mut self, hash: InputHash, checkpoint: &Checkpoint) {
+        let existing = checkpoints::Existing::GivesWay;
+        self.changes.push(Change::Checkpoint { hash, checkpoint: Box::new(checkpoint.clone()), existing });
+    }
+
+    /// Has a checkpoint no longer count, because of `why`. One that is not there needs no demoting.
+    pub fn demote(&mut self, hash: InputHash, why: &str) {
+        self.changes.push(Change::Demote { hash, why: why.to_owned() });
+    }
+
+    /// Stores a run's record in the place of the one before.
+    pub fn put_run(&mut self, run: RunId, record: &RunRecord) {
+        self.put(Family::Runs, keys::run(run).to_vec(), record);
+    }
+
+    /// Stores a definition's text, once for all runs, and returns its digest for [`RunRecord::definition`].
+    pub fn put_definition(&mut self, text: &[u8]) -> Digest {
+        let digest = Domain::Definition.digest(text);
+        self.changes.push(Change::Definition { digest, text: Definition(text.to_vec()) });
+        digest
+    }
+
     /// Appends an event to a run's log.
-    pub fn event(&mut self, run: RunId, event: &Event) { unimplemented!() }
+    pub fn event(&mut self, run: RunId, event: &Event) {
+        self.changes.push(Change::Event { run, event: event.clone() });
+    }
+
     /// Says that an attempt starts.
-    pub fn attempt_started(&mut self, id: &AttemptId, attempt: &Attempt) { unimplemented!() }
+    pub fn attempt_started(&mut self, id: &AttemptId, attempt: &Attempt) {
+        self.put(Family::Attempts, keys::attempt(id), attempt);
+    }
+
     /// Says that an attempt has ended, however it did.
-    pub fn attempt_ended(&mut self, id: &AttemptId) { unimplemented!() }
-    /// Has the commit refused unless this attempt is open with this epoch.
-    pub fn require_attempt(&mut self, id: &AttemptId, epoch: u64) { unimplemented!() }
+    pub fn attempt_ended(&mut self, id: &AttemptId) {
+        self.changes.push(Change::Delete { family: Family::Attempts, key: keys::attempt(id) });
+    }
+
+    /// Has the whole batch refused unless at this point of it the attempt is open with this epoch: one that was given
+    /// up meanwhile can finish, never publish.
+    pub fn require_attempt(&mut self, id: &AttemptId, epoch: u64) {
+        self.changes.push(Change::RequireAttempt { id: id.clone(), epoch });
+    }
+
     /// Remembers a file's digest.
-    pub fn file_row(&mut self, key: FileKey, row: &FileRow) { unimplemented!() }
-    /// Remembers what was put in the project.
-    pub fn placed(&mut self, path: &str, placed: &Placed) { unimplemented!() }
-    /// Forgets what was put there.
-    pub fn unplaced(&mut self, path: &str) { unimplemented!() }
+    pub fn file_row(&mut self, key: FileKey, row: &FileRow) {
+        self.put(Family::FileRows, keys::file_row(key).to_vec(), row);
+    }
+
+    /// Remembers what was put at `path`, relative to the project.
+    pub fn placed(&mut self, path: &str, placed: &Placed) {
+        self.put(Family::Placed, keys::placed(path).to_vec(), placed);
+    }
+
+    /// Forgets what was put at `path`.
+    pub fn unplaced(&mut self, path: &str) {
+        self.changes.push(Change::Delete { family: Family::Placed, key: keys::placed(path).to_vec() });
+    }
+
     /// Notes the newest input-hash of an instance.
-    pub fn latest(&mut self, pipeline: &Name, instance: &InstanceName, hash: InputHash) { unimplemented!() }
-    /// Notes what an instance took.
-    pub fn duration(&mut self, pipeline: &Name, instance: &InstanceName, took_ms: u64) { unimplemented!() }
+    pub fn latest(&mut self, pipeline: &Name, instance: &InstanceName, hash: InputHash) {
+        self.changes.push(Change::Latest { key: keys::instance(pipeline, instance), hash });
+    }
+
+    /// Notes what an execution of an instance took, in milliseconds.
+    pub fn duration(&mut self, pipeline: &Name, instance: &InstanceName, took_ms: u64) {
+        self.changes.push(Change::Duration { key: keys::instance(pipeline, instance), took_ms });
+    }
+
+    fn put<R: Record>(&mut self, family: Family, key: Vec<u8>, record: &R) {
+        let value = record::seal(family, &key, record);
+        self.changes.push(Change::Put { family, key, value });
+    }
+
+    /// Makes the changes.
+    pub(crate) fn apply(self, to: &mut Changes<'_>) -> Result<(), CommitError> {
+        for change in self.changes {
+            match change {
+                Change::Put { family, key, value } => to.put_sealed(family, key, value),
+                Change::Delete { family, key } => to.delete(family, key),
+                Change::Checkpoint { hash, checkpoint, existing } => {
+                    checkpoints::put(to, hash, *checkpoint, existing)?;
+                }
+                Change::Demote { hash, why } => checkpoints::demote(to, hash, why)?,
+                Change::Definition { digest, text } => {
+                    let key = keys::definition(&digest);
+                    if !to.contains(Family::Definitions, &key)? {
+                        to.put(Family::Definitions, &key, &text);
+                    }
+                }
+                Change::Event { run, event } => {
+                    let number = to.next_event(run)?;
+                    to.put(Family::Events, &keys::event(run, number), &event);
+                }
+                Change::RequireAttempt { id, epoch } => {
+                    let attempt: Option<Attempt> = to.get(Family::Attempts, &keys::attempt(&id))?;
+                    if attempt.is_none_or(|attempt| attempt.epoch != epoch) {
+                        return Err(CommitError::StaleAttempt { attempt: Box::new(id), epoch });
+                    }
+                }
+                Change::Latest { key, hash } => {
+                    let mut history: History = to.get(Family::Latest, &key)?.unwrap_or_default();
+                    history.push(hash);
+                    to.put(Family::Latest, &key, &history);
+                }
+                Change::Duration { key, took_ms } => {
+                    let before = to.get(Family::Durations, &key)?;
+                    to.put(Family::Durations, &key, &Duration::after(before, took_ms));
+                }
+            }
+        }
+        Ok(())
+    }
 }

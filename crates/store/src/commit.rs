@@ -1,46 +1,177 @@
-//! Skeleton.
-use cairn_model::{AttemptId, InputHash};
+//! The one way into the store: a batch, whole or not at all.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cairn_model::{AttemptId, InputHash, RunId};
+use rocksdb::WriteBatch;
+
+use crate::changes::Changes;
+use crate::database::{Database, EngineError};
+use crate::head_file::{HeadFile, Mark};
+use crate::keys::{self, Family};
+use crate::open::help_for;
+use crate::read::ReadError;
+use crate::{format, record};
+
 /// How durable a commit is when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// It survives a power cut, with all commits before it.
+    /// It survives a power cut, and so does every commit before it.
     Synced,
     /// It survives the end of the process.
     Written,
 }
+
 /// What a commit did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
 pub struct Committed {
-    /// The batch's number, contiguous from 1.
+    /// The batch's number: contiguous, the first one is written when the store is made.
     pub sequence: u64,
-    /// Checkpoints whose input-hash had another result already: that one stands, the new one is kept as evidence.
+    /// Checkpoints in the batch that do not count, because another result stood under their input-hash: that one
+    /// stands, and these are kept as evidence. Their outputs are not what a later hit would restore.
     pub disputed: Vec<InputHash>,
 }
-/// Why a batch was not committed.
+
+/// Why a batch was not committed. But for [`Failed`](Self::Failed), nothing of it was.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommitError {
-    /// An attempt that the batch requires is not the one that the store knows.
-    #[error("stale")]
-    StaleAttempt { /// Which.
-        attempt: AttemptId },
-    /// Writing failed.
-    #[error("failed")]
-    Failed { /// The store's folder.
-        path: std::path::PathBuf, /// Why.
-        cause: String },
-    /// An earlier commit failed: nothing more is written.
-    #[error("refused")]
-    Refused { /// The store's folder.
-        path: std::path::PathBuf, /// Why the earlier one failed.
-        cause: String },
-    /// It was opened for reading.
-    #[error("read only")]
-    ReadOnly { /// The store's folder.
-        path: std::path::PathBuf },
+    /// An attempt that the batch requires was given up, or is another's.
+    #[error("the attempt `{}` with epoch {epoch} is no longer the one that counts", attempt.slug())]
+    StaleAttempt {
+        /// Which.
+        attempt: Box<AttemptId>,
+        /// The epoch that the batch names.
+        epoch: u64,
+    },
     /// What the batch builds on could not be read.
     #[error(transparent)]
-    Read(#[from] crate::ReadError),
+    Read(#[from] ReadError),
+    /// Writing or syncing failed. Whether the batch is in the store shows when it is opened again.
+    #[error("cannot write to the store `{}`", path.display())]
+    Failed {
+        /// The store's folder, or `HEAD`.
+        path: PathBuf,
+        /// What the system says.
+        source: Arc<io::Error>,
+    },
+    /// An earlier write failed, and after that nothing is written by this process: what the system still holds of it
+    /// is not known.
+    #[error("the store `{}` takes no more writes since one failed", path.display())]
+    Refused {
+        /// The store's folder.
+        path: PathBuf,
+        /// Why the earlier one failed.
+        source: Arc<io::Error>,
+    },
+    /// The store was opened for reading.
+    #[error("the store `{}` is open for reading only", path.display())]
+    ReadOnly {
+        /// The store's folder.
+        path: PathBuf,
+    },
 }
-impl CommitError { /// Says what to do.
-    pub fn help(&self) -> Option<String> { None } }
+
+impl CommitError {
+    /// Says what to do.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => error.help(),
+            Self::Failed { source, .. } | Self::Refused { source, .. } => Some(
+                help_for(source.kind()).unwrap_or("mend that, then run the same command again").to_owned(),
+            ),
+            Self::StaleAttempt { .. } | Self::ReadOnly { .. } => None,
+        }
+    }
+}
+
+impl From<EngineError> for io::Error {
+    fn from(error: EngineError) -> Self {
+        Self::new(error.io_kind(), error)
+    }
+}
+
+/// What only the one who writes needs to know.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) head: record::Head,
+    head_file: HeadFile,
+    head_path: PathBuf,
+    /// The number of the last event of each run that was written to.
+    events: HashMap<RunId, u64>,
+    /// Why a write failed; nothing is written after that.
+    failed: Option<Arc<io::Error>>,
+}
+
+impl Writer {
+    pub(crate) fn new(head: record::Head, head_file: HeadFile, head_path: PathBuf) -> Self {
+        Self { head, head_file, head_path, events: HashMap::new(), failed: None }
+    }
+
+    /// Commits what `fill` puts into the changes.
+    pub(crate) fn commit(
+        &mut self,
+        database: &Database,
+        durability: Durability,
+        fill: impl FnOnce(&mut Changes<'_>) -> Result<(), CommitError>,
+    ) -> Result<Committed, CommitError> {
+        self.refuse_after_failure(database.folder())?;
+        let mut changes = Changes::new(database, self.head.sequence + 1, &self.events);
+        fill(&mut changes)?;
+        let mut head = record::Head {
+            sequence: changes.sequence,
+            chain: changes.chain(&self.head.chain),
+            tallies: self.head.tallies,
+        };
+        let mut batch = WriteBatch::default();
+        changes.write(&mut batch, &mut head.tallies);
+        database.put(&mut batch, Family::Meta, keys::HEAD, &record::seal(Family::Meta, keys::HEAD, &head));
+        let (events, disputed) = (changes.events, changes.disputed);
+
+        let written = database.write(batch, durability == Durability::Synced);
+        written.map_err(|error| self.fail(database.folder(), error.into()))?;
+        self.head = head;
+        self.events.extend(events);
+        if durability == Durability::Synced {
+            self.mark()?;
+        }
+        Ok(Committed { sequence: self.head.sequence, disputed })
+    }
+
+    /// Makes all that was written durable, `HEAD` too.
+    pub(crate) fn sync(&mut self, database: &Database) -> Result<(), CommitError> {
+        self.refuse_after_failure(database.folder())?;
+        database.sync().map_err(|error| self.fail(database.folder(), error.into()))?;
+        self.mark()?;
+        let synced = self.head_file.sync();
+        synced.map_err(|error| self.fail(&self.head_path.clone(), error))
+    }
+
+    /// Moves what the log holds into tables.
+    pub(crate) fn flush(&mut self, database: &Database) -> Result<(), CommitError> {
+        self.refuse_after_failure(database.folder())?;
+        database.flush().map_err(|error| self.fail(database.folder(), error.into()))
+    }
+
+    /// Has `HEAD` say where the store stands: only once that is durable.
+    fn mark(&mut self) -> Result<(), CommitError> {
+        let written = self.head_file.write(&Mark { format: format::VERSION, head: self.head.place() });
+        written.map_err(|error| self.fail(&self.head_path.clone(), error))
+    }
+
+    fn refuse_after_failure(&self, folder: &Path) -> Result<(), CommitError> {
+        let refused = |source: &Arc<io::Error>| CommitError::Refused {
+            path: folder.to_owned(),
+            source: source.clone(),
+        };
+        self.failed.as_ref().map_or(Ok(()), |source| Err(refused(source)))
+    }
+
+    fn fail(&mut self, path: &Path, error: io::Error) -> CommitError {
+        let source = Arc::new(error);
+        self.failed = Some(source.clone());
+        CommitError::Failed { path: path.to_owned(), source }
+    }
+}

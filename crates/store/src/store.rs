@@ -1,71 +1,133 @@
-//! Skeleton.
-use std::collections::HashMap;
+//! The handle on an open store.
+
 use std::path::Path;
-use cairn_model::*;
-use crate::*;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use cairn_model::{Clock, Digest};
+
+use crate::batch::Batch;
+use crate::commit::{CommitError, Committed, Durability, Writer};
+use crate::database::Database;
+use crate::lock::Lock;
+use crate::{OpenError, format, head_file, lock, open};
+
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reading and writing, by one process at a time; made when there is none.
+    /// Reading and writing, by one process at a time. A store that is not there is made.
     Write,
-    /// Reading, as it stands at this moment, also while another process writes.
+    /// Reading it as it stands at this moment, which takes no lock and makes nothing.
     Read,
 }
+
 /// Where a store stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// Number of the last batch, 0 before the first.
+    /// Number of the last batch.
     pub sequence: u64,
     /// Digest over all batches up to it.
     pub chain: Digest,
 }
+
 /// An open store: a handle that is cheap to clone and can be shared by threads. All calls block.
 #[derive(Debug, Clone)]
-pub struct Store {}
-#[expect(unused_variables, reason = "skeleton")]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// The lock comes last, so that it is given back only when the database is closed.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) database: Database,
+    role: Role,
+    _lock: Option<Lock>,
+}
+
+#[derive(Debug)]
+enum Role {
+    Writer(Mutex<Writer>),
+    Reader(Head),
+}
+
+/// With more than this in its logs, a store is tidied when it is closed: the next open reads all of them, a megabyte in
+/// some 5 ms.
+const LOGS_BYTES_MAX: u64 = 1 << 20;
+const LOGS_MAX: usize = 8;
+
 impl Store {
-    /// Opens the store in the state folder `state`.
-    pub fn open(state: &Path, access: Access, clock: &dyn Clock) -> Result<Self, OpenError> { unimplemented!() }
-    /// Accepts the store as it stands although `HEAD` says that more was committed.
-    pub fn accept_head(state: &Path) -> Result<(), OpenError> { unimplemented!() }
-    /// Writes a batch, whole or not at all.
-    pub fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed, CommitError> { unimplemented!() }
-    /// Returns where the store stands.
-    pub fn head(&self) -> Head { unimplemented!() }
-    /// Returns the checkpoint that counts under `hash`: never a demoted one.
-    pub fn checkpoint(&self, hash: &InputHash) -> Result<Option<Checkpoint>, ReadError> { unimplemented!() }
-    /// Returns [`Store::checkpoint`] of each, in one call.
-    pub fn checkpoints(&self, hashes: &[InputHash]) -> Result<Vec<Option<Checkpoint>>, ReadError> { unimplemented!() }
-    /// Returns what is recorded under `hash`, also when it was demoted: for explanations, not for hits.
-    pub fn recorded(&self, hash: &InputHash) -> Result<Option<(Checkpoint, Option<Demoted>)>, ReadError> { unimplemented!() }
-    /// Returns other results that were made under `hash`: evidence that the stage is not deterministic (K8).
-    pub fn second_results(&self, hash: &InputHash) -> Result<Vec<Checkpoint>, ReadError> { unimplemented!() }
-    /// Returns the input-hashes that an instance had, newest first, at most 8.
-    pub fn latest(&self, pipeline: &Name, instance: &InstanceName) -> Result<Vec<InputHash>, ReadError> { unimplemented!() }
-    /// Returns a run's head.
-    pub fn run(&self, run: RunId) -> Result<Option<RunRecord>, ReadError> { unimplemented!() }
-    /// Returns runs, newest first, at most `limit`.
-    pub fn runs(&self, limit: usize) -> Result<Vec<(RunId, RunRecord)>, ReadError> { unimplemented!() }
-    /// Returns the run whose id begins or ends with `text`.
-    pub fn find_run(&self, text: &str) -> Result<RunId, FindRunError> { unimplemented!() }
-    /// Returns a definition's text.
-    pub fn definition(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ReadError> { unimplemented!() }
-    /// Returns a run's events with their numbers, from 1.
-    pub fn events(&self, run: RunId) -> Result<Vec<(u64, Event)>, ReadError> { unimplemented!() }
-    /// Returns a run's events with numbers above `after`.
-    pub fn events_after(&self, run: RunId, after: u64) -> Result<Vec<(u64, Event)>, ReadError> { unimplemented!() }
-    /// Returns what is remembered of files.
-    pub fn file_rows(&self, keys: &[FileKey]) -> Result<Vec<Option<FileRow>>, ReadError> { unimplemented!() }
-    /// Returns what was put at a path.
-    pub fn placed(&self, path: &str) -> Result<Option<Placed>, ReadError> { unimplemented!() }
-    /// Returns [`Store::placed`] of each, in one call.
-    pub fn placed_many(&self, paths: &[&str]) -> Result<Vec<Option<Placed>>, ReadError> { unimplemented!() }
-    /// Returns an attempt that has not ended.
-    pub fn attempt(&self, id: &AttemptId) -> Result<Option<Attempt>, ReadError> { unimplemented!() }
-    /// Returns the attempts that have not ended.
-    pub fn attempts_open(&self) -> Result<Vec<(AttemptId, Attempt)>, ReadError> { unimplemented!() }
-    /// Returns what a pipeline's instances take, in milliseconds.
-    pub fn durations(&self, pipeline: &Name) -> Result<HashMap<InstanceName, u64>, ReadError> { unimplemented!() }
-    /// Makes all that was written durable and closes the store once the last clone of this handle is gone.
-    pub fn close(self) -> Result<(), CommitError> { unimplemented!() }
+    /// Opens the store in the state folder `state`, whose parent exists. `clock` tells when, for those who find it
+    /// locked.
+    pub fn open(state: &Path, access: Access, clock: &dyn Clock) -> Result<Self, OpenError> {
+        let inner = match access {
+            Access::Write => {
+                let open::Opened { database, writer, lock } = open::for_writing(state, clock)?;
+                Inner { database, role: Role::Writer(Mutex::new(writer)), _lock: Some(lock) }
+            }
+            Access::Read => {
+                let (database, head) = open::for_reading(state)?;
+                Inner { database, role: Role::Reader(head), _lock: None }
+            }
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Accepts the store in `state` as it is, although `HEAD` says that more was committed to it.
+    pub fn accept_head(state: &Path, clock: &dyn Clock) -> Result<(), OpenError> {
+        open::accept_head(state, clock)
+    }
+
+    /// Returns the number of the last synced batch that the store in `state` tells without being opened; `None` when
+    /// there is none, or this version must not read it.
+    pub fn sequence_on_disk(state: &Path) -> Option<u64> {
+        let mark = head_file::read(state).ok()??;
+        (mark.format <= format::VERSION).then_some(mark.head.sequence)
+    }
+
+    /// Returns whether a process, be it this one, has the store in `state` open for writing.
+    pub fn is_held(state: &Path) -> bool {
+        lock::is_held(state)
+    }
+
+    /// Writes a batch, whole or not at all. An empty one counts as well; synced, it makes durable what was written
+    /// before.
+    pub fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed, CommitError> {
+        let database = &self.inner.database;
+        self.writer()?.commit(database, durability, |changes| batch.apply(changes))
+    }
+
+    /// Returns where the store stands, or stood when it was opened for reading.
+    pub fn head(&self) -> Head {
+        match &self.inner.role {
+            Role::Writer(writer) => lock_writer(writer).head.place(),
+            Role::Reader(head) => *head,
+        }
+    }
+
+    /// Makes durable what was written, and leaves the store so that it opens quickly. It is closed once the last
+    /// clone of this handle is dropped; without this call too, but then a power cut may take what was not synced.
+    pub fn close(self) -> Result<(), CommitError> {
+        let database = &self.inner.database;
+        if matches!(self.inner.role, Role::Reader(_)) {
+            return Ok(());
+        }
+        let mut writer = self.writer()?;
+        writer.sync(database)?;
+        // That the logs cannot be listed is no reason to fail: all is durable.
+        let (logs, bytes) = open::logs(database.folder()).unwrap_or_default();
+        if bytes > LOGS_BYTES_MAX || logs > LOGS_MAX {
+            writer.flush(database)?;
+        }
+        Ok(())
+    }
+
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>, CommitError> {
+        match &self.inner.role {
+            Role::Writer(writer) => Ok(lock_writer(writer)),
+            Role::Reader(_) => Err(CommitError::ReadOnly { path: self.inner.database.folder().to_owned() }),
+        }
+    }
+}
+
+fn lock_writer(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().expect("a commit that panics ends the process")
 }

@@ -205,11 +205,11 @@ mod tests {
         let failed = InstanceEvent::AttemptFailed { attempt: 1, error: "exit status 7".into(), retry_at: Timestamp(0) };
         board.add(&names[2], &failed, Duration::from_secs(4), at(1000));
         insta::assert_snapshot!(draw(&board, at(1500), 80, 24), @r"
-          running   carrier[C0]   1.5 s  of about 4 s
-          running   carrier[C1]   1.0 s  of about 6 s · attempt 2
-          waiting   carrier[C2]          attempt 1 failed, the next in 4 s: exit status…
+        running   carrier[C0]   1.5 s  of about 4 s
+        running   carrier[C1]   1.0 s  of about 6 s · attempt 2
+        waiting   carrier[C2]          attempt 1 failed, the next in 4 s: exit statu…
 
-          ──────────────────────────  0 of 3 · 2 running · about 5 s left
+        ──────────────────────────  0 of 3 · 2 running · about 5 s left
         ");
         insta::assert_snapshot!(draw(&board, at(1500), 40, 24), @r"
           running   carrier[C0]   1.5 s

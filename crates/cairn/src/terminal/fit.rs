@@ -92,9 +92,12 @@ impl Fit {
     pub(crate) fn cut(self, line: &Line<'_>, paint: Paint) -> String {
         let (Some(columns), Some(column)) = (self.columns, self.reason_column()) else {
             let columns = self.columns.unwrap_or(80);
-            let room = columns.saturating_sub(INDENT + WORD + 2 + self.took + 1);
-            let line = Line { name: &text::truncate(line.name, room), ..*line };
-            return Self { name: self.name.min(room), ..self }.head(&line, paint).trim_end().to_owned();
+            let beside = |took: usize| columns.saturating_sub(INDENT + WORD + 2 + took + 1);
+            // Where there is not even room for a few letters of the name, the duration goes.
+            let (took, room) = if beside(self.took) < 6 { (0, beside(0)) } else { (self.took, beside(self.took)) };
+            let shown = if took == 0 { "" } else { line.took };
+            let line = Line { name: &text::truncate(line.name, room), took: shown, ..*line };
+            return Self { name: self.name.min(room), took, ..self }.head(&line, paint).trim_end().to_owned();
         };
         let line = Line { name: &text::truncate(line.name, self.name), ..*line };
         // The last column stays free: some terminals wrap when it is filled.
@@ -104,7 +107,7 @@ impl Fit {
 
     /// Lays out text that belongs to the line above it: under the name, or indented where there is little room.
     pub(crate) fn below(self, lead: &str, text_below: &str, style: Style, paint: Paint) -> String {
-        let indent = if self.reason_column().is_some() { INDENT + WORD } else { INDENT + 2 };
+        let indent = self.below_indent();
         let room = self.columns.map(|columns| columns.saturating_sub(indent + text::width(lead)));
         let lines = match room {
             Some(room) => text::wrap(text_below, room),
@@ -120,10 +123,17 @@ impl Fit {
         out
     }
 
-    /// Returns the columns that text below a line has, `None` when nothing limits it.
-    pub(crate) fn below_columns(self) -> Option<usize> {
-        let indent = if self.reason_column().is_some() { INDENT + WORD } else { INDENT + 2 };
-        self.columns.map(|columns| columns.saturating_sub(indent))
+    /// Lays out one line of a command's output below a line: cut to fit, since output is read by its beginning.
+    pub(crate) fn below_cut(self, lead: &str, output: &str, paint: Paint) -> String {
+        let indent = self.below_indent();
+        let room = self.columns.map(|columns| columns.saturating_sub(indent + text::width(lead)));
+        let output = room.map_or_else(|| output.to_owned(), |room| text::truncate(output, room));
+        let line = format!("{}{}{output}", " ".repeat(indent), paint.with(style::DIM, lead));
+        format!("{}\n", line.trim_end())
+    }
+
+    fn below_indent(self) -> usize {
+        if self.reason_column().is_some() { INDENT + WORD } else { INDENT + 2 }
     }
 
     fn head(self, line: &Line<'_>, paint: Paint) -> String {

@@ -48,6 +48,6 @@ impl Paint {
 
     /// Puts `style` around `text`. Pad before painting: escape sequences have no width.
     pub(crate) fn with(self, style: Style, text: &str) -> String {
-        if self.0 && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        if self.0 && !text.trim().is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }

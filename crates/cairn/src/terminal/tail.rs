@@ -18,9 +18,13 @@ pub(crate) struct Tail {
     pub(crate) more: bool,
 }
 
-/// Reads at most `lines_max` lines from the end of a log.
+/// Reads at most `lines_max` lines from the end of a log. One that is not there has none: a job without output makes no
+/// file.
 pub(crate) fn tail(log: &Path, lines_max: usize) -> io::Result<Tail> {
-    let mut file = File::open(log)?;
+    let mut file = match File::open(log) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Tail { lines: Vec::new(), more: false }),
+        opened => opened?,
+    };
     let size = file.metadata()?.len();
     let start = size.saturating_sub(READ_MAX);
     file.seek(SeekFrom::Start(start))?;
@@ -53,6 +57,12 @@ mod tests {
         assert_eq!(tail_of(b"one\ntwo\nthree", 2), Tail { lines: vec!["two".into(), "three".into()], more: true });
         let long = "x".repeat(50).repeat(4000) + "\nlast\n";
         assert_eq!(tail_of(long.as_bytes(), 20), Tail { lines: vec!["last".into()], more: true });
+    }
+
+    #[test]
+    fn a_job_without_output_has_no_log() {
+        let none = Tail { lines: vec![], more: false };
+        assert_eq!(tail(Path::new("/nowhere/x.log"), 20).unwrap(), none);
     }
 
     #[test]

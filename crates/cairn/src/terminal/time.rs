@@ -59,6 +59,11 @@ pub(crate) fn time_of_day(at: Timestamp, zone: &TimeZone) -> String {
     format_in(at, zone, "%H:%M:%S")
 }
 
+/// Returns the time of day in `zone`, to the millisecond: `16:51:08.123`.
+pub(crate) fn time_of_day_ms(at: Timestamp, zone: &TimeZone) -> String {
+    format_in(at, zone, "%H:%M:%S%.3f")
+}
+
 /// Returns the zone of the person who looks: `TZ`, else the system's, else UTC.
 pub(crate) fn zone() -> TimeZone {
     TimeZone::system()
@@ -112,6 +117,7 @@ mod tests {
         assert_eq!(date_time(at, &zone), "2023-11-14 23:13:20");
         assert_eq!(date_time_offset(at, &zone), "2023-11-14 23:13:20 +01:00");
         assert_eq!(time_of_day(at, &zone), "23:13:20");
+        assert_eq!(time_of_day_ms(at, &zone), "23:13:20.123");
         assert_eq!(rfc3339(Timestamp(i64::MAX)), format!("@{}", i64::MAX));
     }
 }

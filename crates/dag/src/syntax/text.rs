@@ -46,7 +46,9 @@ fn locate(raw: &str, content: &str, part: Range<usize>) -> Option<Range<usize>> 
     loop {
         // A backslash at a line's end swallows the break and the blanks after it.
         if quote == '"' && long {
-            while let Some(after) = rest.strip_prefix('\\').filter(|after| after.starts_with([' ', '\t', '\r', '\n'])) {
+            while let Some(after) =
+                rest.strip_prefix('\\').filter(|after| after.starts_with([' ', '\t', '\r', '\n']))
+            {
                 rest = after.trim_start_matches([' ', '\t', '\r', '\n']);
             }
         }

@@ -2,6 +2,7 @@
 
 use cairn_model::{Counts, Digest, Name, RunStatus, Timestamp};
 
+use super::{Damage, Record, event, from_postcard, names, to_postcard};
 use crate::ProcessId;
 
 /// A run's head; what happened in it are its events.
@@ -62,4 +63,160 @@ pub enum Force {
     Everything,
     /// These stages.
     Stages(Vec<String>),
+}
+
+mod v1 {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Serialize};
+
+    use crate::record::event::v1::RunStatus;
+    use crate::record::names::v1::{Digest, Timestamp};
+    use crate::record::process::v1::ProcessId;
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct RunRecord<'a> {
+        #[serde(borrow)]
+        pub(super) pipeline: Cow<'a, str>,
+        #[serde(borrow)]
+        pub(super) file: Cow<'a, str>,
+        pub(super) definition: Digest,
+        pub(super) params: Vec<(String, String)>,
+        pub(super) logical_time: Timestamp,
+        pub(super) started: Timestamp,
+        pub(super) ended: Option<Timestamp>,
+        pub(super) status: RunStatus,
+        pub(super) counts: Counts,
+        pub(super) selection: Vec<String>,
+        pub(super) options: RunOptions,
+        pub(super) command_line: Vec<String>,
+        #[serde(borrow)]
+        pub(super) process: ProcessId<'a>,
+        #[serde(borrow)]
+        pub(super) cairn_version: Cow<'a, str>,
+        pub(super) saved_ms: u64,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Counts {
+        pub(super) ran: u32,
+        pub(super) restored: u32,
+        pub(super) fresh: u32,
+        pub(super) failed: u32,
+        pub(super) blocked: u32,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct RunOptions {
+        pub(super) jobs: u32,
+        pub(super) keep_going: bool,
+        pub(super) frozen: bool,
+        pub(super) force: Force,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) enum Force {
+        Nothing,
+        Everything,
+        Stages(Vec<String>),
+    }
+}
+
+impl Record for RunRecord {
+    const VERSION: u8 = 1;
+
+    fn body(&self) -> Vec<u8> {
+        to_postcard(&v1::RunRecord::from(self))
+    }
+
+    fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
+        match version {
+            1 => from_postcard::<v1::RunRecord<'_>>(body)?.try_into(),
+            version => Err(Damage::Version { version }),
+        }
+    }
+}
+
+impl<'a> From<&'a RunRecord> for v1::RunRecord<'a> {
+    fn from(run: &'a RunRecord) -> Self {
+        Self {
+            pipeline: run.pipeline.as_str().into(),
+            file: (&run.file).into(),
+            definition: *run.definition.as_bytes(),
+            params: run.params.clone(),
+            logical_time: run.logical_time.0,
+            started: run.started.0,
+            ended: run.ended.map(|ended| ended.0),
+            status: event::stored_status(run.status),
+            counts: run.counts.into(),
+            selection: run.selection.clone(),
+            options: (&run.options).into(),
+            command_line: run.command_line.clone(),
+            process: (&run.process).into(),
+            cairn_version: (&run.cairn_version).into(),
+            saved_ms: run.saved_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::RunRecord<'_>> for RunRecord {
+    type Error = Damage;
+
+    fn try_from(stored: v1::RunRecord<'_>) -> Result<Self, Damage> {
+        Ok(Self {
+            pipeline: names::name(&stored.pipeline)?,
+            file: stored.file.into_owned(),
+            definition: Digest::from_bytes(stored.definition),
+            params: stored.params,
+            logical_time: Timestamp(stored.logical_time),
+            started: Timestamp(stored.started),
+            ended: stored.ended.map(Timestamp),
+            status: event::status(&stored.status),
+            counts: stored.counts.into(),
+            selection: stored.selection,
+            options: stored.options.into(),
+            command_line: stored.command_line,
+            process: stored.process.into(),
+            cairn_version: stored.cairn_version.into_owned(),
+            saved_ms: stored.saved_ms,
+        })
+    }
+}
+
+impl From<Counts> for v1::Counts {
+    fn from(counts: Counts) -> Self {
+        let Counts { ran, restored, fresh, failed, blocked } = counts;
+        Self { ran, restored, fresh, failed, blocked }
+    }
+}
+
+impl From<v1::Counts> for Counts {
+    fn from(stored: v1::Counts) -> Self {
+        let v1::Counts { ran, restored, fresh, failed, blocked } = stored;
+        Self { ran, restored, fresh, failed, blocked }
+    }
+}
+
+impl From<&RunOptions> for v1::RunOptions {
+    fn from(options: &RunOptions) -> Self {
+        let RunOptions { jobs, keep_going, frozen, force } = options;
+        let force = match force {
+            Force::Nothing => v1::Force::Nothing,
+            Force::Everything => v1::Force::Everything,
+            Force::Stages(stages) => v1::Force::Stages(stages.clone()),
+        };
+        Self { jobs: *jobs, keep_going: *keep_going, frozen: *frozen, force }
+    }
+}
+
+impl From<v1::RunOptions> for RunOptions {
+    fn from(stored: v1::RunOptions) -> Self {
+        let v1::RunOptions { jobs, keep_going, frozen, force } = stored;
+        let force = match force {
+            v1::Force::Nothing => Force::Nothing,
+            v1::Force::Everything => Force::Everything,
+            v1::Force::Stages(stages) => Force::Stages(stages),
+        };
+        Self { jobs, keep_going, frozen, force }
+    }
 }

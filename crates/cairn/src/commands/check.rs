@@ -1,0 +1,143 @@
+//! `cairn check`: all errors of the definitions.
+
+use cairn_dag::{Pipeline, Report, Severity};
+use cairn_model::Clock as _;
+
+use super::Context;
+use crate::args::{Params, examples};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::json;
+use crate::project::PipelineFile;
+use crate::terminal::style;
+use crate::terminal::text::count;
+use crate::work::{Definition, Given};
+
+/// Find all errors in pipeline files, each with its place and a mend; nothing is executed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn check", "all pipelines of the project"),
+    ("cairn check flights etl/pipeline.toml", "these"),
+    ("cairn check --json", "for an editor or a script"),
+]))]
+pub(crate) struct Args {
+    /// Pipelines: files, folders with a `pipeline.toml`, or names [default: all of the project]
+    #[arg(value_name = "FILE")]
+    files: Vec<String>,
+    #[command(flatten)]
+    params: Params,
+    /// Print each finding, and a summary at the end, as a JSON object on a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was checked.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    pipelines: usize,
+    stages: usize,
+    instances: usize,
+    errors: usize,
+    warnings: usize,
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let given =
+        Given { params: args.params.params.clone(), logical_time: context.clock.now(), run: None };
+    let mut tally = Tally::default();
+    for file in files(&args.files, context)? {
+        let definition = file.read()?;
+        let report = match definition.load(&given) {
+            Ok(loaded) => {
+                tally.add(&loaded.pipeline);
+                loaded.warnings
+            }
+            Err(report) => {
+                tally.pipelines += 1;
+                report
+            }
+        };
+        tally.errors += report.errors();
+        tally.warnings += report.diagnostics.len() - report.errors();
+        if args.json {
+            context.print(&findings(&report, &definition))?;
+        } else if !report.diagnostics.is_empty() {
+            let drawn = report.render(&definition.source(), context.terminal.stderr.report_style());
+            crate::terminal::write_above(drawn.as_bytes());
+        }
+    }
+    let text = if args.json { json::line(&tally.wire()) } else { tally.sentence(context) };
+    context.print(&text)?;
+    Ok(if tally.errors == 0 { ExitStatus::Done } else { ExitStatus::Wrong })
+}
+
+/// Returns the files that were named, else all of the project.
+fn files(named: &[String], context: &Context) -> Result<Vec<PipelineFile>, Failure> {
+    if named.is_empty() {
+        let all = context.project()?.pipelines();
+        // Asked in vain, it says what was looked for.
+        return if all.is_empty() { Ok(vec![context.pipeline(None)?]) } else { Ok(all) };
+    }
+    named.iter().map(|name| context.pipeline(Some(name))).collect()
+}
+
+impl Tally {
+    fn add(&mut self, pipeline: &Pipeline) {
+        self.pipelines += 1;
+        self.stages += pipeline.stages.len();
+        self.instances += pipeline.instances.len();
+    }
+
+    fn sentence(self, context: &Context) -> String {
+        let paint = context.terminal.stdout.paint;
+        let checked = count(self.pipelines, "pipeline");
+        let warned = if self.warnings == 0 { String::new() } else { format!(", {}", count(self.warnings, "warning")) };
+        if self.errors > 0 {
+            let errors = paint.with(style::ERROR, &count(self.errors, "error"));
+            return format!("{checked}: {errors}{warned}\n");
+        }
+        let well = if self.warnings == 0 { "all well".to_owned() } else { count(self.warnings, "warning") };
+        let contents = format!("{}, {}", count(self.stages, "stage"), count(self.instances, "instance"));
+        format!("{checked}, {contents}: {}\n", paint.with(style::outcome(cairn_model::Outcome::Ran), &well))
+    }
+
+    fn wire(self) -> json::Check {
+        let Self { pipelines, stages, instances, errors, warnings } = self;
+        json::Check { schema: json::Check::SCHEMA, pipelines, stages, instances, errors, warnings }
+    }
+}
+
+fn findings(report: &Report, definition: &Definition) -> String {
+    let source = definition.source();
+    let line = |finding: &cairn_dag::Diagnostic| {
+        let place = finding.place(&source);
+        let spans = finding.labels.iter().map(|label| json::Span {
+            start: label.span.start,
+            end: label.span.end,
+            text: &label.text,
+            primary: label.primary,
+        });
+        json::line(&json::Finding {
+            schema: json::Finding::SCHEMA,
+            file: source.path,
+            line: place.map(|(line, _)| line),
+            column: place.map(|(_, column)| column),
+            severity: match finding.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            code: finding.code,
+            message: &finding.message,
+            spans: spans.collect(),
+            notes: &finding.notes,
+            help: finding.help.as_deref(),
+            edit: finding.patch.as_ref().map(|patch| json::Edit {
+                start: patch.span.start,
+                end: patch.span.end,
+                replacement: &patch.replacement,
+            }),
+        })
+    };
+    report.diagnostics.iter().map(line).collect()
+}

@@ -1,0 +1,170 @@
+//! `cairn plan`: what `run` would do.
+
+use std::sync::Arc;
+
+use anstyle::Style;
+use cairn_model::{Clock as _, Outcome, RunId, SystemClock, Timestamp};
+use cairn_scheduler::plan::{Prediction, plan};
+use cairn_scheduler::select::Request;
+use serde::Serialize;
+
+use super::Context;
+use crate::args::{Choice, Params, Target, examples};
+use crate::execute::selection;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::past::Past;
+use crate::terminal::table::{Cell, Column, table};
+use crate::terminal::{style, text, time};
+use crate::work::{Checked, Given};
+use crate::json;
+
+/// Show what `run` would do to each instance, and why; nothing is executed or changed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn plan", "what `cairn run` would do now"),
+    ("cairn plan -p year=2014", "what another param would change"),
+    ("cairn plan --from clean", "what would be done over again"),
+]))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) params: Params,
+    /// Print each instance as a JSON object on a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+}
+
+/// Instances above which those that are fresh are only counted.
+const FRESH_SHOWN_MAX: usize = 40;
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let settled = context.settle(&args.target.words())?;
+    let (now, run) = (context.clock.now(), RunId::generate(&context.clock));
+    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
+    let checked = settled.pipeline.read()?.check(&given, context.terminal.stderr.report_style())?;
+    context.warn(&checked);
+    show(&checked, &args.choice.request(&settled.stages), run, now, args.json, context)
+}
+
+/// Predicts what a run of `request` would do.
+pub(crate) fn predict(
+    checked: &Checked,
+    request: &Request,
+    run: RunId,
+    now: Timestamp,
+) -> Result<Vec<Prediction>, Failure> {
+    let selection = selection(checked, request)?;
+    let past = Past::open_state(checked.project.state())?;
+    let engine = checked.engine(past.map(|past| past.store), Arc::new(SystemClock), run, now)?;
+    plan(&engine, &checked.graph, &selection.selected, &selection.forced)
+        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
+}
+
+/// Shows the plan of a request.
+pub(crate) fn show(
+    checked: &Checked,
+    request: &Request,
+    run: RunId,
+    now: Timestamp,
+    as_json: bool,
+    context: &Context,
+) -> Result<ExitStatus, Failure> {
+    let predictions = predict(checked, request, run, now)?;
+    let out = if as_json { lines(checked, &predictions) } else { drawn(checked, &predictions, context) };
+    context.print(&out)?;
+    Ok(ExitStatus::Done)
+}
+
+#[derive(Serialize)]
+struct Planned<'a> {
+    schema: &'static str,
+    instance: String,
+    action: &'static str,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_hash: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    restores: &'a [String],
+}
+
+fn lines(checked: &Checked, predictions: &[Prediction]) -> String {
+    let mut out = String::new();
+    for (instance, prediction) in checked.pipeline.instances.iter().zip(predictions) {
+        let Some((action, _)) = word(prediction) else { continue };
+        let input_hash = match prediction {
+            Prediction::Run { input_hash, .. } => Some(input_hash.to_string()),
+            _ => None,
+        };
+        let restores = match prediction {
+            Prediction::Restore(paths) => paths.as_slice(),
+            _ => &[],
+        };
+        let (instance, reason) = (instance.name.to_string(), reason(prediction));
+        out.push_str(&json::line(&Planned { schema: "cairn.plan/1", instance, action, reason, input_hash, restores }));
+    }
+    out
+}
+
+fn drawn(checked: &Checked, predictions: &[Prediction], context: &Context) -> String {
+    let stream = context.terminal.stdout;
+    let fold = predictions.len() > FRESH_SHOWN_MAX;
+    let mut rows = Vec::new();
+    let mut counts: Vec<(&'static str, Style, usize)> = Vec::new();
+    for (instance, prediction) in checked.pipeline.instances.iter().zip(predictions) {
+        let Some((word, style)) = word(prediction) else { continue };
+        match counts.iter_mut().find(|(known, ..)| *known == word) {
+            Some((.., count)) => *count += 1,
+            None => counts.push((word, style, 1)),
+        }
+        if fold && matches!(prediction, Prediction::Fresh { .. }) {
+            continue;
+        }
+        let quiet = if matches!(prediction, Prediction::Fresh { .. }) { style::DIM } else { Style::new() };
+        rows.push(vec![
+            Cell::styled(format!("  {word}"), style),
+            Cell::styled(instance.name.to_string(), quiet),
+            Cell::styled(reason(prediction), quiet),
+        ]);
+    }
+    let columns = [Column::new("  would"), Column::new("instance"), Column::giving("why")];
+    let mut out = if rows.is_empty() { String::new() } else { table(&columns, &rows, stream) + "\n" };
+    let words: Vec<String> =
+        counts.iter().map(|(word, style, count)| stream.paint.with(*style, &format!("{count} {word}"))).collect();
+    out.push_str(&format!("  {}\n", words.join(", ")));
+    out
+}
+
+/// The word for a prediction, `None` where the instance takes no part.
+fn word(prediction: &Prediction) -> Option<(&'static str, Style)> {
+    Some(match prediction {
+        Prediction::Run { .. } => ("RUN", style::outcome(Outcome::Ran)),
+        Prediction::After(_) => ("FOLLOW", style::outcome(Outcome::Ran)),
+        Prediction::Restore(_) => ("RESTORE", style::outcome(Outcome::Restored)),
+        Prediction::Fresh { .. } => ("FRESH", style::outcome(Outcome::Fresh)),
+        Prediction::Broken { .. } => ("FAIL", style::outcome(Outcome::Failed)),
+        Prediction::Blocked(_) => ("BLOCK", style::outcome(Outcome::Blocked)),
+        Prediction::NotSelected => return None,
+    })
+}
+
+fn reason(prediction: &Prediction) -> String {
+    match prediction {
+        Prediction::Run { reason, .. } => reason.text(),
+        Prediction::After(name) => format!("runs if `{name}` makes other bytes than before"),
+        Prediction::Restore(paths) => {
+            let quoted: Vec<String> = paths.iter().take(3).map(|path| format!("`{path}`")).collect();
+            let more = paths.len().saturating_sub(3);
+            let more = if more > 0 { format!(" and {}", text::count(more, "more")) } else { String::new() };
+            format!("{}{more} missing or changed", quoted.join(", "))
+        }
+        Prediction::Fresh { saved_ms } => format!("unchanged, saves {}", time::took(*saved_ms)),
+        Prediction::Broken { error, .. } => error.clone(),
+        Prediction::Blocked(name) => format!("`{name}` before it would fail"),
+        Prediction::NotSelected => String::new(),
+    }
+}

@@ -1,0 +1,125 @@
+//! `cairn resume`: goes on with a run.
+
+use std::collections::HashMap;
+
+use cairn_model::{Event, InstanceName, RunEvent, RunId, RunStatus};
+use cairn_scheduler::retry::History as Attempts;
+use cairn_store::{RunRecord, Store};
+
+use super::{Context, plan};
+use crate::args::{Jobs, examples};
+use crate::execute::{Asked, Manner, Resumed, execute, open_for_writing, request_of, selection};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::past::{LATEST, Past, damaged};
+use crate::terminal::style;
+use crate::work::{Definition, Given};
+
+/// Go on with a run that failed, was interrupted or was cut off.
+///
+/// It goes on with that run's own definition, params and logical time, and executes nothing that is done.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn resume", "the latest run"),
+    ("cairn resume 1a2b3c4d", "this one"),
+    ("cairn resume --with-current", "with the pipeline file as it is now"),
+]))]
+pub(crate) struct Args {
+    /// The run: the beginning or the end of its id [default: the latest]
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// Take the pipeline file as it is now, not as it was when the run was started
+    #[arg(long)]
+    pub(crate) with_current: bool,
+    #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    /// After a failure, make all that does not depend on it
+    #[arg(short, long)]
+    pub(crate) keep_going: bool,
+    /// Show what would be done, and why, and do nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Print each event as a JSON object on a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let project = context.project()?;
+    let past = Past::require(&project)?;
+    let run = past.find(args.run.as_deref().unwrap_or(LATEST))?;
+    let record = past.store.run(run).map_err(damaged)?.ok_or_else(|| Failure::wrong("the run is gone"))?;
+    if record.status == RunStatus::Succeeded {
+        let paint = context.terminal.stderr.paint;
+        let word = paint.with(style::DIM, "nothing to do:");
+        context.remark(&format!("  {word} run {} of `{}` succeeded\n", run.short(), record.pipeline));
+        return Ok(ExitStatus::Done);
+    }
+    let definition = definition(&record, &past, args.with_current, &project.root)?;
+    drop(past);
+    let given =
+        Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
+    let checked = definition.check(&given, context.terminal.stderr.report_style())?;
+    context.warn(&checked);
+    let request = request_of(&record);
+    selection(&checked, &request)?;
+    if args.dry_run {
+        return plan::show(&checked, &request, run, record.logical_time, args.json, context);
+    }
+    let store = open_for_writing(checked.project.state())?;
+    // Another process may have gone on with it between the look and the lock.
+    let record = store.run(run).map_err(damaged)?.unwrap_or(record);
+    let asked = Asked {
+        request,
+        jobs: args.jobs.jobs.or(Some(record.options.jobs)),
+        keep_going: args.keep_going || record.options.keep_going,
+        frozen: false,
+        params: record.params.clone(),
+    };
+    let attempts = attempts(&store, run)?;
+    let logical_time = record.logical_time;
+    let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
+    let resumed = Resumed { record, attempts };
+    let status = execute(&checked, &store, run, logical_time, &asked, Some(resumed), manner)?;
+    store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    Ok(status)
+}
+
+/// Returns the definition that the run was started with, or the file as it is now.
+fn definition(
+    record: &RunRecord,
+    past: &Past,
+    current: bool,
+    root: &std::path::Path,
+) -> Result<Definition, Failure> {
+    let file = root.join(&record.file);
+    let bytes = if current {
+        std::fs::read(&file).map_err(|error| crate::project::unreadable(&record.file, &error))?
+    } else {
+        past.store.definition(&record.definition).map_err(damaged)?.ok_or_else(|| {
+            Failure::new(ExitStatus::Store, "the store no longer has the run's definition")
+                .help("go on with the file as it is now: `cairn resume --with-current`")
+        })?
+    };
+    Ok(Definition {
+        root: root.to_owned(),
+        state: past.state.clone(),
+        shown: record.file.clone(),
+        default_name: record.pipeline.to_string(),
+        file,
+        bytes,
+    })
+}
+
+/// Folds what earlier processes of the run tried.
+fn attempts(store: &Store, run: RunId) -> Result<HashMap<InstanceName, Attempts>, Failure> {
+    let mut attempts: HashMap<InstanceName, Attempts> = HashMap::new();
+    for (_, Event { what, .. }) in store.events(run).map_err(damaged)? {
+        match what {
+            RunEvent::Instance { instance, event } => attempts.entry(instance).or_default().record(&event),
+            RunEvent::Started { .. } | RunEvent::Ended { .. } => {}
+        }
+    }
+    Ok(attempts)
+}

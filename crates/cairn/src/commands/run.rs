@@ -1,0 +1,110 @@
+//! `cairn run`: makes what is not done.
+
+use std::time::Instant;
+
+use cairn_executor::index::{self, Index, Unchanged};
+use cairn_model::{Clock as _, RunId};
+use cairn_scheduler::select::Request;
+
+use super::{Context, plan};
+use crate::args::{Choice, Jobs, Params, Target, examples};
+use crate::execute::{Asked, Manner, execute, open_for_writing, selection};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::terminal::{style, text, time};
+use crate::work::{Definition, Given, caller_env};
+
+/// Make what is not done.
+///
+/// An instance whose inputs, command and environment are those of an earlier execution is not executed again: its
+/// outputs are in place (FRESH) or are put back (RESTORED). What is executed (RAN) is recorded, so that the same command
+/// after a crash, or `cairn resume`, goes on from there.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn run", "all of the only pipeline here"),
+    ("cairn run -p year=2014 -j 8", "with another param, eight at once"),
+    ("cairn run flights report", "of the pipeline `flights`, `report` and what it needs"),
+    ("cairn run --from clean", "over again from `clean` on"),
+    ("cairn run --frozen", "check that nothing is left to do"),
+]))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) params: Params,
+    #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    /// After a failure, make all that does not depend on it
+    #[arg(short, long)]
+    pub(crate) keep_going: bool,
+    /// Execute nothing: fail with status 3 when something would run
+    #[arg(long)]
+    pub(crate) frozen: bool,
+    /// Show what would be done, and why, and do nothing: as `cairn plan`
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Print each event as a JSON object on a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let began = Instant::now();
+    let settled = context.settle(&args.target.words())?;
+    let definition = settled.pipeline.read()?;
+    let request = args.choice.request(&settled.stages);
+    // What follows is only wanted where there may be something to do.
+    let plain = request == Request::default() && !args.json && !args.dry_run && context.globals.verbose == 0;
+    if plain && let Some(unchanged) = unchanged(&definition, &args.params.params, context) {
+        context.remark(&nothing_to_do(unchanged, began, context));
+        return Ok(ExitStatus::Done);
+    }
+    let now = context.clock.now();
+    let run = RunId::generate(&context.clock);
+    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
+    let checked = definition.check(&given, context.terminal.stderr.report_style())?;
+    context.warn(&checked);
+    selection(&checked, &request)?;
+    if args.dry_run {
+        return plan::show(&checked, &request, run, now, args.json, context);
+    }
+    let asked = Asked {
+        request,
+        jobs: args.jobs.jobs.or(context.project()?.settings.jobs),
+        keep_going: args.keep_going,
+        frozen: args.frozen,
+        params: args.params.params.clone(),
+    };
+    let store = open_for_writing(checked.project.state())?;
+    let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
+    let status = execute(&checked, &store, run, now, &asked, None, manner)?;
+    store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    Ok(status)
+}
+
+/// Asks the index whether everything looks as it did when it was last found in place.
+fn unchanged(definition: &Definition, params: &[(String, String)], context: &Context) -> Option<Unchanged> {
+    let folder = definition.plain_folder()?;
+    let path = index::path(&definition.state, &definition.index_name(params));
+    let index = Index::read(&path, &definition.index_key(params))?;
+    let sequence = cairn_store::Store::sequence_on_disk(&definition.state)?;
+    let env = caller_env();
+    // Which files are read again need only differ from run to run.
+    let seed = context.clock.now().0.unsigned_abs();
+    index.check(&folder, sequence, |name| env.get(name).cloned(), seed)
+}
+
+fn nothing_to_do(unchanged: Unchanged, began: Instant, context: &Context) -> String {
+    let paint = context.terminal.stderr.paint;
+    let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let fresh = paint.with(style::outcome(cairn_model::Outcome::Fresh), &format!("{} FRESH", unchanged.instances));
+    format!(
+        "  {fresh} in {} · saved {}  {}\n",
+        time::took(took),
+        time::took(unchanged.saved_ms),
+        paint.with(style::DIM, &format!("nothing changed: {} in place", text::count(unchanged.instances as usize, "instance"))),
+    )
+}

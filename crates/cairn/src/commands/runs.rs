@@ -1,0 +1,104 @@
+//! `cairn runs`: the runs there were.
+
+use cairn_model::{Counts, Outcome};
+
+use super::Context;
+use crate::args::examples;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::history::count_words;
+use crate::json;
+use crate::past::{self, Past};
+use crate::terminal::table::{Cell, Column, table};
+use crate::terminal::{style, time};
+
+/// List runs, the newest first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn runs", "the last 20"),
+    ("cairn runs flights -n 5", "the last 5 of the pipeline `flights`"),
+    ("cairn runs --json | jq -r .run", "their ids"),
+]))]
+pub(crate) struct Args {
+    /// The pipeline's name [default: all]
+    #[arg(value_name = "PIPELINE")]
+    pipeline: Option<String>,
+    /// The most to list
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    number: usize,
+    /// Print each as a JSON object on a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let Some(past) = Past::open(&context.project()?)? else {
+        context.remark("no run yet; `cairn run` makes the first\n");
+        return Ok(ExitStatus::Done);
+    };
+    // Filtered here: the store knows runs by time only.
+    let read = if args.pipeline.is_some() { usize::MAX } else { args.number };
+    let mut runs = past.store.runs(read).map_err(past::damaged)?;
+    if let Some(pipeline) = &args.pipeline {
+        runs.retain(|(_, record)| record.pipeline.as_str() == pipeline);
+        runs.truncate(args.number);
+    }
+    if args.json {
+        let lines: String = runs.iter().map(|(id, record)| json::line(&past::wire(*id, record))).collect();
+        context.print(&lines)?;
+        return Ok(ExitStatus::Done);
+    }
+    if runs.is_empty() {
+        context.remark("no run yet; `cairn run` makes the first\n");
+        return Ok(ExitStatus::Done);
+    }
+    let zone = time::zone();
+    let columns = [
+        Column::new("RUN"),
+        Column::giving("PIPELINE"),
+        Column::new("STARTED"),
+        Column::right("TOOK"),
+        Column::new("STATUS"),
+        Column::giving("INSTANCES"),
+    ];
+    let rows: Vec<Vec<Cell>> = runs
+        .iter()
+        .map(|(id, record)| {
+            vec![
+                Cell::new(id.short()),
+                Cell::new(record.pipeline.to_string()),
+                Cell::new(time::date_time(record.started, &zone)),
+                Cell::new(past::took_ms(record).map_or_else(String::new, time::took)),
+                status_cell(past::status(record)),
+                Cell::new(counts(&record.counts)),
+            ]
+        })
+        .collect();
+    context.print(&table(&columns, &rows, context.terminal.stdout))?;
+    Ok(ExitStatus::Done)
+}
+
+/// Colours a run's status.
+pub(crate) fn status_cell(status: &'static str) -> Cell {
+    Cell::styled(status, status_style(status))
+}
+
+/// Returns the style of a run's status.
+pub(crate) fn status_style(status: &str) -> anstyle::Style {
+    match status {
+        "succeeded" => style::outcome(Outcome::Ran),
+        "failed" => style::outcome(Outcome::Failed),
+        "running" => style::RUNNING,
+        // Interrupted, cut off, frozen: something is left to do.
+        _ => style::outcome(Outcome::Blocked),
+    }
+}
+
+fn counts(counts: &Counts) -> String {
+    if counts.total() == 0 {
+        return String::new();
+    }
+    let words: Vec<String> = count_words(counts).into_iter().map(|(_, words)| words).collect();
+    words.join(", ")
+}

@@ -1,0 +1,165 @@
+//! `cairn show`: a run, or one instance of it.
+
+mod details;
+
+use cairn_executor::Project as Folders;
+use cairn_model::{AttemptId, Outcome};
+
+use super::Context;
+use super::runs::status_style;
+use crate::args::examples;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::history::{InstanceHistory, count_words};
+use crate::json;
+use crate::past::{LATEST, Past, PastRun, state_word};
+use crate::terminal::line::quoted;
+use crate::terminal::table::{Cell, Column, table};
+use crate::terminal::{Stream, style, text, time};
+
+/// Show a run: how it was started and what became of each instance. With a STAGE: what one instance read and made.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn show", "the latest run"),
+    ("cairn show 1a2b3c4d report", "one stage: command, inputs and outputs with digests, log"),
+    ("cairn show latest 'carrier[UA]' --json", "one instance of a matrix, for a script"),
+]))]
+pub(crate) struct Args {
+    /// The run: the beginning or the end of its id, or `latest`
+    #[arg(value_name = "RUN", default_value = LATEST, hide_default_value = false)]
+    run: String,
+    /// A stage or an instance of it
+    #[arg(value_name = "STAGE")]
+    stage: Option<String>,
+    /// Print the run, then each instance, as a JSON object on a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let past = Past::require(&context.project()?)?;
+    let run = past.run(past.find(&args.run)?)?;
+    let instances: Vec<&InstanceHistory> = match &args.stage {
+        None => run.history.instances.iter().collect(),
+        Some(stage) => run.instances(stage)?,
+    };
+    let one = args.stage.is_some() && instances.len() == 1;
+    let text = match (args.json, one) {
+        (true, _) => wire(&past, &run, &instances, args.stage.is_some())?,
+        (false, true) => details::draw(&past, &run, instances[0], context)?,
+        (false, false) => {
+            let mut out = if args.stage.is_none() { head(&run, context) } else { String::new() };
+            out.push_str(&list(&run, &instances, context.terminal.stdout));
+            out
+        }
+    };
+    context.print(&text)?;
+    Ok(ExitStatus::Done)
+}
+
+fn wire(past: &Past, run: &PastRun, instances: &[&InstanceHistory], with_checkpoints: bool) -> Result<String, Failure> {
+    let mut out = String::new();
+    if !with_checkpoints {
+        out.push_str(&json::line(&run.wire()));
+    }
+    for instance in instances {
+        let log = log_path(past, run, instance);
+        let mut wire = run.instance_wire(instance, log);
+        if with_checkpoints {
+            wire.checkpoint = details::Found::of(past, instance)?.map(|found| found.wire());
+        }
+        out.push_str(&json::line(&wire));
+    }
+    Ok(out)
+}
+
+/// Returns the log of an instance's last attempt in this run, `None` where it made none.
+fn log_path(past: &Past, run: &PastRun, instance: &InstanceHistory) -> Option<String> {
+    let number = instance.last_attempt?;
+    let attempt = AttemptId { run: run.id, instance: instance.name.clone(), number };
+    Some(past.state.join(Folders::log_path(&attempt)).display().to_string())
+}
+
+/// What was asked for and how it ended.
+fn head(run: &PastRun, context: &Context) -> String {
+    let paint = context.terminal.stdout.paint;
+    let record = &run.record;
+    let zone = time::zone();
+    let status = run.status();
+    let mut rows: Vec<(&str, String)> = vec![
+        ("started", time::date_time_offset(record.started, &zone)),
+        ("command", record.command_line.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
+        ("file", record.file.clone()),
+    ];
+    if let Some(took) = run.took_ms() {
+        rows.insert(1, ("took", time::took(took)));
+    }
+    if record.saved_ms >= 10 {
+        rows.insert(2, ("saved", format!("{} (work not repeated)", time::took(record.saved_ms))));
+    }
+    if !record.params.is_empty() {
+        let params: Vec<String> = record.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        rows.push(("params", params.join(" ")));
+    }
+    if !record.selection.is_empty() {
+        rows.push(("stages", record.selection.join(" ")));
+    }
+    rows.push(("id", run.id.to_string()));
+    let counts: Vec<String> = count_words(&run.history.counts())
+        .into_iter()
+        .map(|(outcome, words)| match outcome {
+            Some(outcome) => paint.with(style::outcome(outcome), &words),
+            None => words,
+        })
+        .collect();
+    let mut out = format!(
+        "run {} of {}: {} · {}\n",
+        paint.with(style::BOLD, &run.id.short()),
+        paint.with(style::BOLD, record.pipeline.as_str()),
+        paint.with(status_style(status), status),
+        counts.join(", "),
+    );
+    for (name, value) in rows {
+        out.push_str(&format!("  {}{value}\n", paint.with(style::DIM, &text::pad(name, 9))));
+    }
+    out.push('\n');
+    out
+}
+
+/// The instances, one a line.
+fn list(run: &PastRun, instances: &[&InstanceHistory], stream: Stream) -> String {
+    let columns = [
+        Column::new("OUTCOME"),
+        Column::giving("INSTANCE"),
+        Column::right("TOOK"),
+        Column::right("TRIES"),
+        Column::giving("REASON"),
+    ];
+    let rows: Vec<Vec<Cell>> = instances
+        .iter()
+        .map(|instance| {
+            let style = instance.state.outcome().map_or(style::RUNNING, style::outcome);
+            let took = if instance.attempts == 0 { None } else { instance.took_ms };
+            let tries = if instance.attempts == 0 { String::new() } else { instance.attempts.to_string() };
+            vec![
+                Cell::styled(state_word(instance), style),
+                Cell::new(instance.name.to_string()),
+                Cell::new(took.map_or_else(String::new, time::took)),
+                Cell::new(tries),
+                Cell::new(instance.reason.lines().next().unwrap_or_default()),
+            ]
+        })
+        .collect();
+    let mut out = table(&columns, &rows, stream);
+    let total = usize::try_from(run.history.instances_total).unwrap_or(usize::MAX);
+    let unheard = total.saturating_sub(run.history.instances.len());
+    if unheard > 0 && instances.len() == run.history.instances.len() {
+        out.push_str(&format!("{} had no turn\n", text::count(unheard, "instance")));
+    }
+    if let Some(failed) = instances.iter().find(|instance| instance.state.outcome() == Some(Outcome::Failed)) {
+        let command = format!("cairn logs {} {}", run.id.short(), quoted(&failed.name.to_string()));
+        out.push_str(&format!("\nnext: {}\n", stream.paint.with(style::HELP, &command)));
+    }
+    out
+}

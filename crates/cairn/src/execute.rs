@@ -1,0 +1,339 @@
+//! Executes a checked pipeline: what `run` and `resume` have in common.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cairn_executor::isolation::Keeper;
+use cairn_executor::{Hands, recover};
+use cairn_model::{Clock, Counts, Event, InstanceName, RunEvent, RunId, RunStatus, SystemClock, Timestamp};
+use cairn_scheduler::facts::{Order, expected_ms, setup};
+use cairn_scheduler::plan::prime;
+use cairn_scheduler::retry::History as Attempts;
+use cairn_scheduler::run::{Ended, Run, Signal};
+use cairn_scheduler::select::{Force, Node, Request, Selection, Target, select};
+use cairn_scheduler::step::Machine;
+use cairn_store::{Access, Batch, Durability, ProcessId, RunOptions, RunRecord, Store};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::json;
+use crate::terminal::{Show, ShowOptions, Terminal};
+use crate::work::{Checked, cpus};
+
+/// What a run was asked to do, beside its pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Which instances, and which of them whatever the checkpoints say.
+    pub(crate) request: Request,
+    /// `-j`, cpus in all; `None`: those of the machine.
+    pub(crate) jobs: Option<u32>,
+    /// `-k`.
+    pub(crate) keep_going: bool,
+    /// `--frozen`.
+    pub(crate) frozen: bool,
+    /// `-p`.
+    pub(crate) params: Vec<(String, String)>,
+}
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// The terminal.
+    pub(crate) terminal: Terminal,
+    /// `--json`.
+    pub(crate) json: bool,
+    /// `-q`.
+    pub(crate) quiet: bool,
+}
+
+/// A run of before that goes on.
+#[derive(Debug)]
+pub(crate) struct Resumed {
+    /// Its record.
+    pub(crate) record: RunRecord,
+    /// What its earlier processes tried.
+    pub(crate) attempts: HashMap<InstanceName, Attempts>,
+}
+
+/// Opens the store of a project for writing.
+pub(crate) fn open_for_writing(state: &Path) -> Result<Store, Failure> {
+    Store::open(state, Access::Write, &SystemClock)
+        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
+}
+
+/// Settles which instances a request is about.
+pub(crate) fn selection(checked: &Checked, request: &Request) -> Result<Selection, Failure> {
+    let instances = &checked.pipeline.instances;
+    let nodes: Vec<Node<'_>> =
+        instances.iter().map(|instance| Node { name: &instance.name, needs: &instance.needs }).collect();
+    select(&nodes, request).map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let help = errors.iter().find_map(cairn_scheduler::select::SelectError::help);
+        Failure::wrong(texts.join("; ")).maybe_help(help)
+    })
+}
+
+/// Runs `checked` in an open store until it ends.
+pub(crate) fn execute(
+    checked: &Checked,
+    store: &Store,
+    run: RunId,
+    logical_time: Timestamp,
+    asked: &Asked,
+    resumed: Option<Resumed>,
+    manner: Manner,
+) -> Result<ExitStatus, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let Selection { selected, forced, .. } = selection(checked, &asked.request)?;
+    let jobs = asked.jobs.unwrap_or_else(cpus).max(1);
+    let record = record(checked, run, logical_time, asked, jobs, resumed.as_ref());
+    let mut batch = Batch::new();
+    let definition = batch.put_definition(&checked.definition.bytes);
+    let record = RunRecord { definition, ..record };
+    batch.put_run(run, &record);
+    let was_cut_off = is_cut_off(store, checked.project.state())?;
+    let _ = store
+        .commit(batch, Durability::Synced)
+        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    let engine = Arc::new(checked.engine(Some(store.clone()), Arc::clone(&clock), run, logical_time)?);
+    if was_cut_off {
+        let recovered = recover::recover(&checked.project, store, &engine.output_folders())
+            .map_err(|error| Failure::of(ExitStatus::Store, &error))?;
+        tracing::info!(?recovered, "cleared away what an earlier run left");
+    }
+    prime(&engine, &checked.graph, &selected);
+    let durations = checked.durations(Some(store));
+    let order = Order {
+        selected,
+        force: forced,
+        jobs,
+        memory_bytes: memory_bytes(),
+        keep_going: asked.keep_going,
+        frozen: asked.frozen,
+        seed: u64::from_be_bytes(run.as_bytes()[8..].try_into().expect("8 of 16 bytes")),
+        histories: resumed.as_ref().map(|resumed| resumed.attempts.clone()).unwrap_or_default(),
+    };
+    let machine = Machine::new(setup(&checked.pipeline, &checked.graph, &durations, order));
+    let mut shown = Shown::new(checked, run, jobs, &expected_ms(&checked.pipeline, &durations), manner);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Look-ups and collecting read and hash: more threads than cores only wait for each other.
+        .max_blocking_threads(cpus() as usize + 1)
+        .build()
+        .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
+    let ended = runtime.block_on(async {
+        let keeper = start_keeper()?;
+        let committer = engine
+            .committer()
+            .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}")))?;
+        let hands = Arc::new(Hands { keeper, committer, process: ProcessId::current() });
+        let mut observe = |event: &Event, log: Option<PathBuf>| shown.event(event, log.as_deref());
+        let loop_ = Run {
+            id: run,
+            record,
+            resumed: resumed.is_some(),
+            engine: Arc::clone(&engine),
+            hands,
+            clock,
+            signals: signals(),
+            observe: &mut observe,
+        };
+        let span = tracing::info_span!("run", id = %run, pipeline = %checked.pipeline.name);
+        let driven = tracing::Instrument::instrument(loop_.drive(machine), span).await;
+        driven.map_err(|error| Failure::new(ExitStatus::Store, error.error).maybe_help(error.help))
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(10));
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(failure) => {
+            shown.finish();
+            return Err(failure);
+        }
+    };
+    write_index(checked, &engine, store, asked, ended);
+    shown.finish();
+    Ok(status(ended.status))
+}
+
+/// Starts the process that starts the commands: this binary once more.
+fn start_keeper() -> Result<Keeper, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot find the running program: {error}")))?;
+    Keeper::start(&program).map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
+}
+
+fn status(status: RunStatus) -> ExitStatus {
+    match status {
+        RunStatus::Succeeded => ExitStatus::Done,
+        RunStatus::Failed | RunStatus::Running => ExitStatus::StageFailed,
+        RunStatus::Interrupted => ExitStatus::Interrupted,
+        RunStatus::Frozen => ExitStatus::WouldRun,
+    }
+}
+
+/// Returns whether an earlier run did not end by itself, so that there may be something to clear away.
+fn is_cut_off(store: &Store, state: &Path) -> Result<bool, Failure> {
+    let read = |error: cairn_store::ReadError| Failure::of(ExitStatus::Store, &error).maybe_help(error.help());
+    let cut_off = store.runs(1).map_err(read)?.first().is_some_and(|(_, record)| record.status == RunStatus::Running);
+    let staged = std::fs::read_dir(state.join("staging")).is_ok_and(|mut entries| entries.next().is_some());
+    Ok(cut_off || staged || !store.attempts_open().map_err(read)?.is_empty())
+}
+
+fn record(
+    checked: &Checked,
+    run: RunId,
+    logical_time: Timestamp,
+    asked: &Asked,
+    jobs: u32,
+    resumed: Option<&Resumed>,
+) -> RunRecord {
+    let selection = words_of(&asked.request);
+    let force = match &asked.request.force {
+        Force::None => cairn_store::Force::Nothing,
+        Force::All => cairn_store::Force::Everything,
+        Force::Named(names) => cairn_store::Force::Stages(names.clone()),
+    };
+    RunRecord {
+        pipeline: checked.pipeline.name.clone(),
+        file: checked.definition.relative(),
+        definition: checked.definition.index_name(&[]),
+        params: asked.params.clone(),
+        logical_time,
+        started: resumed.map_or(run.started(), |resumed| resumed.record.started),
+        ended: None,
+        status: RunStatus::Running,
+        counts: Counts::default(),
+        selection,
+        options: RunOptions { jobs, keep_going: asked.keep_going, frozen: asked.frozen, force },
+        command_line: std::env::args().collect(),
+        process: ProcessId::current(),
+        cairn_version: env!("CARGO_PKG_VERSION").to_owned(),
+        saved_ms: 0,
+    }
+}
+
+/// Writes down which instances a request is about; stages' names do not begin with a dash.
+fn words_of(request: &Request) -> Vec<String> {
+    let mut words = match &request.target {
+        Target::All => Vec::new(),
+        Target::Named(names) => names.clone(),
+        Target::Only(names) => names.iter().map(|name| format!("--only={name}")).collect(),
+    };
+    words.extend(request.from.iter().map(|name| format!("--from={name}")));
+    words
+}
+
+/// Returns the request that a run's record was made of.
+pub(crate) fn request_of(record: &RunRecord) -> Request {
+    let (mut named, mut only, mut from) = (Vec::new(), Vec::new(), Vec::new());
+    for word in &record.selection {
+        if let Some(name) = word.strip_prefix("--only=") {
+            only.push(name.to_owned());
+        } else if let Some(name) = word.strip_prefix("--from=") {
+            from.push(name.to_owned());
+        } else {
+            named.push(word.clone());
+        }
+    }
+    let target = match (named.is_empty(), only.is_empty()) {
+        (true, true) => Target::All,
+        (false, _) => Target::Named(named),
+        (true, false) => Target::Only(only),
+    };
+    let force = match &record.options.force {
+        cairn_store::Force::Nothing => Force::None,
+        cairn_store::Force::Everything => Force::All,
+        cairn_store::Force::Stages(names) => Force::Named(names.clone()),
+    };
+    Request { target, from, force }
+}
+
+/// The machine's memory; what instances say they take is packed into it.
+fn memory_bytes() -> Option<u64> {
+    let information = rustix::system::sysinfo();
+    information.totalram.checked_mul(u64::from(information.mem_unit))
+}
+
+/// Turns the system's signals into the loop's.
+fn signals() -> UnboundedReceiver<Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, receiver) = unbounded_channel();
+    for (kind, meaning) in [(SignalKind::interrupt(), Signal::Interrupt), (SignalKind::terminate(), Signal::Stop)] {
+        let sender = sender.clone();
+        match signal(kind) {
+            Ok(mut arrivals) => {
+                tokio::spawn(async move {
+                    while arrivals.recv().await.is_some() {
+                        if sender.send(meaning).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            Err(error) => tracing::warn!(%error, "cannot listen to a signal"),
+        }
+    }
+    receiver
+}
+
+/// When all was fresh, the next run need not look further than at how the files look.
+fn write_index(checked: &Checked, engine: &cairn_executor::Engine, store: &Store, asked: &Asked, ended: Ended) {
+    let plain = asked.request == Request::default() && ended.status == RunStatus::Succeeded;
+    let Some(_) = checked.definition.plain_folder().filter(|_| plain) else { return };
+    let key = checked.definition.index_key(&asked.params);
+    if let Some(index) = engine.take_index(key, store.head().sequence) {
+        let name = checked.definition.index_name(&asked.params);
+        index.write(&cairn_executor::index::path(checked.project.state(), &name));
+    }
+}
+
+/// Shows a run's events: lines for people on standard error, or JSON on standard output.
+pub(crate) enum Shown {
+    /// For people.
+    Lines(Box<Show>),
+    /// One JSON object a line.
+    Json(Box<json::Events>),
+}
+
+impl Shown {
+    fn new(checked: &Checked, run: RunId, jobs: u32, expected_ms: &[u64], manner: Manner) -> Self {
+        let pipeline = checked.pipeline.name.to_string();
+        if manner.json {
+            return Self::Json(Box::new(json::Events::new(run, pipeline)));
+        }
+        let options = ShowOptions {
+            stream: manner.terminal.stderr,
+            quiet: manner.quiet,
+            jobs,
+            run,
+            pipeline,
+            folder: checked.project.root().to_owned(),
+        };
+        let names: Vec<InstanceName> = checked.pipeline.instances.iter().map(|i| i.name.clone()).collect();
+        Self::Lines(Box::new(Show::new(options, &names, expected_ms)))
+    }
+
+    fn event(&mut self, event: &Event, log: Option<&Path>) {
+        match self {
+            Self::Lines(show) => show.event(event, log),
+            Self::Json(events) => {
+                let line = events.line(event, log);
+                let mut out = std::io::stdout().lock();
+                // A reader that went away does not stop the run.
+                let _ = out.write_all(line.as_bytes());
+                if matches!(event.what, RunEvent::Ended { .. }) {
+                    let _ = out.flush();
+                }
+            }
+        }
+    }
+
+    fn finish(self) {
+        if let Self::Lines(show) = self {
+            show.finish();
+        }
+    }
+}

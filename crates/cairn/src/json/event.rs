@@ -1,0 +1,302 @@
+//! `cairn.event/1`: what `run` and `resume` print.
+
+use std::path::Path;
+
+use cairn_model::{Blocker, Counts, Event, InstanceEvent, Outcome, Reason, RunEvent, RunId};
+use serde::Serialize;
+
+use crate::history::{History, blocked_reason};
+use crate::terminal::time;
+
+/// Turns a run's events into lines. A fold: the last line has the counts of all.
+#[derive(Debug)]
+pub(crate) struct Events {
+    run: RunId,
+    pipeline: String,
+    history: History,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    schema: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    run: String,
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    #[serde(flatten)]
+    what: What<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum What<'a> {
+    RunStarted {
+        pipeline: &'a str,
+        instances: u32,
+        resumed: bool,
+    },
+    RunEnded {
+        status: &'static str,
+        took_ms: u64,
+        saved_ms: u64,
+        outcomes: Outcomes,
+    },
+    CheckpointFound {
+        outcome: &'static str,
+        input_hash: String,
+        restored: &'a [String],
+        saved_ms: u64,
+    },
+    AttemptStarted {
+        attempt: u32,
+        input_hash: String,
+        reason: WhyExecuted<'a>,
+    },
+    AttemptFailed {
+        attempt: u32,
+        error: &'a str,
+        retry_at: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        log: Option<String>,
+    },
+    Committed {
+        outcome: &'static str,
+        attempt: u32,
+        input_hash: String,
+        took_ms: u64,
+        trashed: &'a [String],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        log: Option<String>,
+    },
+    Failed {
+        outcome: &'static str,
+        attempts: u32,
+        error: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        help: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        log: Option<String>,
+    },
+    Blocked {
+        outcome: &'static str,
+        by: BlockedBy<'a>,
+    },
+}
+
+/// Instances by outcome.
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcomes {
+    ran: u32,
+    restored: u32,
+    fresh: u32,
+    failed: u32,
+    blocked: u32,
+}
+
+impl From<Counts> for Outcomes {
+    fn from(counts: Counts) -> Self {
+        let Counts { ran, restored, fresh, failed, blocked } = counts;
+        Self { ran, restored, fresh, failed, blocked }
+    }
+}
+
+#[derive(Serialize)]
+struct WhyExecuted<'a> {
+    kind: &'static str,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct BlockedBy<'a> {
+    kind: &'static str,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<WhyExecuted<'a>>,
+}
+
+impl Events {
+    /// Starts with a run's first event.
+    pub(crate) fn new(run: RunId, pipeline: impl Into<String>) -> Self {
+        Self { run, pipeline: pipeline.into(), history: History::default() }
+    }
+
+    /// Returns an event's line, with its line feed. `log` is the log of the attempt that the event is about.
+    pub(crate) fn line(&mut self, event: &Event, log: Option<&Path>) -> String {
+        self.history.add(event);
+        let log = log.map(|path| path.display().to_string());
+        let (kind, instance, what) = match &event.what {
+            RunEvent::Started { instances, resumed } => {
+                let what =
+                    What::RunStarted { pipeline: &self.pipeline, instances: *instances, resumed: *resumed };
+                ("run_started", None, what)
+            }
+            RunEvent::Ended { status } => {
+                let what = What::RunEnded {
+                    status: status.as_str(),
+                    took_ms: self.history.took_ms().unwrap_or(0),
+                    saved_ms: self.history.saved_ms(),
+                    outcomes: self.history.counts().into(),
+                };
+                ("run_ended", None, what)
+            }
+            RunEvent::Instance { instance, event } => {
+                let (kind, what) = instance_event(event, log);
+                (kind, Some(instance.to_string()), what)
+            }
+        };
+        let run = self.run.to_string();
+        super::line(&Line { schema: "cairn.event/1", kind, run, at: time::rfc3339(event.at), instance, what })
+    }
+}
+
+fn instance_event(event: &InstanceEvent, log: Option<String>) -> (&'static str, What<'_>) {
+    match event {
+        InstanceEvent::CheckpointFound { input_hash, restored, saved_ms } => {
+            let outcome = if restored.is_empty() { Outcome::Fresh } else { Outcome::Restored };
+            let what = What::CheckpointFound {
+                outcome: outcome.as_str(),
+                input_hash: input_hash.to_string(),
+                restored,
+                saved_ms: *saved_ms,
+            };
+            ("instance_checkpoint_found", what)
+        }
+        InstanceEvent::AttemptStarted { attempt, input_hash, reason } => {
+            let (attempt, input_hash) = (*attempt, input_hash.to_string());
+            ("instance_attempt_started", What::AttemptStarted { attempt, input_hash, reason: why_executed(reason) })
+        }
+        InstanceEvent::AttemptFailed { attempt, error, retry_at } => {
+            let what =
+                What::AttemptFailed { attempt: *attempt, error, retry_at: time::rfc3339(*retry_at), log };
+            ("instance_attempt_failed", what)
+        }
+        InstanceEvent::Committed { attempt, input_hash, took_ms, trashed } => {
+            let what = What::Committed {
+                outcome: Outcome::Ran.as_str(),
+                attempt: *attempt,
+                input_hash: input_hash.to_string(),
+                took_ms: *took_ms,
+                trashed,
+                log,
+            };
+            ("instance_committed", what)
+        }
+        InstanceEvent::Failed { attempts, error, help } => {
+            let (outcome, help) = (Outcome::Failed.as_str(), help.as_deref());
+            ("instance_failed", What::Failed { outcome, attempts: *attempts, error, help, log })
+        }
+        InstanceEvent::Blocked { by } => {
+            ("instance_blocked", What::Blocked { outcome: Outcome::Blocked.as_str(), by: blocked_by(by) })
+        }
+    }
+}
+
+fn why_executed(reason: &Reason) -> WhyExecuted<'_> {
+    let kind = match reason {
+        Reason::First => "first",
+        Reason::Changed(_) => "changed",
+        Reason::Forced => "forced",
+        Reason::CacheOff => "cache_off",
+        Reason::Expired { .. } => "expired",
+        Reason::ContentLost(_) => "content_lost",
+        Reason::WeakerIsolation(_) => "weaker_isolation",
+        Reason::Again(_) => "again",
+    };
+    let plain = WhyExecuted {
+        kind,
+        text: reason.text(),
+        changes: None,
+        age_ms: None,
+        ttl_ms: None,
+        path: None,
+        level: None,
+    };
+    match reason {
+        Reason::First | Reason::Forced | Reason::CacheOff | Reason::Again(_) => plain,
+        Reason::Changed(changes) => WhyExecuted { changes: Some(changes), ..plain },
+        Reason::Expired { age_ms, ttl_ms } => {
+            WhyExecuted { age_ms: Some(*age_ms), ttl_ms: Some(*ttl_ms), ..plain }
+        }
+        Reason::ContentLost(path) => WhyExecuted { path: Some(path), ..plain },
+        Reason::WeakerIsolation(level) => WhyExecuted { level: Some(level), ..plain },
+    }
+}
+
+fn blocked_by(by: &Blocker) -> BlockedBy<'_> {
+    let (kind, instance, reason) = match by {
+        Blocker::Failed(name) => ("failed", Some(name.as_str()), None),
+        Blocker::Stopping(name) => ("stopping", Some(name.as_str()), None),
+        Blocker::Interrupted => ("interrupted", None, None),
+        Blocker::Frozen(reason) => ("frozen", None, Some(why_executed(reason))),
+    };
+    BlockedBy { kind, text: blocked_reason(by), instance, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_model::{Digest, InputHash, InstanceName, RunStatus, Timestamp};
+
+    fn lines(events: &[RunEvent]) -> String {
+        let run = RunId::from_bytes(*b"\x01\x93\x00\x00\x00\x00\x70\x00\x80\x00\x00\x00\x1a\x2b\x3c\x4d");
+        let mut to = Events::new(run, "flights");
+        let line = |(n, what): (i64, &RunEvent)| {
+            let event = Event { at: Timestamp(1_795_608_000_000 + n * 250), what: what.clone() };
+            to.line(&event, Some(Path::new(".cairn/logs/x.log")))
+        };
+        let text: String = (0..).zip(events).map(line).collect();
+        text.replace("\"schema\":\"cairn.event/1\",", "")
+            .replace("\"run\":\"01930000-0000-7000-8000-00001a2b3c4d\",", "")
+            .replace(&"00".repeat(32), "[HASH]")
+    }
+
+    fn instance(event: InstanceEvent) -> RunEvent {
+        let instance = InstanceName::new("carrier".parse().unwrap(), Some("UA".into()));
+        RunEvent::Instance { instance, event }
+    }
+
+    /// The shape is public: what changes here changes for every reader.
+    #[test]
+    fn the_shape_of_every_event() {
+        let input_hash = InputHash::from_digest(Digest::from_bytes([0; 32]));
+        let started = |reason| instance(InstanceEvent::AttemptStarted { attempt: 1, input_hash, reason });
+        let failed = |attempts| {
+            let help = Some("mend it".to_owned());
+            instance(InstanceEvent::Failed { attempts, error: "exit status 2".into(), help })
+        };
+        let blocked = |by| instance(InstanceEvent::Blocked { by });
+        insta::assert_snapshot!(lines(&[
+            RunEvent::Started { instances: 2, resumed: false },
+            instance(InstanceEvent::CheckpointFound { input_hash, restored: vec!["a".into()], saved_ms: 7 }),
+            started(Reason::Changed(vec!["input `x` changed".into()])),
+            started(Reason::Expired { age_ms: 5000, ttl_ms: 1000 }),
+            started(Reason::ContentLost("build/x".into())),
+            started(Reason::WeakerIsolation("off".into())),
+            instance(InstanceEvent::AttemptFailed {
+                attempt: 1,
+                error: "exit status 7".into(),
+                retry_at: Timestamp(1_795_608_004_000),
+            }),
+            instance(InstanceEvent::Committed { attempt: 2, input_hash, took_ms: 9, trashed: vec!["t".into()] }),
+            failed(2),
+            blocked(Blocker::Failed("clean".into())),
+            blocked(Blocker::Frozen(Reason::First)),
+            blocked(Blocker::Interrupted),
+            RunEvent::Ended { status: RunStatus::Failed },
+        ]), @"");
+    }
+}

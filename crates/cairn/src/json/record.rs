@@ -1,0 +1,228 @@
+//! What the other commands print.
+
+use serde::Serialize;
+
+use super::event::Outcomes;
+
+/// `cairn.finding/1`: something that `check` found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Finding<'a> {
+    pub(crate) schema: &'static str,
+    pub(crate) file: &'a str,
+    /// From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u32>,
+    /// From 1, in characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) column: Option<u32>,
+    /// `error` or `warning`.
+    pub(crate) severity: &'static str,
+    pub(crate) code: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) spans: Vec<Span<'a>>,
+    pub(crate) notes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) help: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) edit: Option<Edit<'a>>,
+}
+
+impl Finding<'_> {
+    pub(crate) const SCHEMA: &'static str = "cairn.finding/1";
+}
+
+/// A marked part of a file, in bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Span<'a> {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) text: &'a str,
+    pub(crate) primary: bool,
+}
+
+/// The edit that mends a fault, in bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Edit<'a> {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) replacement: &'a str,
+}
+
+/// `cairn.check/1`: the last line of `check`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) schema: &'static str,
+    pub(crate) pipelines: usize,
+    pub(crate) stages: usize,
+    pub(crate) instances: usize,
+    pub(crate) errors: usize,
+    pub(crate) warnings: usize,
+}
+
+impl Check {
+    pub(crate) const SCHEMA: &'static str = "cairn.check/1";
+}
+
+/// `cairn.run/1`: a run, as `runs` and `show` print it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Run {
+    pub(crate) schema: &'static str,
+    pub(crate) run: String,
+    pub(crate) pipeline: String,
+    pub(crate) file: String,
+    /// `running`, `cut off`, `succeeded`, `failed`, `interrupted` or `frozen`.
+    pub(crate) status: &'static str,
+    pub(crate) started: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) took_ms: Option<u64>,
+    pub(crate) saved_ms: u64,
+    pub(crate) outcomes: Outcomes,
+    pub(crate) params: std::collections::BTreeMap<String, String>,
+    pub(crate) selection: Vec<String>,
+    pub(crate) logical_time: String,
+    pub(crate) definition: String,
+    pub(crate) command_line: Vec<String>,
+    pub(crate) cairn_version: String,
+}
+
+impl Run {
+    pub(crate) const SCHEMA: &'static str = "cairn.run/1";
+}
+
+/// `cairn.instance/1`: what became of an instance in a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Instance {
+    pub(crate) schema: &'static str,
+    pub(crate) run: String,
+    pub(crate) instance: String,
+    pub(crate) stage: String,
+    /// An outcome, or `running`, `retrying`, `waiting`.
+    pub(crate) state: &'static str,
+    pub(crate) reason: String,
+    pub(crate) attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) started: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) took_ms: Option<u64>,
+    pub(crate) saved_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) input_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) help: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<String>,
+    /// What was made, by `show RUN STAGE` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) checkpoint: Option<Checkpoint>,
+}
+
+impl Instance {
+    pub(crate) const SCHEMA: &'static str = "cairn.instance/1";
+}
+
+/// The result under an input-hash.
+#[derive(Debug, Serialize)]
+pub(crate) struct Checkpoint {
+    pub(crate) made_by_run: String,
+    pub(crate) made_by_attempt: u32,
+    pub(crate) finished: String,
+    pub(crate) took_ms: u64,
+    pub(crate) user_ms: u64,
+    pub(crate) sys_ms: u64,
+    pub(crate) max_rss_bytes: u64,
+    pub(crate) sandbox: &'static str,
+    /// Why it no longer counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) demoted: Option<String>,
+    pub(crate) command: Vec<String>,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) outputs: Vec<OutputFile>,
+}
+
+/// An input as it was.
+#[derive(Debug, Serialize)]
+pub(crate) struct Input {
+    /// Empty in a list.
+    pub(crate) name: String,
+    /// Its path, variable or command.
+    pub(crate) subject: String,
+    /// `file`, `folder`, `missing`, `env` or `command`.
+    pub(crate) kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    /// A variable's value, or what a command printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<String>,
+}
+
+/// An output as it was made.
+#[derive(Debug, Serialize)]
+pub(crate) struct OutputFile {
+    pub(crate) path: String,
+    /// `file` or `folder`.
+    pub(crate) kind: &'static str,
+    pub(crate) digest: String,
+    pub(crate) bytes: u64,
+}
+
+/// `cairn.log/1`: a piece of what a command printed, as it was read from it.
+#[derive(Debug, Serialize)]
+pub(crate) struct LogPiece<'a> {
+    pub(crate) schema: &'static str,
+    pub(crate) run: &'a str,
+    pub(crate) instance: &'a str,
+    pub(crate) attempt: u32,
+    pub(crate) at: String,
+    /// `stdout`, `stderr`, `mark` (by cairn, where something is missing) or `unknown`.
+    pub(crate) stream: &'static str,
+    /// Bytes that are not UTF-8 are replaced by U+FFFD.
+    pub(crate) text: String,
+}
+
+impl LogPiece<'_> {
+    pub(crate) const SCHEMA: &'static str = "cairn.log/1";
+}
+
+/// `cairn.status/1`: how a pipeline stands.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    pub(crate) schema: &'static str,
+    pub(crate) pipeline: String,
+    pub(crate) file: String,
+    /// Its last run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_run: Option<Run>,
+    /// Instances that failed in it.
+    pub(crate) failed: Vec<String>,
+}
+
+impl Status {
+    pub(crate) const SCHEMA: &'static str = "cairn.status/1";
+}
+
+/// `cairn.graph/1`: a pipeline's stages in the order in which they can run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Graph {
+    pub(crate) schema: &'static str,
+    pub(crate) pipeline: String,
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Graph {
+    pub(crate) const SCHEMA: &'static str = "cairn.graph/1";
+}
+
+/// A stage.
+#[derive(Debug, Serialize)]
+pub(crate) struct Node {
+    pub(crate) stage: String,
+    pub(crate) description: String,
+    pub(crate) instances: usize,
+    /// Stages it waits for directly.
+    pub(crate) needs: Vec<String>,
+    /// Its instances by outcome in the pipeline's last run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outcomes: Option<Outcomes>,
+}

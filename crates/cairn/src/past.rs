@@ -1,0 +1,220 @@
+//! Runs of the past: the store opened for reading.
+
+use cairn_model::{InstanceName, Outcome, RunId, RunStatus, State, SystemClock};
+use cairn_store::{Access, FindRunError, OpenError, ReadError, RunRecord, Store};
+use std::path::{Path, PathBuf};
+
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::history::{History, InstanceHistory};
+use crate::json;
+use crate::project::Project;
+use crate::terminal::{text, time};
+
+/// The word that stands for the newest run.
+pub(crate) const LATEST: &str = "latest";
+
+/// A project's store, read as it stands at this moment.
+#[derive(Debug)]
+pub(crate) struct Past {
+    /// The store.
+    pub(crate) store: Store,
+    /// Its state folder.
+    pub(crate) state: PathBuf,
+}
+
+/// A run of the past.
+#[derive(Debug)]
+pub(crate) struct PastRun {
+    /// Its id.
+    pub(crate) id: RunId,
+    /// Its head.
+    pub(crate) record: RunRecord,
+    /// What happened in it.
+    pub(crate) history: History,
+}
+
+impl Past {
+    /// Opens the project's store, `None` where nothing ran yet.
+    pub(crate) fn open(project: &Project) -> Result<Option<Self>, Failure> {
+        Self::open_state(&project.state()?)
+    }
+
+    /// Opens the store in a state folder, `None` where there is none.
+    pub(crate) fn open_state(state: &Path) -> Result<Option<Self>, Failure> {
+        match Store::open(state, Access::Read, &SystemClock) {
+            Ok(store) => Ok(Some(Self { store, state: state.to_owned() })),
+            Err(OpenError::Absent { .. }) => Ok(None),
+            Err(error) => Err(Failure::of(ExitStatus::Store, &error).maybe_help(error.help())),
+        }
+    }
+
+    /// Opens the project's store and fails where nothing ran yet.
+    pub(crate) fn require(project: &Project) -> Result<Self, Failure> {
+        Self::open(project)?.ok_or_else(|| nothing_ran(project))
+    }
+
+    /// Opens the store again, to see what was committed since.
+    pub(crate) fn again(&self) -> Result<Self, Failure> {
+        Self::open_state(&self.state)?.ok_or_else(|| {
+            Failure::new(ExitStatus::Store, format!("the store in `{}` is gone", self.state.display()))
+        })
+    }
+
+    /// Finds a run by the beginning or the end of its id, or the newest by `latest`.
+    pub(crate) fn find(&self, text: &str) -> Result<RunId, Failure> {
+        if text == LATEST {
+            let newest = self.store.runs(1).map_err(damaged)?.into_iter().next();
+            return newest.map(|(id, _)| id).ok_or_else(|| {
+                Failure::wrong("there is no run yet").help("`cairn run` makes the first")
+            });
+        }
+        self.store.find_run(text).map_err(|error| {
+            let status = if matches!(error, FindRunError::Read(_)) { ExitStatus::Store } else { ExitStatus::Wrong };
+            let help = error.help().or_else(|| Some("`cairn runs` lists them".to_owned()));
+            Failure::of(status, &error).maybe_help(help)
+        })
+    }
+
+    /// Returns whether a text names a run.
+    pub(crate) fn is_run(&self, text: &str) -> bool {
+        text == LATEST || !matches!(self.store.find_run(text), Err(FindRunError::Unknown { .. }))
+    }
+
+    /// Reads a run.
+    pub(crate) fn run(&self, id: RunId) -> Result<PastRun, Failure> {
+        let record = self.store.run(id).map_err(damaged)?.ok_or_else(|| {
+            Failure::new(ExitStatus::Store, format!("run {} has no head in the store", id.short()))
+        })?;
+        let events = self.store.events(id).map_err(damaged)?;
+        let history = History::of(events.iter().map(|(_, event)| event));
+        Ok(PastRun { id, record, history })
+    }
+}
+
+impl PastRun {
+    /// Returns the instances of a stage, or the one instance, that `name` names, and fails with the nearest names.
+    pub(crate) fn instances(&self, name: &str) -> Result<Vec<&InstanceHistory>, Failure> {
+        let found: Vec<&InstanceHistory> = self
+            .history
+            .instances
+            .iter()
+            .filter(|instance| is_named(&instance.name, name))
+            .collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let mut known: Vec<String> = Vec::new();
+        for instance in &self.history.instances {
+            known.push(instance.name.stage().to_string());
+            known.push(instance.name.to_string());
+        }
+        known.sort();
+        known.dedup();
+        let near = text::nearest(name, known.iter().map(String::as_str));
+        let help = if near.is_empty() {
+            format!("`cairn show {}` lists them", self.id.short())
+        } else {
+            format!("did you mean {}?", text::list(&near))
+        };
+        Err(Failure::wrong(format!("run {} has no stage or instance `{name}`", self.id.short())).help(help))
+    }
+
+    /// Returns how it stands: `cut off` where its process is gone and it did not end.
+    pub(crate) fn status(&self) -> &'static str {
+        status(&self.record)
+    }
+
+    /// Returns what it took, up to now where it still runs.
+    pub(crate) fn took_ms(&self) -> Option<u64> {
+        took_ms(&self.record)
+    }
+
+    /// Returns the shape that `--json` prints.
+    pub(crate) fn wire(&self) -> json::Run {
+        wire(self.id, &self.record)
+    }
+
+    /// Returns the shape of one of its instances.
+    pub(crate) fn instance_wire(&self, instance: &InstanceHistory, log: Option<String>) -> json::Instance {
+        json::Instance {
+            schema: json::Instance::SCHEMA,
+            run: self.id.to_string(),
+            instance: instance.name.to_string(),
+            stage: instance.name.stage().to_string(),
+            state: state_word(instance),
+            reason: instance.reason.clone(),
+            attempts: instance.attempts,
+            started: instance.started.map(time::rfc3339),
+            took_ms: instance.took_ms,
+            saved_ms: instance.saved_ms,
+            input_hash: instance.input_hash.map(|hash| hash.to_string()),
+            help: instance.help.clone(),
+            log,
+            checkpoint: None,
+        }
+    }
+}
+
+/// Returns whether `name` names an instance: it itself, or its stage.
+pub(crate) fn is_named(instance: &InstanceName, name: &str) -> bool {
+    instance.stage().as_str() == name || instance.to_string() == name
+}
+
+/// Returns how a run stands: `cut off` where its process is gone and it did not end.
+pub(crate) fn status(record: &RunRecord) -> &'static str {
+    match record.status {
+        RunStatus::Running if !record.process.is_alive() => "cut off",
+        status => status.as_str(),
+    }
+}
+
+/// Returns what a run took, `None` while it has not ended.
+pub(crate) fn took_ms(record: &RunRecord) -> Option<u64> {
+    Some(record.ended?.millis_since(record.started))
+}
+
+/// Returns the shape of a run that `--json` prints.
+pub(crate) fn wire(id: RunId, record: &RunRecord) -> json::Run {
+    json::Run {
+        schema: json::Run::SCHEMA,
+        run: id.to_string(),
+        pipeline: record.pipeline.to_string(),
+        file: record.file.clone(),
+        status: status(record),
+        started: time::rfc3339(record.started),
+        ended: record.ended.map(time::rfc3339),
+        took_ms: took_ms(record),
+        saved_ms: record.saved_ms,
+        outcomes: record.counts.into(),
+        params: record.params.iter().cloned().collect(),
+        selection: record.selection.clone(),
+        logical_time: time::rfc3339(record.logical_time),
+        definition: record.definition.to_string(),
+        command_line: record.command_line.clone(),
+        cairn_version: record.cairn_version.clone(),
+    }
+}
+
+/// Returns the word for where an instance stands.
+pub(crate) fn state_word(instance: &InstanceHistory) -> &'static str {
+    match &instance.state {
+        State::Waiting => "waiting",
+        State::Running { .. } => "running",
+        State::Retrying { .. } => "retrying",
+        State::Fresh | State::Restored | State::Ran { .. } | State::Failed { .. } | State::Blocked => {
+            instance.state.outcome().map_or("", Outcome::as_str)
+        }
+    }
+}
+
+/// Says that the store cannot be read.
+pub(crate) fn damaged(error: ReadError) -> Failure {
+    let help = error.help();
+    Failure::of(ExitStatus::Store, &error).maybe_help(help)
+}
+
+fn nothing_ran(project: &Project) -> Failure {
+    let state = project.states().first().map_or_else(String::new, |state| project.shown(state));
+    Failure::wrong("there is no run yet").note(format!("looked in `{state}`")).help("`cairn run` makes the first")
+}

@@ -1,0 +1,302 @@
+//! The disk as the language asks about it.
+
+use std::collections::HashMap;
+use std::fs::{self, FileType};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use cairn_dag::{Entry, Glob, World};
+use cairn_model::ProjectPath;
+
+/// The files below a folder of a project.
+///
+/// A pattern is looked for from its fixed folder downwards. Links to files count as files; links to folders are not
+/// entered, and neither is a state folder: the walk ends, and each file is met once.
+#[derive(Debug)]
+pub(crate) struct DiskWorld {
+    /// The project, without links in its path.
+    root: PathBuf,
+    /// The folder that paths are relative to, without links in its path.
+    folder: PathBuf,
+    /// Where folders really are, so that thousands of files in one folder resolve its links once. Only those that
+    /// exist: others may be made meanwhile.
+    real: Mutex<HashMap<PathBuf, PathBuf>>,
+}
+
+impl DiskWorld {
+    /// Looks below `folder`, which lies in the project `root`; both absolute and without links.
+    pub(crate) fn new(folder: PathBuf, root: PathBuf) -> Self {
+        Self { root, folder, real: Mutex::default() }
+    }
+
+    /// Returns where `folder` really is.
+    fn real(&self, folder: &Path) -> io::Result<PathBuf> {
+        let mut known = self.real.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(real) = known.get(folder) {
+            return Ok(real.clone());
+        }
+        let real = fs::canonicalize(folder)?;
+        known.insert(folder.to_owned(), real.clone());
+        Ok(real)
+    }
+
+    /// Returns what stands at a path of which nothing is known.
+    fn look(&self, path: &Path) -> Entry {
+        let Some(parent) = path.parent() else { return Entry::LeavesProject };
+        match self.real(parent) {
+            Ok(real) if !real.starts_with(&self.root) => return Entry::LeavesProject,
+            Ok(_) => {}
+            Err(error) if is_link_loop(&error) => return Entry::LinkLoop,
+            Err(error) => {
+                return match error.kind() {
+                    // What would be made here would be made below the nearest folder that exists.
+                    ErrorKind::NotFound | ErrorKind::NotADirectory => match self.look(parent) {
+                        elsewhere @ (Entry::LeavesProject | Entry::LinkLoop) => elsewhere,
+                        _ => Entry::Missing,
+                    },
+                    _ => Entry::Unreadable(error.to_string()),
+                };
+            }
+        }
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_symlink() => self.follow(path),
+            Ok(meta) => entry(meta.file_type()),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Entry::Missing,
+                _ => Entry::Unreadable(error.to_string()),
+            },
+        }
+    }
+
+    /// Returns what a link leads to.
+    fn follow(&self, link: &Path) -> Entry {
+        match fs::canonicalize(link) {
+            Ok(real) if !real.starts_with(&self.root) => Entry::LeavesProject,
+            Ok(real) => match fs::metadata(&real) {
+                Ok(meta) => entry(meta.file_type()),
+                Err(error) => Entry::Unreadable(error.to_string()),
+            },
+            Err(error) if is_link_loop(&error) => Entry::LinkLoop,
+            Err(error) => match error.kind() {
+                // It leads to nothing yet; where that nothing is still matters to what would be written there.
+                ErrorKind::NotFound | ErrorKind::NotADirectory => match fs::read_link(link) {
+                    Ok(target) => {
+                        let from = link.parent().unwrap_or(&self.folder);
+                        self.dangling(&from.join(target))
+                    }
+                    Err(error) => Entry::Unreadable(error.to_string()),
+                },
+                _ => Entry::Unreadable(error.to_string()),
+            },
+        }
+    }
+
+    fn dangling(&self, target: &Path) -> Entry {
+        let existing = target.ancestors().skip(1).find_map(|folder| fs::canonicalize(folder).ok());
+        match existing {
+            Some(real) if real.starts_with(&self.root) => Entry::Missing,
+            _ => Entry::LeavesProject,
+        }
+    }
+
+    fn walk(&self, glob: &Glob, at: Option<&ProjectPath>, found: &mut Vec<ProjectPath>) -> Result<(), String> {
+        let folder = at.map_or_else(|| self.folder.clone(), |at| at.below(&self.folder));
+        let failed = |error: io::Error| format!("cannot list `{}`: {error}", at.map_or(".", ProjectPath::as_str));
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let shown = name.to_string_lossy();
+            let joined = at.map_or_else(|| ProjectPath::parse(&shown), |at| at.join(&shown));
+            // Only the state folder, and names with control characters, are no paths.
+            let path = match joined {
+                Ok(path) => path,
+                Err(_) if shown.eq_ignore_ascii_case(".cairn") => continue,
+                Err(error) => return Err(format!("`{}` cannot be matched: {error}", folder.join(&name).display())),
+            };
+            let kind = entry.file_type().map_err(failed)?;
+            if kind.is_dir() {
+                if glob.may_match_below(&path) {
+                    self.walk(glob, Some(&path), found)?;
+                }
+                continue;
+            }
+            if !glob.is_match(&path) || (kind.is_symlink() && !self.is_file_behind(&entry.path(), &path)?) {
+                continue;
+            }
+            if kind.is_file() || kind.is_symlink() {
+                if name.to_str().is_none() {
+                    return Err(format!("the name of `{path}` is not UTF-8; rename the file"));
+                }
+                found.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether a link leads to a file of the project.
+    fn is_file_behind(&self, link: &Path, path: &ProjectPath) -> Result<bool, String> {
+        match self.follow(link) {
+            Entry::File => Ok(true),
+            Entry::Folder | Entry::Missing | Entry::Special => Ok(false),
+            Entry::LeavesProject => Err(format!("`{path}` is a link that leads out of the project")),
+            Entry::LinkLoop => Err(format!("`{path}` is a link that leads to itself")),
+            Entry::Unreadable(why) => Err(format!("cannot look at `{path}`: {why}")),
+        }
+    }
+}
+
+impl World for DiskWorld {
+    fn entry(&self, path: &ProjectPath) -> Entry {
+        self.look(&path.below(&self.folder))
+    }
+
+    fn matches(&self, glob: &Glob) -> Result<Vec<ProjectPath>, String> {
+        let base = glob.base();
+        let mut found = Vec::new();
+        match base.as_ref().map_or(Entry::Folder, |base| self.entry(base)) {
+            Entry::Folder => self.walk(glob, base.as_ref(), &mut found)?,
+            Entry::Missing | Entry::File | Entry::Special => {}
+            Entry::LeavesProject => return Err(format!("`{}` leads out of the project", glob.as_str())),
+            Entry::LinkLoop => return Err(format!("links on the way to `{}` lead to each other", glob.as_str())),
+            Entry::Unreadable(why) => return Err(format!("cannot look at `{}`: {why}", glob.as_str())),
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+fn is_link_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+fn entry(kind: FileType) -> Entry {
+    if kind.is_file() {
+        Entry::File
+    } else if kind.is_dir() {
+        Entry::Folder
+    } else {
+        Entry::Special
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A project in `root` whose pipeline is in `root/p`, and something beside the project.
+    fn world() -> (tempfile::TempDir, DiskWorld) {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().canonicalize().unwrap();
+        let (root, outside) = (base.join("root"), base.join("outside"));
+        let folder = root.join("p");
+        for file in [
+            "p/a.csv", "p/b.csv", "p/.hidden.csv", "p/sub/c.csv", "p/sub/deep/d.csv", "p/.git/x.csv",
+            "p/.cairn/y.csv", "p/.cairn/objects/z.csv", "shared.csv",
+        ] {
+            let file = root.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "x").unwrap();
+        }
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("secret.csv"), "x").unwrap();
+        let disk = DiskWorld::new(folder, root);
+        (temp, disk)
+    }
+
+    fn path(text: &str) -> ProjectPath {
+        ProjectPath::parse(text).unwrap()
+    }
+
+    fn matches(disk: &DiskWorld, pattern: &str) -> Result<Vec<String>, String> {
+        let found = disk.matches(&Glob::parse(pattern).unwrap())?;
+        Ok(found.into_iter().map(String::from).collect())
+    }
+
+    #[test]
+    fn entries_of_all_kinds() {
+        let (_temp, disk) = world();
+        let link = |target: &str, name: &str| symlink(target, disk.folder.join(name)).unwrap();
+        link("a.csv", "to-file");
+        link("sub", "to-folder");
+        link("../shared.csv", "to-shared");
+        link("../../outside/secret.csv", "to-secret");
+        link("../../outside", "to-outside");
+        link("../../outside/not-there", "to-nothing-outside");
+        link("not-there", "to-nothing");
+        link("loop-b", "loop-a");
+        link("loop-a", "loop-b");
+        rustix::fs::mkfifoat(rustix::fs::CWD, disk.folder.join("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        let check = |text: &str, expect: Entry| assert_eq!(disk.entry(&path(text)), expect, "{text}");
+        check("a.csv", Entry::File);
+        check("sub", Entry::Folder);
+        check("sub/c.csv", Entry::File);
+        check("not-there", Entry::Missing);
+        check("not/there/either", Entry::Missing);
+        check("a.csv/below-a-file", Entry::Missing);
+        check("pipe", Entry::Special);
+        check("to-file", Entry::File);
+        check("to-folder", Entry::Folder);
+        check("to-folder/c.csv", Entry::File);
+        check("to-shared", Entry::File);
+        check("to-nothing", Entry::Missing);
+        check("to-secret", Entry::LeavesProject);
+        check("to-outside", Entry::LeavesProject);
+        check("to-outside/secret.csv", Entry::LeavesProject);
+        check("to-outside/new/file.csv", Entry::LeavesProject);
+        check("to-nothing-outside", Entry::LeavesProject);
+        check("loop-a", Entry::LinkLoop);
+        check("loop-a/x", Entry::LinkLoop);
+        check("loop-a/x/y", Entry::LinkLoop);
+    }
+
+    #[test]
+    fn a_folder_that_is_made_later_is_seen() {
+        let (_temp, disk) = world();
+        assert_eq!(disk.entry(&path("new/x.csv")), Entry::Missing);
+        fs::create_dir(disk.folder.join("new")).unwrap();
+        fs::write(disk.folder.join("new/x.csv"), "x").unwrap();
+        assert_eq!(disk.entry(&path("new/x.csv")), Entry::File);
+    }
+
+    #[test]
+    fn patterns_find_files_sorted_and_pass_over_what_is_hidden() {
+        let (_temp, disk) = world();
+        let check = |pattern: &str, expect: &[&str]| {
+            assert_eq!(matches(&disk, pattern).unwrap(), expect, "{pattern}");
+        };
+        check("*.csv", &["a.csv", "b.csv"]);
+        check("**/*.csv", &["a.csv", "b.csv", "sub/c.csv", "sub/deep/d.csv"]);
+        check("sub/*.csv", &["sub/c.csv"]);
+        check("sub/**", &["sub/c.csv", "sub/deep/d.csv"]);
+        check(".*.csv", &[".hidden.csv"]);
+        check(".git/*.csv", &[".git/x.csv"]);
+        check("nowhere/*.csv", &[]);
+        check("a.csv/*", &[]);
+    }
+
+    #[test]
+    fn links_to_files_count_and_links_to_folders_are_not_entered() {
+        let (_temp, disk) = world();
+        let link = |target: &str, name: &str| symlink(target, disk.folder.join(name)).unwrap();
+        link("../shared.csv", "link.csv");
+        link("..", "up");
+        link(".", "here");
+        link("gone", "gone.csv");
+        assert_eq!(matches(&disk, "**/*.csv").unwrap(), ["a.csv", "b.csv", "link.csv", "sub/c.csv", "sub/deep/d.csv"]);
+        assert_eq!(matches(&disk, "here/*.csv").unwrap().len(), 4, "a link that the pattern names is followed");
+        link("../../outside/secret.csv", "secret.csv");
+        assert_eq!(matches(&disk, "*.csv").unwrap_err(), "`secret.csv` is a link that leads out of the project");
+        assert_eq!(matches(&disk, "a*.csv").unwrap(), ["a.csv"], "what does not match does not matter");
+    }
+
+    #[test]
+    fn a_match_that_has_no_name_in_utf8_is_told() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let (_temp, disk) = world();
+        fs::write(disk.folder.join(std::ffi::OsStr::from_bytes(b"sub/\xff.csv")), "x").unwrap();
+        assert!(matches(&disk, "sub/*.csv").unwrap_err().contains("is not UTF-8"));
+        assert_eq!(matches(&disk, "*.csv").unwrap(), ["a.csv", "b.csv"]);
+    }
+}

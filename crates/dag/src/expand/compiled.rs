@@ -1,0 +1,124 @@
+//! The templates of one stage, compiled once for all its instances.
+
+use super::{RunTemplate, compile};
+use crate::diagnostic::Diagnostic;
+use crate::syntax::{StageSyntax, Subject};
+use crate::template::{Names, Part, Template, Templates, What};
+
+/// Every template of a stage; what could not be compiled is `None`.
+pub(super) struct StageTemplates<'e, 't> {
+    /// In the order of the stage's inputs.
+    pub inputs: Vec<Option<InputTemplate<'e, 't>>>,
+    /// In the order of the stage's outputs.
+    pub outputs: Vec<Option<Template<'e, 't>>>,
+    pub stdout: Option<Option<Template<'e, 't>>>,
+    pub run: Option<RunTemplate<'e, 't>>,
+    pub env: Vec<Option<Template<'e, 't>>>,
+    pub tools: Vec<Option<Template<'e, 't>>>,
+    pub salt: Option<Option<Template<'e, 't>>>,
+}
+
+pub(super) enum InputTemplate<'e, 't> {
+    Path(Template<'e, 't>),
+    Command(RunTemplate<'e, 't>),
+    /// A variable or a stage, named without a template.
+    Fixed,
+}
+
+/// What may be referred to in paths, before inputs and outputs are known.
+pub(super) fn path_names<'n>(
+    place: &'static str,
+    params: Option<&'n [&'n str]>,
+    matrix: &'n [&'n str],
+) -> Names<'n> {
+    Names { place, params, matrix: Some(matrix), inputs: Part::NotHere, outputs: Part::NotHere, stage: true }
+}
+
+impl<'e, 't> StageTemplates<'e, 't> {
+    pub(super) fn compile(
+        stage: &'t StageSyntax<'t>,
+        matrix: &[&str],
+        params: Option<&[&str]>,
+        templates: &mut Templates<'e, 't>,
+    ) -> (Self, Vec<Diagnostic>) {
+        let mut found = Vec::new();
+        let in_input = path_names("an input", params, matrix);
+        let in_output = path_names("an output's path", params, matrix);
+        let in_other = path_names("this place", params, matrix);
+        let inputs = stage.inputs.as_deref().unwrap_or_default();
+        let outputs = stage.outputs.as_deref().unwrap_or_default();
+        let input_templates = inputs
+            .iter()
+            .map(|input| match &input.subject {
+                Subject::Path(text) => {
+                    compile(text, &in_input, templates, &mut found).map(InputTemplate::Path)
+                }
+                Subject::Command(run) => {
+                    RunTemplate::compile(run, &in_input, templates, &mut found).map(InputTemplate::Command)
+                }
+                Subject::Environment(_) | Subject::Stage(_) => Some(InputTemplate::Fixed),
+            })
+            .collect();
+        let output_templates: Vec<_> =
+            outputs.iter().map(|output| compile(&output.path, &in_output, templates, &mut found)).collect();
+        let stdout = stage.stdout.as_ref().map(|text| compile(text, &in_output, templates, &mut found));
+        let input_items: Vec<(&str, What<'_>)> =
+            inputs.iter().map(|input| (input.name.as_ref(), What::Path)).collect();
+        let mut output_items: Vec<(&str, What<'_>)> =
+            outputs.iter().map(|output| (output.name.as_ref(), What::Path)).collect();
+        if stage.stdout.is_some() {
+            output_items.push(("stdout", What::Path));
+        }
+        let (input_list, output_list) = (vec![What::Path; inputs.len()], vec![What::Path; outputs.len()]);
+        let names = Names {
+            inputs: match (&stage.inputs, stage.inputs_named) {
+                (None, _) => Part::Unknown,
+                (_, true) => Part::Table(&input_items),
+                (_, false) => Part::List(&input_list),
+            },
+            outputs: match (&stage.outputs, stage.outputs_named || outputs.is_empty()) {
+                (None, _) => Part::Unknown,
+                (_, true) => Part::Table(&output_items),
+                (_, false) => Part::List(&output_list),
+            },
+            ..path_names("a command", params, matrix)
+        };
+        let compiled = Self {
+            inputs: input_templates,
+            outputs: output_templates,
+            stdout,
+            run: stage.run.as_ref().and_then(|run| RunTemplate::compile(run, &names, templates, &mut found)),
+            env: stage.env.iter().map(|(_, text)| compile(text, &names, templates, &mut found)).collect(),
+            tools: stage.tools.iter().map(|text| compile(text, &in_other, templates, &mut found)).collect(),
+            salt: stage.salt.as_ref().map(|text| compile(text, &in_other, templates, &mut found)),
+        };
+        (compiled, found)
+    }
+
+    /// Returns whether all paths of outputs could be compiled.
+    pub(super) fn outputs_compiled(&self) -> bool {
+        self.outputs.iter().all(Option::is_some) && !matches!(self.stdout, Some(None))
+    }
+
+    /// Visits every template.
+    pub(super) fn each(&self, mut visit: impl FnMut(&Template<'e, 't>)) {
+        let mut each_of_run = |run: &RunTemplate<'e, 't>| match run {
+            RunTemplate::Shell(template) => visit(template),
+            RunTemplate::Argv(words) => words.iter().for_each(&mut visit),
+        };
+        self.run.iter().for_each(&mut each_of_run);
+        for input in self.inputs.iter().flatten() {
+            if let InputTemplate::Command(run) = input {
+                each_of_run(run);
+            }
+        }
+        for input in self.inputs.iter().flatten() {
+            if let InputTemplate::Path(template) = input {
+                visit(template);
+            }
+        }
+        let plain =
+            self.outputs.iter().chain(&self.stdout).chain(&self.env).chain(&self.tools).chain(&self.salt);
+        plain.flatten().for_each(visit);
+    }
+}

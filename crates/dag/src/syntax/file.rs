@@ -1,0 +1,362 @@
+//! The top of a pipeline file: `[pipeline]`, `[params]`, `[env]`, `[pools]`, and the stages.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use cairn_model::{Level, Name, ProjectPath};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::names::{nearest, show};
+use super::reader::{Key, Reader, Value, Wanted};
+use super::stage::StageSyntax;
+use super::text::{At, Text};
+use super::values::{same_kind, show_value};
+use super::words;
+use crate::code;
+use crate::diagnostic::Diagnostic;
+use crate::{ParamValue, SandboxChoice};
+
+/// A whole file.
+#[derive(Debug)]
+pub(crate) struct File<'a> {
+    pub name: Option<Name>,
+    pub description: String,
+    pub shell: Option<Vec<String>>,
+    pub sandbox: Option<SandboxChoice>,
+    pub sandbox_require: Option<Level>,
+    pub workdir: Option<ProjectPath>,
+    pub params: Vec<Param<'a>>,
+    /// Whether `params` holds all that was meant: false after an error in them.
+    pub params_known: bool,
+    pub env: Vec<(At<Cow<'a, str>>, Text<'a>)>,
+    pub pools: BTreeMap<String, u32>,
+    pub stages: Vec<StageSyntax<'a>>,
+}
+
+/// One param.
+#[derive(Debug)]
+pub(crate) struct Param<'a> {
+    pub name: At<Cow<'a, str>>,
+    pub default: At<ParamValue>,
+    pub choices: Vec<At<ParamValue>>,
+}
+
+impl<'a> File<'a> {
+    /// Reads a file's tables; what is wrong is returned beside what could be read.
+    pub(crate) fn read(source: &'a str, table: &Spanned<DeTable<'a>>) -> (Self, Vec<Diagnostic>) {
+        let mut reader = Reader { source, found: Vec::new() };
+        let mut file = Self {
+            name: None,
+            description: String::new(),
+            shell: None,
+            sandbox: None,
+            sandbox_require: None,
+            workdir: None,
+            params: Vec::new(),
+            params_known: true,
+            env: Vec::new(),
+            pools: BTreeMap::new(),
+            stages: Vec::new(),
+        };
+        let mut stages_named = false;
+        for (key, value) in Reader::entries(table.get_ref()) {
+            match key.get_ref().as_ref() {
+                "pipeline" => file.read_pipeline(&mut reader, value),
+                "params" => {
+                    let before = reader.found.len();
+                    file.read_params(&mut reader, value);
+                    file.params_known &= reader.found.len() == before;
+                }
+                "env" => file.env = reader.variables(value).unwrap_or_default(),
+                "pools" => file.read_pools(&mut reader, value),
+                "stages" => {
+                    stages_named = true;
+                    file.read_stages(&mut reader, key, value);
+                }
+                _ => {
+                    let meant = reader.unknown_key(&words::FILE, key);
+                    stages_named |= meant == Some("stages");
+                    file.params_known &= meant != Some("params");
+                }
+            }
+        }
+        if !stages_named || (file.stages.is_empty() && reader.found.is_empty()) {
+            let diagnostic = Diagnostic::error(code::NO_STAGES, "the file has no stage");
+            let help = "write for example\n[stages.hello]\nrun = \"echo hello > hello.txt\"\noutputs = [\"hello.txt\"]";
+            reader.report(diagnostic.at(0..0, "").help(help));
+        }
+        file.check_pools(&mut reader);
+        (file, reader.found)
+    }
+
+    fn read_pipeline(&mut self, reader: &mut Reader<'a>, value: &Value<'a>) {
+        let Some(table) = reader.table("`pipeline`", value) else { return };
+        for (key, value) in Reader::entries(table) {
+            match key.get_ref().as_ref() {
+                "name" => {
+                    if let Some(text) = reader.text("`name`", value) {
+                        self.name = reader.name(&text);
+                    }
+                }
+                "description" => {
+                    self.description =
+                        reader.text("`description`", value).map_or_else(String::new, |t| t.text.into());
+                }
+                "shell" => self.shell = reader.shell(value),
+                "sandbox" => self.sandbox = reader.sandbox("`sandbox`", value),
+                "sandbox_require" => {
+                    let choice = reader.sandbox("`sandbox_require`", value);
+                    self.sandbox_require = choice.and_then(|choice| reader.required_level(choice, value));
+                }
+                "workdir" => self.workdir = reader.workdir(value),
+                _ => {
+                    reader.unknown_key(&words::PIPELINE, key);
+                }
+            }
+        }
+    }
+
+    fn read_params(&mut self, reader: &mut Reader<'a>, value: &Value<'a>) {
+        let Some(table) = reader.table("`params`", value) else { return };
+        for (key, value) in Reader::entries(table) {
+            let name = reader.identifier("a param's name", key);
+            let what = format!("the param `{}`", show(key.get_ref()));
+            let read = match value.get_ref() {
+                DeValue::Table(table) => read_param_table(reader, &what, key, table),
+                DeValue::Array(_) => {
+                    let diagnostic = Diagnostic::error(code::WRONG_TYPE, format!("{what} cannot be an array"))
+                        .at(value.span(), "this is an array")
+                        .help("for allowed values write `{ default = …, choices = […] }`; for a run of each, write a `matrix` in the stage");
+                    reader.report(diagnostic);
+                    None
+                }
+                _ => reader.scalar(&what, value).map(|default| (default, Vec::new())),
+            };
+            if let (Some(name), Some((default, choices))) = (name, read) {
+                self.params.push(Param { name, default, choices });
+            }
+        }
+    }
+
+    fn read_pools(&mut self, reader: &mut Reader<'a>, value: &Value<'a>) {
+        let Some(table) = reader.table("`pools`", value) else { return };
+        for (key, value) in Reader::entries(table) {
+            let what = format!("the pool `{}`", show(key.get_ref()));
+            // A pool whose size is wrong is there all the same: its stages need no error of their own.
+            let places = reader.count(&what, 1, value).unwrap_or(1);
+            self.pools.insert(key.get_ref().clone().into_owned(), places);
+        }
+    }
+
+    fn read_stages(&mut self, reader: &mut Reader<'a>, key: &Key<'a>, value: &Value<'a>) {
+        let table = match value.get_ref() {
+            DeValue::Table(table) => table,
+            DeValue::Array(_) => {
+                let diagnostic =
+                    Diagnostic::error(code::WRONG_TYPE, "`stages` must be a table, not an array")
+                        .at(key.span(), "an array has no names")
+                        .help("write `[stages.NAME]` for each stage instead of `[[stages]]`");
+                reader.report(diagnostic);
+                return;
+            }
+            _ => {
+                reader.wrong_type("`stages`", "a table", Wanted::Other, value);
+                return;
+            }
+        };
+        for (key, value) in Reader::entries(table) {
+            if let Some(stage) = StageSyntax::read(reader, key, value) {
+                self.stages.push(stage);
+            }
+        }
+    }
+
+    fn check_pools(&self, reader: &mut Reader<'a>) {
+        for pool in self.stages.iter().filter_map(|stage| stage.pool.as_ref()) {
+            if self.pools.contains_key(pool.text.as_ref()) {
+                continue;
+            }
+            let name = show(&pool.text);
+            let diagnostic = Diagnostic::error(code::UNKNOWN_POOL, format!("there is no pool `{name}`"))
+                .at(pool.span.clone(), "unknown pool");
+            let near = nearest(&pool.text, self.pools.keys().map(String::as_str));
+            reader.report(match near {
+                Some(near) => diagnostic
+                    .help(format!("did you mean `{near}`?"))
+                    .patch(pool.span.clone(), format!("\"{near}\"")),
+                None => diagnostic.help(format!("write `{name} = 2` in the table `[pools]`")),
+            });
+        }
+    }
+}
+
+fn read_param_table<'a>(
+    reader: &mut Reader<'a>,
+    what: &str,
+    key: &Key<'a>,
+    table: &DeTable<'a>,
+) -> Option<(At<ParamValue>, Vec<At<ParamValue>>)> {
+    let (mut default, mut choices, mut default_named) = (None, Vec::new(), false);
+    for (key, value) in Reader::entries(table) {
+        match key.get_ref().as_ref() {
+            "default" => {
+                default_named = true;
+                default = reader.scalar(&format!("the default of {what}"), value);
+            }
+            "choices" => {
+                let DeValue::Array(items) = value.get_ref() else {
+                    reader.wrong_type("`choices`", "an array", Wanted::Other, value);
+                    continue;
+                };
+                choices = items.iter().filter_map(|item| reader.scalar("a choice", item)).collect();
+                if items.is_empty() {
+                    let help = "list the allowed values, or remove the key";
+                    reader.bad_value("`choices` is empty", "no choice", value.span(), help);
+                }
+            }
+            "help" => {
+                reader.text("`help`", value);
+            }
+            _ => default_named |= reader.unknown_key(&words::PARAM, key) == Some("default"),
+        }
+    }
+    if !default_named {
+        let diagnostic = Diagnostic::error(code::MISSING_KEY, format!("{what} has no default"))
+            .at(key.span(), "no `default` in this table")
+            .help("write `{ default = … }`: a param has the type of its default");
+        reader.report(diagnostic);
+    }
+    let default = default?;
+    for choice in &choices {
+        if !same_kind(&choice.value, &default.value) {
+            let message = format!("a choice of {what} is not {} like its default", default.value.type_name());
+            let diagnostic = Diagnostic::error(code::WRONG_TYPE, message)
+                .at(choice.span.clone(), format!("this is {}", choice.value.type_name()))
+                .with(default.span.clone(), format!("this is {}", default.value.type_name()))
+                .help("give all choices the type of the default");
+            reader.report(diagnostic);
+        }
+    }
+    if !choices.is_empty() && !choices.iter().any(|choice| choice.value == default.value) {
+        let message = format!("the default of {what} is not among its choices");
+        let listed: Vec<String> = choices.iter().take(20).map(|choice| show_value(&choice.value)).collect();
+        let diagnostic = Diagnostic::error(code::PARAM_CHOICE, message)
+            .at(default.span.clone(), "not a choice")
+            .help(format!("take one of {}", listed.join(", ")));
+        reader.report(diagnostic);
+    }
+    Some((default, choices))
+}
+
+impl<'a> Reader<'a> {
+    /// Checks the name of a pipeline or a stage.
+    pub(super) fn name(&mut self, text: &Text<'a>) -> Option<Name> {
+        match text.text.parse() {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let error: cairn_model::NameError = error;
+                let diagnostic =
+                    Diagnostic::error(code::BAD_NAME, format!("`{}` is not a name", show(&text.text)))
+                        .at(text.span.clone(), "not a name")
+                        .help(error.help());
+                self.report(diagnostic);
+                None
+            }
+        }
+    }
+
+    pub(super) fn shell(&mut self, value: &Value<'a>) -> Option<Vec<String>> {
+        if let DeValue::String(text) = value.get_ref() {
+            let words: Vec<String> = text.split_whitespace().map(|word| format!("\"{word}\"")).collect();
+            let array = format!("[{}]", words.join(", "));
+            let diagnostic =
+                Diagnostic::error(code::WRONG_TYPE, "`shell` must be an array of strings, not a string")
+                    .at(value.span(), "this is a string")
+                    .help("write the program and each argument by itself; the text of `run` comes last")
+                    .patch(value.span(), array);
+            self.report(diagnostic);
+            return None;
+        }
+        let words = self.texts("`shell`", value)?;
+        if words.first().is_none_or(|program| program.text.is_empty()) {
+            let help = "write for example `[\"bash\", \"-euo\", \"pipefail\", \"-c\"]`";
+            self.bad_value("`shell` names no program", "no program", value.span(), help);
+            return None;
+        }
+        Some(words.into_iter().map(|word| word.text.into_owned()).collect())
+    }
+
+    pub(super) fn sandbox(&mut self, what: &str, value: &Value<'a>) -> Option<SandboxChoice> {
+        const WORDS: [&str; 3] = ["auto", "private", "off"];
+        let text = self.text_or(what, "`\"auto\"`, `\"private\"` or `\"off\"`", value)?;
+        let choice = match text.text.as_ref() {
+            "auto" => SandboxChoice::Auto,
+            "off" => SandboxChoice::Off,
+            "private" => SandboxChoice::Private,
+            later @ ("confine" | "hermetic") => {
+                let diagnostic =
+                    Diagnostic::error(code::NOT_YET, format!("the sandbox `{later}` is not supported yet"))
+                        .at(text.span.clone(), "comes in a later version")
+                        .help("write `\"auto\"`, which takes the strongest there is")
+                        .patch(text.span, "\"auto\"");
+                self.report(diagnostic);
+                return None;
+            }
+            other => {
+                let message = format!("`{}` is no sandbox", show(other));
+                let diagnostic =
+                    Diagnostic::error(code::BAD_VALUE, message).at(text.span.clone(), "unknown word");
+                self.report(match nearest(other, WORDS) {
+                    Some(near) => diagnostic
+                        .help(format!("did you mean `{near}`?"))
+                        .patch(text.span, format!("\"{near}\"")),
+                    None => diagnostic.help("write `\"auto\"`, `\"private\"` or `\"off\"`"),
+                });
+                return None;
+            }
+        };
+        Some(choice)
+    }
+
+    fn required_level(&mut self, choice: SandboxChoice, value: &Value<'a>) -> Option<Level> {
+        match choice {
+            SandboxChoice::Off => Some(Level::Off),
+            SandboxChoice::Private => Some(Level::Private),
+            SandboxChoice::Confine => Some(Level::Confine),
+            SandboxChoice::Hermetic => Some(Level::Hermetic),
+            SandboxChoice::Auto => {
+                let help = "write `\"private\"`, or remove the key";
+                self.bad_value(
+                    "`sandbox_require` needs a level",
+                    "`auto` requires nothing",
+                    value.span(),
+                    help,
+                );
+                None
+            }
+        }
+    }
+
+    fn workdir(&mut self, value: &Value<'a>) -> Option<ProjectPath> {
+        let text = self.filled_text("`workdir`", value)?;
+        if text.text.split('/').all(|part| part == ".") {
+            return None;
+        }
+        match ProjectPath::parse(&text.text) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                let diagnostic = Diagnostic::error(
+                    code::BAD_PATH,
+                    format!("`workdir` is `{}`: {error}", show(&text.text)),
+                )
+                .at(text.span, error.to_string())
+                .help(
+                    "`workdir` is a folder below the one that holds this file; put the file above its data",
+                );
+                self.report(diagnostic);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Processes: started apart from the rest, watched, and ended with everything they started.
+//!
+//! Only a *keeper* starts stage processes: a second, small process of the same binary, begun before the first grows
+//! threads and a database. It costs little to fork from, it outlives every thread (a parent-death signal follows the
+//! *thread* that forked), and as a subreaper it inherits every process whose parent ends, so that none gets away.
+//!
+//! - [`Keeper`]: the handle on it; [`Job`] goes in, [`Ended`] or a [`StartError`] comes out
+//! - [`keeper_main`]: what that process runs
+//! - [`log`]: what a job wrote, with times
+//! - [`strays`]: ends what is left when keeper and caller were both killed
+//!
+//! What dies when:
+//!
+//! | who ends                 | what ends the stage's processes                                                       |
+//! |--------------------------|---------------------------------------------------------------------------------------|
+//! | the stage's main process | the keeper, after a short grace for those that are about to end by themselves         |
+//! | the caller               | the keeper, at the end of file on their socket                                        |
+//! | the keeper               | the kernel: its children by their parent-death signal; [`strays::end_strays`] the rest |
+//! | both                     | the same                                                                              |
+//!
+//! On systems other than Linux there is no subreaper and no parent-death signal: process groups are ended, and a process
+//! that leaves its group is not found.
+//!
+//! What it does not do: decide what runs, make up an environment, confine what a process may open.
+
+mod client;
+mod job;
+pub mod log;
+mod process;
+mod start_error;
+pub mod strays;
+mod supervisor;
+mod wire;
+
+pub use client::{KEEPER_ARGUMENT, Keeper, KeeperError};
+pub use job::{Ended, ExitKind, Job};
+pub use start_error::StartError;
+pub use supervisor::keeper_main;
+
+/// The variable whose value, an attempt's token, marks the processes of one attempt.
+pub const TOKEN_VARIABLE: &str = "CAIRN_ATTEMPT_TOKEN";
+
+/// The variable whose value marks all processes started for one state folder.
+pub const STATE_VARIABLE: &str = "CAIRN_STATE_ID";

@@ -1,0 +1,101 @@
+//! What a run would do, without doing it.
+
+use cairn_dag::graph::Graph;
+use cairn_executor::{Engine, LookUpError, Verdict};
+use cairn_model::{InputHash, Reason};
+
+/// What would happen to one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prediction {
+    /// Nothing: its outputs are in place.
+    Fresh {
+        /// What its execution took.
+        saved_ms: u64,
+    },
+    /// Outputs would be put back from the content store: which.
+    Restore(Vec<String>),
+    /// It would be executed.
+    Run {
+        /// Its input-hash.
+        input_hash: InputHash,
+        /// Why.
+        reason: Reason,
+    },
+    /// An instance before it would be executed: it runs too, unless that one makes the same bytes as before. Its name.
+    After(String),
+    /// It cannot be looked up.
+    Broken {
+        /// Why.
+        error: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// An instance before it is broken: its name.
+    Blocked(String),
+    /// Not asked for.
+    NotSelected,
+}
+
+impl Prediction {
+    /// Returns whether the instance is, or may be, executed.
+    pub fn is_stale(&self) -> bool {
+        !matches!(self, Self::Fresh { .. } | Self::NotSelected)
+    }
+}
+
+/// Finds what the instances made that the selected ones need and that take no part themselves.
+pub fn prime(engine: &Engine, graph: &Graph, selected: &[bool]) {
+    let wanted: Vec<u32> = graph.order().iter().copied().filter(|index| selected[*index as usize]).collect();
+    let upstream = graph.upstream_closure(&wanted);
+    for &index in graph.order() {
+        if upstream[index as usize] && !selected[index as usize] {
+            // One that is not done shows when an instance asks for its outputs.
+            let _ = engine.look_up(index, false, true);
+        }
+    }
+}
+
+/// Predicts every instance of a pipeline, in the pipeline's order.
+///
+/// # Errors
+///
+/// The store cannot be read.
+pub fn plan(engine: &Engine, graph: &Graph, selected: &[bool], force: &[bool]) -> Result<Vec<Prediction>, LookUpError> {
+    prime(engine, graph, selected);
+    let instances = &engine.pipeline().instances;
+    let mut predictions: Vec<Option<Prediction>> = vec![None; instances.len()];
+    for &index in graph.order() {
+        let at = index as usize;
+        let prediction = if selected[at] {
+            predict(engine, index, force[at], &predictions)?
+        } else {
+            Prediction::NotSelected
+        };
+        predictions[at] = Some(prediction);
+    }
+    Ok(predictions.into_iter().map(|prediction| prediction.expect("the order holds every instance")).collect())
+}
+
+fn predict(
+    engine: &Engine,
+    index: u32,
+    force: bool,
+    before: &[Option<Prediction>],
+) -> Result<Prediction, LookUpError> {
+    let instances = &engine.pipeline().instances;
+    for &need in &instances[index as usize].needs {
+        let name = || instances[need as usize].name.to_string();
+        match before[need as usize].as_ref().expect("needs come before in the order") {
+            Prediction::Run { .. } | Prediction::After(_) => return Ok(Prediction::After(name())),
+            Prediction::Broken { .. } | Prediction::Blocked(_) => return Ok(Prediction::Blocked(name())),
+            Prediction::Fresh { .. } | Prediction::Restore(_) | Prediction::NotSelected => {}
+        }
+    }
+    Ok(match engine.look_up(index, force, true) {
+        Ok(Verdict::Hit { restored, saved_ms, .. }) if restored.is_empty() => Prediction::Fresh { saved_ms },
+        Ok(Verdict::Hit { restored, .. }) => Prediction::Restore(restored),
+        Ok(Verdict::Miss { input_hash, reason }) => Prediction::Run { input_hash, reason },
+        Err(error) if error.is_store() => return Err(error),
+        Err(error) => Prediction::Broken { error: error.to_string(), help: error.help() },
+    })
+}

@@ -1,0 +1,255 @@
+//! The run loop: the thin shell around [`crate::step`]. It does what the machine asks for and tells it what happened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_executor::{AttemptError, Engine, Hands, Project, Verdict};
+use cairn_model::{AttemptId, Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus};
+use cairn_store::{Batch, RunRecord};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::{Instrument, info_span};
+
+use crate::step::{Action, Done, Failure, Found, Input, Machine};
+
+/// What a person or the system asks of a run that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
+    Stop,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub status: RunStatus,
+    /// The selected instances by outcome.
+    pub counts: Counts,
+    /// Time that checkpoints saved, in milliseconds.
+    pub saved_ms: u64,
+}
+
+/// Why a run could not go on: nothing more can be made durable, or the store cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct RunError {
+    /// What happened.
+    pub error: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// What the loop works with.
+pub struct Run<'a> {
+    /// The run.
+    pub id: RunId,
+    /// Its record as it stands in the store; the end is entered in it.
+    pub record: RunRecord,
+    /// Whether it goes on with an earlier process's run.
+    pub resumed: bool,
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Starts processes and makes results durable.
+    pub hands: Arc<Hands>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Interrupts.
+    pub signals: UnboundedReceiver<Signal>,
+    /// Is shown every event, after it was handed to the store, with the log of the attempt it is about.
+    pub observe: &'a mut (dyn FnMut(&Event, Option<PathBuf>) + Send),
+}
+
+/// Events are collected for one batch while inputs are at hand, and no longer than for so many: it bounds the batch.
+const EVENTS_MAX: usize = 1024;
+
+impl Run<'_> {
+    /// Runs `machine` to its end.
+    pub async fn drive(mut self, mut machine: Machine) -> Result<Ended, RunError> {
+        let (sender, mut inputs) = unbounded_channel();
+        let tasks = Tasks { engine: Arc::clone(&self.engine), hands: Arc::clone(&self.hands), sender };
+        let mut events = Batch::new();
+        let mut saved_ms = 0;
+        let instances = u32::try_from(machine.states().len()).unwrap_or(u32::MAX);
+        self.record_event(&mut events, RunEvent::Started { instances, resumed: self.resumed }, None);
+        let mut wake_at = None;
+        let mut input = Input::Begin;
+        loop {
+            let mut ended = None;
+            let mut recorded = 0;
+            loop {
+                for action in machine.step(self.clock.now(), input) {
+                    match action {
+                        Action::LookUp { instance, force } => tasks.look_up(instance, force),
+                        Action::Attempt { instance, attempt } => tasks.attempt(instance, attempt),
+                        Action::Terminate { instance, now } => self.terminate(&machine, instance, now),
+                        Action::Record { instance, event } => {
+                            recorded += 1;
+                            if let InstanceEvent::CheckpointFound { saved_ms: saved, .. } = &event {
+                                saved_ms += saved;
+                            }
+                            self.record_instance(&mut events, instance, event);
+                        }
+                        Action::WakeAt(time) => wake_at = Some(time),
+                        Action::End { status, counts } => ended = Some(Ended { status, counts, saved_ms }),
+                    }
+                }
+                match inputs.try_recv() {
+                    Ok(Ok(next)) if ended.is_none() && recorded < EVENTS_MAX => input = next,
+                    Ok(Ok(next)) => {
+                        input = next;
+                        break;
+                    }
+                    Ok(Err(fatal)) => return Err(self.give_up(fatal).await),
+                    Err(_) => {
+                        input = Input::Tick;
+                        break;
+                    }
+                }
+            }
+            if !events.is_empty() {
+                self.hands.committer.write(std::mem::take(&mut events));
+            }
+            if let Some(ended) = ended {
+                return self.end(ended).await;
+            }
+            if input != Input::Tick {
+                continue;
+            }
+            let pause = wake_at.map(|time| Duration::from_millis(time.millis_since(self.clock.now())));
+            input = tokio::select! {
+                next = inputs.recv() => match next.expect("the loop itself holds a sender") {
+                    Ok(next) => next,
+                    Err(fatal) => return Err(self.give_up(fatal).await),
+                },
+                Some(signal) = self.signals.recv() => match signal {
+                    Signal::Interrupt => Input::Interrupt,
+                    Signal::Stop => Input::Stop,
+                },
+                () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {
+                    wake_at = None;
+                    Input::Tick
+                }
+            };
+        }
+    }
+
+    fn record_instance(&mut self, events: &mut Batch, instance: u32, event: InstanceEvent) {
+        let number = match &event {
+            InstanceEvent::AttemptStarted { attempt, .. }
+            | InstanceEvent::AttemptFailed { attempt, .. }
+            | InstanceEvent::Committed { attempt, .. } => Some(*attempt),
+            InstanceEvent::Failed { attempts, .. } => Some(*attempts).filter(|attempts| *attempts > 0),
+            InstanceEvent::CheckpointFound { .. } | InstanceEvent::Blocked { .. } => None,
+        };
+        let attempt = number.map(|number| self.engine.attempt_id(instance, number));
+        let log = attempt.map(|attempt| self.engine.project().state().join(Project::log_path(&attempt)));
+        let name = self.engine.pipeline().instances[instance as usize].name.clone();
+        // This one went into the store with its checkpoint, in one batch.
+        let stored = matches!(&event, InstanceEvent::Committed { trashed, .. } if trashed.is_empty());
+        let what = RunEvent::Instance { instance: name, event };
+        if stored {
+            (self.observe)(&Event { at: self.clock.now(), what }, log);
+        } else {
+            self.record_event(events, what, log);
+        }
+    }
+
+    fn record_event(&mut self, events: &mut Batch, what: RunEvent, log: Option<PathBuf>) {
+        let event = Event { at: self.clock.now(), what };
+        events.event(self.id, &event);
+        (self.observe)(&event, log);
+    }
+
+    fn terminate(&self, machine: &Machine, instance: u32, now: bool) {
+        let cairn_model::State::Running { attempt, .. } = machine.states()[instance as usize] else { return };
+        let token = self.engine.attempt_id(instance, attempt).slug();
+        if now {
+            self.hands.keeper.kill(&token);
+        } else {
+            self.hands.keeper.terminate(&token);
+        }
+    }
+
+    /// Enters the end in the run's record; success is told when all is durable.
+    async fn end(mut self, ended: Ended) -> Result<Ended, RunError> {
+        let mut batch = Batch::new();
+        self.record.ended = Some(self.clock.now());
+        self.record.status = ended.status;
+        self.record.counts = ended.counts;
+        self.record.saved_ms = ended.saved_ms;
+        batch.put_run(self.id, &self.record);
+        let event = Event { at: self.clock.now(), what: RunEvent::Ended { status: ended.status } };
+        batch.event(self.id, &event);
+        self.engine.save_rows(&mut batch);
+        self.hands.committer.flush(batch).await.map_err(|error| match error {
+            cairn_executor::PublishError::Output { text, help } | cairn_executor::PublishError::Fatal { text, help } => {
+                RunError { error: text, help }
+            }
+        })?;
+        (self.observe)(&event, None);
+        Ok(ended)
+    }
+
+    /// Ends all that runs. The record is left as it is: the next process finds a run that was cut off.
+    async fn give_up(self, fatal: RunError) -> RunError {
+        self.hands.keeper.kill_all();
+        tokio::task::yield_now().await;
+        fatal
+    }
+}
+
+/// Does the slow actions beside the loop and sends what came of them.
+struct Tasks {
+    engine: Arc<Engine>,
+    hands: Arc<Hands>,
+    sender: UnboundedSender<Result<Input, RunError>>,
+}
+
+impl Tasks {
+    fn look_up(&self, instance: u32, force: bool) {
+        let (engine, sender) = (Arc::clone(&self.engine), self.sender.clone());
+        tokio::task::spawn_blocking(move || {
+            let found = match engine.look_up(instance, force, false) {
+                Ok(Verdict::Hit { input_hash, restored, saved_ms }) => Found::Hit { input_hash, restored, saved_ms },
+                Ok(Verdict::Miss { input_hash, reason }) => Found::Miss { input_hash, reason },
+                Err(error) if error.is_store() => {
+                    let _ = sender.send(Err(RunError { error: error.to_string(), help: error.help() }));
+                    return;
+                }
+                Err(error) => Found::Broken { error: error.to_string(), help: error.help() },
+            };
+            let _ = sender.send(Ok(Input::LookedUp { instance, found }));
+        });
+    }
+
+    fn attempt(&self, instance: u32, number: u32) {
+        let (engine, hands, sender) = (Arc::clone(&self.engine), Arc::clone(&self.hands), self.sender.clone());
+        let AttemptId { instance: name, .. } = engine.attempt_id(instance, number);
+        let span = info_span!("attempt", instance = %name, attempt = number);
+        let attempt = async move {
+            let exited = {
+                let sender = sender.clone();
+                move || drop(sender.send(Ok(Input::Exited { instance })))
+            };
+            let result = engine.attempt(&hands, instance, number, exited).await;
+            let result = match result {
+                Ok(done) => {
+                    let cairn_executor::Done { input_hash, took_ms, trashed } = done;
+                    Ok(Done { input_hash, took_ms, trashed })
+                }
+                Err(AttemptError { error, help, fatal: true, .. }) => {
+                    let _ = sender.send(Err(RunError { error, help }));
+                    return;
+                }
+                Err(AttemptError { error, help, retryable, interrupted, .. }) => {
+                    Err(Failure { error, help, retryable, interrupted })
+                }
+            };
+            let _ = sender.send(Ok(Input::Finished { instance, result }));
+        };
+        tokio::spawn(attempt.instrument(span));
+    }
+}

@@ -1,0 +1,6 @@
+//! Tables for each rule: an input, and the actions that answer it.
+
+mod order;
+mod retries;
+mod script;
+mod stopping;

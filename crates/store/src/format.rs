@@ -1,0 +1,11 @@
+//! The version of the store's format: what is in the families, their keys and their values, and in `HEAD`.
+//!
+//! | version | since | what changed |
+//! | ------- | ----- | ------------ |
+//! | 1       | 0.1.0 | the first    |
+//!
+//! A store of a newer version is refused by name; one of an older version is brought up to date when it is opened for
+//! writing, see [`crate::migrate`].
+
+/// The version that this cairn writes, and the newest that it reads.
+pub(crate) const VERSION: u32 = 1;

@@ -1,0 +1,229 @@
+//! The families of the store, and the keys in them: the only place that makes or reads a key.
+//!
+//! | family           | key                                   | bytes      | value                  | read by                      |
+//! | ---------------- | ------------------------------------- | ---------- | ---------------------- | ---------------------------- |
+//! | `default`        | `format`, `head`                      | 4–6        | `record::Format`, `record::Head` | point              |
+//! | `runs-v1`        | run id                                | 16         | [`RunRecord`]          | point; whole, newest first   |
+//! | `events-v1`      | run id · number, u64                  | 16 + 8     | [`Event`]              | prefix run, forward          |
+//! | `definitions-v1` | digest of the text                    | 32         | `record::Definition`   | point                        |
+//! | `checkpoints-v1` | input-hash                            | 32         | `record::Recorded`     | point, many points           |
+//! | `disputes-v1`    | input-hash · batch that found it, u64 | 32 + 8     | `record::Recorded`     | prefix input-hash, forward   |
+//! | `latest-v1`      | pipeline · instance                   | variable   | `record::History`      | point                        |
+//! | `attempts-v1`    | run id · number, u32 · instance       | 16 + 4 + … | [`Attempt`]            | point; whole                 |
+//! | `file-rows-v1`   | device, u64 · inode, u64              | 8 + 8      | [`FileRow`]            | many points                  |
+//! | `placed-v1`      | path                                  | variable   | [`Placed`]             | point, many points           |
+//! | `durations-v1`   | pipeline · instance                   | variable   | `record::Duration`     | point; prefix pipeline       |
+//!
+//! Integers are big-endian, so that byte order is number order. A pipeline's and a stage's name stand behind their
+//! length, one byte. An instance is its stage's name, then `0`, or `1` and its coordinates, which end the key, as a path
+//! does: so no key is the beginning of another's parts, and all of a pipeline's instances share a prefix.
+//!
+//! Each family also holds a row under the one byte `ff`, which begins no other key: its tally, see [`crate::tally`].
+//!
+//! A family's name carries the version of its keys. A kind of key that is given up keeps its name and its number,
+//! with a note here; neither is used again.
+//!
+//! [`RunRecord`]: crate::RunRecord
+//! [`Event`]: cairn_model::Event
+//! [`Attempt`]: crate::Attempt
+//! [`FileRow`]: crate::FileRow
+//! [`Placed`]: crate::Placed
+
+use cairn_model::{AttemptId, Digest, InputHash, InstanceName, Name, RunId};
+
+use crate::FileKey;
+
+/// A column family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Family {
+    Meta,
+    Runs,
+    Events,
+    Definitions,
+    Checkpoints,
+    Disputes,
+    Latest,
+    Attempts,
+    FileRows,
+    Placed,
+    Durations,
+}
+
+impl Family {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Meta,
+        Self::Runs,
+        Self::Events,
+        Self::Definitions,
+        Self::Checkpoints,
+        Self::Disputes,
+        Self::Latest,
+        Self::Attempts,
+        Self::FileRows,
+        Self::Placed,
+        Self::Durations,
+    ];
+
+    /// Returns the name RocksDB knows it by. It always has one that is called `default`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "default",
+            Self::Runs => "runs-v1",
+            Self::Events => "events-v1",
+            Self::Definitions => "definitions-v1",
+            Self::Checkpoints => "checkpoints-v1",
+            Self::Disputes => "disputes-v1",
+            Self::Latest => "latest-v1",
+            Self::Attempts => "attempts-v1",
+            Self::FileRows => "file-rows-v1",
+            Self::Placed => "placed-v1",
+            Self::Durations => "durations-v1",
+        }
+    }
+
+    /// Returns the number that stands for it in checksums and in the chain.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Meta => 0,
+            Self::Runs => 1,
+            Self::Events => 2,
+            Self::Definitions => 3,
+            Self::Checkpoints => 4,
+            Self::Disputes => 5,
+            Self::Latest => 6,
+            Self::Attempts => 7,
+            Self::FileRows => 8,
+            Self::Placed => 9,
+            Self::Durations => 10,
+        }
+    }
+}
+
+/// Where a family's tally stands. No id or digest is one byte long, no text holds this byte.
+pub(crate) const TALLY: &[u8] = &[0xff];
+
+/// Where the format version stands.
+pub(crate) const FORMAT: &[u8] = b"format";
+
+/// Where the number and chain of the last batch stand.
+pub(crate) const HEAD: &[u8] = b"head";
+
+pub(crate) fn run(run: RunId) -> [u8; 16] {
+    *run.as_bytes()
+}
+
+pub(crate) fn read_run(key: &[u8]) -> Option<RunId> {
+    key.try_into().ok().map(RunId::from_bytes)
+}
+
+pub(crate) fn event(run: RunId, number: u64) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..16].copy_from_slice(run.as_bytes());
+    key[16..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+pub(crate) fn read_event(key: &[u8]) -> Option<(RunId, u64)> {
+    let (run, number) = key.split_first_chunk::<16>()?;
+    Some((RunId::from_bytes(*run), u64::from_be_bytes(number.try_into().ok()?)))
+}
+
+pub(crate) fn definition(digest: &Digest) -> [u8; 32] {
+    *digest.as_bytes()
+}
+
+pub(crate) fn checkpoint(hash: &InputHash) -> [u8; 32] {
+    *hash.digest().as_bytes()
+}
+
+pub(crate) fn read_checkpoint(key: &[u8]) -> Option<InputHash> {
+    key.try_into().ok().map(|bytes| InputHash::from_digest(Digest::from_bytes(bytes)))
+}
+
+pub(crate) fn dispute(hash: &InputHash, sequence: u64) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..32].copy_from_slice(hash.digest().as_bytes());
+    key[32..].copy_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+pub(crate) fn read_dispute(key: &[u8]) -> Option<(InputHash, u64)> {
+    let (hash, sequence) = key.split_first_chunk::<32>()?;
+    Some((read_checkpoint(hash)?, u64::from_be_bytes(sequence.try_into().ok()?)))
+}
+
+/// Returns what the keys of all instances of `pipeline` begin with.
+pub(crate) fn pipeline(pipeline: &Name) -> Vec<u8> {
+    let mut key = Vec::with_capacity(64);
+    push_name(&mut key, pipeline);
+    key
+}
+
+pub(crate) fn instance(pipeline: &Name, instance: &InstanceName) -> Vec<u8> {
+    let mut key = self::pipeline(pipeline);
+    push_instance(&mut key, instance);
+    key
+}
+
+pub(crate) fn read_instance(mut key: &[u8]) -> Option<(Name, InstanceName)> {
+    let pipeline = take_name(&mut key)?;
+    Some((pipeline, take_instance(key)?))
+}
+
+pub(crate) fn attempt(id: &AttemptId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(64);
+    key.extend_from_slice(id.run.as_bytes());
+    key.extend_from_slice(&id.number.to_be_bytes());
+    push_instance(&mut key, &id.instance);
+    key
+}
+
+pub(crate) fn read_attempt(key: &[u8]) -> Option<AttemptId> {
+    let (run, key) = key.split_first_chunk::<16>()?;
+    let (number, key) = key.split_first_chunk::<4>()?;
+    let number = u32::from_be_bytes(*number);
+    Some(AttemptId { run: RunId::from_bytes(*run), instance: take_instance(key)?, number })
+}
+
+pub(crate) fn file_row(file: FileKey) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&file.device.to_be_bytes());
+    key[8..].copy_from_slice(&file.inode.to_be_bytes());
+    key
+}
+
+pub(crate) fn placed(path: &str) -> &[u8] {
+    path.as_bytes()
+}
+
+fn push_name(key: &mut Vec<u8>, name: &Name) {
+    let name = name.as_str().as_bytes();
+    key.push(u8::try_from(name.len()).expect("a name has at most 64 characters"));
+    key.extend_from_slice(name);
+}
+
+fn take_name(key: &mut &[u8]) -> Option<Name> {
+    let (length, rest) = key.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    *key = rest;
+    std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+fn push_instance(key: &mut Vec<u8>, instance: &InstanceName) {
+    push_name(key, instance.stage());
+    key.push(u8::from(instance.coordinates().is_some()));
+    key.extend_from_slice(instance.coordinates().unwrap_or_default().as_bytes());
+}
+
+fn take_instance(mut key: &[u8]) -> Option<InstanceName> {
+    let stage = take_name(&mut key)?;
+    let coordinates = match key.split_first()? {
+        (0, []) => None,
+        (1, coordinates) => Some(String::from_utf8(coordinates.to_vec()).ok()?),
+        _ => return None,
+    };
+    Some(InstanceName::new(stage, coordinates))
+}
+
+#[cfg(test)]
+mod tests;

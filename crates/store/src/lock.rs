@@ -1,0 +1,133 @@
+//! The lock on a state folder: one process writes (I9).
+//!
+//! The kernel's lock on the file `lock` decides, and ends with the process. What the file says is for people: who
+//! holds it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use cairn_model::{Clock, Timestamp};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{OpenError, ProcessId};
+
+/// The lock's name in the state folder.
+pub(crate) const FILE: &str = "lock";
+
+/// Tries before a lock counts as held: [`is_held`] takes it for a moment, and who has just taken it has yet to sign.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The process that has a store open for writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Which process.
+    pub process: ProcessId,
+    /// When it opened the store.
+    pub opened: Timestamp,
+    /// Its command line.
+    pub command: String,
+}
+
+/// A held lock; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock on `state` and signs it.
+    pub(crate) fn take(state: &Path, clock: &dyn Clock) -> Result<Self, OpenError> {
+        let path = state.join(FILE);
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io)?;
+        let mut holder = None;
+        for _ in 0..TRIES {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {
+                    let holder = Holder::current(clock);
+                    write(&mut file, &holder).map_err(io)?;
+                    return Ok(Self { _file: file });
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    // A signature of one that has ended is left from before: the new holder has not signed yet.
+                    holder = read(&mut file).map_err(io)?.filter(|holder| holder.process.is_alive());
+                    if holder.is_some() && is_locked_alone(&file) {
+                        break;
+                    }
+                    thread::sleep(PAUSE);
+                }
+                Err(errno) => return Err(io(errno.into())),
+            }
+        }
+        Err(OpenError::Locked { path: state.to_owned(), holder })
+    }
+}
+
+/// Returns whether the lock is not just looked at, by [`is_held`], but taken.
+fn is_locked_alone(file: &File) -> bool {
+    match flock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            // Giving it back cannot fail on an open file; if it did, the next try would say so.
+            let _ = flock(file, FlockOperation::Unlock);
+            false
+        }
+        Err(_) => true,
+    }
+}
+
+/// Returns whether a process has the store in `state` open for writing.
+pub(crate) fn is_held(state: &Path) -> bool {
+    File::open(state.join(FILE)).is_ok_and(|file| is_locked_alone(&file))
+}
+
+impl Holder {
+    fn current(clock: &dyn Clock) -> Self {
+        let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+        let command = arguments.collect::<Vec<_>>().join(" ").replace(char::is_control, " ");
+        let command = command.chars().take(200).collect();
+        Self { process: ProcessId::current(), opened: clock.now(), command }
+    }
+}
+
+fn write(file: &mut File, holder: &Holder) -> std::io::Result<()> {
+    let Holder { process: ProcessId { boot_id, pid, start_ticks }, opened, command } = holder;
+    let text = format!(
+        "pid {pid}\nstart-ticks {start_ticks}\nboot {boot_id}\nopened-ms {}\ncommand {command}\n",
+        opened.0
+    );
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(text.as_bytes())
+}
+
+fn read(file: &mut File) -> std::io::Result<Option<Holder>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.take(4096).read_to_end(&mut bytes)?;
+    Ok(parse(&String::from_utf8_lossy(&bytes)))
+}
+
+fn parse(text: &str) -> Option<Holder> {
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map(str::to_owned)
+    };
+    let process = ProcessId {
+        pid: field("pid")?.parse().ok()?,
+        start_ticks: field("start-ticks")?.parse().ok()?,
+        boot_id: field("boot")?,
+    };
+    Some(Holder { process, opened: Timestamp(field("opened-ms")?.parse().ok()?), command: field("command")? })
+}

@@ -1,0 +1,87 @@
+//! The state folder and the files in it.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use crate::{OpenError, filesystem};
+
+/// Refuses a state folder on a network filesystem, unless that is `allowed`.
+pub(super) fn refuse_network(state: &Path, allowed: bool) -> Result<(), OpenError> {
+    // Before it is made, the folder is on the filesystem of the one above.
+    let path = if state.exists() { state } else { above(state) };
+    let kind =
+        filesystem::network_kind(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+    match kind {
+        Some(kind) if !allowed => Err(OpenError::NetworkFilesystem { path: state.to_owned(), kind }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the state folder, for its owner alone and ignored by git, when there is none.
+pub(super) fn make_state_folder(state: &Path) -> Result<(), OpenError> {
+    make_folder(state)?;
+    let path = state.join(".gitignore");
+    if !path.exists() {
+        fs::write(&path, "*\n").map_err(|source| OpenError::Io { path, source })?;
+    }
+    Ok(())
+}
+
+/// Makes a folder for its owner alone, durably, when there is none.
+pub(super) fn make_folder(path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => File::open(above(path)).and_then(|above| above.sync_all()).map_err(io),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(io(error)),
+    }
+}
+
+/// Returns the names and lengths of the files in a folder; none when there is no folder.
+pub(super) fn files(folder: &Path) -> Result<Vec<(String, u64)>, OpenError> {
+    let io = |source| OpenError::Io { path: folder.to_owned(), source };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match entry.metadata() {
+            Ok(metadata) => files.push((name, metadata.len())),
+            // Its writer has just removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io(error)),
+        }
+    }
+    Ok(files)
+}
+
+/// Returns the number and the bytes of RocksDB's logs.
+pub(crate) fn logs(folder: &Path) -> Result<(usize, u64), OpenError> {
+    let logs: Vec<u64> = files(folder)?
+        .into_iter()
+        .filter_map(|(name, length)| name.ends_with(".log").then_some(length))
+        .collect();
+    Ok((logs.len(), logs.iter().sum()))
+}
+
+/// Makes durable what a process that was killed had written but not synced. RocksDB reads it and builds on it, and a
+/// power cut must not take it from under that.
+pub(super) fn sync_logs(folder: &Path) -> Result<(), OpenError> {
+    for (name, _) in files(folder)?.iter().filter(|(name, _)| name.ends_with(".log")) {
+        let path = folder.join(name);
+        let synced = File::open(&path).and_then(|file| file.sync_data());
+        synced.map_err(|source| OpenError::Io { path, source })?;
+    }
+    Ok(())
+}
+
+/// Returns the folder that holds `path`.
+fn above(path: &Path) -> &Path {
+    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

@@ -1,0 +1,290 @@
+use std::fmt;
+
+use cairn_model::{
+    AttemptId, Blocker, Content, Counts, Digest, EntryKind, Event, FileContent, InputHash, InstanceEvent,
+    InstanceName, Level, Manifest, Output, ProjectPath, Reason, RunEvent, RunId, RunStatus, Timestamp, Tree,
+    TreeEntry,
+};
+
+use super::*;
+use crate::ProcessId;
+
+fn digest(byte: u8) -> Digest {
+    Digest::from_bytes([byte; 32])
+}
+
+fn hash(byte: u8) -> InputHash {
+    InputHash::from_digest(digest(byte))
+}
+
+fn alone() -> InstanceName {
+    InstanceName::new("clean".parse().unwrap(), None)
+}
+
+fn of_matrix() -> InstanceName {
+    InstanceName::new("grid".parse().unwrap(), Some("UA,1".to_owned()))
+}
+
+fn process() -> ProcessId {
+    ProcessId { boot_id: "boot".to_owned(), pid: 300, start_ticks: 4711 }
+}
+
+fn stamp() -> Stamp {
+    Stamp { size: 1000, mtime_ns: 1_700_000_000_000_000_001, ctime_ns: -2, mode: 0o100_644 }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks that `record` is stored as `expect`, version and body, runs of equal bytes as `7*32`, and is read back.
+#[track_caller]
+fn check<R: Record + PartialEq + fmt::Debug>(record: &R, expect: &str) {
+    let mut expected = Vec::new();
+    for word in expect.split_whitespace() {
+        match word.split_once('*') {
+            Some((byte, times)) => {
+                let byte = u8::from_str_radix(byte, 16).unwrap();
+                expected.extend(std::iter::repeat_n(byte, times.parse().unwrap()));
+            }
+            None if word.starts_with('\'') => expected.extend_from_slice(word.trim_matches('\'').as_bytes()),
+            None => expected.extend(
+                (0..word.len()).step_by(2).map(|at| u8::from_str_radix(&word[at..at + 2], 16).unwrap()),
+            ),
+        }
+    }
+    let body = record.body();
+    assert_eq!(hexadecimal(&[&[R::VERSION], body.as_slice()].concat()), hexadecimal(&expected));
+    assert_eq!(&R::read(R::VERSION, &body).unwrap(), record);
+    assert!(R::read(R::VERSION + 1, &body).is_err(), "a later version is refused");
+}
+
+#[test]
+fn golden_checkpoint() {
+    let file = |byte, executable| FileContent { digest: digest(byte), size: 300, executable };
+    let entry = |path: &[u8], kind| TreeEntry { path: path.to_vec(), kind };
+    let tree = Tree::new(vec![
+        entry(b"d", EntryKind::Folder),
+        entry(b"d/f", EntryKind::File(file(2, true))),
+        entry(b"l\xff", EntryKind::Link(b"d".to_vec())),
+    ]);
+    let output = |path, content| Output { path: ProjectPath::parse(path).unwrap(), content };
+    let checkpoint = Checkpoint {
+        preimage: b"pre".to_vec(),
+        manifest: Manifest {
+            outputs: vec![
+                output("a/b.csv", Content::File(file(1, false))),
+                output("dir", Content::Folder(tree)),
+            ],
+        },
+        level: Level::Private,
+        made_by: AttemptId { run: RunId::from_bytes([9; 16]), instance: of_matrix(), number: 2 },
+        pipeline: "flights".parse().unwrap(),
+        finished: Timestamp(1000),
+        took_ms: 250,
+        log: LogRef { path: "logs/x".to_owned(), bytes: 5 },
+        exit: Exit { code: 0, user_ms: 1, sys_ms: 2, max_rss_bytes: 4096 },
+    };
+    let outputs = "02 07 'a/b.csv' 00 01*32 ac02 00 \
+        03 'dir' 01 03 01 'd' 01 03 'd/f' 00 02*32 ac02 01 02 6cff 02 01 'd'";
+    let rest =
+        "01 09*16 04 'grid' 01 04 'UA,1' 02 07 'flights' d00f fa01 06 'logs/x' 05 00 01 02 8020 03 'pre'";
+    check(&Recorded { checkpoint: checkpoint.clone(), demoted: None }, &format!("01 00 {outputs} {rest}"));
+    let demoted = Some(Demoted { why: "gone".to_owned() });
+    check(&Recorded { checkpoint, demoted }, &format!("01 01 04 'gone' {outputs} {rest}"));
+}
+
+#[test]
+fn golden_run() {
+    let run = RunRecord {
+        pipeline: "flights".parse().unwrap(),
+        file: "p.toml".to_owned(),
+        definition: digest(3),
+        params: vec![("year".to_owned(), "2013".to_owned())],
+        logical_time: Timestamp(1),
+        started: Timestamp(2),
+        ended: Some(Timestamp(-3)),
+        status: RunStatus::Interrupted,
+        counts: Counts { ran: 1, restored: 2, fresh: 300, failed: 4, blocked: 5 },
+        selection: vec!["clean".to_owned()],
+        options: RunOptions {
+            jobs: 2,
+            keep_going: true,
+            frozen: false,
+            force: Force::Stages(vec!["grid".to_owned()]),
+        },
+        command_line: vec!["cairn".to_owned(), "run".to_owned()],
+        process: process(),
+        cairn_version: "0.1.0".to_owned(),
+        saved_ms: 128,
+    };
+    let head = "01 07 'flights' 06 'p.toml' 03*32 01 04 'year' 04 '2013' 02 04";
+    let middle = "01 02 ac02 04 05 01 05 'clean' 02 01 00";
+    let tail = "02 05 'cairn' 03 'run' 04 'boot' ac02 e724 05 '0.1.0' 8001";
+    check(&run, &format!("{head} 01 05 03 {middle} 02 01 04 'grid' {tail}"));
+    let statuses = [
+        RunStatus::Running,
+        RunStatus::Succeeded,
+        RunStatus::Failed,
+        RunStatus::Interrupted,
+        RunStatus::Frozen,
+    ];
+    for (number, status) in statuses.into_iter().enumerate() {
+        let run = RunRecord { status, ended: None, ..run.clone() };
+        check(&run, &format!("{head} 00 0{number} {middle} 02 01 04 'grid' {tail}"));
+    }
+    for (number, force) in [Force::Nothing, Force::Everything].into_iter().enumerate() {
+        let run = RunRecord { options: RunOptions { force, ..run.options.clone() }, ..run.clone() };
+        check(&run, &format!("{head} 01 05 03 {middle} 0{number} {tail}"));
+    }
+}
+
+#[test]
+fn golden_attempt() {
+    let attempt = Attempt {
+        input_hash: hash(5),
+        epoch: 7,
+        started: Timestamp(64),
+        process: process(),
+        folder: "staging/x".to_owned(),
+        token: "t".to_owned(),
+        in_project: vec!["out".to_owned()],
+    };
+    check(&attempt, "01 05*32 07 8001 04 'boot' ac02 e724 09 'staging/x' 01 't' 01 03 'out'");
+}
+
+#[test]
+fn golden_file_row_and_placed() {
+    let stored_stamp = format!("e807 {} 03 a48302", zigzag(1_700_000_000_000_000_001));
+    check(&FileRow { stamp: stamp(), digest: digest(6) }, &format!("01 {stored_stamp} 06*32"));
+    let placed = Placed {
+        content_digest: digest(1),
+        file: Some(PlacedFile { key: FileKey { device: 2, inode: 300 }, stamp: stamp() }),
+        pipeline: "p".parse().unwrap(),
+        instance: alone(),
+        input_hash: hash(4),
+    };
+    let rest = "01 'p' 05 'clean' 00 04*32";
+    check(&placed, &format!("01 01*32 01 02 ac02 {stored_stamp} {rest}"));
+    check(&Placed { file: None, ..placed }, &format!("01 01*32 00 {rest}"));
+}
+
+/// Signed numbers are doubled, below zero less one, so that small ones are short; then seven bits a byte.
+fn zigzag(number: i64) -> String {
+    let mut number = u64::try_from(number).unwrap() * 2;
+    let mut bytes = Vec::new();
+    while number > 127 {
+        bytes.push((number & 127) as u8 | 128);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    hexadecimal(&bytes)
+}
+
+#[test]
+fn golden_small_ones() {
+    check(&Format { version: 300 }, "01 ac02");
+    let tallies = std::array::from_fn(|number| number as u64);
+    check(
+        &Head { sequence: 300, chain: digest(8), tallies },
+        "01 ac02 08*32 0b 00 01 02 03 04 05 06 07 08 09 0a",
+    );
+    check(&History { hashes: vec![hash(2), hash(1)] }, "01 02 02*32 01*32");
+    check(&Duration { mean_ms: 300 }, "01 ac02");
+    check(&Definition(b"[stages]".to_vec()), "01 '[stages]'");
+}
+
+#[test]
+fn golden_events() {
+    let check =
+        |what: RunEvent, expect: &str| check(&Event { at: Timestamp(-1), what }, &format!("01 01 {expect}"));
+    check(RunEvent::Started { instances: 3, resumed: true }, "00 03 01");
+    check(RunEvent::Ended { status: RunStatus::Frozen }, "02 04");
+    let check = |event: InstanceEvent, expect: &str| {
+        let what = RunEvent::Instance { instance: alone(), event };
+        check(what, &format!("01 05 'clean' 00 {expect}"));
+    };
+    check(
+        InstanceEvent::CheckpointFound { input_hash: hash(1), restored: vec!["a".to_owned()], saved_ms: 9 },
+        "00 01*32 01 01 'a' 09",
+    );
+    check(
+        InstanceEvent::AttemptFailed { attempt: 1, error: "exit 1".to_owned(), retry_at: Timestamp(2) },
+        "02 01 06 'exit' 20 '1' 04",
+    );
+    check(
+        InstanceEvent::Committed {
+            attempt: 2,
+            input_hash: hash(1),
+            took_ms: 3,
+            trashed: vec!["t".to_owned()],
+        },
+        "03 02 01*32 03 01 01 't'",
+    );
+    check(
+        InstanceEvent::Failed { attempts: 2, error: "e".to_owned(), help: Some("h".to_owned()) },
+        "04 02 01 'e' 01 01 'h'",
+    );
+    check(InstanceEvent::Failed { attempts: 0, error: String::new(), help: None }, "04 00 00 00");
+    let blockers = [
+        (Blocker::Failed("s".to_owned()), "00 01 's'"),
+        (Blocker::Stopping("s".to_owned()), "01 01 's'"),
+        (Blocker::Interrupted, "02"),
+        (Blocker::Frozen(Reason::Forced), "03 02"),
+    ];
+    for (by, expect) in blockers {
+        check(InstanceEvent::Blocked { by }, &format!("05 {expect}"));
+    }
+    let reasons = [
+        (Reason::First, "00"),
+        (Reason::Changed(vec!["x".to_owned()]), "01 01 01 'x'"),
+        (Reason::Forced, "02"),
+        (Reason::CacheOff, "03"),
+        (Reason::Expired { age_ms: 5, ttl_ms: 4 }, "04 05 04"),
+        (Reason::ContentLost("p".to_owned()), "05 01 'p'"),
+        (Reason::WeakerIsolation("off".to_owned()), "06 03 'off'"),
+        (Reason::Again("w".to_owned()), "07 01 'w'"),
+    ];
+    for (reason, expect) in reasons {
+        let event = InstanceEvent::AttemptStarted { attempt: 1, input_hash: hash(1), reason };
+        check(event, &format!("01 01 01*32 {expect}"));
+    }
+}
+
+#[test]
+fn a_sealed_value_is_golden_too() {
+    let value = seal(Family::Durations, b"key", &Duration { mean_ms: 300 });
+    assert_eq!(hexadecimal(&value), "01ac02d05cc9ae563170d1");
+}
+
+#[test]
+fn no_flip_cut_or_move_gives_another_value() {
+    let (family, key) = (Family::Attempts, b"key");
+    let attempt = Attempt {
+        input_hash: hash(5),
+        epoch: 7,
+        started: Timestamp(64),
+        process: process(),
+        folder: "staging/x".to_owned(),
+        token: "t".to_owned(),
+        in_project: Vec::new(),
+    };
+    let value = seal(family, key, &attempt);
+    assert_eq!(open(family, key, &value), Ok(attempt));
+    for at in 0..value.len() {
+        for bit in 0..8 {
+            let mut damaged = value.clone();
+            damaged[at] ^= 1 << bit;
+            assert_eq!(open::<Attempt>(family, key, &damaged), Err(Damage::Checksum), "byte {at}, bit {bit}");
+        }
+        let cut = open::<Attempt>(family, key, &value[..at]);
+        assert!(matches!(cut, Err(Damage::Checksum | Damage::Short { .. })), "cut at {at}");
+    }
+    assert_eq!(open::<Attempt>(family, b"another", &value), Err(Damage::Checksum));
+    assert_eq!(open::<Attempt>(Family::Runs, key, &value), Err(Damage::Checksum));
+    // A body of another type under the right checksum, as a bug would write it.
+    let longer = seal_body(family, key, 1, &[value[1..value.len() - 8].to_vec(), vec![0]].concat());
+    assert_eq!(open::<Attempt>(family, key, &longer), Err(Damage::Body { what: "bytes are left over" }));
+    let later = seal_body(family, key, 2, b"");
+    assert_eq!(open::<Attempt>(family, key, &later), Err(Damage::Version { version: 2 }));
+}

@@ -1,0 +1,110 @@
+//! I9: one process writes.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use cairn_store::{Access, OpenError, Store};
+
+use crate::sample::{State, commit, event, run};
+
+#[test]
+fn i9_a_second_writer_is_refused_and_told_who_holds_it() {
+    let state = State::new();
+    let store = state.open();
+    let error = state.try_open(Access::Write).unwrap_err();
+    let pid = std::process::id();
+    let text = error.to_string();
+    assert!(
+        text.contains(state.path().to_str().unwrap()) && text.contains(&format!("process {pid} ")),
+        "{text}"
+    );
+    assert!(error.help().unwrap().contains(&format!("kill {pid}")));
+    match error {
+        OpenError::Locked { holder: Some(holder), .. } => {
+            assert!(holder.process.is_alive());
+            assert!(holder.command.contains("store"), "{}", holder.command);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(Store::is_held(&state.path()));
+    let clone = store.clone();
+    drop(store);
+    assert!(Store::is_held(&state.path()), "a clone still holds it");
+    drop(clone);
+    assert!(!Store::is_held(&state.path()));
+    state.open();
+}
+
+#[test]
+fn what_a_lock_file_says_does_not_lock() {
+    let state = State::new();
+    drop(state.open());
+    let signed = fs::read_to_string(state.file("lock")).unwrap();
+    assert!(signed.contains(&format!("pid {}\n", std::process::id())), "{signed}");
+    for left_over in [signed.as_str(), "", "pid 1\n", "\0\0\0"] {
+        fs::write(state.file("lock"), left_over).unwrap();
+        drop(state.open());
+    }
+}
+
+/// Runs [`child_that_holds_the_store`] in a process of its own.
+fn holder(state: &State) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "lock::child_that_holds_the_store", "--nocapture"])
+        .env("CAIRN_TEST_STATE", state.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = lines.map(Result::unwrap).any(|line| line.ends_with("store is held"));
+    assert!(ready);
+    child
+}
+
+#[test]
+#[ignore = "a part of other tests"]
+#[expect(clippy::print_stdout, reason = "tells the parent")]
+fn child_that_holds_the_store() {
+    let state = std::env::var_os("CAIRN_TEST_STATE").unwrap();
+    let store = crate::sample::open(state.as_ref(), Access::Write).unwrap();
+    commit(&store, |batch| batch.event(run(1), &event(1)));
+    println!("store is held");
+    // Until the parent closes its end, or kills.
+    std::io::stdin().lines().for_each(drop);
+}
+
+#[test]
+fn i9_the_lock_is_between_processes_and_ends_with_a_killed_one() {
+    let state = State::new();
+    let mut child = holder(&state);
+    match state.try_open(Access::Write) {
+        Err(OpenError::Locked { holder: Some(holder), .. }) => assert_eq!(holder.process.pid, child.id()),
+        other => panic!("{other:?}"),
+    }
+    let reader = state.try_open(Access::Read).unwrap();
+    assert_eq!(reader.events(run(1)).unwrap(), [(1, event(1))], "reading needs no lock");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let store = state.open();
+    assert_eq!(store.events(run(1)).unwrap(), [(1, event(1))], "what was committed outlives the process");
+}
+
+#[test]
+fn looking_whether_it_is_held_keeps_no_one_out() {
+    let state = State::new();
+    drop(state.open());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                Store::is_held(&state.path());
+            }
+        });
+        for _ in 0..20 {
+            drop(state.open());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
