@@ -21,7 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: &[(&str, &str)] = &[("rocksdb", "store"), ("petgraph", "dag"), ("toml", "dag"), ("minijinja", "dag")];
+const OWNERS: &[(&str, &str)] =
+    &[("rocksdb", "store"), ("petgraph", "dag"), ("toml", "dag"), ("minijinja", "dag")];
 
 fn manifests() -> BTreeMap<String, toml::Table> {
     let crates = fs::read_dir(root().join("crates")).expect("crates").flatten();
@@ -42,14 +43,21 @@ fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
 fn crates_depend_only_along_the_arrows() {
     let manifests = manifests();
     let known: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
-    assert_eq!(manifests.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "each crate has its arrows here");
+    assert_eq!(
+        manifests.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        known,
+        "each crate has its arrows here"
+    );
     for (name, allowed) in ARROWS {
         for dependency in dependencies(&manifests[*name]) {
             if let Some(ours) = dependency.strip_prefix("cairn-") {
                 assert!(allowed.contains(&ours), "`{name}` must not use `{ours}`");
             }
             for (owned, owner) in OWNERS {
-                assert!(dependency != *owned || name == owner, "only `{owner}` may use `{owned}`, not `{name}`");
+                assert!(
+                    dependency != *owned || name == owner,
+                    "only `{owner}` may use `{owned}`, not `{name}`"
+                );
             }
         }
     }
@@ -72,7 +80,9 @@ fn unsafe_code_stays_in_isolation() {
     sources(&root().join("crates"), &mut found);
     for path in found {
         let text = fs::read_to_string(&path).expect("a source file");
-        let uses = text.lines().any(|line| line.contains("expect(unsafe_code") || line.contains("allow(unsafe_code"));
+        let uses = text
+            .lines()
+            .any(|line| line.contains("expect(unsafe_code") || line.contains("allow(unsafe_code"));
         let may = path.starts_with(root().join("crates/executor/src/isolation"));
         assert!(!uses || may, "`{}` opts out of `deny(unsafe_code)`", path.display());
     }
@@ -96,11 +106,14 @@ fn every_end_to_end_test_is_run() {
 fn documents_name_only_paths_that_exist() {
     let mut documents = vec![root().join("README.md")];
     let docs = fs::read_dir(root().join("docs")).expect("docs").flatten();
-    documents.extend(docs.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "md")));
+    documents
+        .extend(docs.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "md")));
     for document in documents {
         let text = fs::read_to_string(&document).expect("a document");
         for quoted in text.split('`').skip(1).step_by(2) {
-            let ours = ["crates/", "tests/", "docs/", "scripts/", "pipelines/"].iter().any(|top| quoted.starts_with(top));
+            let ours = ["crates/", "tests/", "docs/", "scripts/", "pipelines/"]
+                .iter()
+                .any(|top| quoted.starts_with(top));
             let plain = !quoted.contains(['*', ' ', '<', '{', '\n', '$']);
             if ours && plain {
                 let path = quoted.split("::").next().unwrap_or(quoted).trim_end_matches('/');

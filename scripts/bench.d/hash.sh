@@ -15,8 +15,16 @@ pseudo_random() {
 # hash_project FOLDER INPUT: in the project's own folder (`off`), since copying the input is not what is measured.
 hash_project() {
   mkdir "$1/out"
-  printf '[pipeline]\nname = "hash"\nsandbox = "off"\n\n[stages.hash]\nrun = ["%s", "out/done.txt"]\ninputs = ["%s"]\noutputs = ["out/done.txt"]\n' \
-    "$(type -P touch)" "$2" >"$1/pipeline.toml"
+  cat >"$1/pipeline.toml" <<EOF
+[pipeline]
+name = "hash"
+sandbox = "off"
+
+[stages.hash]
+run = ["$(type -P touch)", "out/done.txt"]
+inputs = ["$2"]
+outputs = ["out/done.txt"]
+EOF
 }
 
 # room_for MEBIBYTES: skips the case where that does not fit on the disk, or not in the page cache.

@@ -12,7 +12,7 @@ fail() {
 
 # What a program said that ended with an error: the line that seems to tell it, else the last one.
 complaint() {
-  { grep -m 1 -iE 'error|failed|cannot' "$here/stderr" || tail -n 1 "$here/stderr"; } | tr -s '\t ' ' '
+  { grep -m 1 -iE 'error|failed|cannot' "$here/stderr" || tail -n 1 "$here/stderr"; } | tr -s '\t ' ' ' | sed 's,^ ,,'
 }
 
 # Starts a program in a folder: one fork and one exec, whichever program it is.

@@ -2,18 +2,16 @@
 # memory-N: the most memory in use (resident set) in a run of N stages: cairn's own process and, beside it, its keeper. The
 # commands of the stages are not in it.
 
-# The most that a process of cairn's, other than the one that $1 started, has had so far, in KiB.
-others_kib() {
-  local link process key value parent kib most=0
+# The most that the keeper has had so far, in KiB; 0 while there is none.
+keeper_now_kib() {
+  local link key value words most=0
   while IFS= read -r link; do
-    process=${link%/exe} parent='' kib=0
+    # One that has ended since is passed over. A child between fork and exec still bears its parent's words.
+    { mapfile -d '' words <"${link%exe}cmdline"; } 2>/dev/null || continue
+    [[ ${words[1]-} == __keeper ]] || continue
     while read -r key value _; do
-      case $key in
-        PPid:) parent=$value ;;
-        VmHWM:) kib=$value ;;
-      esac
-    done 2>/dev/null <"$process/status" || continue
-    if [[ $parent != "$1" && $kib -gt $most ]]; then most=$kib; fi
+      if [[ $key == VmHWM: && $value -gt $most ]]; then most=$value; fi
+    done 2>/dev/null <"${link%exe}status" || continue
   done < <(find /proc -maxdepth 2 -path '/proc/[0-9]*/exe' -lname "$cairn" 2>/dev/null)
   echo "$most"
 }
@@ -26,7 +24,7 @@ peak() {
     </dev/null >/dev/null 2>"$here/stderr" &
   timer=$!
   while kill -0 "$timer" 2>/dev/null; do
-    now=$(others_kib "$timer")
+    now=$(keeper_now_kib)
     if ((now > keeper_kib)); then keeper_kib=$now; fi
     sleep 0.01
   done

@@ -72,9 +72,16 @@ as_markdown() {
 # The first version number in a text.
 version_in() { grep -oE '[0-9]+\.[0-9]+(\.[0-9]+)?' <<<"$1" | sed -n 1p; }
 
+# How much of the processors others use, in a second in which nothing is measured.
+busy_percent() {
+  { sed -n 1p /proc/stat && sleep 1 && sed -n 1p /proc/stat; } | awk '
+    { idle[NR] = $5 + $6; for (i = 2; i <= 9; i++) all[NR] += $i }
+    END { printf "%d", 100 * (1 - (idle[2] - idle[1]) / (all[2] - all[1])) }'
+}
+
 # Where and of what the figures are.
 describe_machine() {
-  local commit file_system tool peers=()
+  local commit file_system busy tool peers=()
   commit=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)
   if [[ -n $(git -C "$root" status --porcelain -- crates Cargo.lock 2>/dev/null) ]]; then commit+=" with changes"; fi
   file_system=$(df --output=fstype "$work" | tail -n 1)
@@ -82,15 +89,13 @@ describe_machine() {
     if command -v "$tool" >/dev/null; then peers+=("$tool $(version_in "$("$tool" --version)"),"); fi
   done
   printf '%s, commit %s, on %s.\n' "$("$cairn" --version | sed -n 1p)" "$commit" "$(date -u +%F)"
-  printf '%s processors (%s), %s memory, Linux %s, %s, load at the start %s.\n' "$(nproc)" \
+  busy=$(busy_percent)
+  printf '%s processors (%s), %s memory, Linux %s, %s, %s %% busy before the start.\n' "$(nproc)" \
     "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sed -n 1p)" \
-    "$(awk '/^MemTotal:/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo)" "$(uname -r)" "$file_system" \
-    "$(cut -d ' ' -f 1 /proc/loadavg)"
+    "$(awk '/^MemTotal:/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo)" "$(uname -r)" "$file_system" "$busy"
   printf 'Beside %s medians of %s (of %s where more than 5000 stages run for the first time).\n' \
     "${peers[*]}" "$runs" "$runs_large"
-  if awk -v cores="$(nproc)" '{ exit $1 <= cores / 4 }' /proc/loadavg; then
-    printf 'The machine was busy with other things: the figures are worth little.\n'
-  fi
+  if ((busy > 10)); then printf 'The machine was busy with other things: the figures are worth little.\n'; fi
   if [[ $file_system == tmpfs ]]; then
     printf 'This is a file system in memory: making files durable costs nothing here. Set CAIRN_BUILD_CACHE to a disk.\n'
   fi

@@ -2,7 +2,7 @@
 
 use cairn_testkit::Project;
 
-use super::{CHAIN, BINARY, chain, run};
+use super::{BINARY, CHAIN, chain, run};
 
 fn hashes(project: &Project) -> Vec<String> {
     let outcome = project.cairn(&["run", "--json"]).expect(0);
@@ -10,7 +10,9 @@ fn hashes(project: &Project) -> Vec<String> {
         .stdout
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .filter_map(|event| Some(format!("{} {}", event["instance"].as_str()?, event["input_hash"].as_str()?)))
+        .filter_map(|event| {
+            Some(format!("{} {}", event["instance"].as_str()?, event["input_hash"].as_str()?))
+        })
         .collect();
     hashes.sort();
     hashes.dedup();
@@ -22,8 +24,13 @@ fn another_folder_user_time_and_layout_give_the_same_hashes() {
     let first = hashes(&chain());
     assert_eq!(first.len(), 3);
     let mut other = Project::new(BINARY);
-    other.set_env("USER", "somebody").set_env("LOGNAME", "else").set_env("LANG", "de_DE.UTF-8").set_env("NOISE", "1");
-    let rearranged: String = CHAIN.replace("name = \"chain\"", "description = \"the same\" # comment\nname = \"renamed\"");
+    other
+        .set_env("USER", "somebody")
+        .set_env("LOGNAME", "else")
+        .set_env("LANG", "de_DE.UTF-8")
+        .set_env("NOISE", "1");
+    let rearranged: String =
+        CHAIN.replace("name = \"chain\"", "description = \"the same\" # comment\nname = \"renamed\"");
     other.write("pipeline.toml", rearranged).write("source.txt", "b\na\n");
     assert_eq!(hashes(&other), first);
 }

@@ -7,7 +7,11 @@ fn in_trash(project: &cairn_testkit::Project, text: &str) -> bool {
         let Ok(entries) = std::fs::read_dir(folder) else { return false };
         entries.flatten().any(|entry| {
             let path = entry.path();
-            if path.is_dir() { find(&path, text) } else { std::fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) }
+            if path.is_dir() {
+                find(&path, text)
+            } else {
+                std::fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes())
+            }
         })
     }
     find(&project.file(".cairn/trash"), text)
@@ -39,5 +43,8 @@ fn cairns_own_old_outputs_fill_no_trash() {
     run(&project, &[]);
     project.write("source.txt", "z\n");
     run(&project, &[]);
-    assert!(!project.exists(".cairn/trash") || std::fs::read_dir(project.file(".cairn/trash")).unwrap().count() == 0);
+    assert!(
+        !project.exists(".cairn/trash")
+            || std::fs::read_dir(project.file(".cairn/trash")).unwrap().count() == 0
+    );
 }

@@ -50,7 +50,7 @@ fn missing_and_edited_outputs_are_put_back() {
 fn an_executable_bit_is_part_of_an_output() {
     let project = cairn_testkit::Project::with_pipeline(
         super::BINARY,
-        "[stages.make]\nrun = \"echo 'exit 0' > tool && chmod +x tool\"\noutputs = [\"tool\"]\n\
+        "[stages.make]\nrun = \"printf '#!/bin/sh\\\\nexit 0\\\\n' > tool && chmod +x tool\"\noutputs = [\"tool\"]\n\
          [stages.use]\nrun = [\"./tool\"]\ninputs = [\"tool\"]\n",
     );
     assert_eq!(run(&project, &[]), "make=RAN use=RAN");

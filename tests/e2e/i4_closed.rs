@@ -12,13 +12,19 @@ fn an_undeclared_input_is_named_with_the_line_to_add() {
     );
     project.write("data.txt", "1").write("lib/extra.txt", "2");
     let outcome = project.cairn(&["run"]).expect(1);
-    assert!(outcome.stderr.contains("add `\"lib/extra.txt\"` to the `inputs` of stage `s`"), "{}", outcome.shown());
+    assert!(
+        outcome.stderr.contains("add `\"lib/extra.txt\"` to the `inputs` of stage `s`"),
+        "{}",
+        outcome.shown()
+    );
 }
 
 #[test]
 fn an_undeclared_output_is_named_with_the_line_to_add() {
-    let project =
-        Project::with_pipeline(BINARY, "[stages.s]\nrun = \"echo 1 > out; echo 2 > notes\"\noutputs = [\"out\"]\n");
+    let project = Project::with_pipeline(
+        BINARY,
+        "[stages.s]\nrun = \"echo 1 > out; echo 2 > notes\"\noutputs = [\"out\"]\n",
+    );
     let outcome = project.cairn(&["run"]).expect(1);
     assert!(outcome.stderr.contains("add `\"notes\"` to `outputs`"), "{}", outcome.shown());
     assert!(!project.exists("notes") && !project.exists("out"));
@@ -45,7 +51,8 @@ fn the_environment_is_made_up() {
     project.set_env("WANTED", "2").set_env("SECRET", "3");
     run(&project, &[]);
     let seen = project.read("out");
-    let names: Vec<&str> = seen.lines().filter(|name| !matches!(*name, "_" | "SHLVL" | "PWD" | "OLDPWD")).collect();
+    let names: Vec<&str> =
+        seen.lines().filter(|name| !matches!(*name, "_" | "SHLVL" | "PWD" | "OLDPWD")).collect();
     assert_eq!(
         names.join(" "),
         "CAIRN_ATTEMPT CAIRN_ATTEMPT_TOKEN CAIRN_IDEMPOTENCY_KEY CAIRN_LOGICAL_TIME CAIRN_RUN_ID CAIRN_STAGE \

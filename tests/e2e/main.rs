@@ -50,6 +50,7 @@ fn run(project: &Project, arguments: &[&str]) -> String {
     let outcome = project.cairn(&arguments);
     let outcomes = cairn_testkit::outcomes(&outcome.stdout);
     assert!(!outcomes.is_empty(), "{}", outcome.shown());
-    let shown: Vec<String> = outcomes.iter().map(|(instance, outcome)| format!("{instance}={outcome}")).collect();
+    let shown: Vec<String> =
+        outcomes.iter().map(|(instance, outcome)| format!("{instance}={outcome}")).collect();
     shown.join(" ")
 }

@@ -57,7 +57,9 @@ fn an_edit_that_keeps_size_and_time_is_seen() {
 /// An input edited while the stage runs was committed under the old hash (bazel#3360).
 #[test]
 fn an_input_that_changes_meanwhile_is_not_committed() {
-    let project = single("run = \"cp in out; echo changed > \\\"$PROJECT/in\\\"\"\ninputs = [\"in\"]\noutputs = [\"out\"]");
+    let project = single(
+        "run = \"cp in out; echo changed > \\\"$PROJECT/in\\\"\"\ninputs = [\"in\"]\noutputs = [\"out\"]",
+    );
     let text = project.read("pipeline.toml").replace("$PROJECT", &project.path().to_string_lossy());
     project.write("pipeline.toml", text).write("in", "first");
     let outcome = project.cairn(&["run"]).expect(1);

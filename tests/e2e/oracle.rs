@@ -94,7 +94,12 @@ struct Oracle {
 
 impl Oracle {
     /// Says which stages run, from the bytes that a build from scratch gives.
-    fn runs(&mut self, stages: &[Stage], sources: &[u8], outputs: &HashMap<usize, String>) -> BTreeMap<usize, bool> {
+    fn runs(
+        &mut self,
+        stages: &[Stage],
+        sources: &[u8],
+        outputs: &HashMap<usize, String>,
+    ) -> BTreeMap<usize, bool> {
         stages
             .iter()
             .enumerate()
@@ -143,15 +148,23 @@ fn check(mut stages: Vec<Stage>, edits: Vec<Edit>) {
                 stages[at].word = *word;
             }
             Some(Edit::Remove(stage)) => drop(project.remove(&format!("out/{}", stage % stages.len()))),
-            Some(Edit::Scribble(stage)) => drop(project.write(&format!("out/{}", stage % stages.len()), "scribble")),
-            Some(Edit::Touch(source)) => drop(project.write(&format!("src/{source}"), format!("source {}\n", sources[*source]))),
+            Some(Edit::Scribble(stage)) => {
+                drop(project.write(&format!("out/{}", stage % stages.len()), "scribble"))
+            }
+            Some(Edit::Touch(source)) => {
+                drop(project.write(&format!("src/{source}"), format!("source {}\n", sources[*source])))
+            }
             Some(Edit::Rearrange) => rearranged = !rearranged,
         }
         project.write("pipeline.toml", definition(&stages, rearranged));
         let outcome = project.cairn(&["run", "--json"]).expect(0);
         let outcomes = cairn_testkit::outcomes(&outcome.stdout);
         let expected = from_scratch(&stages, &sources);
-        assert_eq!(outputs(&project, &stages), expected, "after {edit:?} the outputs differ from a build from scratch");
+        assert_eq!(
+            outputs(&project, &stages),
+            expected,
+            "after {edit:?} the outputs differ from a build from scratch"
+        );
         for (at, runs) in oracle.runs(&stages, &sources, &expected) {
             let outcome = &outcomes[&format!("s{at}")];
             assert_eq!(outcome == "RAN", runs, "after {edit:?}, stage {at} of {stages:#?} is {outcome}");

@@ -91,7 +91,8 @@ fn an_interrupt_stops_gently_and_resume_goes_on() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     std::thread::sleep(std::time::Duration::from_millis(100));
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+        .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let resumed = project.cairn(&["resume", "--json"]).expect(0);
     let outcomes = cairn_testkit::outcomes(&resumed.stdout);

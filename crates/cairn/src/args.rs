@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Effects, Style};
-use clap::builder::{StyledStr, Styles};
 use cairn_scheduler::select::{self, Request};
+use clap::builder::{StyledStr, Styles};
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands;
 use crate::exit::ExitStatus;
+use crate::terminal::text::append;
 
 /// Idempotent pipelines: what is done is not done again, and what was cut off goes on where it stopped.
 #[derive(Debug, Parser)]
@@ -39,8 +40,9 @@ pub(crate) struct Globals {
     /// Where state is kept [default: `.cairn` in the project] [env: `CAIRN_STATE`]
     #[arg(long, global = true, value_name = "DIR", env = "CAIRN_STATE", hide_env = true)]
     pub(crate) state: Option<PathBuf>,
-    /// When to colour; `NO_COLOR` and pipes turn it off
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = false)]
+    /// When to colour: auto, always or never; `NO_COLOR` and pipes turn auto off
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
     pub(crate) color: Color,
     /// Show failures only
     #[arg(short, long, global = true)]
@@ -195,7 +197,7 @@ pub(crate) fn examples(examples: &[(&str, &str)]) -> StyledStr {
     let mut text = format!("{HEADING}Examples:{HEADING:#}");
     for (command, does) in examples {
         let gap = " ".repeat(widest - command.len() + 2);
-        text.push_str(&format!("\n  {LITERAL}{command}{LITERAL:#}{gap}{does}"));
+        append!(text, "\n  {LITERAL}{command}{LITERAL:#}{gap}{does}");
     }
     StyledStr::from(text)
 }
@@ -211,7 +213,7 @@ fn first_steps() -> StyledStr {
 fn exit_statuses() -> StyledStr {
     let mut text = format!("{HEADING}Exit status:{HEADING:#}");
     for status in ExitStatus::ALL {
-        text.push_str(&format!("\n  {LITERAL}{:>3}{LITERAL:#}  {}", status.code(), status.meaning()));
+        append!(text, "\n  {LITERAL}{:>3}{LITERAL:#}  {}", status.code(), status.meaning());
     }
     StyledStr::from(text)
 }
@@ -251,7 +253,10 @@ mod tests {
         assert_eq!(request("cairn run a b").target, Target::Named(vec!["a".into(), "b".into()]));
         assert_eq!(request("cairn run --only a").target, Target::Only(vec!["a".into()]));
         assert_eq!(request("cairn run --force").force, Force::All);
-        assert_eq!(request("cairn run --force=a --force=b").force, Force::Named(vec!["a".into(), "b".into()]));
+        assert_eq!(
+            request("cairn run --force=a --force=b").force,
+            Force::Named(vec!["a".into(), "b".into()])
+        );
         assert_eq!(request("cairn run --force=a --force").force, Force::All);
         // A word after `--force` is no value of it.
         assert_eq!(request("cairn run --force a").target, Target::Named(vec!["a".into()]));

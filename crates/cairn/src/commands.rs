@@ -56,6 +56,7 @@ impl Context {
     }
 
     /// Prints a result.
+    #[expect(clippy::unused_self, reason = "it reads as `remark` and `warn` do, which need the context")]
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes())?;
@@ -65,7 +66,9 @@ impl Context {
     /// Draws what may not be as meant in a definition that is no error, unless `-q`.
     pub(crate) fn warn(&self, checked: &Checked) {
         if !checked.warnings.diagnostics.is_empty() {
-            self.remark(&checked.warnings.render(&checked.definition.source(), self.terminal.stderr.report_style()));
+            self.remark(
+                &checked.warnings.render(&checked.definition.source(), self.terminal.stderr.report_style()),
+            );
         }
     }
 

@@ -1,13 +1,15 @@
 //! Executes a checked pipeline: what `run` and `resume` have in common.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cairn_executor::isolation::Keeper;
 use cairn_executor::{Hands, recover};
-use cairn_model::{Clock, Counts, Event, InstanceName, RunEvent, RunId, RunStatus, SystemClock, Timestamp};
+use cairn_model::{
+    Clock, Counts, Event, InstanceName, Name, RunEvent, RunId, RunStatus, SystemClock, Timestamp,
+};
 use cairn_scheduler::facts::{Order, expected_ms, setup};
 use cairn_scheduler::plan::prime;
 use cairn_scheduler::retry::History as Attempts;
@@ -20,7 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
-use crate::terminal::{Show, ShowOptions, Terminal};
+use crate::terminal::{Show, ShowOptions, Terminal, write_above};
 use crate::work::{Checked, cpus};
 
 /// What a run was asked to do, beside its pipeline.
@@ -106,6 +108,7 @@ pub(crate) fn execute(
     }
     prime(&engine, &checked.graph, &selected);
     let durations = checked.durations(Some(store));
+    let (names, expected) = expectations(checked, &selected, &durations);
     let order = Order {
         selected,
         force: forced,
@@ -117,7 +120,7 @@ pub(crate) fn execute(
         histories: resumed.as_ref().map(|resumed| resumed.attempts.clone()).unwrap_or_default(),
     };
     let machine = Machine::new(setup(&checked.pipeline, &checked.graph, &durations, order));
-    let mut shown = Shown::new(checked, run, jobs, &expected_ms(&checked.pipeline, &durations), manner);
+    let mut shown = Shown::new(checked, run, jobs, (&names, &expected), manner);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Look-ups and collecting read and hash: more threads than cores only wait for each other.
@@ -160,8 +163,9 @@ pub(crate) fn execute(
 
 /// Starts the process that starts the commands: this binary once more.
 fn start_keeper() -> Result<Keeper, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot find the running program: {error}")))?;
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Store, format!("cannot find the running program: {error}"))
+    })?;
     Keeper::start(&program).map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
 }
 
@@ -176,8 +180,10 @@ fn status(status: RunStatus) -> ExitStatus {
 
 /// Returns whether an earlier run did not end by itself, so that there may be something to clear away.
 fn is_cut_off(store: &Store, state: &Path) -> Result<bool, Failure> {
-    let read = |error: cairn_store::ReadError| Failure::of(ExitStatus::Store, &error).maybe_help(error.help());
-    let cut_off = store.runs(1).map_err(read)?.first().is_some_and(|(_, record)| record.status == RunStatus::Running);
+    let read =
+        |error: cairn_store::ReadError| Failure::of(ExitStatus::Store, &error).maybe_help(error.help());
+    let cut_off =
+        store.runs(1).map_err(read)?.first().is_some_and(|(_, record)| record.status == RunStatus::Running);
     let staged = std::fs::read_dir(state.join("staging")).is_ok_and(|mut entries| entries.next().is_some());
     Ok(cut_off || staged || !store.attempts_open().map_err(read)?.is_empty())
 }
@@ -261,12 +267,20 @@ fn memory_bytes() -> Option<u64> {
 fn signals() -> UnboundedReceiver<Signal> {
     use tokio::signal::unix::{SignalKind, signal};
     let (sender, receiver) = unbounded_channel();
-    for (kind, meaning) in [(SignalKind::interrupt(), Signal::Interrupt), (SignalKind::terminate(), Signal::Stop)] {
+    for (kind, meaning) in
+        [(SignalKind::interrupt(), Signal::Interrupt), (SignalKind::terminate(), Signal::Stop)]
+    {
         let sender = sender.clone();
         match signal(kind) {
             Ok(mut arrivals) => {
                 tokio::spawn(async move {
+                    let mut first = true;
                     while arrivals.recv().await.is_some() {
+                        if std::mem::take(&mut first) && matches!(meaning, Signal::Interrupt) {
+                            write_above(
+                                b"  stopping: what runs is ended gently; Ctrl-C again ends it at once\n",
+                            );
+                        }
                         if sender.send(meaning).is_err() {
                             break;
                         }
@@ -280,7 +294,13 @@ fn signals() -> UnboundedReceiver<Signal> {
 }
 
 /// When all was fresh, the next run need not look further than at how the files look.
-fn write_index(checked: &Checked, engine: &cairn_executor::Engine, store: &Store, asked: &Asked, ended: Ended) {
+fn write_index(
+    checked: &Checked,
+    engine: &cairn_executor::Engine,
+    store: &Store,
+    asked: &Asked,
+    ended: Ended,
+) {
     let plain = asked.request == Request::default() && ended.status == RunStatus::Succeeded;
     let Some(_) = checked.definition.plain_folder().filter(|_| plain) else { return };
     let key = checked.definition.index_key(&asked.params);
@@ -288,6 +308,24 @@ fn write_index(checked: &Checked, engine: &cairn_executor::Engine, store: &Store
         let name = checked.definition.index_name(&asked.params);
         index.write(&cairn_executor::index::path(checked.project.state(), &name));
     }
+}
+
+/// The selected instances, and what each is expected to take: 0 where its stage never ran, so that no time is made up.
+fn expectations(
+    checked: &Checked,
+    selected: &[bool],
+    durations: &HashMap<InstanceName, u64>,
+) -> (Vec<InstanceName>, Vec<u64>) {
+    let stages: HashSet<&Name> = durations.keys().map(InstanceName::stage).collect();
+    let expected = expected_ms(&checked.pipeline, durations);
+    let instances = checked.pipeline.instances.iter().zip(expected).zip(selected);
+    instances
+        .filter(|(_, selected)| **selected)
+        .map(|((instance, expected), _)| {
+            let known = stages.contains(instance.name.stage());
+            (instance.name.clone(), if known { expected } else { 0 })
+        })
+        .unzip()
 }
 
 /// Shows a run's events: lines for people on standard error, or JSON on standard output.
@@ -299,7 +337,13 @@ pub(crate) enum Shown {
 }
 
 impl Shown {
-    fn new(checked: &Checked, run: RunId, jobs: u32, expected_ms: &[u64], manner: Manner) -> Self {
+    fn new(
+        checked: &Checked,
+        run: RunId,
+        jobs: u32,
+        (names, expected_ms): (&[InstanceName], &[u64]),
+        manner: Manner,
+    ) -> Self {
         let pipeline = checked.pipeline.name.to_string();
         if manner.json {
             return Self::Json(Box::new(json::Events::new(run, pipeline)));
@@ -312,8 +356,7 @@ impl Shown {
             pipeline,
             folder: checked.project.root().to_owned(),
         };
-        let names: Vec<InstanceName> = checked.pipeline.instances.iter().map(|i| i.name.clone()).collect();
-        Self::Lines(Box::new(Show::new(options, &names, expected_ms)))
+        Self::Lines(Box::new(Show::new(options, names, expected_ms)))
     }
 
     fn event(&mut self, event: &Event, log: Option<&Path>) {

@@ -6,6 +6,7 @@ use std::error::Error;
 
 use crate::exit::ExitStatus;
 use crate::terminal::style::{self, Paint};
+use crate::terminal::text::append;
 
 /// A command's failure.
 #[derive(Debug)]
@@ -18,12 +19,7 @@ pub(crate) struct Failure {
 #[derive(Debug)]
 enum Text {
     /// Laid out when shown.
-    Sentence {
-        message: String,
-        causes: Vec<String>,
-        notes: Vec<String>,
-        help: Option<String>,
-    },
+    Sentence { message: String, causes: Vec<String>, notes: Vec<String>, help: Option<String> },
     /// Laid out already, as the findings in a definition are.
     Drawn(String),
 }
@@ -31,7 +27,15 @@ enum Text {
 impl Failure {
     /// Fails with a sentence: lower case, no full stop, names in backticks.
     pub(crate) fn new(status: ExitStatus, message: impl Into<String>) -> Self {
-        Self { status, text: Text::Sentence { message: message.into(), causes: Vec::new(), notes: Vec::new(), help: None } }
+        Self {
+            status,
+            text: Text::Sentence {
+                message: message.into(),
+                causes: Vec::new(),
+                notes: Vec::new(),
+                help: None,
+            },
+        }
     }
 
     /// Fails because the definition or the command line is wrong.
@@ -99,13 +103,13 @@ impl Failure {
             Text::Sentence { message, causes, notes, help } => {
                 let mut text = format!("{}: {message}\n", paint.with(style::ERROR, "error"));
                 for cause in causes {
-                    text.push_str(&format!("  {} {cause}\n", paint.with(style::DIM, "because:")));
+                    append!(text, "  {} {cause}\n", paint.with(style::DIM, "because:"));
                 }
                 let notes = notes.iter().map(|note| ("note", style::BOLD, note));
                 let help = help.iter().map(|help| ("help", style::HELP, help));
                 for (word, style, sentence) in notes.chain(help) {
                     let lines = sentence.replace('\n', "\n      ");
-                    text.push_str(&format!("{}: {lines}\n", paint.with(style, word)));
+                    append!(text, "{}: {lines}\n", paint.with(style, word));
                 }
                 text
             }

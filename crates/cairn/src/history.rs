@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use cairn_model::{
-    Blocker, Counts, Event, InputHash, InstanceEvent, InstanceName, Outcome, RunEvent, RunStatus, State, Timestamp,
+    Blocker, Counts, Event, InputHash, InstanceEvent, InstanceName, Outcome, Reason, RunEvent, RunStatus,
+    State, Timestamp,
 };
 use tracing::warn;
 
@@ -12,12 +13,14 @@ use crate::terminal::text;
 /// A run, as far as its events have been folded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
-    /// When it started, `None` before the first event.
-    pub(crate) started: Option<Timestamp>,
-    /// When its last session started: a resumed run has several.
-    pub(crate) session_started: Option<Timestamp>,
-    /// When its last session ended.
+    /// When its last session started, `None` before the first event: a resumed run has several.
+    session_started: Option<Timestamp>,
+    /// The last that was heard of it.
+    last_event: Option<Timestamp>,
+    /// When its last session ended, `None` while it goes on.
     pub(crate) ended: Option<Timestamp>,
+    /// What its sessions before the last took together.
+    earlier_ms: u64,
     /// How it ended.
     pub(crate) status: Option<RunStatus>,
     /// Instances it said it has.
@@ -70,9 +73,15 @@ impl History {
 
     /// Folds one more event, and returns the instance it changed.
     pub(crate) fn add(&mut self, event: &Event) -> Option<&InstanceHistory> {
+        let changed = self.fold(event);
+        self.last_event = Some(event.at);
+        changed.map(|at| &self.instances[at])
+    }
+
+    fn fold(&mut self, event: &Event) -> Option<usize> {
         match &event.what {
             RunEvent::Started { instances, resumed } => {
-                self.started.get_or_insert(event.at);
+                self.earlier_ms += self.session_ms(self.last_event).unwrap_or(0);
                 self.session_started = Some(event.at);
                 self.instances_total = *instances;
                 self.status = Some(RunStatus::Running);
@@ -97,15 +106,9 @@ impl History {
                     self.instances.push(InstanceHistory::new(instance.clone(), event.at));
                     self.instances.len() - 1
                 });
-                let instance = &mut self.instances[at];
-                instance.add(event.at, what).then_some(&*instance)
+                self.instances[at].add(event.at, what).then_some(at)
             }
         }
-    }
-
-    /// Returns what happened to an instance, `None` when it was not heard of.
-    pub(crate) fn instance(&self, name: &InstanceName) -> Option<&InstanceHistory> {
-        self.index.get(name).map(|at| &self.instances[*at])
     }
 
     /// Returns the instances by outcome.
@@ -129,7 +132,17 @@ impl History {
 
     /// Returns what the last session took, `None` while it goes on.
     pub(crate) fn took_ms(&self) -> Option<u64> {
-        Some(self.ended?.millis_since(self.session_started?))
+        self.session_ms(Some(self.ended?))
+    }
+
+    /// Returns what all sessions took, without the time between them; of one that was cut off or goes on, up to the
+    /// last that was heard of it.
+    pub(crate) fn took_in_all_ms(&self) -> u64 {
+        self.earlier_ms + self.session_ms(self.last_event).unwrap_or(0)
+    }
+
+    fn session_ms(&self, until: Option<Timestamp>) -> Option<u64> {
+        Some(until?.millis_since(self.session_started?))
     }
 }
 
@@ -179,7 +192,10 @@ impl InstanceHistory {
                 self.took_ms = None;
                 self.input_hash = Some(*input_hash);
                 self.reason = reason.text();
-                self.why_executed = Some(reason.text());
+                // That it was tried before is not why it is executed.
+                if !matches!(reason, Reason::Again(_)) || self.why_executed.is_none() {
+                    self.why_executed = Some(reason.text());
+                }
             }
             InstanceEvent::AttemptFailed { attempt: _, error, retry_at: _ } => {
                 self.took_ms = self.started.map(|started| at.millis_since(started));
@@ -189,9 +205,9 @@ impl InstanceHistory {
                 self.input_hash = Some(*input_hash);
                 self.took_ms = Some(*took_ms);
                 self.trashed.clone_from(trashed);
-                if let Some(why) = &self.why_executed {
-                    self.reason.clone_from(why);
-                }
+                let why = self.why_executed.clone().unwrap_or_default();
+                self.reason =
+                    if self.attempts > 1 { format!("{why}; attempt {}", self.attempts) } else { why };
             }
             InstanceEvent::Failed { attempts, error, help } => {
                 self.attempts = self.attempts.max(*attempts);
@@ -238,3 +254,6 @@ pub(crate) fn count_words(counts: &Counts) -> Vec<(Option<Outcome>, String)> {
     }
     words
 }
+
+#[cfg(test)]
+mod tests;

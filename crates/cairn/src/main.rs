@@ -37,7 +37,10 @@ use terminal::Terminal;
 
 fn main() -> ExitCode {
     // Before anything else: the keeper is to stay small, and none of the following is for it.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == cairn_executor::isolation::KEEPER_ARGUMENT) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == cairn_executor::isolation::KEEPER_ARGUMENT)
+    {
         return ExitCode::from(cairn_executor::isolation::keeper_main());
     }
     panic::install();
@@ -50,9 +53,10 @@ fn main() -> ExitCode {
         let _ = std::io::stdout().write_all(text.as_bytes());
         return ExitStatus::Done.into();
     };
-    let verbose = cli.globals.verbose;
+    let (verbose, quiet) = (cli.globals.verbose, cli.globals.quiet);
     let context = Context { globals: cli.globals, terminal, clock: SystemClock };
-    let done = trace::start(verbose, terminal.stderr).and_then(|()| commands::dispatch(&command, &context));
+    let done =
+        trace::start(verbose, quiet, terminal.stderr).and_then(|()| commands::dispatch(&command, &context));
     match done {
         Ok(status) => status.into(),
         Err(failure) => {

@@ -65,12 +65,13 @@ impl Past {
     pub(crate) fn find(&self, text: &str) -> Result<RunId, Failure> {
         if text == LATEST {
             let newest = self.store.runs(1).map_err(damaged)?.into_iter().next();
-            return newest.map(|(id, _)| id).ok_or_else(|| {
-                Failure::wrong("there is no run yet").help("`cairn run` makes the first")
-            });
+            return newest
+                .map(|(id, _)| id)
+                .ok_or_else(|| Failure::wrong("there is no run yet").help("`cairn run` makes the first"));
         }
         self.store.find_run(text).map_err(|error| {
-            let status = if matches!(error, FindRunError::Read(_)) { ExitStatus::Store } else { ExitStatus::Wrong };
+            let status =
+                if matches!(error, FindRunError::Read(_)) { ExitStatus::Store } else { ExitStatus::Wrong };
             let help = error.help().or_else(|| Some("`cairn runs` lists them".to_owned()));
             Failure::of(status, &error).maybe_help(help)
         })
@@ -95,12 +96,8 @@ impl Past {
 impl PastRun {
     /// Returns the instances of a stage, or the one instance, that `name` names, and fails with the nearest names.
     pub(crate) fn instances(&self, name: &str) -> Result<Vec<&InstanceHistory>, Failure> {
-        let found: Vec<&InstanceHistory> = self
-            .history
-            .instances
-            .iter()
-            .filter(|instance| is_named(&instance.name, name))
-            .collect();
+        let found: Vec<&InstanceHistory> =
+            self.history.instances.iter().filter(|instance| is_named(&instance.name, name)).collect();
         if !found.is_empty() {
             return Ok(found);
         }
@@ -125,14 +122,14 @@ impl PastRun {
         status(&self.record)
     }
 
-    /// Returns what it took, up to now where it still runs.
+    /// Returns what it took, the time between its sessions left out; `None` while it goes on or nothing is known.
     pub(crate) fn took_ms(&self) -> Option<u64> {
-        took_ms(&self.record)
+        self.history.ended.map(|_| self.history.took_in_all_ms())
     }
 
     /// Returns the shape that `--json` prints.
     pub(crate) fn wire(&self) -> json::Run {
-        wire(self.id, &self.record)
+        json::Run { took_ms: self.took_ms(), ..wire(self.id, &self.record) }
     }
 
     /// Returns the shape of one of its instances.
@@ -209,12 +206,14 @@ pub(crate) fn state_word(instance: &InstanceHistory) -> &'static str {
 }
 
 /// Says that the store cannot be read.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` takes")]
 pub(crate) fn damaged(error: ReadError) -> Failure {
-    let help = error.help();
-    Failure::of(ExitStatus::Store, &error).maybe_help(help)
+    Failure::of(ExitStatus::Store, &error).maybe_help(error.help())
 }
 
 fn nothing_ran(project: &Project) -> Failure {
     let state = project.states().first().map_or_else(String::new, |state| project.shown(state));
-    Failure::wrong("there is no run yet").note(format!("looked in `{state}`")).help("`cairn run` makes the first")
+    Failure::wrong("there is no run yet")
+        .note(format!("looked in `{state}`"))
+        .help("`cairn run` makes the first")
 }

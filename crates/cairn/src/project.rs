@@ -81,7 +81,8 @@ impl Project {
     /// Finds the project of the current folder.
     pub(crate) fn find(globals: &Globals, terminal: &Terminal) -> Result<Self, Failure> {
         let cwd = std::env::current_dir().map_err(|error| {
-            Failure::of(ExitStatus::Wrong, &error).help("the current folder was removed; change to another one")
+            Failure::of(ExitStatus::Wrong, &error)
+                .help("the current folder was removed; change to another one")
         })?;
         let cwd = real(&cwd)?;
         let start = match &globals.project {
@@ -101,7 +102,9 @@ impl Project {
             (root, true)
         } else {
             // In a subfolder of a project without settings.
-            let root = start.ancestors().find(|folder| folder.join(PIPELINE).exists() || folder.join(STATE).exists());
+            let root = start
+                .ancestors()
+                .find(|folder| folder.join(PIPELINE).exists() || folder.join(STATE).exists());
             (root.unwrap_or(start), false)
         };
         let settings = read_settings(root, &cwd, terminal)?;

@@ -55,7 +55,7 @@ impl Settings {
                 },
                 "pipelines" => match pipelines(value.get_ref(), &span) {
                     Ok(pipelines) => settings.pipelines = Some(pipelines),
-                    Err(finding) => diagnostics.push(finding),
+                    Err(finding) => diagnostics.push(*finding),
                 },
                 later if LATER.contains(&later) => {
                     let message = format!("`{later}` is not known to this version of cairn yet");
@@ -82,11 +82,12 @@ fn jobs(value: &DeValue<'_>) -> Result<u32, (&'static str, &'static str)> {
     jobs.ok_or((code::BAD_VALUE, "`jobs` is at least 1"))
 }
 
-fn pipelines(value: &DeValue<'_>, span: &Range<usize>) -> Result<Vec<String>, Diagnostic> {
+fn pipelines(value: &DeValue<'_>, span: &Range<usize>) -> Result<Vec<String>, Box<Diagnostic>> {
     let wrong = |span: Range<usize>| {
         let mut finding = finding(code::WRONG_TYPE, "`pipelines` is a list of paths", span, "");
-        finding.help = Some("for example `pipelines = [\"etl/pipeline.toml\", \"reports/*.toml\"]`".to_owned());
-        finding
+        finding.help =
+            Some("for example `pipelines = [\"etl/pipeline.toml\", \"reports/*.toml\"]`".to_owned());
+        Box::new(finding)
     };
     let DeValue::Array(items) = value else { return Err(wrong(span.clone())) };
     let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
@@ -102,7 +103,10 @@ fn unknown_key(key: &str, span: Range<usize>) -> Diagnostic {
         finding.help = Some(format!("did you mean `{nearest}`?"));
         finding.patch = Some(Patch { span, replacement: (*nearest).to_owned() });
     } else if matches!(key, "pipeline" | "stages" | "params" | "env" | "pools") {
-        finding.help = Some("`cairn.toml` holds settings; pipelines stand in files of their own, such as `pipeline.toml`".to_owned());
+        finding.help = Some(
+            "`cairn.toml` holds settings; pipelines stand in files of their own, such as `pipeline.toml`"
+                .to_owned(),
+        );
     } else {
         finding.help = Some(format!("the keys are {}", text::list(&KEYS)));
     }

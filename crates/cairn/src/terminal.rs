@@ -60,7 +60,8 @@ impl Terminal {
     /// Looks at both and at the environment. `choice` is `--color`.
     pub(crate) fn detect(choice: ColorChoice) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let still = set("NO_COLOR") || set("CI") || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let still =
+            set("NO_COLOR") || set("CI") || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
         let color = |auto: ColorChoice| match choice {
             ColorChoice::Auto => auto != ColorChoice::Never,
@@ -105,7 +106,10 @@ impl Stream {
 
     /// Returns how findings in a definition are drawn here.
     pub(crate) fn report_style(self) -> cairn_dag::Style {
-        cairn_dag::Style { ansi: self.paint.is_on(), width: self.columns().unwrap_or(cairn_dag::Style::PLAIN.width) }
+        cairn_dag::Style {
+            ansi: self.paint.is_on(),
+            width: self.columns().unwrap_or(cairn_dag::Style::PLAIN.width),
+        }
     }
 
     /// Returns the rows there are now, 24 where that is not known.

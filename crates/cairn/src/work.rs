@@ -157,7 +157,10 @@ impl Checked {
             seed,
         };
         Engine::new(setup).map_err(|error| {
-            Failure::new(ExitStatus::Store, format!("cannot use the state folder `{}`: {error}", self.project.state().display()))
+            Failure::new(
+                ExitStatus::Store,
+                format!("cannot use the state folder `{}`: {error}", self.project.state().display()),
+            )
         })
     }
 
@@ -169,7 +172,9 @@ impl Checked {
 
 /// The caller's variables; those that are not UTF-8 cannot be named in a pipeline file.
 pub(crate) fn caller_env() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// The shell of a stage that names none: bash that stops at the first error, or where there is no bash the system's.

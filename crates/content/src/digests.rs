@@ -4,8 +4,8 @@
 //! stands for reading the file while all of this holds:
 //!
 //! 1. The stamp is still the same: size, both times to the nanosecond, mode.
-//! 2. The file was *settled* when it was read: its newest time lay [`SETTLED_NS`] before the filesystem's clock. A
-//!    change after that gets a later time; one in the same tick of the clock as the last would not ("racy git").
+//! 2. The file was *settled* when it was read: its newest time lay 2 s before the filesystem's clock. A change after
+//!    that gets a later time; one in the same tick of the clock as the last would not ("racy git").
 //! 3. The filesystem is one whose stamps are known to hold: ext2 to ext4, xfs, btrfs, tmpfs, overlayfs, apfs.
 //!
 //! A store through a memory map can reach a file before its times do. So of the rows that stand for reading, one in a
@@ -23,7 +23,7 @@ use std::time::Duration;
 use cairn_model::{Digest, FileContent};
 use rayon::prelude::*;
 
-use crate::{FileKey, Stamp, filesystem};
+use crate::{FileKey, PlacedFile, Stamp, filesystem};
 
 mod error;
 mod seen;
@@ -145,18 +145,21 @@ impl Digests {
         }
     }
 
-    /// Remembers what a [`Placer`](crate::Placer) just put at `path`, and returns the file as it stands there; `None`
-    /// if something else stands there by now.
+    /// Remembers a file that a [`Placer`](crate::Placer) put in place, and returns it as it stands there now; `None` if
+    /// it was replaced or written since.
     ///
-    /// Such a file is settled at once: the placer dates its bytes [`SETTLED_NS`] before its name, nobody else could
-    /// reach it under its temporary name, and a write since then would have moved its mtime by at least that.
-    pub fn learn(&self, path: &Path, content: &FileContent) -> Option<Found> {
-        let seen = see(path, Links::None).ok()?;
-        let stamp = seen.stamp;
-        if stamp.size != content.size || stamp.executable() != content.executable {
+    /// Such a file is settled at once: its bytes are dated 2 s before it got its name, nobody else could reach it before
+    /// that, and so any write moves its mtime.
+    pub fn learn(&self, placed: &PlacedFile) -> Option<Found> {
+        let seen = see(&placed.path, Links::None).ok()?;
+        let (stamp, content) = (seen.stamp, placed.content);
+        if (seen.key, stamp.mtime_ns) != (placed.key, placed.mtime_ns)
+            || (stamp.size, stamp.executable()) != (content.size, content.executable)
+        {
             return None;
         }
-        let settled = stamp.ctime_ns.saturating_sub(stamp.mtime_ns) >= SETTLED_NS && self.stamps_hold(&seen);
+        let settled =
+            stamp.ctime_ns.saturating_sub(stamp.mtime_ns) >= SETTLED_NS && self.memory().stamps_hold(&seen);
         let found = Found { settled, ..seen.found(content.digest, content.size) };
         self.remember([&found]);
         Some(found)
@@ -183,19 +186,23 @@ impl Digests {
         let found = in_parallel(read, |(seen, remembered)| self.read(seen?, remembered));
         self.remember(found.iter().flatten());
 
-        let mut found: Vec<_> = order.into_iter().zip(found).collect();
-        found.sort_unstable_by_key(|(at, _)| *at);
-        found.into_iter().map(|(_, found)| found).collect()
+        let mut in_order: Vec<_> = paths.iter().map(|_| None).collect();
+        for (at, found) in order.into_iter().zip(found) {
+            in_order[at] = Some(found);
+        }
+        in_order.into_iter().map(|found| found.expect("each place occurs once in the order")).collect()
     }
 
     /// Returns, for each file that was seen, the row that stands for reading it.
     fn remembered(&self, seen: &[Result<Seen<'_>, DigestError>]) -> Vec<Option<Remembered>> {
         let fetched = self.fetch(seen);
-        let row = |seen: &Seen<'_>| {
-            let row = self.memory().rows.get(&seen.key).copied()?;
-            (row.stamp == seen.stamp && self.stamps_hold(seen)).then_some(Remembered { row, check: false })
+        let mut memory = self.memory();
+        let mut row = |seen: &Seen<'_>| {
+            let row = *memory.rows.get(&seen.key)?;
+            (row.stamp == seen.stamp && memory.stamps_hold(seen)).then_some(Remembered { row, check: false })
         };
         let mut remembered: Vec<_> = seen.iter().map(|seen| row(seen.as_ref().ok()?)).collect();
+        drop(memory);
         let unchecked = seen.iter().zip(&mut remembered).filter_map(|(seen, remembered)| {
             let seen = seen.as_ref().ok().filter(|seen| fetched.contains(&seen.key))?;
             Some((seen, remembered.as_mut()?))
@@ -263,8 +270,8 @@ impl Digests {
             // Taken before the first byte is read: what is written while it is read is not settled.
             let now_ns = (self.now_ns)();
             let Some((digest, size)) = seen.digest()? else { continue };
-            let settled =
-                now_ns.saturating_sub(seen.stamp.newest_ns()) >= SETTLED_NS && self.stamps_hold(&seen);
+            let settled = now_ns.saturating_sub(seen.stamp.newest_ns()) >= SETTLED_NS
+                && self.memory().stamps_hold(&seen);
             let checked = remembered.map(|remembered| remembered.row).filter(|row| row.stamp == seen.stamp);
             let found = Found { settled, reread: checked.is_some(), ..seen.found(digest, size) };
             if checked.is_some_and(|row| row.digest != digest) {
@@ -287,19 +294,23 @@ impl Digests {
         }
     }
 
-    fn stamps_hold(&self, seen: &Seen<'_>) -> bool {
-        let device = seen.key.device;
-        let known = self.memory().stamps_hold.get(&device).copied();
-        known.unwrap_or_else(|| {
-            let hold = filesystem::stamps_hold(seen.path);
-            self.memory().stamps_hold.insert(device, hold);
-            hold
-        })
-    }
-
     fn memory(&self) -> MutexGuard<'_, Memory> {
         // Each change to it is one call, so that a thread that panicked left it whole.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn stamps_hold(&mut self, seen: &Seen<'_>) -> bool {
+        let device = seen.key.device;
+        if let Some(known) = self.stamps_hold.get(&device) {
+            return *known;
+        }
+        let told = filesystem::stamps_hold(seen.path);
+        if let Some(told) = told {
+            self.stamps_hold.insert(device, told);
+        }
+        told.unwrap_or(false)
     }
 }
 

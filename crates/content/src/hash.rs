@@ -1,6 +1,6 @@
 //! Digests of files, in [`Domain::File`], equal to those of BLAKE3's plain hasher.
 //!
-//! A file of up to [`LEAF`] bytes is read into a buffer of the thread's own. A larger one is cut along BLAKE3's tree:
+//! A file of up to 256 KiB is read into a buffer of the thread's own. A larger one is cut along BLAKE3's tree:
 //! each leaf is read by `pread` and hashed while it is in the processor's cache, on all threads of rayon's pool, and
 //! the leaves' chaining values are merged. There is no memory map, for a file that another process truncates would end
 //! this one by SIGBUS.
@@ -50,7 +50,7 @@ pub fn file(file: &File, size_hint: u64) -> io::Result<(Digest, u64)> {
 /// Copies the bytes of `from` to `to`, which is empty, and returns their digest and number. Nothing is synced.
 ///
 /// # Errors
-/// As [`file`], and what writing gave.
+/// As [`file()`], and what writing gave.
 pub fn copy(from: &File, to: &File) -> io::Result<(Digest, u64)> {
     read(from, from.metadata()?.len(), &|bytes, offset| to.write_all_at(bytes, offset))
 }

@@ -30,5 +30,5 @@ pub mod trash;
 pub use digests::{DigestError, Digests, Found, FoundTree, Row, Rows};
 pub use file_error::FileError;
 pub use objects::{ObjectError, Objects};
-pub use placer::{PlaceError, Placement, Placer, Standing};
+pub use placer::{PlaceError, Placed, PlacedFile, Placement, Placer, Standing};
 pub use stamp::{FileKey, Stamp};

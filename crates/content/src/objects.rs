@@ -155,15 +155,16 @@ impl Objects {
         Ok(())
     }
 
-    /// Makes the new file `to` with the bytes of `content`, mode 0644 or 0755, not yet durable.
+    /// Makes the new file `to` with the bytes of `content`, mode 0644 or 0755, not yet durable, and returns it open.
     ///
     /// # Errors
     /// `Io` of kind `AlreadyExists` when `to` was there. After any other error there is no file `to`.
-    pub fn copy_out(&self, content: &FileContent, to: &Path) -> Result<(), ObjectError> {
+    pub fn copy_out(&self, content: &FileContent, to: &Path) -> Result<File, ObjectError> {
         let object = self.open_object(content)?;
         match copy::to_new_file(&object, to) {
             Ok((file, digest, _)) if digest == content.digest => {
-                Ok(set_mode(&file, to, if content.executable { 0o755 } else { 0o644 })?)
+                set_mode(&file, to, if content.executable { 0o755 } else { 0o644 })?;
+                Ok(file)
             }
             Ok(_) => {
                 let _ = fs::remove_file(to);

@@ -14,12 +14,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cairn_model::{Content, Output, ProjectPath};
+use cairn_model::{Content, FileContent, Output, ProjectPath};
 
 use crate::digests::Links;
 use crate::durable::{self, Barrier, create_folders, parent, remove_tree, rename_new};
 use crate::file_error::cannot;
-use crate::{DigestError, Digests, FileError, ObjectError, Objects, gc, temporary, trash};
+use crate::{DigestError, Digests, FileError, FileKey, ObjectError, Objects, gc, temporary, trash};
 
 mod make;
 #[cfg(test)]
@@ -98,6 +98,28 @@ pub struct Placer {
     run: String,
 }
 
+/// What came of placing an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// The files that are in place now: the output itself, or all in the folder. For [`Digests::learn`].
+    pub files: Vec<PlacedFile>,
+    /// Where things are now that were in the way.
+    pub trashed: Vec<PathBuf>,
+}
+
+/// One file that was put in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedFile {
+    /// Where it is, links in the path resolved.
+    pub path: PathBuf,
+    /// What is in it.
+    pub content: FileContent,
+    /// Which file it is, so that one that took its place since is not taken for it.
+    pub(crate) key: FileKey,
+    /// The time that was given to its bytes.
+    pub(crate) mtime_ns: i64,
+}
+
 /// An output that stands ready beside its destination. Dropped instead of swapped, it is removed.
 #[derive(Debug)]
 #[must_use = "it is not in place until it is swapped in"]
@@ -105,6 +127,7 @@ pub struct Placement {
     path: ProjectPath,
     destination: PathBuf,
     temporary: PathBuf,
+    files: Vec<PlacedFile>,
     trashed: Vec<PathBuf>,
     placed: bool,
 }
@@ -176,28 +199,29 @@ impl Placer {
         let mut trashed = Vec::new();
         let parent = self.make_parent(folder, &output.path, barrier, &mut trashed)?;
         let name = output.path.as_str().rsplit('/').next().expect("there is a last part");
-        let placement = Placement {
+        let mut placement = Placement {
             path: output.path.clone(),
             destination: parent.join(name),
             temporary: parent.join(temporary::name()),
+            files: Vec::new(),
             trashed,
             placed: false,
         };
-        match &output.content {
-            Content::File(content) => make::file(&self.objects, content, &placement.temporary, barrier)?,
+        placement.files = match &output.content {
+            Content::File(content) => vec![make::file(&self.objects, content, &placement, barrier)?],
             Content::Folder(tree) => make::tree(&self.objects, tree, &placement, barrier)?,
-        }
+        };
         Ok(placement)
     }
 
     /// Swaps in what was staged and enters its folder in `barrier`. `ours` is asked whether what stands there is
-    /// cairn's and unedited, so that it may go; else it is moved to the trash. Returns all that was.
+    /// cairn's and unedited, so that it may go; else it is moved to the trash.
     pub fn swap(
         &self,
         mut placement: Placement,
         ours: impl Fn(&Path) -> bool,
         barrier: &mut Barrier,
-    ) -> Result<Vec<PathBuf>, PlaceError> {
+    ) -> Result<Placed, PlaceError> {
         let mut tries = 0;
         while !placement.placed {
             tries += 1;
@@ -210,7 +234,8 @@ impl Placer {
             })?;
         }
         barrier.folder(parent(&placement.destination));
-        Ok(std::mem::take(&mut placement.trashed))
+        let (files, trashed) = (&mut placement.files, &mut placement.trashed);
+        Ok(Placed { files: std::mem::take(files), trashed: std::mem::take(trashed) })
     }
 
     /// Removes what a crash between stage and swap left in `folder`, not below it. Returns how much that was.

@@ -43,6 +43,7 @@ pub(crate) fn put(state: &Path, stamp: &str, from: &Path, name: &Path) -> Result
                 barrier.folder(parent(&to));
                 barrier.folder(parent(from));
                 barrier.sync()?;
+                tracing::info!(from = %from.display(), to = %to.display(), "moved to the trash");
                 return Ok(to);
             }
             Err(error)
@@ -195,7 +196,9 @@ mod tests {
             symlink("file", other.join("link")).unwrap();
             move_to_trash(&state, "run", top.path(), &path(&format!("other/{name}"))).unwrap();
             assert!(other.join(name).symlink_metadata().is_err());
-            fs::read_dir(&other).unwrap().for_each(|entry| fs::remove_file(entry.unwrap().path()).unwrap());
+            for entry in fs::read_dir(&other).unwrap() {
+                fs::remove_file(entry.unwrap().path()).unwrap();
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ macro_rules! codes {
         $($(#[doc = $doc])+ pub const $name: &str = $code;)+
 
         /// All codes in order, each with a sentence on it.
-        pub const ALL: &[(&str, &str)] = &[$(($name, concat!($($doc),+))),+];
+        pub const ALL: &[(&str, &str)] = &[$(($name, concat!($($doc),+).trim_ascii_start())),+];
     };
 }
 

@@ -7,7 +7,7 @@ use minijinja::{Value, context};
 
 use crate::code;
 use crate::diagnostic::{Diagnostic, Repeated};
-use crate::syntax::{At, Axis, File, Run, StageSyntax, Text};
+use crate::syntax::{Axis, File, Run, StageSyntax, Text};
 use crate::template::{self, Names, Part, Template, Templates, Use};
 use crate::{Instance, Options, ParamValue, Stage};
 
@@ -127,10 +127,10 @@ fn count(file: &File<'_>) -> Result<(), Box<Diagnostic>> {
     Ok(())
 }
 
-fn fill_pipeline_env<'e, 't>(
+fn fill_pipeline_env<'t>(
     file: &'t File<'t>,
     shared: &Shared<'_>,
-    templates: &mut Templates<'e, 't>,
+    templates: &mut Templates<'_, 't>,
     expanded: &mut Expanded,
     found: &mut Vec<Diagnostic>,
 ) -> BTreeMap<String, String> {
@@ -161,11 +161,11 @@ fn fill_pipeline_env<'e, 't>(
     env
 }
 
-fn expand_stage<'e, 't>(
+fn expand_stage<'t>(
     stage: &'t StageSyntax<'t>,
     number: usize,
     shared: &Shared<'_>,
-    templates: &mut Templates<'e, 't>,
+    templates: &mut Templates<'_, 't>,
     expanded: &mut Expanded,
     found: &mut Vec<Diagnostic>,
 ) {
@@ -179,7 +179,7 @@ fn expand_stage<'e, 't>(
         (compiled, diagnostics) if diagnostics.is_empty() => compiled,
         (compiled, diagnostics) => {
             found.extend(diagnostics);
-            expanded.outputs_known &= compiled.outputs_compiled();
+            expanded.outputs_known &= compiled.outputs_compiled;
             compiled
         }
     };
@@ -188,22 +188,14 @@ fn expand_stage<'e, 't>(
     let mut repeated = Repeated::default();
     for row in 0..rows {
         let coordinates = coordinates(axes, row);
-        let name = (!axes.is_empty()).then(|| {
-            let texts: Vec<String> = coordinates.iter().map(|value| coordinate(&value.value)).collect();
-            texts.join(",")
-        });
         let place = instance::Place {
-            name: InstanceName::new(stage.name.clone(), name),
+            name: InstanceName::new(stage.name.clone(), coordinates_text(&coordinates)),
             stage: u32::try_from(number).expect("fewer stages than bytes"),
-            matrix: axis_names
-                .iter()
-                .zip(&coordinates)
-                .map(|(name, value)| (*name, template_value(&value.value)))
-                .collect(),
+            matrix: &coordinates,
         };
         let (instance, outputs_known) =
             instance::fill(stage, place, &compiled, &axis_names, shared, &mut |diagnostic| {
-                repeated.add(diagnostic)
+                repeated.add(diagnostic);
             });
         expanded.outputs_known &= outputs_known;
         expanded.instances.push(instance);
@@ -223,8 +215,8 @@ impl Expanded {
     }
 }
 
-/// Returns the values of instance `row`, the last list running fastest.
-fn coordinates<'a>(axes: &'a [Axis<'_>], row: usize) -> Vec<&'a At<ParamValue>> {
+/// Returns names and values of instance `row`, the last list running fastest.
+fn coordinates<'a>(axes: &'a [Axis<'_>], row: usize) -> Vec<(&'a str, &'a ParamValue)> {
     let mut rest = row;
     let mut values: Vec<_> = axes
         .iter()
@@ -232,11 +224,17 @@ fn coordinates<'a>(axes: &'a [Axis<'_>], row: usize) -> Vec<&'a At<ParamValue>> 
         .map(|axis| {
             let value = &axis.values[rest % axis.values.len()];
             rest /= axis.values.len();
-            value
+            (axis.name.value.as_ref(), &value.value)
         })
         .collect();
     values.reverse();
     values
+}
+
+/// Returns what stands in the brackets of an instance's name.
+fn coordinates_text(coordinates: &[(&str, &ParamValue)]) -> Option<String> {
+    let texts: Vec<String> = coordinates.iter().map(|(_, value)| coordinate(value)).collect();
+    (!texts.is_empty()).then(|| texts.join(","))
 }
 
 /// Returns a value's text in an instance's name: in quotes where it would not be told apart without.

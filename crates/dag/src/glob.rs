@@ -18,6 +18,10 @@
 
 use cairn_model::{PathError, ProjectPath};
 
+mod parse;
+#[cfg(test)]
+mod tests;
+
 /// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob {
@@ -94,7 +98,6 @@ enum Token {
 
 /// States of a match fit the bits of a `u64`.
 const PARTS_MAX: usize = 60;
-const ALTERNATIVES_MAX: usize = 1024;
 
 impl Glob {
     /// Returns whether a text is a pattern rather than a path: whether it holds a wildcard without a backslash.
@@ -130,7 +133,7 @@ impl Glob {
         let mut parts = Vec::new();
         let mut normal: Vec<&str> = Vec::new();
         for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
-            let parsed = parse_part(part)?;
+            let parsed = parse::part(part)?;
             if parsed == Part::Folders && parts.last() == Some(&Part::Folders) {
                 continue;
             }
@@ -192,14 +195,11 @@ impl Glob {
                     continue;
                 }
                 match part {
-                    Part::Folders if !name.starts_with('.') => next |= 1 << at,
-                    Part::Folders => {}
-                    Part::Literal(literal) if literal == name => next |= 1 << (at + 1),
-                    Part::Literal(_) => {}
+                    Part::Folders => next |= u64::from(!name.starts_with('.')) << at,
+                    Part::Literal(literal) => next |= u64::from(literal == name) << (at + 1),
                     Part::Wild(alternatives) => {
-                        if alternatives.iter().any(|tokens| matches_name(tokens, name)) {
-                            next |= 1 << (at + 1);
-                        }
+                        let matches = alternatives.iter().any(|tokens| matches_name(tokens, name));
+                        next |= u64::from(matches) << (at + 1);
                     }
                 }
             }
@@ -232,108 +232,6 @@ fn escape(text: &str) -> String {
         escaped.push(c);
     }
     escaped
-}
-
-fn parse_part(part: &str) -> Result<Part, GlobError> {
-    if part == "**" {
-        return Ok(Part::Folders);
-    }
-    if part.contains("**") {
-        return Err(GlobError::Stars { part: part.to_owned() });
-    }
-    if !part.contains(['*', '?', '[', '{', '\\']) {
-        return Ok(Part::Literal(part.to_owned()));
-    }
-    let chars: Vec<char> = part.chars().collect();
-    let mut parser = Parser { part, chars: &chars, at: 0 };
-    let alternatives = parser.sequence(false)?;
-    let literal: Option<String> = match alternatives.as_slice() {
-        [tokens] => tokens.iter().map(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect(),
-        _ => None,
-    };
-    Ok(literal.map_or(Part::Wild(alternatives), Part::Literal))
-}
-
-struct Parser<'a> {
-    part: &'a str,
-    chars: &'a [char],
-    at: usize,
-}
-
-impl Parser<'_> {
-    /// Reads up to the end, or in braces up to `,` or `}`, and returns all alternatives multiplied out.
-    fn sequence(&mut self, in_braces: bool) -> Result<Vec<Vec<Token>>, GlobError> {
-        let mut alternatives = vec![Vec::new()];
-        while let Some(&c) = self.chars.get(self.at) {
-            if in_braces && matches!(c, ',' | '}') {
-                break;
-            }
-            self.at += 1;
-            let token = match c {
-                '*' => Token::AnyText,
-                '?' => Token::AnyChar,
-                '[' => self.class()?,
-                '\\' => {
-                    let escaped = self.chars.get(self.at).copied();
-                    self.at += 1;
-                    Token::Char(escaped.ok_or_else(|| GlobError::Cut { part: self.part.to_owned() })?)
-                }
-                '{' => {
-                    alternatives = self.braces(&alternatives)?;
-                    continue;
-                }
-                _ => Token::Char(c),
-            };
-            for tokens in &mut alternatives {
-                tokens.push(token.clone());
-            }
-        }
-        Ok(alternatives)
-    }
-
-    fn braces(&mut self, before: &[Vec<Token>]) -> Result<Vec<Vec<Token>>, GlobError> {
-        let mut multiplied = Vec::new();
-        loop {
-            for alternative in self.sequence(true)? {
-                for tokens in before {
-                    multiplied.push([tokens.as_slice(), &alternative].concat());
-                }
-                if multiplied.len() > ALTERNATIVES_MAX {
-                    return Err(GlobError::TooLarge);
-                }
-            }
-            self.at += 1;
-            match self.chars.get(self.at - 1) {
-                Some(',') => {}
-                Some(_) => return Ok(multiplied),
-                None => return Err(GlobError::Unclosed { open: '{', part: self.part.to_owned() }),
-            }
-        }
-    }
-
-    fn class(&mut self) -> Result<Token, GlobError> {
-        let unclosed = || GlobError::Unclosed { open: '[', part: self.part.to_owned() };
-        let negated = matches!(self.chars.get(self.at), Some('!' | '^'));
-        self.at += usize::from(negated);
-        let mut ranges = Vec::new();
-        loop {
-            let first = *self.chars.get(self.at).ok_or_else(unclosed)?;
-            // A bracket that comes first stands for itself.
-            if first == ']' && !ranges.is_empty() {
-                self.at += 1;
-                return Ok(Token::Class { negated, ranges });
-            }
-            self.at += 1;
-            let last = match (self.chars.get(self.at), self.chars.get(self.at + 1)) {
-                (Some('-'), Some(&last)) if last != ']' => {
-                    self.at += 2;
-                    last
-                }
-                _ => first,
-            };
-            ranges.push((first, last));
-        }
-    }
 }
 
 /// Matches one part; of several `*` only the last needs to be tried again.
@@ -372,121 +270,6 @@ fn matches_char(token: &Token, c: char) -> bool {
         Token::AnyChar | Token::AnyText => true,
         Token::Class { negated, ranges } => {
             ranges.iter().any(|(first, last)| (*first..=*last).contains(&c)) != *negated
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn path(text: &str) -> ProjectPath {
-        ProjectPath::parse(text).unwrap()
-    }
-
-    #[test]
-    fn matches() {
-        let check = |glob: &str, good: &[&str], bad: &[&str]| {
-            let parsed = Glob::parse(glob).unwrap();
-            assert!(good.iter().all(|text| parsed.is_match(&path(text))), "{glob} matches {good:?}");
-            assert!(!bad.iter().any(|text| parsed.is_match(&path(text))), "{glob} does not match {bad:?}");
-        };
-        check(
-            "build/*.json",
-            &["build/a.json", "build/a.b.json"],
-            &["build/.json", "build/x/a.json", "a.json", "build/a.JSON"],
-        );
-        check("**/*.csv", &["a.csv", "x/y/a.csv"], &[".git/a.csv", "x/.a.csv", "a.csv/b"]);
-        check("raw/**", &["raw/a", "raw/x/y"], &["raw", "raw/.x/y", "raw/.y"]);
-        check("a/**/b", &["a/b", "a/x/b", "a/x/y/b"], &["a/bb", "b"]);
-        check("**/**/a", &["a", "x/a"], &["b"]);
-        check("{a,b*}.{csv,tsv}", &["a.csv", "b12.tsv"], &["c.csv", "a.txt"]);
-        check("{,x}a{,b{c,d}}", &["a", "xa", "abc", "xabd"], &["ab"]);
-        check("[a-c]?[!0-9]", &["axz", "bé_"], &["dxz", "ax1", "ax"]);
-        check("[]]x", &["]x"], &["[x"]);
-        check(".*", &[".hidden"], &["open"]);
-        check(r"\*\[x\]", &["*[x]"], &["a[x]"]);
-        check("a*b*c", &["abc", "a1b2b3c"], &["acb", "ab"]);
-        check("./x//*.c", &["x/a.c"], &[]);
-    }
-
-    #[test]
-    fn patterns_that_cannot_be_read() {
-        let check = |glob: &str, expect: &str| {
-            assert_eq!(Glob::parse(glob).unwrap_err().to_string(), expect, "{glob}")
-        };
-        check("/etc/*", "the path is absolute");
-        check("../*", "the path climbs out by `..`");
-        check(".cairn/*", "the path lies in the state folder `.cairn`");
-        check("", "the path is empty");
-        check("a**", "`**` stands alone between slashes, not in `a**`");
-        check("{a/b}", "`{` is not closed in `{a`");
-        check("[a", "`[` is not closed in `[a`");
-        check("[]", "`[` is not closed in `[]`");
-        check("a\\", "`a\\` ends too early");
-        check(&"{a,b}".repeat(20), "the pattern is too large");
-        check(&"*/".repeat(70), "the pattern is too large");
-    }
-
-    #[test]
-    fn what_can_lie_below_a_folder() {
-        let check = |glob: &str, folder: &str, expect: bool| {
-            assert_eq!(
-                Glob::parse(glob).unwrap().may_match_below(&path(folder)),
-                expect,
-                "{glob} below {folder}"
-            );
-        };
-        check("build/*.csv", "build", true);
-        check("build/*.csv", "build/site", false);
-        check("build/*/x", "build/site", true);
-        check("**/x", "any/where", true);
-        check("**/x", "any/.where", false);
-        check("a/**", "a", true);
-        check("a/b", "c", false);
-    }
-
-    #[test]
-    fn bases_and_texts() {
-        let check = |glob: &str, base: Option<&str>, text: &str| {
-            let parsed = Glob::parse(glob).unwrap();
-            assert_eq!(parsed.base(), base.map(path), "{glob}");
-            assert_eq!(parsed.as_str(), text);
-            assert_eq!(Glob::parse(text).unwrap(), parsed);
-        };
-        check("./build//x/*.csv", Some("build/x"), "build/x/*.csv");
-        check("*.csv", None, "*.csv");
-        check("a/**/b", Some("a"), "a/**/b");
-        check(r"\{a\}/*", Some("{a}"), r"\{a\}/*");
-        assert!(Glob::is_glob("a*") && Glob::is_glob("{a,b}") && Glob::is_glob(r"\\*"));
-        assert!(!Glob::is_glob("a") && !Glob::is_glob(r"\*\[x]") && !Glob::is_glob("a}"));
-        assert_eq!(Glob::unescape(r"\*\[x\]\a\"), r"*[x]\a\");
-        let below = Glob::parse("*.csv").unwrap().below(&path("odd[1]/x"));
-        assert!(below.is_match(&path("odd[1]/x/a.csv")) && !below.is_match(&path("a.csv")));
-        assert_eq!(Glob::parse(below.as_str()).unwrap(), below);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
-
-        /// But for hidden files, which it does not know, globset must agree.
-        #[test]
-        fn globset_agrees(
-            glob in "([ab]|\\*\\*/|\\*|\\?|/|\\[a-b\\]|\\[!a\\]|\\{a,b\\*\\}|\\{b,\\})(b|/|/\\*\\*/|\\*|\\?|\\{ab,a\\}){0,5}(b|\\*|/\\*\\*)",
-            text in "[ab]{1,3}(/[ab]{1,3}){0,3}",
-        ) {
-            let Ok(ours) = Glob::parse(&glob) else { return Ok(()) };
-            let theirs = globset::GlobBuilder::new(ours.as_str()).literal_separator(true).empty_alternates(true).build();
-            let theirs = theirs.unwrap().compile_matcher();
-            prop_assert_eq!(ours.is_match(&path(&text)), theirs.is_match(&text), "{} on {}", ours.as_str(), text);
-            // A path that matches is below each of its folders.
-            let mut folder = path(&text).parent();
-            while let Some(parent) = folder {
-                prop_assert!(!ours.is_match(&path(&text)) || ours.may_match_below(&parent));
-                folder = parent.parent();
-            }
         }
     }
 }

@@ -11,7 +11,10 @@
 //! The way through: `syntax` turns bytes into stages with a span for every value, `template` fills in params, `expand`
 //! makes instances of stages, `check` resolves paths and dependencies.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::format_collect, reason = "a test may panic, and need not be fast")
+)]
 
 mod check;
 mod diagnostic;

@@ -19,7 +19,7 @@ use std::{fmt, io};
 
 use cairn_content::durable::Barrier;
 use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placement, Placer};
-use cairn_model::{Content, FileContent, Output};
+use cairn_model::{FileContent, Output};
 use cairn_store::{Batch, Durability, Store};
 use tokio::sync::oneshot;
 
@@ -167,7 +167,7 @@ struct Pending {
     batch: Option<Batch>,
     /// Durable files that are to be objects.
     ready: Vec<(PathBuf, FileContent)>,
-    placements: Vec<(Output, Placement)>,
+    placements: Vec<Placement>,
     reply: Reply<Vec<String>>,
 }
 
@@ -318,7 +318,7 @@ impl Worker {
                 }
                 other => other?,
             };
-            pending.placements.push((output.clone(), placement));
+            pending.placements.push(placement);
         }
         Ok(())
     }
@@ -326,15 +326,17 @@ impl Worker {
     /// Step 4 for one publication, and the answer.
     fn put_in_place(&mut self, pending: Pending) {
         let mut trashed = Vec::new();
-        let Pending { placements, outputs, in_place, reply, .. } = pending;
-        for (output, placement) in placements {
+        let Pending { placements, reply, .. } = pending;
+        for placement in placements {
             let Parts { digests, objects, placer, .. } = &self.parts;
             // What stands there may be replaced when nothing is lost by it: its bytes are in the content store.
             let swapped = placer.swap(placement, |stands| is_ours(stands, digests, objects), &mut self.unsynced);
             match swapped {
                 Ok(moved) => {
-                    trashed.extend(moved.iter().map(|path| shown(path, &self.parts.root)));
-                    self.learn(&output);
+                    trashed.extend(moved.trashed.iter().map(|path| shown(path, &self.parts.root)));
+                    for file in &moved.files {
+                        digests.learn(file);
+                    }
                 }
                 Err(error) => {
                     let _ = reply.send(Err(error.into()));
@@ -342,17 +344,7 @@ impl Worker {
                 }
             }
         }
-        if in_place {
-            outputs.iter().for_each(|(output, _)| self.learn(output));
-        }
         let _ = reply.send(Ok(trashed));
-    }
-
-    fn learn(&self, output: &Output) {
-        let path = output.path.below(&self.parts.folder);
-        if let Content::File(file) = &output.content {
-            self.parts.digests.learn(&path, file);
-        }
     }
 }
 

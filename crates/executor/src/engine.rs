@@ -332,19 +332,17 @@ impl Engine {
         let mut told = Vec::new();
         for (placement, output) in placements.into_iter().zip(outputs) {
             let ours = |stands: &std::path::Path| is_ours(stands, &self.digests, &self.kept().objects);
-            let trashed = self.kept().placer.swap(placement, ours, &mut barrier)?;
-            let moved = trashed.iter().map(|path| shown(path, self.project.root())).collect::<Vec<_>>().join(", ");
+            let placed = self.kept().placer.swap(placement, ours, &mut barrier)?;
+            for file in &placed.files {
+                self.digests.learn(file);
+            }
+            let moved = placed.trashed.iter().map(|path| shown(path, self.project.root())).collect::<Vec<_>>().join(", ");
             told.push(match moved.as_str() {
                 "" => output.path.to_string(),
                 moved => format!("{} (what stood there is now {moved})", output.path),
             });
         }
         barrier.sync().map_err(LookUpError::Sync)?;
-        for output in outputs {
-            if let cairn_model::Content::File(file) = &output.content {
-                self.digests.learn(&output.path.below(folder), file);
-            }
-        }
         Ok(told)
     }
 

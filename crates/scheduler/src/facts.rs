@@ -36,7 +36,12 @@ const UNKNOWN_MS: u64 = 1_000;
 const LOOKUPS_MAX: usize = 64;
 
 /// Makes the machine's setup. `durations` are those of the last executions.
-pub fn setup(pipeline: &Pipeline, graph: &Graph, durations: &HashMap<InstanceName, u64>, order: Order) -> Setup {
+pub fn setup(
+    pipeline: &Pipeline,
+    graph: &Graph,
+    durations: &HashMap<InstanceName, u64>,
+    order: Order,
+) -> Setup {
     let expected = expected_ms(pipeline, durations);
     let critical = graph.critical_path_ms(&expected);
     let pool_names: Vec<&String> = pipeline.pools.keys().collect();
@@ -88,9 +93,11 @@ pub fn expected_ms(pipeline: &Pipeline, durations: &HashMap<InstanceName, u64>) 
     let mut expected = Vec::with_capacity(pipeline.instances.len());
     for stage in &pipeline.stages {
         let instances = &pipeline.instances[stage.instances.start as usize..stage.instances.end as usize];
-        let known: Vec<u64> = instances.iter().filter_map(|instance| durations.get(&instance.name).copied()).collect();
+        let known: Vec<u64> =
+            instances.iter().filter_map(|instance| durations.get(&instance.name).copied()).collect();
         let mean = known.iter().sum::<u64>().checked_div(known.len() as u64).unwrap_or(UNKNOWN_MS);
-        expected.extend(instances.iter().map(|instance| durations.get(&instance.name).copied().unwrap_or(mean)));
+        expected
+            .extend(instances.iter().map(|instance| durations.get(&instance.name).copied().unwrap_or(mean)));
     }
     expected
 }

@@ -60,7 +60,12 @@ pub fn prime(engine: &Engine, graph: &Graph, selected: &[bool]) {
 /// # Errors
 ///
 /// The store cannot be read.
-pub fn plan(engine: &Engine, graph: &Graph, selected: &[bool], force: &[bool]) -> Result<Vec<Prediction>, LookUpError> {
+pub fn plan(
+    engine: &Engine,
+    graph: &Graph,
+    selected: &[bool],
+    force: &[bool],
+) -> Result<Vec<Prediction>, LookUpError> {
     prime(engine, graph, selected);
     let instances = &engine.pipeline().instances;
     let mut predictions: Vec<Option<Prediction>> = vec![None; instances.len()];
@@ -73,7 +78,10 @@ pub fn plan(engine: &Engine, graph: &Graph, selected: &[bool], force: &[bool]) -
         };
         predictions[at] = Some(prediction);
     }
-    Ok(predictions.into_iter().map(|prediction| prediction.expect("the order holds every instance")).collect())
+    Ok(predictions
+        .into_iter()
+        .map(|prediction| prediction.expect("the order holds every instance"))
+        .collect())
 }
 
 fn predict(

@@ -93,7 +93,7 @@ impl Kept {
 
     /// Returns whether a command takes nothing that is kept; each takes a cpu.
     pub(crate) fn allows(&self, demand: Demand) -> bool {
-        !self.cpus && !(self.memory && demand.memory_bytes > 0)
+        !(self.cpus || self.memory && demand.memory_bytes > 0)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is ready to run, in order, and which of it starts next.
 //!
 //! The first in order that fits is started. One that does not fit is passed over by those behind it, but not for ever:
-//! once `passes_max` of them were started past it, what it is short of is kept for it. Then only those may
-//! pass that take nothing of this: a command that waits for a place in a pool stops no other pool, and one that waits
-//! for cpus stops everything until they are there.
+//! once `passes_max` of them were started past it, the cpus or the memory it is short of are kept for it, and only those
+//! may pass that take nothing of this. So one that waits for cpus stops everything until they are there, one that waits
+//! for memory stops what takes memory, and one that waits for a place in a pool stops nobody.
 //!
 //! Instances of equal demand stand in one line, and only the first of a line is looked at: all of a line fit or none
 //! does. Passes are counted by line, since one of it last started. A choice costs as much as there are lines ahead that

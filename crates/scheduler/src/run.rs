@@ -185,9 +185,8 @@ impl Run<'_> {
         batch.event(self.id, &event);
         self.engine.save_rows(&mut batch);
         self.hands.committer.flush(batch).await.map_err(|error| match error {
-            cairn_executor::PublishError::Output { text, help } | cairn_executor::PublishError::Fatal { text, help } => {
-                RunError { error: text, help }
-            }
+            cairn_executor::PublishError::Output { text, help }
+            | cairn_executor::PublishError::Fatal { text, help } => RunError { error: text, help },
         })?;
         (self.observe)(&event, None);
         Ok(ended)
@@ -213,7 +212,9 @@ impl Tasks {
         let (engine, sender) = (Arc::clone(&self.engine), self.sender.clone());
         tokio::task::spawn_blocking(move || {
             let found = match engine.look_up(instance, force, false) {
-                Ok(Verdict::Hit { input_hash, restored, saved_ms }) => Found::Hit { input_hash, restored, saved_ms },
+                Ok(Verdict::Hit { input_hash, restored, saved_ms }) => {
+                    Found::Hit { input_hash, restored, saved_ms }
+                }
                 Ok(Verdict::Miss { input_hash, reason }) => Found::Miss { input_hash, reason },
                 Err(error) if error.is_store() => {
                     let _ = sender.send(Err(RunError { error: error.to_string(), help: error.help() }));
@@ -226,7 +227,8 @@ impl Tasks {
     }
 
     fn attempt(&self, instance: u32, number: u32) {
-        let (engine, hands, sender) = (Arc::clone(&self.engine), Arc::clone(&self.hands), self.sender.clone());
+        let (engine, hands, sender) =
+            (Arc::clone(&self.engine), Arc::clone(&self.hands), self.sender.clone());
         let AttemptId { instance: name, .. } = engine.attempt_id(instance, number);
         let span = info_span!("attempt", instance = %name, attempt = number);
         let attempt = async move {

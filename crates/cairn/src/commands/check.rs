@@ -43,8 +43,7 @@ struct Tally {
 
 /// Does it.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
-    let given =
-        Given { params: args.params.params.clone(), logical_time: context.clock.now(), run: None };
+    let given = Given { params: args.params.params.clone(), logical_time: context.clock.now(), run: None };
     let mut tally = Tally::default();
     for file in files(&args.files, context)? {
         let definition = file.read()?;
@@ -92,7 +91,8 @@ impl Tally {
     fn sentence(self, context: &Context) -> String {
         let paint = context.terminal.stdout.paint;
         let checked = count(self.pipelines, "pipeline");
-        let warned = if self.warnings == 0 { String::new() } else { format!(", {}", count(self.warnings, "warning")) };
+        let warned =
+            if self.warnings == 0 { String::new() } else { format!(", {}", count(self.warnings, "warning")) };
         if self.errors > 0 {
             let errors = paint.with(style::ERROR, &count(self.errors, "error"));
             return format!("{checked}: {errors}{warned}\n");

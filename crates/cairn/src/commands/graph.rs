@@ -78,8 +78,7 @@ struct Stage {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let definition = context.pipeline(args.file.as_ref())?.read()?;
     let state = definition.state.clone();
-    let given =
-        Given { params: args.params.params.clone(), logical_time: context.clock.now(), run: None };
+    let given = Given { params: args.params.params.clone(), logical_time: context.clock.now(), run: None };
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;
     let mut picture = Picture::of(&checked.pipeline);
     if let Some(past) = Past::open_state(&state)? {
@@ -103,7 +102,8 @@ impl Picture {
             .iter()
             .enumerate()
             .map(|(at, stage)| {
-                let instances = &pipeline.instances[stage.instances.start as usize..stage.instances.end as usize];
+                let instances =
+                    &pipeline.instances[stage.instances.start as usize..stage.instances.end as usize];
                 let needed = instances.iter().flat_map(|instance| &instance.needs);
                 let mut needs: Vec<usize> =
                     needed.map(|need| pipeline.instances[*need as usize].stage as usize).collect();

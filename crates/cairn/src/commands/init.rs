@@ -9,7 +9,7 @@ use crate::args::examples;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::project::SETTINGS;
-use crate::terminal::text;
+use crate::terminal::text::{self, append};
 use crate::terminal::{line::quoted, style};
 
 /// Make a small working project: a pipeline of four stages, its scripts and data. It needs only sh and awk.
@@ -41,18 +41,24 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let command = |text: &str| paint.with(style::HELP, text);
     let mut told = format!("made {} in `{}`:\n", text::count(FILES.len(), "file"), folder.display());
     for (path, _) in FILES {
-        told.push_str(&format!("  {path}\n"));
+        append!(told, "  {path}\n");
     }
     told.push_str("\nnext:\n");
     if args.folder.is_some() {
-        told.push_str(&format!("  {}\n", command(&format!("cd {}", quoted(&folder.display().to_string())))));
+        append!(told, "  {}\n", command(&format!("cd {}", quoted(&folder.display().to_string()))));
     }
     for (typed, does) in [
         ("cairn run", "makes `report.txt`"),
         ("cairn run", "again: nothing is left to do"),
         ("cairn plan", "after you changed a file: what that touches"),
     ] {
-        told.push_str(&format!("  {}{}{}\n", command(typed), " ".repeat(13 - typed.len()), paint.with(style::DIM, does)));
+        append!(
+            told,
+            "  {}{}{}\n",
+            command(typed),
+            " ".repeat(13 - typed.len()),
+            paint.with(style::DIM, does)
+        );
     }
     context.print(&told)?;
     Ok(ExitStatus::Done)
@@ -112,9 +118,18 @@ mod tests {
             done
             sort -t, -k3,3nr build/shops/*.csv > build/ranking.csv
             awk -v title=Coffee-in-June -f scripts/report.awk build/ranking.csv";
-        let output =
-            std::process::Command::new("sh").args(["-euc", script]).current_dir(temp.path()).output().unwrap();
+        let output = std::process::Command::new("sh")
+            .args(["-euc", script])
+            .current_dir(temp.path())
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{output:?}");
-        insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @"");
+        insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r"
+        Coffee in June
+
+        station     1010 cups  3017.60  ##############################
+        market       647 cups  1926.60  ###################
+        harbour      500 cups  1462.00  ##############
+        ");
     }
 }

@@ -240,7 +240,8 @@ impl<'a> Printer<'a> {
             if !self.at_line_start {
                 out.push(b'\n');
             }
-            let number = if attempt.number > 1 { format!(" · attempt {}", attempt.number) } else { String::new() };
+            let number =
+                if attempt.number > 1 { format!(" · attempt {}", attempt.number) } else { String::new() };
             let heading = format!("── {}{number} ──", attempt.instance);
             out.extend_from_slice(self.paint.with(style::BOLD, &heading).as_bytes());
             out.push(b'\n');
@@ -279,16 +280,30 @@ mod tests {
         let run = RunId::from_bytes([1; 16]);
         let mut printer = Printer::new(&args, run, Paint::new(false));
         printer.zone = TimeZone::UTC;
-        let attempt = |stage: &str, number| {
-            AttemptId { run, instance: InstanceName::new(stage.parse().unwrap(), None), number }
+        let attempt = |stage: &str, number| AttemptId {
+            run,
+            instance: InstanceName::new(stage.parse().unwrap(), None),
+            number,
         };
         let mut text = String::new();
-        for (stage, number, ms, bytes) in
-            [("a", 1, 0, "one\ntw"), ("a", 1, 250, "o\nthree\n"), ("b", 1, 300, "no line end"), ("b", 2, 400, "x\n")]
-        {
+        for (stage, number, ms, bytes) in [
+            ("a", 1, 0, "one\ntw"),
+            ("a", 1, 250, "o\nthree\n"),
+            ("b", 1, 300, "no line end"),
+            ("b", 2, 400, "x\n"),
+        ] {
             let chunk = Chunk { time: Timestamp(ms), stream: Stream::Stdout, bytes: bytes.into() };
             text.push_str(std::str::from_utf8(&printer.lay_out(&attempt(stage, number), &chunk)).unwrap());
         }
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        ── a ──
+        00:00:00.000  one
+        00:00:00.000  two
+        00:00:00.250  three
+        ── b ──
+        00:00:00.300  no line end
+        ── b · attempt 2 ──
+        00:00:00.400  x
+        ");
     }
 }

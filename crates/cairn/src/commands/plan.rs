@@ -13,11 +13,11 @@ use crate::args::{Choice, Params, Target, examples};
 use crate::execute::selection;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::json;
 use crate::past::Past;
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::{style, text, time};
 use crate::work::{Checked, Given};
-use crate::json;
 
 /// Show what `run` would do to each instance, and why; nothing is executed or changed.
 #[derive(Debug, clap::Args)]
@@ -105,7 +105,14 @@ fn lines(checked: &Checked, predictions: &[Prediction]) -> String {
             _ => &[],
         };
         let (instance, reason) = (instance.name.to_string(), reason(prediction));
-        out.push_str(&json::line(&Planned { schema: "cairn.plan/1", instance, action, reason, input_hash, restores }));
+        out.push_str(&json::line(&Planned {
+            schema: "cairn.plan/1",
+            instance,
+            action,
+            reason,
+            input_hash,
+            restores,
+        }));
     }
     out
 }
@@ -133,8 +140,10 @@ fn drawn(checked: &Checked, predictions: &[Prediction], context: &Context) -> St
     }
     let columns = [Column::new("  would"), Column::new("instance"), Column::giving("why")];
     let mut out = if rows.is_empty() { String::new() } else { table(&columns, &rows, stream) + "\n" };
-    let words: Vec<String> =
-        counts.iter().map(|(word, style, count)| stream.paint.with(*style, &format!("{count} {word}"))).collect();
+    let words: Vec<String> = counts
+        .iter()
+        .map(|(word, style, count)| stream.paint.with(*style, &format!("{count} {word}")))
+        .collect();
     out.push_str(&format!("  {}\n", words.join(", ")));
     out
 }
@@ -159,7 +168,7 @@ fn reason(prediction: &Prediction) -> String {
         Prediction::Restore(paths) => {
             let quoted: Vec<String> = paths.iter().take(3).map(|path| format!("`{path}`")).collect();
             let more = paths.len().saturating_sub(3);
-            let more = if more > 0 { format!(" and {}", text::count(more, "more")) } else { String::new() };
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("{}{more} missing or changed", quoted.join(", "))
         }
         Prediction::Fresh { saved_ms } => format!("unchanged, saves {}", time::took(*saved_ms)),

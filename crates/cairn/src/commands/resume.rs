@@ -19,6 +19,7 @@ use crate::work::{Definition, Given};
 ///
 /// It goes on with that run's own definition, params and logical time, and executes nothing that is done.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(after_help = examples(&[
     ("cairn resume", "the latest run"),
     ("cairn resume 1a2b3c4d", "this one"),
@@ -58,8 +59,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     }
     let definition = definition(&record, &past, args.with_current, &project.root)?;
     drop(past);
-    let given =
-        Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
+    let given = Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     let request = request_of(&record);

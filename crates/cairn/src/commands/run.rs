@@ -20,6 +20,7 @@ use crate::work::{Definition, Given, caller_env};
 /// outputs are in place (FRESH) or are put back (RESTORED). What is executed (RAN) is recorded, so that the same command
 /// after a crash, or `cairn resume`, goes on from there.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[command(after_help = examples(&[
     ("cairn run", "all of the only pipeline here"),
     ("cairn run -p year=2014 -j 8", "with another param, eight at once"),
@@ -100,11 +101,15 @@ fn unchanged(definition: &Definition, params: &[(String, String)], context: &Con
 fn nothing_to_do(unchanged: Unchanged, began: Instant, context: &Context) -> String {
     let paint = context.terminal.stderr.paint;
     let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let fresh = paint.with(style::outcome(cairn_model::Outcome::Fresh), &format!("{} FRESH", unchanged.instances));
+    let fresh =
+        paint.with(style::outcome(cairn_model::Outcome::Fresh), &format!("{} FRESH", unchanged.instances));
     format!(
         "  {fresh} in {} · saved {}  {}\n",
         time::took(took),
         time::took(unchanged.saved_ms),
-        paint.with(style::DIM, &format!("nothing changed: {} in place", text::count(unchanged.instances as usize, "instance"))),
+        paint.with(
+            style::DIM,
+            &format!("nothing changed: {} in place", text::count(unchanged.instances as usize, "instance"))
+        ),
     )
 }

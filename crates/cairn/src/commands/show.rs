@@ -4,6 +4,7 @@ mod details;
 
 use cairn_executor::Project as Folders;
 use cairn_model::{AttemptId, Outcome};
+use jiff::tz::TimeZone;
 
 use super::Context;
 use super::runs::status_style;
@@ -14,8 +15,10 @@ use crate::history::{InstanceHistory, count_words};
 use crate::json;
 use crate::past::{LATEST, Past, PastRun, state_word};
 use crate::terminal::line::quoted;
+use crate::terminal::style::{self, Paint};
 use crate::terminal::table::{Cell, Column, table};
-use crate::terminal::{Stream, style, text, time};
+use crate::terminal::text::append;
+use crate::terminal::{Stream, text, time};
 
 /// Show a run: how it was started and what became of each instance. With a STAGE: what one instance read and made.
 #[derive(Debug, clap::Args)]
@@ -38,7 +41,8 @@ pub(crate) struct Args {
 
 /// Does it.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
-    let past = Past::require(&context.project()?)?;
+    let project = context.project()?;
+    let past = Past::require(&project)?;
     let run = past.run(past.find(&args.run)?)?;
     let instances: Vec<&InstanceHistory> = match &args.stage {
         None => run.history.instances.iter().collect(),
@@ -47,9 +51,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let one = args.stage.is_some() && instances.len() == 1;
     let text = match (args.json, one) {
         (true, _) => wire(&past, &run, &instances, args.stage.is_some())?,
-        (false, true) => details::draw(&past, &run, instances[0], context)?,
+        (false, true) => details::draw(&past, &run, instances[0], &project, context.terminal.stdout.paint)?,
         (false, false) => {
-            let mut out = if args.stage.is_none() { head(&run, context) } else { String::new() };
+            let mut out = if args.stage.is_none() {
+                head(&run, context.terminal.stdout.paint, &time::zone())
+            } else {
+                String::new()
+            };
             out.push_str(&list(&run, &instances, context.terminal.stdout));
             out
         }
@@ -58,7 +66,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     Ok(ExitStatus::Done)
 }
 
-fn wire(past: &Past, run: &PastRun, instances: &[&InstanceHistory], with_checkpoints: bool) -> Result<String, Failure> {
+fn wire(
+    past: &Past,
+    run: &PastRun,
+    instances: &[&InstanceHistory],
+    with_checkpoints: bool,
+) -> Result<String, Failure> {
     let mut out = String::new();
     if !with_checkpoints {
         out.push_str(&json::line(&run.wire()));
@@ -67,7 +80,7 @@ fn wire(past: &Past, run: &PastRun, instances: &[&InstanceHistory], with_checkpo
         let log = log_path(past, run, instance);
         let mut wire = run.instance_wire(instance, log);
         if with_checkpoints {
-            wire.checkpoint = details::Found::of(past, instance)?.map(|found| found.wire());
+            wire.checkpoint = details::Found::of(past, instance)?.map(details::Found::wire);
         }
         out.push_str(&json::line(&wire));
     }
@@ -82,14 +95,12 @@ fn log_path(past: &Past, run: &PastRun, instance: &InstanceHistory) -> Option<St
 }
 
 /// What was asked for and how it ended.
-fn head(run: &PastRun, context: &Context) -> String {
-    let paint = context.terminal.stdout.paint;
+fn head(run: &PastRun, paint: Paint, zone: &TimeZone) -> String {
     let record = &run.record;
-    let zone = time::zone();
     let status = run.status();
     let mut rows: Vec<(&str, String)> = vec![
-        ("started", time::date_time_offset(record.started, &zone)),
-        ("command", record.command_line.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
+        ("started", time::date_time_offset(record.started, zone)),
+        ("command", command_line(&record.command_line)),
         ("file", record.file.clone()),
     ];
     if let Some(took) = run.took_ms() {
@@ -99,7 +110,8 @@ fn head(run: &PastRun, context: &Context) -> String {
         rows.insert(2, ("saved", format!("{} (work not repeated)", time::took(record.saved_ms))));
     }
     if !record.params.is_empty() {
-        let params: Vec<String> = record.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let params: Vec<String> =
+            record.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
         rows.push(("params", params.join(" ")));
     }
     if !record.selection.is_empty() {
@@ -121,10 +133,20 @@ fn head(run: &PastRun, context: &Context) -> String {
         counts.join(", "),
     );
     for (name, value) in rows {
-        out.push_str(&format!("  {}{value}\n", paint.with(style::DIM, &text::pad(name, 9))));
+        append!(out, "  {}{value}\n", paint.with(style::DIM, &text::pad(name, 9)));
     }
     out.push('\n');
     out
+}
+
+/// The command line as it was typed, but for the folder of the program.
+fn command_line(words: &[String]) -> String {
+    let mut typed: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    if let (Some(first), Some(program)) = (typed.first_mut(), words.first()) {
+        let name = std::path::Path::new(program).file_name().unwrap_or_default();
+        *first = quoted(&name.to_string_lossy());
+    }
+    typed.join(" ")
 }
 
 /// The instances, one a line.
@@ -155,11 +177,15 @@ fn list(run: &PastRun, instances: &[&InstanceHistory], stream: Stream) -> String
     let total = usize::try_from(run.history.instances_total).unwrap_or(usize::MAX);
     let unheard = total.saturating_sub(run.history.instances.len());
     if unheard > 0 && instances.len() == run.history.instances.len() {
-        out.push_str(&format!("{} had no turn\n", text::count(unheard, "instance")));
+        append!(out, "{} had no turn\n", text::count(unheard, "instance"));
     }
-    if let Some(failed) = instances.iter().find(|instance| instance.state.outcome() == Some(Outcome::Failed)) {
+    if let Some(failed) = instances.iter().find(|instance| instance.state.outcome() == Some(Outcome::Failed))
+    {
         let command = format!("cairn logs {} {}", run.id.short(), quoted(&failed.name.to_string()));
-        out.push_str(&format!("\nnext: {}\n", stream.paint.with(style::HELP, &command)));
+        append!(out, "\nnext: {}\n", stream.paint.with(style::HELP, &command));
     }
     out
 }
+
+#[cfg(test)]
+pub(super) mod tests;

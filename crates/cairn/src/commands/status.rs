@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cairn_model::{Outcome, RunId, RunStatus};
 use cairn_store::RunRecord;
+use jiff::tz::TimeZone;
 
 use super::Context;
 use super::runs::status_style;
@@ -14,8 +15,9 @@ use crate::failure::Failure;
 use crate::history::count_words;
 use crate::json;
 use crate::past::{self, Past, PastRun};
-use crate::project::{PipelineFile, Project};
-use crate::terminal::{line::quoted, style, text, time};
+use crate::project::PipelineFile;
+use crate::terminal::text::append;
+use crate::terminal::{Stream, line::quoted, style, text, time};
 
 /// Show how each pipeline stands: its last run, and what failed in it.
 #[derive(Debug, clap::Args)]
@@ -52,7 +54,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
             if at > 0 {
                 out.push('\n');
             }
-            out.push_str(&standing.draw(context, &project));
+            let file = project.shown(&standing.pipeline.path);
+            out.push_str(&standing.draw(&file, context.terminal.stdout, &time::zone()));
         }
     }
     context.print(&out)?;
@@ -84,33 +87,43 @@ fn last_run(past: &Past, pipeline: &PipelineFile) -> Result<Option<PastRun>, Fai
 }
 
 impl Standing {
-    fn draw(&self, context: &Context, project: &Project) -> String {
-        let paint = context.terminal.stdout.paint;
-        let file = project.shown(&self.pipeline.path);
+    fn draw(&self, file: &str, stream: Stream, zone: &TimeZone) -> String {
+        let paint = stream.paint;
         let Some(run) = &self.last else {
             let name = crate::project::name(&self.pipeline);
-            return format!("{}  {file}\n  never ran; next: {}\n", paint.with(style::BOLD, &name), paint.with(style::HELP, &format!("cairn run {}", quoted(&file))));
+            return format!(
+                "{}  {file}\n  never ran; next: {}\n",
+                paint.with(style::BOLD, &name),
+                paint.with(style::HELP, &format!("cairn run {}", quoted(file)))
+            );
         };
         let record = &run.record;
-        let mut out = format!("{}  {}\n", paint.with(style::BOLD, record.pipeline.as_str()), paint.with(style::DIM, &file));
+        let mut out = format!(
+            "{}  {}\n",
+            paint.with(style::BOLD, record.pipeline.as_str()),
+            paint.with(style::DIM, file)
+        );
         let status = run.status();
         let took = run.took_ms().map_or_else(String::new, |took| format!(" in {}", time::took(took)));
         let counts: Vec<String> = count_words(&run.history.counts())
             .into_iter()
-            .map(|(outcome, words)| outcome.map_or(words.clone(), |outcome| paint.with(style::outcome(outcome), &words)))
+            .map(|(outcome, words)| {
+                outcome.map_or(words.clone(), |outcome| paint.with(style::outcome(outcome), &words))
+            })
             .collect();
-        out.push_str(&format!(
+        append!(
+            out,
             "  {}{took} · {} · run {} · {}\n",
             paint.with(status_style(status), status),
             counts.join(", "),
             run.id.short(),
-            time::date_time(record.started, &time::zone()),
-        ));
+            time::date_time(record.started, zone)
+        );
         for instance in run.history.ended_as(Outcome::Failed) {
             let reason = instance.reason.lines().next().unwrap_or_default();
-            let room = context.terminal.stdout.columns().map_or(usize::MAX, |columns| columns.saturating_sub(10));
+            let room = stream.columns().map_or(usize::MAX, |columns| columns.saturating_sub(10));
             let text = text::truncate(&format!("{}: {reason}", instance.name), room);
-            out.push_str(&format!("  {} {text}\n", paint.with(style::ERROR, "failed:")));
+            append!(out, "  {} {text}\n", paint.with(style::ERROR, "failed:"));
         }
         let next = match record.status {
             RunStatus::Running if status == "running" => Some(format!("cairn logs {} -f", run.id.short())),
@@ -121,7 +134,7 @@ impl Standing {
             RunStatus::Succeeded => None,
         };
         if let Some(next) = next {
-            out.push_str(&format!("  next: {}\n", paint.with(style::HELP, &next)));
+            append!(out, "  next: {}\n", paint.with(style::HELP, &next));
         }
         out
     }
@@ -130,13 +143,57 @@ impl Standing {
         let failed = self.last.iter().flat_map(|run| run.history.ended_as(Outcome::Failed));
         json::Status {
             schema: json::Status::SCHEMA,
-            pipeline: self.last.as_ref().map_or_else(
-                || crate::project::name(&self.pipeline),
-                |run| run.record.pipeline.to_string(),
-            ),
+            pipeline: self
+                .last
+                .as_ref()
+                .map_or_else(|| crate::project::name(&self.pipeline), |run| run.record.pipeline.to_string()),
             file: self.pipeline.shown.clone(),
             failed: failed.map(|instance| instance.name.to_string()).collect(),
             last_run: self.last.as_ref().map(PastRun::wire),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::show::tests::past_run;
+
+    fn draw(last: Option<PastRun>, columns: usize) -> String {
+        let pipeline = PipelineFile {
+            path: "/p/pipeline.toml".into(),
+            shown: "pipeline.toml".into(),
+            folder: "/p".into(),
+            root: "/p".into(),
+            state: "/p/.cairn".into(),
+            default_name: "flights".into(),
+        };
+        let stream = Stream::fixed(Some(columns), false);
+        Standing { pipeline, last }.draw("pipeline.toml", stream, &TimeZone::UTC)
+    }
+
+    #[test]
+    fn a_failed_run_says_what_failed_and_what_to_type() {
+        insta::assert_snapshot!(draw(Some(past_run(RunStatus::Failed)), 80), @r"
+        flights  pipeline.toml
+          failed in 2.00 s · 1 RAN, 1 FRESH, 1 FAILED, 1 BLOCKED · run 1a2b3c4d · 2026-11-25 12:00:00
+          failed: weather: exit status 2
+          next: cairn resume 1a2b3c4d
+        ");
+    }
+
+    #[test]
+    fn a_run_whose_process_is_gone_was_cut_off() {
+        let text = draw(Some(past_run(RunStatus::Running)), 80);
+        assert!(text.contains("  cut off"), "{text}");
+        assert!(text.ends_with("next: cairn resume 1a2b3c4d\n"), "{text}");
+    }
+
+    #[test]
+    fn a_pipeline_that_never_ran() {
+        insta::assert_snapshot!(draw(None, 80), @r"
+        flights  pipeline.toml
+          never ran; next: cairn run pipeline.toml
+        ");
     }
 }

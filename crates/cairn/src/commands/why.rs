@@ -149,7 +149,9 @@ fn tell(checked: &Checked, engine: &Engine, store: &Store, index: u32) -> Result
 /// Adds the lines that differ, where both texts are known.
 fn change(checked: &Checked, engine: &Engine, store: &Store, difference: Difference) -> Change {
     let lines = match (difference.tags.as_slice(), &difference.before, &difference.after) {
-        (_, Some(Value::Text(before)), Some(Value::Text(after))) if before.contains('\n') || after.contains('\n') => {
+        (_, Some(Value::Text(before)), Some(Value::Text(after)))
+            if before.contains('\n') || after.contains('\n') =>
+        {
             diff(before, after)
         }
         (_, Some(Value::Bytes(before)), Some(Value::Bytes(after))) => {
@@ -161,7 +163,8 @@ fn change(checked: &Checked, engine: &Engine, store: &Store, difference: Differe
             let path = cairn_model::ProjectPath::parse(path).ok();
             let on_disk = path.map(|path| checked.project.on_disk(&path));
             let now = engine.stored_text(store, after, DIFF_BYTES_MAX).or_else(|| {
-                let path = on_disk.filter(|path| path.metadata().is_ok_and(|found| found.len() <= DIFF_BYTES_MAX))?;
+                let path = on_disk
+                    .filter(|path| path.metadata().is_ok_and(|found| found.len() <= DIFF_BYTES_MAX))?;
                 std::fs::read_to_string(path).ok()
             });
             match (engine.stored_text(store, before, DIFF_BYTES_MAX), now) {
@@ -209,7 +212,9 @@ impl Told {
                 format!("{name} cannot be looked up: {error}\n{help}")
             }
             Verdict::Never => format!("{name} runs: it never ran before\n{hash}"),
-            Verdict::Same(checkpoint) => format!("{name} is as in {}: nothing changed\n{hash}", of(checkpoint)),
+            Verdict::Same(checkpoint) => {
+                format!("{name} is as in {}: nothing changed\n{hash}", of(checkpoint))
+            }
             Verdict::Differs { nearest, changes } => {
                 let count = text::count(changes.len(), "change");
                 let mut out = format!("{name} runs: {count} since {}\n{hash}", of(nearest));
@@ -234,7 +239,9 @@ impl Told {
             after: None,
         };
         match &self.verdict {
-            Verdict::Unknown { error, .. } => json::line(&Wire { verdict: "unknown", error: Some(error), ..told }),
+            Verdict::Unknown { error, .. } => {
+                json::line(&Wire { verdict: "unknown", error: Some(error), ..told })
+            }
             Verdict::Never => json::line(&Wire { verdict: "never_ran", ..told }),
             Verdict::Same(checkpoint) => {
                 let run = Some(checkpoint.made_by.run.to_string());

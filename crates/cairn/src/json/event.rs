@@ -177,7 +177,10 @@ fn instance_event(event: &InstanceEvent, log: Option<String>) -> (&'static str, 
         }
         InstanceEvent::AttemptStarted { attempt, input_hash, reason } => {
             let (attempt, input_hash) = (*attempt, input_hash.to_string());
-            ("instance_attempt_started", What::AttemptStarted { attempt, input_hash, reason: why_executed(reason) })
+            (
+                "instance_attempt_started",
+                What::AttemptStarted { attempt, input_hash, reason: why_executed(reason) },
+            )
         }
         InstanceEvent::AttemptFailed { attempt, error, retry_at } => {
             let what =
@@ -297,6 +300,20 @@ mod tests {
             blocked(Blocker::Frozen(Reason::First)),
             blocked(Blocker::Interrupted),
             RunEvent::Ended { status: RunStatus::Failed },
-        ]), @"");
+        ]), @r#"
+        {"type":"run_started","at":"2026-11-25T12:00:00.000Z","pipeline":"flights","instances":2,"resumed":false}
+        {"type":"instance_checkpoint_found","at":"2026-11-25T12:00:00.250Z","instance":"carrier[UA]","outcome":"RESTORED","input_hash":"[HASH]","restored":["a"],"saved_ms":7}
+        {"type":"instance_attempt_started","at":"2026-11-25T12:00:00.500Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"changed","text":"input `x` changed","changes":["input `x` changed"]}}
+        {"type":"instance_attempt_started","at":"2026-11-25T12:00:00.750Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"expired","text":"older than its ttl (5 s > 1 s)","age_ms":5000,"ttl_ms":1000}}
+        {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.000Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"content_lost","text":"the stored bytes of `build/x` are gone or damaged","path":"build/x"}}
+        {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.250Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"weaker_isolation","text":"was made with sandbox `off`, which is weaker than asked for","level":"off"}}
+        {"type":"instance_attempt_failed","at":"2026-11-25T12:00:01.500Z","instance":"carrier[UA]","attempt":1,"error":"exit status 7","retry_at":"2026-11-25T12:00:04.000Z","log":".cairn/logs/x.log"}
+        {"type":"instance_committed","at":"2026-11-25T12:00:01.750Z","instance":"carrier[UA]","outcome":"RAN","attempt":2,"input_hash":"[HASH]","took_ms":9,"trashed":["t"],"log":".cairn/logs/x.log"}
+        {"type":"instance_failed","at":"2026-11-25T12:00:02.000Z","instance":"carrier[UA]","outcome":"FAILED","attempts":2,"error":"exit status 2","help":"mend it","log":".cairn/logs/x.log"}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:02.250Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"failed","text":"`clean` failed","instance":"clean"}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:02.500Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"frozen","text":"would run: never ran before","reason":{"kind":"first","text":"never ran before"}}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:02.750Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"interrupted","text":"the run was interrupted"}}
+        {"type":"run_ended","at":"2026-11-25T12:00:03.000Z","status":"failed","took_ms":3000,"saved_ms":7,"outcomes":{"ran":0,"restored":1,"fresh":0,"failed":0,"blocked":0}}
+        "#);
     }
 }

@@ -65,6 +65,7 @@ impl Check {
 
 /// `cairn.run/1`: a run, as `runs` and `show` print it.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the keys are public: `run` is the run's id in every shape")]
 pub(crate) struct Run {
     pub(crate) schema: &'static str,
     pub(crate) run: String,
@@ -93,6 +94,7 @@ impl Run {
 
 /// `cairn.instance/1`: what became of an instance in a run.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the keys are public: `instance` is its name in every shape")]
 pub(crate) struct Instance {
     pub(crate) schema: &'static str,
     pub(crate) run: String,

@@ -96,10 +96,19 @@ mod tests {
 
     #[test]
     fn a_pipeline_is_known_by_its_stages() {
-        for pipeline in ["[stages]", "[stages.a]\n", "x = 1\n  [ stages . a ]", "stages.a.run = 'x'", "stages = {}", "]\n[stages.a"] {
+        for pipeline in [
+            "[stages]",
+            "[stages.a]\n",
+            "x = 1\n  [ stages . a ]",
+            "stages.a.run = 'x'",
+            "stages = {}",
+            "]\n[stages.a",
+        ] {
             assert!(begins_stages(pipeline), "{pipeline}");
         }
-        for other in ["", "[package]\nname = 'stages'", "[stagesx]", "# [stages.a]", "stages_of = 1", "x = 'stages.a'"] {
+        for other in
+            ["", "[package]\nname = 'stages'", "[stagesx]", "# [stages.a]", "stages_of = 1", "x = 'stages.a'"]
+        {
             assert!(!begins_stages(other), "{other}");
         }
     }

@@ -33,7 +33,10 @@ impl Project {
     ) -> Result<Settled, Failure> {
         if let Some((first, rest)) = words.split_first() {
             let file = self.cwd().join(first);
-            let path_like = first.contains('/') || first.ends_with(".toml") || first == "." || first == "..";
+            let path_like = first.contains('/')
+                || first == "."
+                || first == ".."
+                || Path::new(first).extension().is_some_and(|extension| extension == "toml");
             if path_like || file.join(PIPELINE).is_file() {
                 let pipeline = self.pipeline_at(first, &file, globals, terminal)?;
                 return Ok(Settled { pipeline, stages: rest.to_vec(), file_left_out: false });
@@ -42,8 +45,8 @@ impl Project {
         let pipelines = self.pipelines();
         let names: Vec<String> = pipelines.iter().map(name).collect();
         if let Some((first, rest)) = words.split_first() {
-            let mut named = pipelines.iter().zip(&names).filter(|(_, name)| *name == first);
-            match (named.next(), named.next()) {
+            let mut called = pipelines.iter().zip(&names).filter(|(_, name)| *name == first);
+            match (called.next(), called.next()) {
                 (Some((pipeline, _)), None) => {
                     let pipeline = pipeline.clone();
                     return Ok(Settled { pipeline, stages: rest.to_vec(), file_left_out: false });
@@ -62,8 +65,11 @@ impl Project {
             several => {
                 let known: Vec<String> = names.clone();
                 let Some(first) = words.first() else {
-                    return Err(Failure::wrong(format!("there are {} pipelines here: which one?", several.len()))
-                        .help(format!("name one: {}", text::list(&known))));
+                    return Err(Failure::wrong(format!(
+                        "there are {} pipelines here: which one?",
+                        several.len()
+                    ))
+                    .help(format!("name one: {}", text::list(&known))));
                 };
                 let near = text::nearest(first, known.iter().map(String::as_str));
                 let help = if near.is_empty() {
@@ -98,7 +104,8 @@ impl Project {
                 Failure::wrong(format!("the folder `{given}` holds no `{PIPELINE}`"))
                     .maybe_help(self.known_pipelines(None))
             } else {
-                Failure::wrong(format!("there is no file `{given}`")).maybe_help(self.known_pipelines(Some(given)))
+                Failure::wrong(format!("there is no file `{given}`"))
+                    .maybe_help(self.known_pipelines(Some(given)))
             });
         }
         if file.file_name().is_some_and(|name| name == SETTINGS) {

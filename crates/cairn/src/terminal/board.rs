@@ -84,7 +84,14 @@ impl Board {
     }
 
     /// Draws the lines: each is shorter than `columns`, and they leave at least one of `rows` free.
-    pub(crate) fn lines(&self, fit: Fit, paint: Paint, now: Instant, columns: usize, rows: usize) -> Vec<String> {
+    pub(crate) fn lines(
+        &self,
+        fit: Fit,
+        paint: Paint,
+        now: Instant,
+        columns: usize,
+        rows: usize,
+    ) -> Vec<String> {
         // A line for the total, one above it that is empty, one for the cursor, and some of what has happened.
         let room = rows.saturating_sub(6).clamp(1, RUNNING_MAX);
         let shown = if self.running.len() > room { room - 1 } else { self.running.len() };
@@ -145,7 +152,14 @@ impl Running {
         if let Some((until, error)) = &self.retry {
             let pause = time::about(millis(until.saturating_duration_since(now)));
             let reason = format!("attempt {} failed, the next in {pause}: {error}", self.attempt);
-            let line = Line { word: "waiting", style: style::WARNING, name: &self.shown, took: "", reason: &reason, dim: false };
+            let line = Line {
+                word: "waiting",
+                style: style::WARNING,
+                name: &self.shown,
+                took: "",
+                reason: &reason,
+                dim: false,
+            };
             return fit.cut(&line, paint);
         }
         let mut facts = Vec::new();
@@ -156,7 +170,14 @@ impl Running {
             facts.push(format!("attempt {}", self.attempt));
         }
         let (took, reason) = (time::ticking(elapsed), facts.join(" · "));
-        let line = Line { word: "running", style: style::RUNNING, name: &self.shown, took: &took, reason: &reason, dim: false };
+        let line = Line {
+            word: "running",
+            style: style::RUNNING,
+            name: &self.shown,
+            took: &took,
+            reason: &reason,
+            dim: false,
+        };
         fit.cut(&line, paint)
     }
 }
@@ -202,7 +223,11 @@ mod tests {
         board.add(&names[0], &started(1), Duration::ZERO, at(0));
         board.add(&names[1], &started(2), Duration::ZERO, at(500));
         board.add(&names[2], &started(1), Duration::ZERO, at(900));
-        let failed = InstanceEvent::AttemptFailed { attempt: 1, error: "exit status 7".into(), retry_at: Timestamp(0) };
+        let failed = InstanceEvent::AttemptFailed {
+            attempt: 1,
+            error: "exit status 7".into(),
+            retry_at: Timestamp(0),
+        };
         board.add(&names[2], &failed, Duration::from_secs(4), at(1000));
         insta::assert_snapshot!(draw(&board, at(1500), 80, 24), @r"
         running   carrier[C0]   1.5 s  of about 4 s

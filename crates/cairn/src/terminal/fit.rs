@@ -94,7 +94,8 @@ impl Fit {
             let columns = self.columns.unwrap_or(80);
             let beside = |took: usize| columns.saturating_sub(INDENT + WORD + 2 + took + 1);
             // Where there is not even room for a few letters of the name, the duration goes.
-            let (took, room) = if beside(self.took) < 6 { (0, beside(0)) } else { (self.took, beside(self.took)) };
+            let (took, room) =
+                if beside(self.took) < 6 { (0, beside(0)) } else { (self.took, beside(self.took)) };
             let shown = if took == 0 { "" } else { line.took };
             let line = Line { name: &text::truncate(line.name, room), took: shown, ..*line };
             return Self { name: self.name.min(room), took, ..self }.head(&line, paint).trim_end().to_owned();
@@ -116,7 +117,8 @@ impl Fit {
         let mut out = String::new();
         for (at, line) in lines.iter().enumerate() {
             let lead = if at == 0 { lead.to_owned() } else { " ".repeat(text::width(lead)) };
-            let line = format!("{}{}{}", " ".repeat(indent), paint.with(style::DIM, &lead), paint.with(style, line));
+            let line =
+                format!("{}{}{}", " ".repeat(indent), paint.with(style::DIM, &lead), paint.with(style, line));
             out.push_str(line.trim_end());
             out.push('\n');
         }
@@ -166,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_pipe_limits_nothing() {
-        let reason = "input `data/a-rather-long-name.csv` changed, input `data/another-long-name.csv` changed";
+        let reason =
+            "input `data/a-rather-long-name.csv` changed, input `data/another-long-name.csv` changed";
         assert_eq!(full(None, reason), format!("  RAN       clean           0.42 s  {reason}\n"));
         assert_eq!(full(None, ""), "  RAN       clean           0.42 s\n");
     }

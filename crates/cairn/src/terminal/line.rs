@@ -36,7 +36,14 @@ const LOG_LINES: usize = 20;
 
 impl Lines {
     /// Draws lines for a run of `instances`.
-    pub(crate) fn new(fit: Fit, paint: Paint, run: RunId, folder: PathBuf, quiet: bool, instances: usize) -> Self {
+    pub(crate) fn new(
+        fit: Fit,
+        paint: Paint,
+        run: RunId,
+        folder: PathBuf,
+        quiet: bool,
+        instances: usize,
+    ) -> Self {
         Self { fit, paint, zone: time::zone(), run, folder, quiet, crowded: instances > CROWD, blocked: 0 }
     }
 
@@ -54,8 +61,14 @@ impl Lines {
         let name = instance.name.to_string();
         let ended = |outcome: Outcome, took: &str, reason: &str| {
             let dim = outcome == Outcome::Fresh;
-            let line =
-                Line { word: outcome.as_str(), style: style::outcome(outcome), name: &name, took, reason, dim };
+            let line = Line {
+                word: outcome.as_str(),
+                style: style::outcome(outcome),
+                name: &name,
+                took,
+                reason,
+                dim,
+            };
             fit.full(&line, self.paint)
         };
         match event {
@@ -72,7 +85,11 @@ impl Lines {
             }
             _ if self.quiet => String::new(),
             InstanceEvent::CheckpointFound { restored, .. } if restored.is_empty() => {
-                if self.crowded { String::new() } else { ended(Outcome::Fresh, "", &instance.reason) }
+                if self.crowded {
+                    String::new()
+                } else {
+                    ended(Outcome::Fresh, "", &instance.reason)
+                }
             }
             InstanceEvent::CheckpointFound { .. } => ended(Outcome::Restored, "", &instance.reason),
             InstanceEvent::Committed { .. } => {
@@ -87,8 +104,14 @@ impl Lines {
                     time::about(pause),
                     time::time_of_day(*retry_at, &self.zone),
                 );
-                let line =
-                    Line { word: "RETRY", style: style::WARNING, name: &name, took: &took, reason: &reason, dim: false };
+                let line = Line {
+                    word: "RETRY",
+                    style: style::WARNING,
+                    name: &name,
+                    took: &took,
+                    reason: &reason,
+                    dim: false,
+                };
                 fit.full(&line, self.paint)
             }
             InstanceEvent::Blocked { .. } => {
@@ -96,7 +119,9 @@ impl Lines {
                 match self.blocked.cmp(&(BLOCKED_MAX + 1)) {
                     std::cmp::Ordering::Less => ended(Outcome::Blocked, "", &instance.reason),
                     _ if !self.crowded => ended(Outcome::Blocked, "", &instance.reason),
-                    std::cmp::Ordering::Equal => fit.below("", "and more that are blocked", style::DIM, self.paint),
+                    std::cmp::Ordering::Equal => {
+                        fit.below("", "and more that are blocked", style::DIM, self.paint)
+                    }
                     std::cmp::Ordering::Greater => String::new(),
                 }
             }
@@ -134,7 +159,8 @@ impl Lines {
 
     fn trashed(&self, trashed: &[String], fit: Fit) -> String {
         trashed.iter().fold(String::new(), |out, path| {
-            let text = format!("what stood there was not made by cairn, or was edited since: moved to `{path}`");
+            let text =
+                format!("what stood there was not made by cairn, or was edited since: moved to `{path}`");
             out + &fit.below("kept: ", &text, anstyle::Style::new(), self.paint)
         })
     }
@@ -143,5 +169,9 @@ impl Lines {
 /// Returns `word` as it is typed in a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }

@@ -33,7 +33,8 @@ impl Region {
             out.push('\n');
         }
         out.push_str(SYNC_END);
-        self.drawn = lines.iter().map(|line| text::width(&anstream::adapter::strip_str(line).to_string())).collect();
+        self.drawn =
+            lines.iter().map(|line| text::width(&anstream::adapter::strip_str(line).to_string())).collect();
         out
     }
 

@@ -14,6 +14,7 @@ use super::live::{self, Frames};
 use super::region::Region;
 use super::style::{self, Paint};
 use super::summary::summary;
+use super::text::append;
 use super::{Stream, text};
 use crate::history::History;
 
@@ -65,7 +66,8 @@ impl Show {
         let lines = Lines::new(fit, paint, options.run, options.folder.clone(), options.quiet, names.len());
         let board = Board::new(names, expected_ms, options.jobs);
         let history = History::default();
-        let scene = Scene { options, history, lines, board, pending: String::new(), region: Region::default() };
+        let scene =
+            Scene { options, history, lines, board, pending: String::new(), region: Region::default() };
         let scene = Arc::new(Mutex::new(scene));
         let frames = live.then(|| {
             let scene = Arc::clone(&scene);
@@ -78,15 +80,6 @@ impl Show {
     pub(crate) fn event(&mut self, event: &Event, log: Option<&Path>) {
         let mut scene = live::lock(&self.scene);
         let text = scene.event(event, log, Instant::now());
-        self.put(&mut scene, &text);
-    }
-
-    /// Shows a sentence of the program's own, such as what a first Ctrl-C does.
-    pub(crate) fn say(&mut self, text: &str) {
-        let mut scene = live::lock(&self.scene);
-        let columns = scene.options.stream.columns().unwrap_or(usize::MAX);
-        let lines = text::wrap(text, columns.saturating_sub(2));
-        let text: String = lines.iter().map(|line| format!("  {line}\n")).collect();
         self.put(&mut scene, &text);
     }
 
@@ -132,7 +125,9 @@ impl Scene {
                 self.board.add(&instance.name, what, pause, now);
                 self.lines.of(what, &instance, log, self.options.stream.columns())
             }
-            (RunEvent::Started { .. } | RunEvent::Ended { .. } | RunEvent::Instance { .. }, _) => String::new(),
+            (RunEvent::Started { .. } | RunEvent::Ended { .. } | RunEvent::Instance { .. }, _) => {
+                String::new()
+            }
         }
     }
 
@@ -153,10 +148,19 @@ fn header(options: &ShowOptions, instances: u32, resumed: bool) -> String {
     let paint: Paint = options.stream.paint;
     let instances = text::count(usize::try_from(instances).unwrap_or(usize::MAX), "instance");
     let resumed = if resumed { ", resumed" } else { "" };
-    let line = format!("{} · run {}{resumed} · {instances} · {} at once", options.pipeline, options.run.short(), options.jobs);
+    let line = format!(
+        "{} · run {}{resumed} · {instances} · {} at once",
+        options.pipeline,
+        options.run.short(),
+        options.jobs
+    );
     let columns = options.stream.columns().unwrap_or(usize::MAX);
     let lines = text::wrap(&line, columns.saturating_sub(2));
-    lines.iter().map(|line| format!("  {}\n", paint.with(style::DIM, line))).collect()
+    let mut out = String::new();
+    for line in lines {
+        append!(out, "  {}\n", paint.with(style::DIM, &line));
+    }
+    out
 }
 
 /// Writes in one piece, so that a frame is never seen half drawn. Errors are passed over: a run goes on when nobody

@@ -5,6 +5,7 @@ use cairn_model::{Outcome, RunId, RunStatus};
 
 use super::line::quoted;
 use super::style::{self, Paint};
+use super::text::append;
 use super::{text, time};
 use crate::history::{History, count_words};
 
@@ -43,11 +44,11 @@ pub(crate) fn summary(history: &History, run: RunId, paint: Paint, columns: Opti
     let widest = commands.iter().map(|(command, _)| text::width(command)).max().unwrap_or(0);
     for (at, (command, does)) in commands.iter().enumerate() {
         let lead = if at == 0 { "next:" } else { "     " };
-        out.push_str(&format!("  {lead} {}", paint.with(style::HELP, command)));
+        append!(out, "  {lead} {}", paint.with(style::HELP, command));
         let beside = INDENT + "next: ".len() + widest + 2 + text::width(does);
         if columns.is_none_or(|columns| beside <= columns) {
             let gap = " ".repeat(2 + widest - text::width(command));
-            out.push_str(&format!("{gap}{}", paint.with(style::DIM, does)));
+            append!(out, "{gap}{}", paint.with(style::DIM, does));
         }
         out.push('\n');
     }
@@ -62,12 +63,12 @@ fn facts(history: &History, run: RunId, paint: Paint, columns: Option<usize>) ->
         .into_iter()
         .map(|(outcome, words)| (", ", outcome.map_or(plain, style::outcome), words))
         .collect();
-    let ended = match history.status {
-        Some(RunStatus::Interrupted) => "interrupted after",
-        Some(RunStatus::Frozen) => "frozen after",
-        _ => "in",
+    let (joint, ended) = match history.status {
+        Some(RunStatus::Interrupted) => (", ", "interrupted after"),
+        Some(RunStatus::Frozen) => (", ", "frozen after"),
+        Some(RunStatus::Succeeded | RunStatus::Failed | RunStatus::Running) | None => (" ", "in"),
     };
-    parts.push((" ", plain, format!("{ended} {}", time::took(history.took_ms().unwrap_or(0)))));
+    parts.push((joint, plain, format!("{ended} {}", time::took(history.took_ms().unwrap_or(0)))));
     if history.saved_ms() >= 10 {
         parts.push((" · ", plain, format!("saved {} (work not repeated)", time::took(history.saved_ms()))));
     }

@@ -95,7 +95,8 @@ mod tests {
     use super::*;
 
     fn draw(width: Option<usize>) -> String {
-        let columns = [Column::new("RUN"), Column::giving("PIPELINE"), Column::right("TOOK"), Column::giving("REASON")];
+        let columns =
+            [Column::new("RUN"), Column::giving("PIPELINE"), Column::right("TOOK"), Column::giving("REASON")];
         let row = |cells: [&str; 4]| cells.map(Cell::new).to_vec();
         let rows = [
             row(["1a2b3c4d", "flights", "12.3 s", "input `data/flights-2013.csv.gz` changed"]),

@@ -22,7 +22,9 @@ pub(crate) struct Tail {
 /// file.
 pub(crate) fn tail(log: &Path, lines_max: usize) -> io::Result<Tail> {
     let mut file = match File::open(log) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Tail { lines: Vec::new(), more: false }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Tail { lines: Vec::new(), more: false });
+        }
         opened => opened?,
     };
     let size = file.metadata()?.len();
@@ -37,7 +39,10 @@ pub(crate) fn tail(log: &Path, lines_max: usize) -> io::Result<Tail> {
         lines.remove(0);
     }
     let first = lines.len().saturating_sub(lines_max);
-    Ok(Tail { more: first > 0 || start > 0, lines: lines[first..].iter().map(|line| text::clean(line)).collect() })
+    Ok(Tail {
+        more: first > 0 || start > 0,
+        lines: lines[first..].iter().map(|line| text::clean(line)).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -54,7 +59,10 @@ mod tests {
     fn only_the_end_is_read() {
         assert_eq!(tail_of(b"", 20), Tail { lines: vec![], more: false });
         assert_eq!(tail_of(b"one\ntwo\n", 20), Tail { lines: vec!["one".into(), "two".into()], more: false });
-        assert_eq!(tail_of(b"one\ntwo\nthree", 2), Tail { lines: vec!["two".into(), "three".into()], more: true });
+        assert_eq!(
+            tail_of(b"one\ntwo\nthree", 2),
+            Tail { lines: vec!["two".into(), "three".into()], more: true }
+        );
         let long = "x".repeat(50).repeat(4000) + "\nlast\n";
         assert_eq!(tail_of(long.as_bytes(), 20), Tail { lines: vec!["last".into()], more: true });
     }

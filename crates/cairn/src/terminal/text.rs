@@ -2,6 +2,14 @@
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+/// Appends formatted text to a `String`.
+macro_rules! append {
+    ($text:expr, $($arguments:tt)+) => {
+        std::fmt::Write::write_fmt(&mut $text, format_args!($($arguments)+)).expect("a String takes all")
+    };
+}
+pub(crate) use append;
+
 /// Returns the columns that `text` takes, which must hold no escape sequences.
 pub(crate) fn width(text: &str) -> usize {
     text.width()
@@ -146,7 +154,8 @@ mod tests {
 
     #[test]
     fn wrapping_loses_nothing_and_fits() {
-        let check = |text: &str, columns: usize, expect: &[&str]| assert_eq!(wrap(text, columns), expect, "{text}");
+        let check =
+            |text: &str, columns: usize, expect: &[&str]| assert_eq!(wrap(text, columns), expect, "{text}");
         check("", 10, &[""]);
         check("one two three", 8, &["one two", "three"]);
         check("a/very/long/path", 6, &["a/very", "/long/", "path"]);
@@ -168,7 +177,10 @@ mod tests {
         assert_eq!(list(&["a", "b", "c"]), "`a`, `b` and `c`");
         assert_eq!(nearest("fligths", ["words", "flights"]), ["flights"]);
         assert!(nearest("x", ["words", "flights"]).is_empty());
-        assert_eq!([0, 1023, 1024, 1_048_575, 5 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "5.0 GiB"]);
+        assert_eq!(
+            [0, 1023, 1024, 1_048_575, 5 << 30].map(bytes),
+            ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "5.0 GiB"]
+        );
         assert_eq!(count(1, "stage"), "1 stage");
         assert_eq!(count(0, "stage"), "0 stages");
     }

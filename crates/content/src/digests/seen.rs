@@ -1,13 +1,11 @@
-use std::fs::{self, Metadata};
+use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use cairn_model::{Digest, FileContent};
-use rustix::fs::FileType;
 
-use super::walk::word;
 use super::{DigestError, Found};
 use crate::file_error::cannot;
 use crate::{FileKey, Stamp, hash, open};
@@ -38,7 +36,7 @@ pub(super) fn see(path: &Path, links: Links) -> Result<Seen<'_>, DigestError> {
         return Err(DigestError::Folder { path: path.to_owned() });
     }
     if !metadata.is_file() {
-        let kind = word(FileType::from_raw_mode(metadata.mode()));
+        let kind = word(metadata.file_type());
         return Err(DigestError::Special { path: path.to_owned(), kind });
     }
     Ok(Seen { path, links, key: FileKey::of(&metadata), stamp: Stamp::of(&metadata), link })
@@ -62,6 +60,17 @@ pub(super) fn resolve(path: &Path, links: Links) -> Result<(Metadata, Option<Vec
         Ok(metadata) => Ok((metadata, Some(target.into_os_string().into_vec()))),
         Err(DigestError::Missing { path }) => Err(DigestError::DanglingLink { path, target }),
         Err(error) => Err(error),
+    }
+}
+
+/// Returns what people call what is neither a file nor a folder.
+pub(super) fn word(kind: FileType) -> &'static str {
+    match () {
+        () if kind.is_fifo() => "FIFO",
+        () if kind.is_socket() => "socket",
+        () if kind.is_char_device() || kind.is_block_device() => "device",
+        () if kind.is_symlink() => "link",
+        () => "special file",
     }
 }
 

@@ -1,10 +1,12 @@
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::seen::word;
 use super::{DigestError, in_parallel};
 use crate::file_error::cannot;
 
@@ -82,8 +84,10 @@ fn list(top: &Path, folder: &[u8]) -> Result<Vec<Entry>, DigestError> {
                 let target = rustix::fs::readlinkat(&handle, name, Vec::new()).map_err(at_path)?;
                 EntryKind::Link(target.into_bytes())
             }
-            special => {
-                return Err(DigestError::Special { path: path.join(os_str(name)), kind: word(special) });
+            _ => {
+                let path = path.join(OsStr::from_bytes(name.to_bytes()));
+                let kind = fs::symlink_metadata(&path).map_or("special file", |data| word(data.file_type()));
+                return Err(DigestError::Special { path, kind });
             }
         };
         let mut path = folder.to_vec();
@@ -96,21 +100,6 @@ fn list(top: &Path, folder: &[u8]) -> Result<Vec<Entry>, DigestError> {
     Ok(entries)
 }
 
-/// Returns what people call it.
-pub(super) fn word(kind: FileType) -> &'static str {
-    match kind {
-        FileType::Fifo => "FIFO",
-        FileType::Socket => "socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "device",
-        FileType::Symlink => "link",
-        _ => "special file",
-    }
-}
-
 fn below(top: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { top.to_owned() } else { top.join(OsStr::from_bytes(path)) }
-}
-
-fn os_str(name: &CStr) -> &OsStr {
-    OsStr::from_bytes(name.to_bytes())
 }

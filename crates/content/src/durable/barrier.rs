@@ -126,8 +126,12 @@ mod tests {
 
     fn barrier(files: &[&str], folders: &[&str]) -> Barrier {
         let mut barrier = Barrier::new();
-        files.iter().for_each(|path| barrier.file(Path::new(path)));
-        folders.iter().for_each(|path| barrier.folder(Path::new(path)));
+        for path in files {
+            barrier.file(Path::new(path));
+        }
+        for path in folders {
+            barrier.folder(Path::new(path));
+        }
         barrier
     }
 

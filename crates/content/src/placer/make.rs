@@ -7,63 +7,72 @@ use std::path::{Path, PathBuf};
 
 use cairn_model::{EntryKind, FileContent, Tree};
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 
-use super::{PlaceError, Placement};
+use super::{PlaceError, PlacedFile, Placement};
 use crate::digests::SETTLED_NS;
 use crate::durable::Barrier;
 use crate::file_error::cannot;
-use crate::{FileError, Objects, filesystem};
+use crate::{FileError, FileKey, Objects, Stamp, filesystem};
 
-/// Makes the new file `to`.
+/// Makes the file of the placement.
 pub(super) fn file(
     objects: &Objects,
     content: &FileContent,
-    to: &Path,
+    placement: &Placement,
     barrier: &mut Barrier,
-) -> Result<(), PlaceError> {
-    dated_file(objects, content, to)?;
-    barrier.file(to);
-    Ok(())
+) -> Result<PlacedFile, PlaceError> {
+    let Placement { temporary, destination, .. } = placement;
+    let file = dated_file(objects, content, temporary, destination.clone())?;
+    barrier.file(temporary);
+    Ok(file)
 }
 
-/// Makes the new folder of the placement with all that is in `tree`.
+/// Makes the folder of the placement with all that is in `tree`.
 pub(super) fn tree(
     objects: &Objects,
     tree: &Tree,
     placement: &Placement,
     barrier: &mut Barrier,
-) -> Result<(), PlaceError> {
-    check(tree, &placement.destination)?;
-    let top = placement.temporary.as_path();
+) -> Result<Vec<PlacedFile>, PlaceError> {
+    let Placement { temporary, destination, .. } = placement;
+    check(tree, destination)?;
     let make_folder = |path: &Path, barrier: &mut Barrier| {
         fs::create_dir(path).map_err(cannot("make the folder", path))?;
         barrier.folder(path);
         Ok::<_, FileError>(())
     };
-    make_folder(top, barrier)?;
-    let mut files: Vec<(PathBuf, &FileContent)> = Vec::new();
+    make_folder(temporary, barrier)?;
+    let mut files: Vec<(&OsStr, &FileContent)> = Vec::new();
     for entry in &tree.entries {
-        let path = top.join(OsStr::from_bytes(&entry.path));
+        let below = OsStr::from_bytes(&entry.path);
+        let path = temporary.join(below);
         match &entry.kind {
             EntryKind::Folder => make_folder(&path, barrier)?,
             EntryKind::Link(target) => {
                 symlink(OsStr::from_bytes(target), &path).map_err(cannot("make the link", &path))?;
             }
-            EntryKind::File(content) => files.push((path, content)),
+            EntryKind::File(content) => {
+                barrier.file(&path);
+                files.push((below, content));
+            }
         }
     }
-    files.par_iter().try_for_each(|(path, content)| dated_file(objects, content, path))?;
-    for (path, _) in &files {
-        barrier.file(path);
-    }
-    Ok(())
+    let made = files.par_iter().map(|(below, content)| {
+        dated_file(objects, content, &temporary.join(below), destination.join(below))
+    });
+    made.collect()
 }
 
-/// Makes the new file `to`, its bytes dated so much before its name that it is settled at once, see
-/// [`Digests::learn`](crate::Digests::learn).
-fn dated_file(objects: &Objects, content: &FileContent, to: &Path) -> Result<(), PlaceError> {
-    objects.copy_out(content, to)?;
+/// Makes the new file `temporary`, which becomes `path`, and dates its bytes so much before its name that it is
+/// settled at once, see [`Digests::learn`](crate::Digests::learn).
+fn dated_file(
+    objects: &Objects,
+    content: &FileContent,
+    temporary: &Path,
+    path: PathBuf,
+) -> Result<PlacedFile, PlaceError> {
+    let file = objects.copy_out(content, temporary)?;
     let mtime_ns = filesystem::now_ns() - SETTLED_NS;
     let times = Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
@@ -72,9 +81,11 @@ fn dated_file(objects: &Objects, content: &FileContent, to: &Path) -> Result<(),
             tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
         },
     };
-    rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(cannot("set the times of", to))?;
-    Ok(())
+    rustix::fs::futimens(&file, &times).map_err(cannot("set the times of", temporary))?;
+    let metadata = file.metadata().map_err(cannot("read", temporary))?;
+    // The filesystem may keep times in coarser steps.
+    let mtime_ns = Stamp::of(&metadata).mtime_ns;
+    Ok(PlacedFile { path, content: *content, key: FileKey::of(&metadata), mtime_ns })
 }
 
 /// Sees to it that every entry lies below the folder, in folders of the tree itself: none is reached through `..`, nor

@@ -249,13 +249,12 @@ impl<'r, 'a> Resolver<'r, 'a> {
 
     fn glob(&mut self, number: u32, pattern: &str, optional: bool, subject: &Subject<'_>) -> Vec<Made> {
         let Subject::Path(text) = subject else { return Vec::new() };
-        let matched = match self.globs.get(pattern) {
-            Some(known) => known.clone(),
-            None => {
-                let matched = self.match_glob(pattern);
-                self.globs.insert(pattern.to_owned(), matched.clone());
-                matched
-            }
+        let matched = if let Some(known) = self.globs.get(pattern) {
+            known.clone()
+        } else {
+            let matched = self.match_glob(pattern);
+            self.globs.insert(pattern.to_owned(), matched.clone());
+            matched
         };
         if let Err(why) = &matched.on_disk {
             let message = format!("the files of `{}` cannot be listed", show(pattern));

@@ -11,11 +11,25 @@ pub(super) struct StageTemplates<'e, 't> {
     pub inputs: Vec<Option<InputTemplate<'e, 't>>>,
     /// In the order of the stage's outputs.
     pub outputs: Vec<Option<Template<'e, 't>>>,
-    pub stdout: Option<Option<Template<'e, 't>>>,
+    pub stdout: Option<Template<'e, 't>>,
+    /// Whether every path of an output could be compiled.
+    pub outputs_compiled: bool,
     pub run: Option<RunTemplate<'e, 't>>,
     pub env: Vec<Option<Template<'e, 't>>>,
     pub tools: Vec<Option<Template<'e, 't>>>,
-    pub salt: Option<Option<Template<'e, 't>>>,
+    pub salt: Option<Template<'e, 't>>,
+    pub uses: Uses,
+}
+
+/// Which values the templates of a stage need: none is made that none looks at.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of five names, looked at for each instance")]
+pub(super) struct Uses {
+    pub anything: bool,
+    pub matrix: bool,
+    pub stage: bool,
+    pub inputs: bool,
+    pub outputs: bool,
 }
 
 pub(super) enum InputTemplate<'e, 't> {
@@ -61,7 +75,9 @@ impl<'e, 't> StageTemplates<'e, 't> {
             .collect();
         let output_templates: Vec<_> =
             outputs.iter().map(|output| compile(&output.path, &in_output, templates, &mut found)).collect();
-        let stdout = stage.stdout.as_ref().map(|text| compile(text, &in_output, templates, &mut found));
+        let stdout = stage.stdout.as_ref().and_then(|text| compile(text, &in_output, templates, &mut found));
+        let outputs_compiled =
+            output_templates.iter().all(Option::is_some) && stdout.is_some() == stage.stdout.is_some();
         let input_items: Vec<(&str, What<'_>)> =
             inputs.iter().map(|input| (input.name.as_ref(), What::Path)).collect();
         let mut output_items: Vec<(&str, What<'_>)> =
@@ -83,21 +99,27 @@ impl<'e, 't> StageTemplates<'e, 't> {
             },
             ..path_names("a command", params, matrix)
         };
-        let compiled = Self {
+        let mut compiled = Self {
             inputs: input_templates,
             outputs: output_templates,
             stdout,
+            outputs_compiled,
             run: stage.run.as_ref().and_then(|run| RunTemplate::compile(run, &names, templates, &mut found)),
             env: stage.env.iter().map(|(_, text)| compile(text, &names, templates, &mut found)).collect(),
             tools: stage.tools.iter().map(|text| compile(text, &in_other, templates, &mut found)).collect(),
-            salt: stage.salt.as_ref().map(|text| compile(text, &in_other, templates, &mut found)),
+            salt: stage.salt.as_ref().and_then(|text| compile(text, &in_other, templates, &mut found)),
+            uses: Uses::default(),
         };
+        let mut uses = Uses::default();
+        compiled.each(|template| {
+            uses.anything |= template.is_dynamic();
+            uses.matrix |= template.refers_to("matrix");
+            uses.stage |= template.refers_to("stage");
+            uses.inputs |= template.refers_to("inputs");
+            uses.outputs |= template.refers_to("outputs");
+        });
+        compiled.uses = uses;
         (compiled, found)
-    }
-
-    /// Returns whether all paths of outputs could be compiled.
-    pub(super) fn outputs_compiled(&self) -> bool {
-        self.outputs.iter().all(Option::is_some) && !matches!(self.stdout, Some(None))
     }
 
     /// Visits every template.
@@ -117,8 +139,7 @@ impl<'e, 't> StageTemplates<'e, 't> {
                 visit(template);
             }
         }
-        let plain =
-            self.outputs.iter().chain(&self.stdout).chain(&self.env).chain(&self.tools).chain(&self.salt);
-        plain.flatten().for_each(visit);
+        let listed = self.outputs.iter().chain(&self.env).chain(&self.tools).flatten();
+        listed.chain(&self.stdout).chain(&self.salt).for_each(visit);
     }
 }

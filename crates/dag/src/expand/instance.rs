@@ -1,18 +1,16 @@
 //! One instance: its templates filled in.
 
-use std::collections::BTreeMap;
-
 use cairn_model::{Command, InstanceName, OutputKind, ProjectPath};
 use minijinja::{Value, context};
 
 use super::compiled::{InputTemplate, StageTemplates, path_names};
 use super::paths::{self, PathOrGlob};
-use super::{RunTemplate, Shared};
+use super::{RunTemplate, Shared, template_value};
 use crate::code;
 use crate::diagnostic::Diagnostic;
 use crate::syntax::{Span, StageSyntax, Subject, Text, show};
 use crate::template::{self, Names, Part, Template, Use, What};
-use crate::{Declared, Input, InputKind, Instance};
+use crate::{Declared, Input, InputKind, Instance, ParamValue};
 
 /// Bytes of the longest argument that Linux takes (`MAX_ARG_STRLEN`), the NUL at its end not counted.
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
@@ -21,7 +19,7 @@ const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
 pub(super) struct Place<'p> {
     pub name: InstanceName,
     pub stage: u32,
-    pub matrix: BTreeMap<&'p str, Value>,
+    pub matrix: &'p [(&'p str, &'p ParamValue)],
 }
 
 /// Fills one instance and says whether all its outputs are known.
@@ -31,46 +29,47 @@ pub(super) fn fill(
     stage: &StageSyntax<'_>,
     place: Place<'_>,
     templates: &StageTemplates<'_, '_>,
-    matrix: &[&str],
+    axis_names: &[&str],
     shared: &Shared<'_>,
     report: &mut dyn FnMut(Diagnostic),
 ) -> (Instance, bool) {
-    let Place { name, stage: stage_number, matrix: coordinates } = place;
-    let matrix_value = template::table(coordinates);
-    let stage_value = context! { name => stage.name.as_str(), instance => name.to_string() };
-    let values = context! {
-        params => shared.values.clone(),
-        run => shared.run.clone(),
-        matrix => matrix_value.clone(),
-        stage => stage_value.clone(),
+    let uses = templates.uses;
+    let mut values = Vec::new();
+    if uses.anything {
+        values.extend([("params", shared.values.clone()), ("run", shared.run.clone())]);
+    }
+    if uses.matrix {
+        let coordinates = place.matrix.iter().map(|(name, value)| (*name, template_value(value)));
+        values.push(("matrix", template::table(coordinates)));
+    }
+    if uses.stage {
+        let instance = place.name.to_string();
+        values.push(("stage", context! { name => stage.name.as_str(), instance => instance }));
+    }
+    let mut filler = Filler {
+        values: template::table(values.iter().cloned()),
+        names: path_names("this place", shared.params, axis_names),
+        shell: stage.shell.as_deref().unwrap_or(shared.shell),
+        report,
     };
-    let shell = stage.shell.as_deref().unwrap_or(shared.shell);
-    let mut filler = Filler { values, names: path_names("this place", shared.params, matrix), shell, report };
 
     let inputs = filler.inputs(stage, templates);
     let (outputs, outputs_known) = filler.outputs(stage, templates, shared.file.as_ref());
 
-    let globs: Vec<String> = inputs.iter().map(glob_text).collect();
-    let subjects = stage.inputs.iter().flatten().map(|input| &input.subject);
-    let input_items: Vec<(&str, What<'_>)> = inputs
-        .iter()
-        .zip(&globs)
-        .zip(subjects)
-        .map(|((input, glob), subject)| (input.name.as_str(), what(input, glob, subject)))
-        .collect();
-    let input_list: Vec<What<'_>> = input_items.iter().map(|(_, what)| *what).collect();
-    let named_outputs = stage.outputs_named || stage.outputs.as_ref().is_none_or(Vec::is_empty);
-    filler.values = context! {
-        inputs => inputs_value(&inputs, stage.inputs_named),
-        outputs => outputs_value(&outputs, named_outputs),
-        ..filler.values.clone()
-    };
-    filler.names = Names {
-        place: "a command",
-        inputs: if stage.inputs_named { Part::Table(&input_items) } else { Part::List(&input_list) },
-        outputs: Part::Unknown,
-        ..filler.names
-    };
+    let items = if uses.inputs { input_items(stage, &inputs) } else { Vec::new() };
+    let list: Vec<What<'_>> = items.iter().map(|(_, what)| *what).collect();
+    if uses.inputs {
+        values.push(("inputs", inputs_value(&inputs, stage.inputs_named)));
+        filler.names.inputs = if stage.inputs_named { Part::Table(&items) } else { Part::List(&list) };
+    }
+    if uses.outputs {
+        let named = stage.outputs_named || stage.outputs.as_ref().is_none_or(Vec::is_empty);
+        values.push(("outputs", outputs_value(&outputs, named)));
+        filler.names.outputs = Part::Unknown;
+    }
+    if uses.inputs || uses.outputs {
+        filler.values = template::table(values);
+    }
 
     // Without all its inputs and outputs a command's templates would only echo the errors in those.
     let whole = outputs_known && stage.inputs.is_some() && inputs.iter().all(|input| !is_gap(input));
@@ -83,11 +82,11 @@ pub(super) fn fill(
                 env.insert(name.value.clone().into_owned(), value);
             }
         }
-        if let (Some(run), Some(syntax)) = (&templates.run, &stage.run) {
-            if let Some(filled) = filler.command(run, syntax.span()) {
-                filler.check_program(&filled, &outputs, syntax.span());
-                command = filled;
-            }
+        if let (Some(run), Some(syntax)) = (&templates.run, &stage.run)
+            && let Some(filled) = filler.command(run, syntax.span())
+        {
+            filler.check_program(&filled, &outputs, syntax.span());
+            command = filled;
         }
     }
     let mut pass_env: Vec<String> = stage.pass_env.iter().map(|name| name.text.to_string()).collect();
@@ -98,11 +97,11 @@ pub(super) fn fill(
     let mut tools: Vec<String> = filler.tools(stage, templates);
     tools.sort_unstable();
     tools.dedup();
-    let salt = templates.salt.iter().flatten().next().and_then(|salt| filler.text(salt, Use::Plain));
+    let salt = templates.salt.as_ref().and_then(|salt| filler.text(salt, Use::Plain));
 
     let instance = Instance {
-        name,
-        stage: stage_number,
+        name: place.name,
+        stage: place.stage,
         command,
         env,
         pass_env,
@@ -134,8 +133,8 @@ impl Filler<'_> {
         }
     }
 
-    fn good<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
-        result.map_err(|diagnostic| (self.report)(diagnostic)).ok()
+    fn good<T>(&mut self, result: Result<T, Box<Diagnostic>>) -> Option<T> {
+        result.map_err(|diagnostic| (self.report)(*diagnostic)).ok()
     }
 
     /// Fills the inputs; one that is wrong leaves a gap, so that their order is the stage's.
@@ -194,8 +193,8 @@ impl Filler<'_> {
                 None => known = false,
             }
         }
-        if let (Some(syntax), Some(template)) = (&stage.stdout, &templates.stdout) {
-            let filled = template.as_ref().and_then(|template| self.text(template, Use::Plain));
+        if let Some(syntax) = &stage.stdout {
+            let filled = templates.stdout.as_ref().and_then(|template| self.text(template, Use::Plain));
             match filled.and_then(|text| self.good(paths::output(&text, &syntax.span))) {
                 Some((path, false)) => {
                     self.check_reserved(&path, file, syntax);
@@ -312,18 +311,20 @@ pub(crate) fn is_gap(input: &Input) -> bool {
     matches!(&input.kind, InputKind::Environment { variable } if variable.is_empty())
 }
 
-fn glob_text(input: &Input) -> String {
-    if let InputKind::Glob { pattern, .. } = &input.kind { pattern.clone() } else { String::new() }
-}
-
-fn what<'w>(input: &Input, glob: &'w str, subject: &'w Subject<'_>) -> What<'w> {
-    match (subject, &input.kind) {
-        (Subject::Path(_), InputKind::Glob { .. }) => What::Glob(glob),
-        (Subject::Path(_), _) => What::Path,
-        (Subject::Environment(name), _) => What::Environment(&name.text),
-        (Subject::Command(_), _) => What::Command,
-        (Subject::Stage(name), _) => What::Stage(&name.text),
-    }
+/// Returns the inputs by name, each with what it is for a template.
+fn input_items<'i>(stage: &'i StageSyntax<'_>, inputs: &'i [Input]) -> Vec<(&'i str, What<'i>)> {
+    let subjects = stage.inputs.iter().flatten().map(|input| &input.subject);
+    let what = |(input, subject): (&'i Input, &'i Subject<'_>)| {
+        let what = match (subject, &input.kind) {
+            (Subject::Path(_), InputKind::Glob { pattern, .. }) => What::Glob(pattern),
+            (Subject::Path(_), _) => What::Path,
+            (Subject::Environment(name), _) => What::Environment(&name.text),
+            (Subject::Command(_), _) => What::Command,
+            (Subject::Stage(name), _) => What::Stage(&name.text),
+        };
+        (input.name.as_str(), what)
+    };
+    inputs.iter().zip(subjects).map(what).collect()
 }
 
 fn inputs_value(inputs: &[Input], named: bool) -> Value {

@@ -13,14 +13,15 @@ pub(super) enum PathOrGlob {
     Glob(Glob),
 }
 
-pub(super) fn input(text: &str, span: &Span) -> Result<PathOrGlob, Diagnostic> {
+pub(super) fn input(text: &str, span: &Span) -> Result<PathOrGlob, Box<Diagnostic>> {
     if Glob::is_glob(text) {
         return match Glob::parse(text) {
             Ok(glob) => Ok(PathOrGlob::Glob(glob)),
             Err(GlobError::Path(error)) => Err(bad_path("the input", text, error, span)),
-            Err(error) => Err(Diagnostic::error(code::BAD_GLOB, format!("`{}` is no pattern", show(text)))
-                .at(span.clone(), error.to_string())
-                .help(error.help())),
+            Err(error) => {
+                let diagnostic = Diagnostic::error(code::BAD_GLOB, format!("`{}` is no pattern", show(text)));
+                Err(Box::new(diagnostic.at(span.clone(), error.to_string()).help(error.help())))
+            }
         };
     }
     let path = ProjectPath::parse(&Glob::unescape(text))
@@ -29,7 +30,7 @@ pub(super) fn input(text: &str, span: &Span) -> Result<PathOrGlob, Diagnostic> {
 }
 
 /// Parses an output's path, and says whether it is a folder.
-pub(super) fn output(text: &str, span: &Span) -> Result<(ProjectPath, bool), Diagnostic> {
+pub(super) fn output(text: &str, span: &Span) -> Result<(ProjectPath, bool), Box<Diagnostic>> {
     if Glob::is_glob(text) {
         let diagnostic = Diagnostic::error(
             code::BAD_GLOB,
@@ -39,15 +40,16 @@ pub(super) fn output(text: &str, span: &Span) -> Result<(ProjectPath, bool), Dia
         .help(
             "name each file, or the folder that holds them with a closing `/`; `\\*` stands for `*` itself",
         );
-        return Err(diagnostic);
+        return Err(Box::new(diagnostic));
     }
     let path = ProjectPath::parse(&Glob::unescape(text))
         .map_err(|error| bad_path("the output", text, error, span))?;
     Ok((path, text.ends_with('/')))
 }
 
-fn bad_path(what: &str, text: &str, error: cairn_model::PathError, span: &Span) -> Diagnostic {
-    Diagnostic::error(code::BAD_PATH, format!("{what} `{}` is not in the project", show(text)))
-        .at(span.clone(), error.to_string())
-        .help(error.help())
+fn bad_path(what: &str, text: &str, error: cairn_model::PathError, span: &Span) -> Box<Diagnostic> {
+    let message = format!("{what} `{}` is not in the project", show(text));
+    Box::new(
+        Diagnostic::error(code::BAD_PATH, message).at(span.clone(), error.to_string()).help(error.help()),
+    )
 }

@@ -19,7 +19,7 @@ const FIRST_DEFINITIONS_MAX: usize = 20;
 
 /// Parses a file, or says all that is wrong with it as TOML.
 pub(crate) fn parse(bytes: &[u8]) -> Result<(&str, Spanned<DeTable<'_>>), Vec<Diagnostic>> {
-    let text = readable(bytes).map_err(|diagnostic| vec![diagnostic])?;
+    let text = readable(bytes).map_err(|diagnostic| vec![*diagnostic])?;
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         return Ok((text, table));
@@ -48,24 +48,23 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(&str, Spanned<DeTable<'_>>), Vec<Di
     Err(errors.into_iter().enumerate().map(diagnostic).collect())
 }
 
-fn readable(bytes: &[u8]) -> Result<&str, Diagnostic> {
+fn readable(bytes: &[u8]) -> Result<&str, Box<Diagnostic>> {
     if bytes.len() > FILE_BYTES_MAX {
         let message = format!("the file has {} bytes, more than {FILE_BYTES_MAX}", bytes.len());
-        return Err(Diagnostic::error(code::TOO_LARGE, message).help("is this the pipeline file?"));
+        return Err(Box::new(Diagnostic::error(code::TOO_LARGE, message).help("is this the pipeline file?")));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
         let (line, _) = place(bytes, at);
         let length = error.error_len().unwrap_or(bytes.len() - at);
         let message = format!("the file is not UTF-8: byte {at}, in line {line}, is 0x{:02x}", bytes[at]);
-        Diagnostic::error(code::NOT_UTF8, message)
-            .at(at..at + length, "not UTF-8")
-            .help("save the file as UTF-8, for example by `iconv -f latin1 -t utf-8`")
+        let diagnostic = Diagnostic::error(code::NOT_UTF8, message).at(at..at + length, "not UTF-8");
+        Box::new(diagnostic.help("save the file as UTF-8, for example by `iconv -f latin1 -t utf-8`"))
     })?;
     if let Some(at) = text.find('\0') {
         let message = format!("the file holds a NUL character at byte {at}");
         let diagnostic = Diagnostic::error(code::NUL, message).at(at..at + 1, "a NUL");
-        return Err(diagnostic.help("is this the pipeline file? a text holds no NUL"));
+        return Err(Box::new(diagnostic.help("is this the pipeline file? a text holds no NUL")));
     }
     let mut start = 0;
     for line in text.split('\n') {
@@ -73,7 +72,8 @@ fn readable(bytes: &[u8]) -> Result<&str, Diagnostic> {
             let message = format!("a line of {} bytes, more than {LINE_BYTES_MAX}", line.len());
             let diagnostic = Diagnostic::error(code::TOO_LARGE, message)
                 .at(start..start + line.chars().next().map_or(0, char::len_utf8), "this line");
-            return Err(diagnostic.help("break the array into lines, or put the text in a file of its own"));
+            let help = "break the array into lines, or put the text in a file of its own";
+            return Err(Box::new(diagnostic.help(help)));
         }
         start += line.len() + 1;
     }

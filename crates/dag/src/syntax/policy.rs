@@ -40,7 +40,7 @@ impl<'a> Reader<'a> {
                 "attempts" => retries.attempts = self.count("`attempts`", 1, value).unwrap_or(1),
                 "delay" => retries.delay_ms = self.duration("`delay`", 0, value).unwrap_or(0),
                 "max_delay" => {
-                    retries.max_delay_ms = self.duration("`max_delay`", 0, value).unwrap_or(u64::MAX)
+                    retries.max_delay_ms = self.duration("`max_delay`", 0, value).unwrap_or(u64::MAX);
                 }
                 "jitter" => retries.jitter = self.boolean("`jitter`", value).unwrap_or(true),
                 "backoff" => retries.backoff = self.backoff(value).unwrap_or(retries.backoff),

@@ -70,16 +70,12 @@ impl<'a> Reader<'a> {
         }
         let diagnostic = Diagnostic::error(code::UNKNOWN_KEY, format!("{of} has no key `{}`", show(name)))
             .at(span.clone(), "unknown key");
-        match nearest(name, words.known.iter().copied()) {
-            Some(known) => {
-                self.report(diagnostic.help(format!("did you mean `{known}`?")).patch(span, known));
-                Some(known)
-            }
-            None => {
-                self.report(diagnostic.help(format!("the keys of {of} are {}", list(words.known))));
-                None
-            }
-        }
+        let near = nearest(name, words.known.iter().copied());
+        self.report(match near {
+            Some(known) => diagnostic.help(format!("did you mean `{known}`?")).patch(span, known),
+            None => diagnostic.help(format!("the keys of {of} are {}", list(words.known))),
+        });
+        near
     }
 
     /// Says that a value has the wrong type; `wanted` ends the sentence "it must be …".

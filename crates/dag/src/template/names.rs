@@ -66,7 +66,7 @@ impl Names<'_> {
     ) -> Option<Diagnostic> {
         let span = |at: &Range<usize>| text.span_of(inside.start + at.start..inside.start + at.end, file);
         if reference.called {
-            return self.check_function(reference, span(&reference.root_at));
+            return check_function(reference, span(&reference.root_at));
         }
         let candidates: Vec<&str> = match reference.root {
             "params" => self.params?.to_vec(),
@@ -200,22 +200,6 @@ impl Names<'_> {
             .help(format!("use {}", usable.join(", ")))
     }
 
-    fn check_function(&self, reference: &Reference<'_>, span: Span) -> Option<Diagnostic> {
-        if FUNCTIONS.contains(&reference.root) {
-            return None;
-        }
-        let message = format!("there is no function `{}`", show(reference.root));
-        let diagnostic = Diagnostic::error(code::UNKNOWN_TEMPLATE_NAME, message).at(span, "unknown function");
-        Some(match reference.root {
-            "now" | "today" | "utcnow" => diagnostic
-                .help("the clock is in no template: write `run.logical_time`, which is fixed for a run"),
-            "env" | "getenv" => {
-                diagnostic.help("write `pass_env = [\"NAME\"]` and use `\"$NAME\"` in the text")
-            }
-            _ => diagnostic.help("compute it in the command"),
-        })
-    }
-
     fn unknown_root(&self, reference: &Reference<'_>, span: Span) -> Diagnostic {
         let root = reference.root;
         let error = |message: String| Diagnostic::error(code::UNKNOWN_TEMPLATE_NAME, message);
@@ -245,11 +229,11 @@ impl Names<'_> {
             ("outputs", part_names(self.outputs)),
         ];
         let diagnostic = error(format!("there is no name `{}`", show(root))).at(span.clone(), "unknown name");
-        if reference.below.is_none() {
-            if let Some((table, _)) = tables.iter().find(|(_, names)| names.contains(&root)) {
-                let full = format!("{table}.{root}");
-                return diagnostic.help(format!("write `{full}`")).patch(span, full);
-            }
+        if reference.below.is_none()
+            && let Some((table, _)) = tables.iter().find(|(_, names)| names.contains(&root))
+        {
+            let full = format!("{table}.{root}");
+            return diagnostic.help(format!("write `{full}`")).patch(span, full);
         }
         if let Some(near) = nearest(root, ROOTS) {
             return diagnostic.help(format!("did you mean `{near}`?")).patch(span, near);
@@ -263,6 +247,21 @@ impl Names<'_> {
             ),
         }
     }
+}
+
+fn check_function(reference: &Reference<'_>, span: Span) -> Option<Diagnostic> {
+    if FUNCTIONS.contains(&reference.root) {
+        return None;
+    }
+    let message = format!("there is no function `{}`", show(reference.root));
+    let diagnostic = Diagnostic::error(code::UNKNOWN_TEMPLATE_NAME, message).at(span, "unknown function");
+    Some(match reference.root {
+        "now" | "today" | "utcnow" => {
+            diagnostic.help("the clock is in no template: write `run.logical_time`, which is fixed for a run")
+        }
+        "env" | "getenv" => diagnostic.help("write `pass_env = [\"NAME\"]` and use `\"$NAME\"` in the text"),
+        _ => diagnostic.help("compute it in the command"),
+    })
 }
 
 fn part_names(part: Part<'_>) -> Vec<&str> {

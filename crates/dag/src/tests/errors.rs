@@ -4,6 +4,7 @@ mod file;
 mod graph;
 mod keys;
 mod matrix;
+mod params;
 mod paths;
 mod templates;
 
@@ -19,12 +20,13 @@ fn every_code_has_a_picture_and_a_line_in_the_manual() {
         include_str!("errors/graph.rs"),
         include_str!("errors/keys.rs"),
         include_str!("errors/matrix.rs"),
+        include_str!("errors/params.rs"),
         include_str!("errors/paths.rs"),
         include_str!("errors/templates.rs"),
     ];
     let manual = include_str!("../../../../docs/pipeline-file.md");
-    for (code, _) in crate::code::ALL {
+    for (code, sentence) in crate::code::ALL {
         assert!(pictures.iter().any(|file| file.contains(&format!("[{code}]"))), "{code} has no picture");
-        assert!(manual.contains(&format!("| `{code}` |")), "{code} is not in the manual");
+        assert!(manual.contains(&format!("| `{code}` | {sentence} |\n")), "{code} is not in the manual");
     }
 }

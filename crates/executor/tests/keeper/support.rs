@@ -1,8 +1,7 @@
 //! A keeper with a folder of its own, and a look at the processes there are.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,20 +9,20 @@ use cairn_executor::isolation::log::Reader;
 use cairn_executor::isolation::{Ended, Job, Keeper, KeeperError, STATE_VARIABLE, TOKEN_VARIABLE};
 
 /// Longer than anything here takes, on a machine that is busy with something else.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Milliseconds that no test waits for.
-pub const FOREVER_MS: u64 = 3_600_000;
+pub(crate) const FOREVER_MS: u64 = 3_600_000;
 
-pub struct Fixture {
-    pub folder: tempfile::TempDir,
-    pub keeper: Keeper,
+pub(crate) struct Fixture {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) keeper: Keeper,
     /// A number that no other process here has in its command or environment; `sleep 1000.MARK` is a process to look for.
-    pub mark: String,
+    pub(crate) mark: String,
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             keeper: Keeper::start(&example()).unwrap(),
@@ -31,16 +30,16 @@ impl Fixture {
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A job that runs a shell text, in which `MARK` stands for the mark.
-    pub fn shell(&self, text: &str) -> Job {
+    pub(crate) fn shell(&self, text: &str) -> Job {
         self.command(&["sh", "-c", &text.replace("MARK", &self.mark)])
     }
 
-    pub fn command(&self, argv: &[&str]) -> Job {
+    pub(crate) fn command(&self, argv: &[&str]) -> Job {
         static JOBS: AtomicU32 = AtomicU32::new(0);
         let token = format!("token-{}-{}", self.mark, JOBS.fetch_add(1, Ordering::Relaxed));
         Job {
@@ -60,20 +59,20 @@ impl Fixture {
         }
     }
 
-    pub async fn run(&self, job: &Job) -> Result<Ended, KeeperError> {
+    pub(crate) async fn run(&self, job: &Job) -> Result<Ended, KeeperError> {
         let run = self.keeper.run(job.clone());
         tokio::time::timeout(PATIENCE, run).await.expect("the job does not hang")
     }
 
     /// Runs a shell text; returns how it ended and what it wrote.
-    pub async fn run_shell(&self, text: &str) -> (Ended, String) {
+    pub(crate) async fn run_shell(&self, text: &str) -> (Ended, String) {
         let job = self.shell(text);
         let ended = self.run(&job).await.unwrap();
         (ended, text_of(&job))
     }
 
     /// Starts a job beside the test, and waits until it has made the file `ready`.
-    pub async fn begin(&self, job: &Job) -> tokio::task::JoinHandle<Result<Ended, KeeperError>> {
+    pub(crate) async fn begin(&self, job: &Job) -> tokio::task::JoinHandle<Result<Ended, KeeperError>> {
         let (keeper, job) = (self.keeper.clone(), job.clone());
         let running = tokio::spawn(async move { keeper.run(job).await });
         until("the job is ready", || self.path("ready").exists() || running.is_finished()).await;
@@ -82,34 +81,25 @@ impl Fixture {
     }
 }
 
-pub fn text_of(job: &Job) -> String {
+pub(crate) fn text_of(job: &Job) -> String {
     String::from_utf8(Reader::text(&job.log).unwrap()).unwrap()
 }
 
-pub fn new_mark() -> String {
+pub(crate) fn new_mark() -> String {
     static MARKS: AtomicU32 = AtomicU32::new(0);
     format!("{:07}{:03}", std::process::id(), MARKS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The example's binary, which cargo builds before it runs tests, unless `--test` names one.
-pub fn example() -> PathBuf {
+pub(crate) fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.ancestors().nth(2).unwrap().join("examples/keeper");
     assert!(path.exists(), "run `cargo build --examples` first: `{}` is missing", path.display());
     path
 }
 
-/// Starts the example as a caller with a keeper of its own, which runs a shell text in `folder`.
-pub fn caller(folder: &Path, text: &str) -> Child {
-    Command::new(example())
-        .args(["--folder", folder.to_str().unwrap(), "sh", "-c", text])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
 /// Living processes whose command or environment contains `mark`.
-pub fn living(mark: &str) -> Vec<i32> {
+pub(crate) fn living(mark: &str) -> Vec<i32> {
     let contains = |pid: i32, file: &str| {
         let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         text.windows(mark.len()).any(|window| window == mark.as_bytes())
@@ -119,20 +109,15 @@ pub fn living(mark: &str) -> Vec<i32> {
 }
 
 /// Processes that `parent` has not reaped.
-pub fn zombies(parent: i32) -> usize {
+pub(crate) fn zombies(parent: i32) -> usize {
     all().filter(|pid| state(*pid) == Some(('Z', parent))).count()
 }
 
-pub fn children(parent: i32) -> Vec<i32> {
+pub(crate) fn children(parent: i32) -> Vec<i32> {
     all().filter(|pid| state(*pid).is_some_and(|(_, of)| of == parent)).collect()
 }
 
-pub fn kill_hard(pid: i32) {
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL)
-        .unwrap();
-}
-
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(started.elapsed() < PATIENCE, "waited too long until {what}");

@@ -3,6 +3,7 @@
 use cairn_model::Outcome;
 
 use super::Picture;
+use crate::terminal::text::append;
 
 /// Draws the picture.
 pub(super) fn draw(picture: &Picture) -> String {
@@ -13,16 +14,17 @@ pub(super) fn draw(picture: &Picture) -> String {
         let (fill, word) = stage.outcome().map_or(("white", ""), |outcome| (fill(outcome), outcome.as_str()));
         let label = if word.is_empty() { stage.label() } else { format!("{}\n{word}", stage.label()) };
         let tooltip = if stage.description.is_empty() { &stage.name } else { &stage.description };
-        out.push_str(&format!(
+        append!(
+            out,
             "  {} [label={}, tooltip={}, fillcolor=\"{fill}\"];\n",
             quote(&stage.name),
             quote(&label),
             quote(tooltip)
-        ));
+        );
     }
     for stage in &picture.stages {
         for need in &stage.drawn_needs {
-            out.push_str(&format!("  {} -> {};\n", quote(&picture.stages[*need].name), quote(&stage.name)));
+            append!(out, "  {} -> {};\n", quote(&picture.stages[*need].name), quote(&stage.name));
         }
     }
     out.push_str("}\n");

@@ -110,8 +110,9 @@ pub(super) fn rows(needs: &[Vec<usize>]) -> Vec<Row> {
     let mut rows = Vec::with_capacity(needs.len());
     for (node, needs) in needs.iter().enumerate() {
         let ends = |need: usize| last_use[need] == Some(node);
-        let sources: Vec<usize> =
-            (0..lanes.len()).filter(|lane| lanes[*lane].is_some_and(|owner| needs.contains(&owner))).collect();
+        let sources: Vec<usize> = (0..lanes.len())
+            .filter(|lane| lanes[*lane].is_some_and(|owner| needs.contains(&owner)))
+            .collect();
         // Straight down from a lane that ends here, else in the first that is free.
         let straight = sources.iter().copied().find(|lane| lanes[*lane].is_some_and(ends));
         let free = |lane: &usize| lanes[*lane].is_none() && !just_ended[*lane];

@@ -3,6 +3,7 @@
 use cairn_model::Outcome;
 
 use super::Picture;
+use crate::terminal::text::append;
 
 /// Draws the picture.
 pub(super) fn draw(picture: &Picture) -> String {
@@ -10,16 +11,16 @@ pub(super) fn draw(picture: &Picture) -> String {
     for (at, stage) in picture.stages.iter().enumerate() {
         // Ids are numbers: a stage may be called `end`, which is a word of the language.
         let class = stage.outcome().map_or_else(String::new, |outcome| format!(":::{}", class(outcome)));
-        out.push_str(&format!("  s{at}[\"{}\"]{class}\n", escape(&stage.label())));
+        append!(out, "  s{at}[\"{}\"]{class}\n", escape(&stage.label()));
     }
     for (at, stage) in picture.stages.iter().enumerate() {
         for need in &stage.drawn_needs {
-            out.push_str(&format!("  s{need} --> s{at}\n"));
+            append!(out, "  s{need} --> s{at}\n");
         }
     }
     for outcome in Outcome::ALL {
         if picture.stages.iter().any(|stage| stage.outcome() == Some(outcome)) {
-            out.push_str(&format!("  classDef {} {}\n", class(outcome), look(outcome)));
+            append!(out, "  classDef {} {}\n", class(outcome), look(outcome));
         }
     }
     out
@@ -47,5 +48,9 @@ const fn look(outcome: Outcome) -> &'static str {
 
 /// Writes a text inside double quotes, where Mermaid knows HTML's entities.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;").replace('\n', " ")
+    text.replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\n', " ")
 }

@@ -79,18 +79,73 @@ fn draw(picture: &Picture, columns: Option<usize>) -> String {
 
 #[test]
 fn flights_with_states() {
-    insta::assert_snapshot!(draw(&flights(), Some(90)), @"");
-    insta::assert_snapshot!(draw(&flights(), Some(40)), @"");
+    insta::assert_snapshot!(draw(&flights(), Some(90)), @r"
+    ●            clean          FRESH            What clean is for
+    ├─●          carrier ×16    1 RAN, 15 FRESH  What carrier is for
+    │ ●          carriers       FRESH            What carriers is for
+    ├─│─●        hours          FRESH            What hours is for
+    ├─│─│─●      calendar       FRESH            What calendar is for
+    ├─│─│─│─●    destinations   FRESH            What destinations is for
+    │ │ │ │ │ ●  clean-weather  FRESH            What clean-weather is for
+    ✗─│─│─│─│─╯  weather        FAILED           What weather is for
+    ○─┴─┴─┴─╯    plot ×5        BLOCKED          What plot is for
+    ○            report         BLOCKED          What report is for
+    ○            site           BLOCKED          What site is for
+    ");
+    insta::assert_snapshot!(draw(&flights(), Some(40)), @r"
+    ●            clean          FRESH
+    ├─●          carrier ×16    1 RAN, 15 FRESH
+    │ ●          carriers       FRESH
+    ├─│─●        hours          FRESH
+    ├─│─│─●      calendar       FRESH
+    ├─│─│─│─●    destinations   FRESH
+    │ │ │ │ │ ●  clean-weather  FRESH
+    ✗─│─│─│─│─╯  weather        FAILED
+    ○─┴─┴─┴─╯    plot ×5        BLOCKED
+    ○            report         BLOCKED
+    ○            site           BLOCKED
+    ");
 }
 
 #[test]
 fn small_shapes() {
-    insta::assert_snapshot!(draw(&picture(&["a:", "b: a", "c: b"]), None), @"");
-    insta::assert_snapshot!(draw(&picture(&["a:", "b:", "c:"]), None), @"");
-    insta::assert_snapshot!(draw(&picture(&["a:", "b: a", "c: a", "d: b c"]), None), @"");
-    insta::assert_snapshot!(draw(&picture(&["a:", "b:", "c:", "d: a b c"]), None), @"");
-    insta::assert_snapshot!(draw(&picture(&["a:", "b: a", "x:", "y: x", "c: a"]), None), @"");
-    insta::assert_snapshot!(draw(&picture(&["a:", "b:", "c: a b", "d: a b", "e: c d", "f: a"]), None), @"");
+    insta::assert_snapshot!(draw(&picture(&["a:", "b: a", "c: b"]), None), @r"
+    ○  a
+    ○  b
+    ○  c
+    ");
+    insta::assert_snapshot!(draw(&picture(&["a:", "b:", "c:"]), None), @r"
+    ○    a
+      ○  b
+    ○    c
+    ");
+    insta::assert_snapshot!(draw(&picture(&["a:", "b: a", "c: a", "d: b c"]), None), @r"
+    ○    a
+    ├─○  b
+    ○ │  c
+    ○─╯  d
+    ");
+    insta::assert_snapshot!(draw(&picture(&["a:", "b:", "c:", "d: a b c"]), None), @r"
+    ○      a
+    │ ○    b
+    │ │ ○  c
+    ○─┴─╯  d
+    ");
+    insta::assert_snapshot!(draw(&picture(&["a:", "b: a", "x:", "y: x", "c: a"]), None), @r"
+    ○    a
+    ├─○  b
+    ○    c
+      ○  x
+      ○  y
+    ");
+    insta::assert_snapshot!(draw(&picture(&["a:", "b:", "c: a b", "d: a b", "e: c d", "f: a"]), None), @r"
+    ○      a
+    ├─○    f
+    │   ○  b
+    ├─○─┤  c
+    ○─│─╯  d
+    ○─╯    e
+    ");
 }
 
 #[test]
@@ -99,8 +154,26 @@ fn dot_and_mermaid_name_every_stage_and_line() {
     picture.stages[1].instances = 3;
     picture.stages[1].outcomes = Some(Counts { failed: 1, fresh: 2, ..Counts::default() });
     picture.stages[0].description = "says \"hi\" \\ <b>".into();
-    insta::assert_snapshot!(dot::draw(&picture), @"");
-    insta::assert_snapshot!(mermaid::draw(&picture), @"");
+    insta::assert_snapshot!(dot::draw(&picture), @r##"
+    digraph "p" {
+      rankdir=LR;
+      node [shape=box, style="rounded,filled", fillcolor=white, fontname="sans-serif"];
+      "a" [label="a", tooltip="says \"hi\" \\ <b>", fillcolor="white"];
+      "end" [label="end ×3\nFAILED", tooltip="end", fillcolor="#ffcdd2"];
+      "c" [label="c", tooltip="c", fillcolor="white"];
+      "a" -> "end";
+      "end" -> "c";
+    }
+    "##);
+    insta::assert_snapshot!(mermaid::draw(&picture), @r#"
+    flowchart LR
+      s0["a"]
+      s1["end ×3"]:::failed
+      s2["c"]
+      s0 --> s1
+      s1 --> s2
+      classDef failed fill:#ffcdd2,stroke:#c62828,color:#000
+    "#);
 }
 
 /// Reads the picture back: follows the lines from each node and compares with what they stand for.
@@ -122,7 +195,9 @@ fn lines_of(rows: &[lanes::Row]) -> Vec<Vec<usize>> {
                 }
                 at = at.checked_add_signed(step).unwrap();
                 match row.cells[at] {
-                    Cell::Lines { up: true, .. } => needs.push(owners[at].expect("a line from above has an owner")),
+                    Cell::Lines { up: true, .. } => {
+                        needs.push(owners[at].expect("a line from above has an owner"));
+                    }
                     Cell::Lines { up: false, .. } | Cell::Crossing => {}
                     Cell::Empty | Cell::Node => panic!("a line ends in nothing: {row:?}"),
                 }
@@ -187,7 +262,10 @@ proptest::proptest! {
                 needs[one].push(other);
             }
         }
-        needs.iter_mut().for_each(|list| { list.sort_unstable(); list.dedup(); });
+        for list in &mut needs {
+            list.sort_unstable();
+            list.dedup();
+        }
         let order = lanes::order(&needs);
         proptest::prop_assert_eq!(order.len(), 20);
         let place = |node: usize| order.iter().position(|at| *at == node).unwrap();

@@ -1,18 +1,20 @@
 //! One instance of a run: what it read, what it made, how long it took.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use cairn_model::{Command, Content, DecodeError, Part, Value, decode};
 use cairn_store::{Checkpoint, Demoted};
 
-use super::super::Context;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::history::InstanceHistory;
 use crate::json;
 use crate::past::{Past, PastRun, damaged, state_word};
+use crate::project::Project;
 use crate::terminal::line::quoted;
 use crate::terminal::style::{self, Paint};
+use crate::terminal::text::append;
 use crate::terminal::{text, time};
 
 /// The result under an instance's input-hash, with what the hash was taken of.
@@ -46,7 +48,9 @@ impl Found {
     /// Looks for the result, `None` where the instance has none.
     pub(super) fn of(past: &Past, instance: &InstanceHistory) -> Result<Option<Self>, Failure> {
         let Some(hash) = instance.input_hash else { return Ok(None) };
-        let Some((checkpoint, demoted)) = past.store.recorded(&hash).map_err(damaged)? else { return Ok(None) };
+        let Some((checkpoint, demoted)) = past.store.recorded(&hash).map_err(damaged)? else {
+            return Ok(None);
+        };
         let recipe = Recipe::read(&checkpoint.preimage).map_err(|error| {
             Failure::new(ExitStatus::Store, format!("the preimage of {} cannot be read", hash.short()))
                 .because_of(Some(&error))
@@ -148,9 +152,9 @@ pub(super) fn draw(
     past: &Past,
     run: &PastRun,
     instance: &InstanceHistory,
-    context: &Context,
+    project: &Project,
+    paint: Paint,
 ) -> Result<String, Failure> {
-    let paint = context.terminal.stdout.paint;
     let style = instance.state.outcome().map_or(style::RUNNING, style::outcome);
     let mut out = format!(
         "{} in run {} of {}: {}\n",
@@ -168,7 +172,8 @@ pub(super) fn draw(
     rows.extend(instance.took_ms.map(|took| ("took", time::took(took))));
     rows.extend(instance.trashed.iter().map(|path| ("kept", path.clone())));
     rows.extend(instance.input_hash.map(|hash| ("hash", hash.to_string())));
-    let log = super::log_path(past, run, instance);
+    // In JSON the path is absolute; a person gets one to copy.
+    let log = super::log_path(past, run, instance).map(|log| project.shown(Path::new(&log)));
     let found = Found::of(past, instance)?;
     if let Some(Found { checkpoint, demoted, .. }) = &found {
         if checkpoint.made_by.run != run.id {
@@ -188,14 +193,18 @@ pub(super) fn draw(
         ));
         rows.push(("sandbox", checkpoint.level.to_string()));
         rows.extend(demoted.iter().map(|demoted| ("lost", demoted.why.clone())));
-        let made = past.state.join(&checkpoint.log.path).display().to_string();
-        rows.push(("log", format!("{} ({})", log.unwrap_or(made), text::bytes(checkpoint.log.bytes))));
+        if checkpoint.log.bytes == 0 {
+            rows.push(("log", "nothing was printed".to_owned()));
+        } else {
+            let made = project.shown(&past.state.join(&checkpoint.log.path));
+            rows.push(("log", format!("{} ({})", log.unwrap_or(made), text::bytes(checkpoint.log.bytes))));
+        }
     } else {
         rows.extend(log.map(|log| ("log", log)));
     }
     for (name, value) in rows {
         let lead = format!("  {}", paint.with(style::DIM, &text::pad(name, 10)));
-        out.push_str(&format!("{lead}{}\n", value.replace('\n', "\n            ")));
+        append!(out, "{lead}{}\n", value.replace('\n', "\n            "));
     }
     if let Some(found) = &found {
         out.push_str(&contents(found, paint));
@@ -209,9 +218,9 @@ fn contents(found: &Found, paint: Paint) -> String {
     let mut out = String::new();
     let mut section = |title: &str, lines: Vec<String>| {
         if !lines.is_empty() {
-            out.push_str(&format!("\n  {}\n", paint.with(style::BOLD, title)));
+            append!(out, "\n  {}\n", paint.with(style::BOLD, title));
             for line in lines {
-                out.push_str(&format!("    {}\n", line.trim_end()));
+                append!(out, "    {}\n", line.trim_end());
             }
         }
     };

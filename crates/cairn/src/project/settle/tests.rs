@@ -71,11 +71,25 @@ fn a_project_with_settings_has_one_state_folder() {
     ]);
     assert_eq!(place.settle("", &["etl", "x"]), r#"etl.toml .cairn ["x"]"#);
     assert_eq!(place.settle("pipelines", &["delays"]), "pipelines/flights/pipeline.toml .cairn []");
-    assert_eq!(place.settle("pipelines", &["flights"]), "pipelines/flights/pipeline.toml .cairn []", "a folder");
+    assert_eq!(
+        place.settle("pipelines", &["flights"]),
+        "pipelines/flights/pipeline.toml .cairn []",
+        "a folder"
+    );
     assert_eq!(place.settle("", &["broken"]), "pipelines/broken.toml .cairn []", "its errors are told later");
-    insta::assert_snapshot!(place.settle("", &["deleys"]), @"");
-    insta::assert_snapshot!(place.settle("", &[]), @"");
-    insta::assert_snapshot!(place.settle("", &["cairn.toml"]), @"");
+    insta::assert_snapshot!(place.settle("", &["deleys"]), @r"
+    error: there is no pipeline `deleys`
+    note: looked for a folder `deleys` with a `pipeline.toml`, and for a pipeline of that name in `.`
+    help: did you mean `delays`?
+    ");
+    insta::assert_snapshot!(place.settle("", &[]), @r"
+    error: there are 3 pipelines here: which one?
+    help: name one: `etl`, `broken` and `delays`
+    ");
+    insta::assert_snapshot!(place.settle("", &["cairn.toml"]), @r"
+    error: `cairn.toml` holds the project's settings, not a pipeline
+    help: the pipelines here are `etl.toml`, `pipelines/broken.toml` and `pipelines/flights/pipeline.toml`
+    ");
 }
 
 #[test]
@@ -88,14 +102,24 @@ fn without_settings_each_folder_is_a_project() {
 
 #[test]
 fn a_file_belongs_to_the_project_it_lies_in() {
-    let place = Place::new(&[("here/cairn.toml", ""), ("there/cairn.toml", ""), ("there/deep/etl.toml", STAGES)]);
+    let place =
+        Place::new(&[("here/cairn.toml", ""), ("there/cairn.toml", ""), ("there/deep/etl.toml", STAGES)]);
     assert_eq!(place.settle("here", &["../there/deep/etl.toml"]), "there/deep/etl.toml there/.cairn []");
     let globals = Globals { project: Some("../there".into()), ..Globals::default() };
-    assert_eq!(place.settle_with("here", &["../there/deep/etl.toml"], &globals), "there/deep/etl.toml there/.cairn []");
+    assert_eq!(
+        place.settle_with("here", &["../there/deep/etl.toml"], &globals),
+        "there/deep/etl.toml there/.cairn []"
+    );
     let globals = Globals { project: Some(".".into()), ..Globals::default() };
-    insta::assert_snapshot!(place.settle_with("here", &["../there/deep/etl.toml"], &globals), @"");
+    insta::assert_snapshot!(place.settle_with("here", &["../there/deep/etl.toml"], &globals), @r"
+    error: `../there/deep/etl.toml` lies outside of the project `.`
+    help: leave `--project` away, or name a file of that project
+    ");
     let globals = Globals { state: Some("../elsewhere".into()), ..Globals::default() };
-    assert_eq!(place.settle_with("there", &["deep/etl.toml"], &globals).replace("there/../", ""), "there/deep/etl.toml elsewhere []");
+    assert_eq!(
+        place.settle_with("there", &["deep/etl.toml"], &globals).replace("there/../", ""),
+        "there/deep/etl.toml elsewhere []"
+    );
 }
 
 #[test]
@@ -109,14 +133,31 @@ fn settings_say_where_pipelines_are() {
     ]);
     assert_eq!(place.settle("", &["two"]), "jobs/two.toml .cairn []");
     assert_eq!(place.settle("", &["etl"]), "etl/pipeline.toml .cairn []");
-    insta::assert_snapshot!(place.settle("", &[]), @"");
+    insta::assert_snapshot!(place.settle("", &[]), @r"
+    error: there are 3 pipelines here: which one?
+    help: name one: `etl`, `one` and `two`
+    ");
 }
 
 #[test]
 fn what_is_not_there_is_told_with_what_was_looked_for() {
     let place = Place::new(&[("empty/x.csv", ""), ("one/pipeline.toml", STAGES)]);
-    insta::assert_snapshot!(place.settle("empty", &[]), @"");
-    insta::assert_snapshot!(place.settle("empty", &["flights"]), @"");
-    insta::assert_snapshot!(place.settle("one", &["pipelin.toml"]), @"");
-    insta::assert_snapshot!(place.settle("one", &["../empty/"]), @"");
+    insta::assert_snapshot!(place.settle("empty", &[]), @r"
+    error: there is no pipeline here
+    note: looked for `pipeline.toml`, `*.toml` with stages, and `pipelines/` in `.`, and for `cairn.toml` in it and the folders above
+    help: `cairn init` makes a first one here; or name a file
+    ");
+    insta::assert_snapshot!(place.settle("empty", &["flights"]), @r"
+    error: there is no pipeline `flights`
+    note: looked for `pipeline.toml`, `*.toml` with stages, and `pipelines/` in `.`, and for `cairn.toml` in it and the folders above
+    help: `cairn init` makes a first one here; or name a file
+    ");
+    insta::assert_snapshot!(place.settle("one", &["pipelin.toml"]), @r"
+    error: there is no file `pipelin.toml`
+    help: did you mean `pipeline.toml`?
+    ");
+    insta::assert_snapshot!(place.settle("one", &["../empty/"]), @r"
+    error: the folder `../empty/` holds no `pipeline.toml`
+    help: the pipelines here are `pipeline.toml`
+    ");
 }

@@ -2,7 +2,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cairn_model::{
-    Blocker, Domain, Event, InputHash, InstanceEvent, InstanceName, Reason, RunEvent, RunId, RunStatus, Timestamp,
+    Blocker, Domain, Event, InputHash, InstanceEvent, InstanceName, Reason, RunEvent, RunId, RunStatus,
+    Timestamp,
 };
 
 use super::super::summary::summary;
@@ -50,12 +51,20 @@ impl Script {
     }
 
     fn fresh(&mut self, at: u64, instance: &str, saved_ms: u64) -> &mut Self {
-        self.add(at, instance, InstanceEvent::CheckpointFound { input_hash: hash(), restored: vec![], saved_ms })
+        self.add(
+            at,
+            instance,
+            InstanceEvent::CheckpointFound { input_hash: hash(), restored: vec![], saved_ms },
+        )
     }
 
     fn restored(&mut self, at: u64, instance: &str, path: &str) -> &mut Self {
         let restored = vec![path.to_owned()];
-        self.add(at, instance, InstanceEvent::CheckpointFound { input_hash: hash(), restored, saved_ms: 2500 })
+        self.add(
+            at,
+            instance,
+            InstanceEvent::CheckpointFound { input_hash: hash(), restored, saved_ms: 2500 },
+        )
     }
 
     fn started(&mut self, at: u64, instance: &str, attempt: u32, reason: Reason) -> &mut Self {
@@ -63,7 +72,11 @@ impl Script {
     }
 
     fn ran(&mut self, at: u64, instance: &str, took_ms: u64) -> &mut Self {
-        self.add(at, instance, InstanceEvent::Committed { attempt: 1, input_hash: hash(), took_ms, trashed: vec![] })
+        self.add(
+            at,
+            instance,
+            InstanceEvent::Committed { attempt: 1, input_hash: hash(), took_ms, trashed: vec![] },
+        )
     }
 }
 
@@ -74,7 +87,15 @@ fn changed(what: &str) -> Reason {
 /// Flights on a bad day: one of each outcome, a retry, an edited output.
 fn flights() -> Script {
     let mut script = Script::new(&[
-        "clean", "clean-weather", "carrier[AA]", "carrier[DL]", "carrier[UA]", "carriers", "weather", "hours", "report",
+        "clean",
+        "clean-weather",
+        "carrier[AA]",
+        "carrier[DL]",
+        "carrier[UA]",
+        "carriers",
+        "weather",
+        "hours",
+        "report",
     ]);
     std::fs::write(
         script.log.path(),
@@ -162,7 +183,7 @@ fn a_run_with_one_of_everything() {
     RAN       carrier[AA]    1.49 s  input `build/flights.csv` changed
     RETRY     carrier[DL]    2.19 s  attempt 1 failed: exit status 7; the next in 2 s (at 12:00:06)
     RAN       carrier[UA]    1.38 s  input `build/flights.csv` changed
-    RAN       carrier[DL]    0.69 s  attempt 1 failed: exit status 7
+    RAN       carrier[DL]    0.69 s  input `build/flights.csv` changed; attempt 2
               kept: what stood there was not made by cairn, or was edited since: moved to
                     `.cairn/trash/0193/build/carriers/DL.csv`
     FAILED    hours          3.19 s  exit status 2
@@ -203,7 +224,8 @@ fn the_same_in_a_narrow_window() {
     RAN       carrier[UA]    1.38 s
       input `build/flights.csv` changed
     RAN       carrier[DL]    0.69 s
-      attempt 1 failed: exit status 7
+      input `build/flights.csv` changed;
+      attempt 2
       kept: what stood there was not made
             by cairn, or was edited since:
             moved to
@@ -263,7 +285,8 @@ fn in_a_crowd_fresh_and_blocked_instances_are_counted() {
         script.fresh(5, name, 1000);
     }
     script.restored(6, names[40], "build/40.csv");
-    let failed = InstanceEvent::Failed { attempts: 0, error: "input `x` is being written".into(), help: None };
+    let failed =
+        InstanceEvent::Failed { attempts: 0, error: "input `x` is being written".into(), help: None };
     script.add(7, names[41], failed);
     for name in &names[42..] {
         script.add(8, name, InstanceEvent::Blocked { by: Blocker::Stopping("part[41]".into()) });

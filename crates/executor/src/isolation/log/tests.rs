@@ -59,7 +59,12 @@ fn output_beyond_the_limit_is_counted_and_marked_once() {
     check(4, &["abc\n", "e"], "abc\n[cairn: output beyond 4 bytes was dropped]\n", 1);
     check(4, &["abcdef", "gh", "i"], "abcd\n[cairn: output beyond 4 bytes was dropped]\n", 5);
     check(0, &["a"], "[cairn: output beyond 0 bytes was dropped]\n", 1);
-    check(2048, &["x".repeat(2049).as_str()], &("x".repeat(2048) + "\n[cairn: output beyond 2 KiB was dropped]\n"), 1);
+    check(
+        2048,
+        &["x".repeat(2049).as_str()],
+        &("x".repeat(2048) + "\n[cairn: output beyond 2 KiB was dropped]\n"),
+        1,
+    );
     let (over, kept) = ("x".repeat(1025), "x".repeat(1024));
     check(1024, &[&over], &format!("{kept}\n[cairn: output beyond 1 KiB was dropped]\n"), 1);
 }

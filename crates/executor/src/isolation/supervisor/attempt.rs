@@ -100,24 +100,21 @@ impl Attempt {
         self.output.read(stream, buffer);
     }
 
-    /// Looks whether the main process has ended.
+    /// Takes note of the main process's end, if it has ended. What it left is to be surveyed after this.
     pub(super) fn look(&mut self) {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let waited = || rustix::process::waitid(WaitId::Pid(self.main), options);
-        if self.took_ms.is_none() && !matches!(rustix::io::retry_on_intr(waited), Ok(None)) {
+        if self.took_ms.is_none() && self.main_has_ended() {
             self.took_ms = Some(now_ms().saturating_sub(self.started_ms));
         }
     }
 
-    /// Tells whether the main process has ended.
+    /// Tells whether [`Attempt::look`] saw that the main process has ended.
     pub(super) fn has_exited(&self) -> bool {
         self.took_ms.is_some()
     }
 
     /// Takes note that the caller wants it ended; returns the signal to send now.
     pub(super) fn stop(&mut self, urgency: Urgency, now: Instant) -> Option<Signal> {
-        self.look();
-        self.stopped |= !self.has_exited();
+        self.stopped |= !self.main_has_ended();
         match urgency {
             Urgency::Gently => self.ask(now),
             Urgency::Now => Some(self.force()),
@@ -140,9 +137,7 @@ impl Attempt {
         }
         match self.ending {
             Ending::Untouched => {
-                // It may have ended since children were last looked at.
-                self.look();
-                self.timed_out = !self.has_exited();
+                self.timed_out = !self.main_has_ended();
                 self.ask(now)
             }
             Ending::KillAt(_) => Some(self.force()),
@@ -150,15 +145,16 @@ impl Attempt {
         }
     }
 
-    /// Takes note that others outlive the main process; returns the signal to send now.
-    pub(super) fn outlived(&mut self, now: Instant) -> Option<Signal> {
+    /// Takes note that others outlive the main process; returns the signal to send now. `unkilled`: some of them were not
+    /// sent SIGKILL.
+    pub(super) fn outlived(&mut self, now: Instant, unkilled: bool) -> Option<Signal> {
         match self.ending {
             Ending::Untouched => {
                 self.ending = Ending::KillAt(now + STRAY_GRACE);
                 None
             }
             Ending::KillAt(_) => None,
-            Ending::Killed => Some(Signal::KILL),
+            Ending::Killed => unkilled.then_some(Signal::KILL),
         }
     }
 
@@ -195,10 +191,16 @@ impl Attempt {
         }
     }
 
+    fn main_has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let waited = || rustix::process::waitid(WaitId::Pid(self.main), options);
+        !matches!(rustix::io::retry_on_intr(waited), Ok(None))
+    }
+
     fn ask(&mut self, now: Instant) -> Option<Signal> {
         match self.ending {
             // Those that outlived the main process are on their way out; they have their grace.
-            _ if self.has_exited() => None,
+            _ if self.main_has_ended() => None,
             Ending::Untouched => {
                 self.ending = now.checked_add(self.kill_after).map_or(Ending::Untouched, Ending::KillAt);
                 self.timeout_at = None;

@@ -18,8 +18,15 @@ use super::attempt::Attempt;
 /// The inherited processes. Their numbers stay theirs until they are reaped here.
 #[derive(Debug, Default)]
 pub(super) struct Family {
-    /// With the jobs that each may belong to: one as a rule; none once it has turned out that it cannot be ended.
-    adopted: HashMap<Pid, Vec<u64>>,
+    adopted: HashMap<Pid, Orphan>,
+}
+
+#[derive(Debug)]
+struct Orphan {
+    /// The jobs that it may belong to: one as a rule; none once it has turned out that it cannot be ended.
+    owners: Vec<u64>,
+    /// Whether it was sent SIGKILL.
+    killed: bool,
 }
 
 impl Family {
@@ -37,7 +44,7 @@ impl Family {
                 if reap(pid) {
                     reaped = true;
                 } else {
-                    self.adopted.insert(pid, owners(pid, attempts));
+                    self.adopted.insert(pid, Orphan { owners: owners(pid, attempts), killed: false });
                 }
             }
             // What ended left its own children here, maybe after they were listed.
@@ -52,10 +59,15 @@ impl Family {
         self.members(id).next().is_some()
     }
 
+    /// Tells whether an inherited process of job `id` lives that was not sent SIGKILL.
+    pub(super) fn has_unkilled(&self, id: u64) -> bool {
+        self.members(id).any(|(_, orphan)| !orphan.killed)
+    }
+
     /// Forgets a job that has ended.
     pub(super) fn forget(&mut self, id: u64) {
-        for owners in self.adopted.values_mut() {
-            owners.retain(|owner| *owner != id);
+        for orphan in self.adopted.values_mut() {
+            orphan.owners.retain(|owner| *owner != id);
         }
     }
 
@@ -68,22 +80,27 @@ impl Family {
         signal: Signal,
         snapshot: &Snapshot,
     ) -> (Vec<Pid>, u32) {
+        let adopted: Vec<Pid> = self.members(id).map(|(pid, _)| pid).collect();
+        let below = snapshot.below(adopted.iter().copied().chain([main]));
+        let held = adopted.iter().filter_map(|pid| Held::open(*pid, |stat| !stat.dead));
+        let all: Vec<Held> = held.chain(below).collect();
         // The group's number is its own until the main process is reaped. It is empty when all have left it.
         let _ = rustix::process::kill_process_group(main, signal);
-        let adopted: Vec<Pid> = self.members(id).collect();
-        let below = snapshot.below(adopted.iter().copied().chain([main]));
-        let adopted = adopted.iter().filter_map(|pid| Held::open(*pid, |stat| !stat.dead));
+        for pid in adopted {
+            let orphan = self.adopted.get_mut(&pid).expect("it is a member");
+            orphan.killed |= signal == Signal::KILL;
+        }
         let mut sent = Vec::new();
         let mut refused = 0;
-        for process in adopted.chain(below) {
+        for process in all {
             // What was sent to the group should not come twice.
             let has_it = signal == Signal::TERM && process.stat.group == main.as_raw_pid();
             if has_it || process.signal(signal).is_ok() {
                 sent.push(process.pid);
             } else if signal == Signal::KILL
-                && let Some(owners) = self.adopted.get_mut(&process.pid)
+                && let Some(orphan) = self.adopted.get_mut(&process.pid)
             {
-                owners.clear();
+                orphan.owners.clear();
                 refused += 1;
             }
             if signal == Signal::TERM {
@@ -97,8 +114,11 @@ impl Family {
         (sent, refused)
     }
 
-    fn members(&self, id: u64) -> impl Iterator<Item = Pid> {
-        self.adopted.iter().filter(move |(_, owners)| **owners == [id]).map(|(pid, _)| *pid)
+    fn members(&self, id: u64) -> impl Iterator<Item = (Pid, &Orphan)> {
+        self.adopted
+            .iter()
+            .filter(move |(_, orphan)| orphan.owners == [id])
+            .map(|(pid, orphan)| (*pid, orphan))
     }
 }
 

@@ -62,7 +62,9 @@ impl Program {
         let file = job.cwd.join(OsStr::from_bytes(self.path.as_bytes()));
         let path = file.display().to_string();
         match errno {
-            Errno::NOENT | Errno::NOTDIR if !file.exists() => StartError::NotFound { command, searched: None },
+            Errno::NOENT | Errno::NOTDIR if !file.exists() => {
+                StartError::NotFound { command, searched: None }
+            }
             Errno::NOENT | Errno::NOTDIR => {
                 let interpreter = interpreter(&file).unwrap_or_else(|| "?".to_owned());
                 StartError::BadInterpreter { path, interpreter }

@@ -1,5 +1,8 @@
 //! The step into a new process.
-#![expect(unsafe_code, reason = "between the new process and its program only system calls are safe, and these are raw")]
+#![expect(
+    unsafe_code,
+    reason = "between the new process and its program only system calls are safe, and these are raw"
+)]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;

@@ -76,9 +76,8 @@ extern "C" fn note_child_ended(_: c_int) {
 fn is_ignored(signal: c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: it reads nothing and writes to `action`, whose all-zero value is valid already.
-    let (failed, action) = unsafe {
-        (libc::sigaction(signal, ptr::null(), action.as_mut_ptr()), action.assume_init())
-    };
+    let (failed, action) =
+        unsafe { (libc::sigaction(signal, ptr::null(), action.as_mut_ptr()), action.assume_init()) };
     failed == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
 use super::super::job::Job;
 use super::super::log::Stream;
@@ -51,7 +52,10 @@ impl Supervisor {
     pub(super) fn set_up() -> io::Result<Self> {
         let stdin = io::stdin();
         rustix::net::sockopt::socket_type(&stdin).map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidInput, "standard input is not a socket: only cairn itself starts it")
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "standard input is not a socket: only cairn itself starts it",
+            )
         })?;
         system::close_inherited()?;
         // Out of the terminal's foreground group: Ctrl-C is for the caller, who tells what is to end. This fails only for
@@ -93,7 +97,7 @@ impl Supervisor {
                         attempt.read(stream, &mut self.buffer);
                     }
                 }
-                Ready::ChildEnded => self.look_at_children()?,
+                Ready::ChildEnded => self.look_at_children(),
                 Ready::Caller => self.receive()?,
             }
         }
@@ -101,16 +105,17 @@ impl Supervisor {
         let ticks = self.attempts.iter_mut().filter_map(|(id, attempt)| Some((*id, attempt.tick(now)?)));
         let due = ticks.collect();
         self.signal(due);
-        Ok(())
+        self.settle()
     }
 
     /// Waits until there is something to do. Pipes come first: what a job wrote before it ended is read before that is seen.
     fn wait(&self) -> Vec<Ready> {
         let mut sources = Vec::new();
         let mut polled = Vec::new();
-        let pipes = self.attempts.iter().flat_map(|(id, attempt)| {
-            attempt.pipes().map(|(stream, pipe)| (Ready::Pipe(*id, stream), pipe))
-        });
+        let pipes = self
+            .attempts
+            .iter()
+            .flat_map(|(id, attempt)| attempt.pipes().map(|(stream, pipe)| (Ready::Pipe(*id, stream), pipe)));
         let fixed = [(Ready::ChildEnded, self.child_ended.as_fd()), (Ready::Caller, self.caller.as_fd())];
         for (source, descriptor) in pipes.chain(fixed) {
             sources.push(source);
@@ -121,7 +126,12 @@ impl Supervisor {
         // An interruption is the end of a child: the next round sees it.
         let _ = rustix::event::poll(&mut polled, timeout.as_ref());
         let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
-        sources.into_iter().zip(&polled).filter(|(_, polled)| is_ready(polled)).map(|(source, _)| source).collect()
+        sources
+            .into_iter()
+            .zip(&polled)
+            .filter(|(_, polled)| is_ready(polled))
+            .map(|(source, _)| source)
+            .collect()
     }
 
     fn receive(&mut self) -> Result<(), Gone> {
@@ -155,36 +165,42 @@ impl Supervisor {
         }
     }
 
-    fn look_at_children(&mut self) -> Result<(), Gone> {
+    fn look_at_children(&mut self) {
         // Emptied before looking: what ends from now on makes it readable again.
         while rustix::io::read(&self.child_ended, &mut *self.buffer).is_ok_and(|read| read > 0) {}
         for attempt in self.attempts.values_mut() {
             attempt.look();
         }
         self.family.survey(&self.attempts);
-        let now = Instant::now();
-        let (mut over, mut due) = (Vec::new(), Vec::new());
-        for (id, attempt) in self.attempts.iter_mut().filter(|(_, attempt)| attempt.has_exited()) {
-            if self.family.has_any(*id) {
-                due.extend(attempt.outlived(now).map(|signal| (*id, signal)));
-            } else {
-                over.push(*id);
-                self.family.forget(*id);
-            }
-        }
-        self.signal(due);
-        for id in over {
-            let attempt = self.attempts.remove(&id).expect("it was listed above");
-            let ended = attempt.finish(&mut self.buffer);
-            self.reply(&Reply { id, result: Ok(ended) })?;
-        }
-        Ok(())
     }
 
-    /// Sends signals to whole jobs.
-    fn signal(&mut self, due: Vec<(u64, Signal)>) {
+    /// Looks after the jobs whose main process has ended: says how those ended of which nothing lives, and sees to what
+    /// outlives the others.
+    fn settle(&mut self) -> Result<(), Gone> {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        let exited = self.attempts.iter().filter(|(_, attempt)| attempt.has_exited());
+        // One after the other: when one is over, what may have been its own is left to the rest.
+        for id in exited.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if self.family.has_any(id) {
+                let attempt = self.attempts.get_mut(&id).expect("it was listed above");
+                due.extend(attempt.outlived(now, self.family.has_unkilled(id)).map(|signal| (id, signal)));
+            } else {
+                self.family.forget(id);
+                let attempt = self.attempts.remove(&id).expect("it was listed above");
+                let ended = attempt.finish(&mut self.buffer);
+                self.reply(&Reply { id, result: Ok(ended) })?;
+            }
+        }
+        // A job is over, too, when what is left of it cannot be ended.
+        if self.signal(due) { self.settle() } else { Ok(()) }
+    }
+
+    /// Sends signals to whole jobs; tells whether a process refused SIGKILL.
+    fn signal(&mut self, due: Vec<(u64, Signal)>) -> bool {
+        let mut any_refused = false;
         if due.is_empty() {
-            return;
+            return any_refused;
         }
         let snapshot = Snapshot::take();
         for (id, signal) in due {
@@ -192,8 +208,10 @@ impl Supervisor {
             let (sent, refused) = self.family.signal(id, attempt.main(), signal, &snapshot);
             if signal == Signal::KILL {
                 attempt.note_killed(sent, refused);
+                any_refused |= refused > 0;
             }
         }
+        any_refused
     }
 
     fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
@@ -216,8 +234,10 @@ impl Supervisor {
             for process in Snapshot::take().below(children.iter().copied()) {
                 let _ = process.signal(Signal::KILL);
             }
-            for child in children {
-                let _ = rustix::process::kill_process(child, Signal::KILL);
+            let kill = |child: &Pid| rustix::process::kill_process(*child, Signal::KILL);
+            let refused = children.iter().filter(|child| kill(child) == Err(Errno::PERM)).count();
+            if refused == children.len() {
+                return;
             }
             let pause = timespec(Duration::from_millis(20));
             let mut polled = [PollFd::new(&self.child_ended, PollFlags::IN)];

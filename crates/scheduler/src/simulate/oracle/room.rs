@@ -40,7 +40,7 @@ impl<'a> Room<'a> {
         for instance in self.in_order(ready) {
             let demand @ (cpus, memory, _) = self.demand(instance);
             if fits(demand, &free) {
-                if !cpus_kept && !(memory_kept && memory > 0) {
+                if !(cpus_kept || memory_kept && memory > 0) {
                     return Some(instance);
                 }
                 seen.note("something was kept for one passed over too often");
