@@ -21,8 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: &[(&str, &str)] =
-    &[("rocksdb", "store"), ("petgraph", "dag"), ("toml", "dag"), ("minijinja", "dag")];
+const OWNERS: &[(&str, &str)] = &[("rocksdb", "store"), ("petgraph", "dag"), ("minijinja", "dag")];
 
 fn manifests() -> BTreeMap<String, toml::Table> {
     let crates = fs::read_dir(root().join("crates")).expect("crates").flatten();

@@ -30,8 +30,5 @@ fn a_cycle_is_shown_as_a_path() {
     );
     let outcome = project.cairn(&["run"]).expect(2);
     let shown = outcome.shown();
-    assert!(
-        ["a → b → c → a", "b → c → a → b", "c → a → b → c"].iter().any(|path| shown.contains(path)),
-        "{shown}"
-    );
+    assert!(shown.contains("a → c → b → a"), "a waits for c, c for b, b for a: {shown}");
 }

@@ -65,7 +65,7 @@ pub(crate) struct PipelineFile {
 impl PipelineFile {
     /// Reads the file.
     pub(crate) fn read(&self) -> Result<Definition, Failure> {
-        let bytes = fs::read(&self.path).map_err(|error| unreadable(&self.shown, &error))?;
+        let bytes = read_bounded(&self.path).map_err(|error| unreadable(&self.shown, &error))?;
         Ok(Definition {
             root: self.root.clone(),
             state: self.state.clone(),
@@ -149,6 +149,14 @@ impl Project {
         }
     }
 
+    /// Returns the project that a state folder of [`Project::states`] belongs to: what files in it are relative to.
+    pub(crate) fn root_of(&self, state: &Path) -> PathBuf {
+        match state.parent() {
+            Some(folder) if self.state.is_none() && state.ends_with(STATE) => folder.to_owned(),
+            _ => self.root.clone(),
+        }
+    }
+
     /// Returns a path as people are shown it: relative to the current folder where it lies below it.
     pub(crate) fn shown(&self, path: &Path) -> String {
         shown(&self.cwd, path)
@@ -185,6 +193,20 @@ fn read_settings(root: &Path, cwd: &Path, terminal: &Terminal) -> Result<Setting
         let source = Source { path: &name, bytes: &bytes };
         Failure::drawn(ExitStatus::Wrong, report.render(&source, terminal.stderr.report_style()))
     })
+}
+
+/// A definition longer than this is refused by the language; reading one byte more tells. `/dev/zero` has no end.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Reads a file as far as a definition may be long. A FIFO would wait for a writer, so only regular files are read.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Says that a file cannot be read.

@@ -1,4 +1,4 @@
-//! One file copied to another.
+//! One file copied to another, and the digest of what was copied.
 
 use std::fs::File;
 use std::io;
@@ -8,26 +8,44 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cairn_model::Digest;
 
-use crate::hash;
+use crate::file_error::cannot;
+use crate::{FileError, hash, open};
 
 /// Bytes below which sharing a file's blocks costs more than copying them.
 const REFLINK_MIN: u64 = 64 << 10;
 
-/// Whether a filesystem answered that it cannot share blocks; then it is not asked for each file. Asked in vain it
-/// costs little more than making a file, so that one answer does for all.
+/// Whether a filesystem answered that it cannot share blocks; then it is not asked for each file. One answer does for
+/// all: where it was wrong, files are copied, which is slower and no more.
 static NO_REFLINKS: AtomicBool = AtomicBool::new(false);
 
-/// Makes the new file `to`, mode 0600, with the bytes of `from`: shared where the filesystem can, else copied. Returns
-/// it with the digest and number of the bytes that are in it. Nothing is synced.
+/// A new file.
+#[derive(Debug)]
+pub struct Copied {
+    /// The file, open; its mode is 0600 or that of what was copied.
+    pub file: File,
+    /// Digest of the bytes that were written to it.
+    pub digest: Digest,
+    /// Number of those bytes.
+    pub size: u64,
+}
+
+/// Makes the new file `to` with the bytes of the file `from`, or of that to which the link `from` leads: shared where
+/// the filesystem can, else copied. Nothing is synced.
 ///
 /// # Errors
-/// `AlreadyExists` when `to` was there, and then it still is. After any other error there is no file `to`.
-pub(crate) fn to_new_file(from: &File, to: &Path) -> io::Result<(File, Digest, u64)> {
+/// The kind is `AlreadyExists` when `to` was there, and then it still is. After any other error there is no file `to`.
+pub fn file(from: &Path, to: &Path) -> Result<Copied, FileError> {
+    let original = open::file(from).map_err(cannot("read", from))?;
+    open_file(&original, to).map_err(cannot("write", to))
+}
+
+/// Makes the new file `to` with the bytes of `from`, as [`file()`].
+pub(crate) fn open_file(from: &File, to: &Path) -> io::Result<Copied> {
     let size = from.metadata()?.len();
     let made = share(from, size, to).unwrap_or_else(|| {
         let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(to)?;
         let (digest, size) = hash::copy(from, &file)?;
-        Ok((file, digest, size))
+        Ok(Copied { file, digest, size })
     });
     if made.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
         // Whatever is left of it is no more than a part.
@@ -37,7 +55,7 @@ pub(crate) fn to_new_file(from: &File, to: &Path) -> io::Result<(File, Digest, u
 }
 
 /// Shares the blocks; `None` where that cannot be done.
-fn share(from: &File, size: u64, to: &Path) -> Option<io::Result<(File, Digest, u64)>> {
+fn share(from: &File, size: u64, to: &Path) -> Option<io::Result<Copied>> {
     if size < REFLINK_MIN || NO_REFLINKS.load(Ordering::Relaxed) {
         return None;
     }
@@ -52,7 +70,7 @@ fn share(from: &File, size: u64, to: &Path) -> Option<io::Result<(File, Digest, 
     }
     let read = |file: File| {
         let (digest, size) = hash::file(&file, size)?;
-        Ok((file, digest, size))
+        Ok(Copied { file, digest, size })
     };
     Some(File::open(to).and_then(read))
 }
@@ -60,6 +78,7 @@ fn share(from: &File, size: u64, to: &Path) -> Option<io::Result<(File, Digest, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mounted::Mounted;
     use cairn_model::Domain;
 
     #[test]
@@ -69,28 +88,28 @@ mod tests {
         for length in [0, 1, 70_000, 700_000] {
             let bytes = vec![7; length];
             std::fs::write(&from, &bytes).unwrap();
-            let (_, digest, size) = to_new_file(&File::open(&from).unwrap(), &to).unwrap();
-            assert_eq!((digest, size), (Domain::File.digest(&bytes), length as u64));
+            let copied = file(&from, &to).unwrap();
+            assert_eq!((copied.digest, copied.size), (Domain::File.digest(&bytes), length as u64));
             assert_eq!(std::fs::read(&to).unwrap(), bytes);
 
             std::fs::write(&to, "mine").unwrap();
-            let error = to_new_file(&File::open(&from).unwrap(), &to).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(file(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
             assert_eq!(std::fs::read(&to).unwrap(), b"mine");
             std::fs::remove_file(&to).unwrap();
         }
+        let error = file(&folder.path().join("missing"), &to).unwrap_err();
+        assert!(error.path.ends_with("missing") && !to.exists(), "{error}");
     }
 
     #[test]
     fn on_a_full_disk_nothing_is_left() {
         let folder = tempfile::tempdir().unwrap();
-        let from = folder.path().join("from");
+        let (from, small) = (folder.path().join("from"), folder.path().join("small"));
         std::fs::write(&from, vec![7; 2 << 20]).unwrap();
-        let small = folder.path().join("small");
         std::fs::create_dir(&small).unwrap();
-        let Some(_mounted) = crate::mounted::Mounted::memory(1 << 20, &small) else { return };
-        let error = to_new_file(&File::open(&from).unwrap(), &small.join("to")).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let Some(_mounted) = Mounted::memory(1 << 20, &small) else { return };
+        let error = file(&from, &small.join("to")).unwrap_err();
+        assert!(error.is_disk_full() && error.path.ends_with("small/to"), "{error}");
         assert_eq!(std::fs::read_dir(&small).unwrap().count(), 0);
     }
 }

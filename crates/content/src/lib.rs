@@ -1,7 +1,7 @@
 //! Output bytes by digest: durable writes, placing, the digest cache and the trash.
 //!
 //! - [`durable`]: the only code that renames, syncs and removes trees; [`durable::Barrier`] makes many files durable at once
-//! - [`hash`]: digests of files, in parallel and without a memory map
+//! - [`hash`]: digests of files, in parallel and without a memory map; [`copy`]: of what is copied, while it is
 //! - [`Digests`]: the digests of a project's files, remembered by [`FileKey`] and [`Stamp`]
 //! - [`Objects`]: the content store; [`Placer`]: from there into the project; [`trash`]: what was in the way
 //! - [`gc`], [`ballast`]: leftovers of a crash, and room for recovery on a full disk
@@ -11,7 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on panics"))]
 
 pub mod ballast;
-mod copy;
+pub mod copy;
 mod digests;
 pub mod durable;
 mod file_error;

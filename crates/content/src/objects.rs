@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use cairn_model::{Digest, FileContent};
 
+use crate::copy::Copied;
 use crate::durable::{Barrier, create_folders, parent, rename};
 use crate::file_error::cannot;
 use crate::{FileError, copy, hash, open, temporary, trash};
@@ -161,8 +162,8 @@ impl Objects {
     /// `Io` of kind `AlreadyExists` when `to` was there. After any other error there is no file `to`.
     pub fn copy_out(&self, content: &FileContent, to: &Path) -> Result<File, ObjectError> {
         let object = self.open_object(content)?;
-        match copy::to_new_file(&object, to) {
-            Ok((file, digest, _)) if digest == content.digest => {
+        match copy::open_file(&object, to) {
+            Ok(Copied { file, digest, .. }) if digest == content.digest => {
                 set_mode(&file, to, if content.executable { 0o755 } else { 0o644 })?;
                 Ok(file)
             }
@@ -219,7 +220,7 @@ impl Objects {
 /// Makes the new file `to` of mode 0444 with the bytes of `from`, which must be those of `content`.
 fn copy_checked(from: &Path, content: &FileContent, to: &Path) -> Result<(), ObjectError> {
     let original = open::file_itself(from).map_err(cannot("read", from))?;
-    let (file, digest, _) = copy::to_new_file(&original, to).map_err(cannot("write", to))?;
+    let Copied { file, digest, .. } = copy::open_file(&original, to).map_err(cannot("write", to))?;
     if digest != content.digest {
         let _ = fs::remove_file(to);
         return Err(ObjectError::Changed { path: from.to_owned() });

@@ -106,14 +106,11 @@ fn copy_entry(kind: &EntryKind, from: &Path, to: &Path, barrier: &mut Barrier) -
             symlink(OsStr::from_bytes(target), to).map_err(cannot("make the link", to))?;
         }
         EntryKind::File => {
-            let original = fs::File::open(from).map_err(cannot("read", from))?;
-            let metadata = original.metadata().map_err(cannot("read", from))?;
-            copy::to_new_file(&original, to)
-                .and_then(|(file, ..)| {
-                    file.set_modified(metadata.modified()?)?;
-                    file.set_permissions(metadata.permissions())
-                })
-                .map_err(cannot("write", to))?;
+            let metadata = fs::symlink_metadata(from).map_err(cannot("read", from))?;
+            let file = copy::file(from, to)?.file;
+            let dated = metadata.modified().and_then(|modified| file.set_modified(modified));
+            let set = dated.and_then(|()| file.set_permissions(metadata.permissions()));
+            set.map_err(cannot("set the times and the mode of", to))?;
             barrier.file(to);
         }
     }

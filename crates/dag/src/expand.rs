@@ -186,6 +186,7 @@ fn expand_stage<'t>(
     compiled.each(|template| expanded.note_use(template));
     let rows: usize = axes.iter().map(|axis| axis.values.len()).product();
     let mut repeated = Repeated::default();
+    expanded.instances.reserve(rows);
     for row in 0..rows {
         let coordinates = coordinates(axes, row);
         let place = instance::Place {

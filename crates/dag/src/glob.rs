@@ -68,7 +68,7 @@ impl GlobError {
             Self::Unclosed { open, .. } => {
                 let close = if *open == '[' { ']' } else { '}' };
                 format!(
-                    "close it with `{close}` before the next slash, or write `\\{open}` for the character itself"
+                    "close it with `{close}` before the next slash, or write `\\{open}`, in single quotes, for the character itself"
                 )
             }
             Self::Stars { .. } => "write `**/*.csv` for the files at any depth, `*` within a name".to_owned(),

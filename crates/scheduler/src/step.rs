@@ -11,8 +11,9 @@
 //! - **Look-up.** An instance is looked up once all its selected needs are done; one that is not selected counts as
 //!   done. A hit ends it and takes no slot; a miss makes it ready. Before a retry it is looked up again, since its inputs
 //!   may have changed: so a retry runs under the input-hash of then.
-//! - **Order** of look-ups and starts: priority, then critical path, then definition. [`crate::ready`] says who may start
-//!   ahead of whom. At most [`SETTLING_MAX`] results wait to become durable before starts are held back.
+//! - **Order** of look-ups and starts: priority, then critical path, then definition. The first that fits is started; one
+//!   that does not is passed over at most twice for each cpu, then the cpus or memory it lacks are kept for it
+//!   (`ready.rs`). At most [`SETTLING_MAX`] results wait to become durable before starts are held back.
 //! - **Room** is free again when the command ends ([`Input::Exited`]), while its result is still being made durable.
 //! - **Failure.** While the policy allows, a retryable one is retried after its pause. Otherwise it is for good: all
 //!   behind it is blocked by its name. Without `keep_going` nothing new starts either, what runs goes on to its end, and

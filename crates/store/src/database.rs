@@ -102,6 +102,15 @@ impl Database {
         Ok(Self { db, folder: folder.to_owned() })
     }
 
+    /// Opens the one family of it that says what format it has: all formats have it.
+    pub(crate) fn open_for_format(folder: &Path) -> Result<Self, EngineError> {
+        let options = options::Options::new(options::For::Reading);
+        let meta = options.families().into_iter().filter(|(name, _)| *name == Family::Meta.name());
+        let db = DB::open_cf_with_opts_for_read_only(options.database(), folder, meta, false)
+            .map_err(EngineError)?;
+        Ok(Self { db, folder: folder.to_owned() })
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -275,4 +284,12 @@ fn hexadecimal(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+impl Database {
+    /// Adds a family, as a later format may.
+    pub(crate) fn add_family(&mut self, name: &str) {
+        self.db.create_cf(name, &rocksdb::Options::default()).unwrap();
+    }
 }

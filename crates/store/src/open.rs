@@ -24,7 +24,7 @@ use crate::{Head, filesystem, format};
 pub use error::OpenError;
 pub(crate) use error::{HELP_DAMAGED, help_for};
 pub(crate) use folder::logs;
-use folder::{files, make_folder, make_state_folder, refuse_network, sync_logs};
+use folder::{files, make_folder, make_state_folder, network_kind, sync_logs};
 
 /// RocksDB's folder in the state folder.
 const FOLDER: &str = "store";
@@ -43,7 +43,7 @@ pub(crate) struct Opened {
 
 /// Opens the store in `state` for writing, and makes it when there is none.
 pub(crate) fn for_writing(state: &Path, clock: &dyn Clock) -> Result<Opened, OpenError> {
-    refuse_network(state, std::env::var_os(filesystem::ALLOW_NETWORK).is_some())?;
+    refuse_network(state, network_kind(state)?, std::env::var_os(filesystem::ALLOW_NETWORK).is_some())?;
     make_state_folder(state)?;
     let lock = Lock::take(state, clock)?;
     let mark = read_mark(state)?;
@@ -52,7 +52,7 @@ pub(crate) fn for_writing(state: &Path, clock: &dyn Clock) -> Result<Opened, Ope
         make_folder(&folder)?;
     }
     sync_logs(&folder)?;
-    let database = Database::open(&folder).map_err(|error| from_engine(state, &folder, error))?;
+    let database = Database::open(&folder).map_err(|error| newer_or_damaged(state, &folder, error))?;
     let (found, head) = match check(state, &database, mark.as_ref())? {
         Some((found, head)) => (found, head),
         None => (format::VERSION, record::Head::START),
@@ -97,11 +97,23 @@ fn try_for_reading(state: &Path) -> Result<(Database, Head), OpenError> {
     if !has_database(state, &folder, mark.as_ref())? {
         return Err(absent());
     }
-    let database = Database::open_for_reading(&folder).map_err(|error| from_engine(state, &folder, error))?;
+    let database = match Database::open_for_reading(&folder) {
+        Ok(database) => database,
+        Err(_) if mark.is_none() && is_half_made(&folder) => return Err(absent()),
+        Err(error) => return Err(newer_or_damaged(state, &folder, error)),
+    };
     match check(state, &database, mark.as_ref())? {
         Some((format::VERSION, head)) => Ok((database, head.place())),
         Some((found, _)) => Err(OpenError::Older { path: state.to_owned(), found }),
         None => Err(absent()),
+    }
+}
+
+/// Refuses a network filesystem of that `kind`, unless it is `allowed`.
+fn refuse_network(state: &Path, kind: Option<&'static str>, allowed: bool) -> Result<(), OpenError> {
+    match kind {
+        Some(kind) if !allowed => Err(OpenError::NetworkFilesystem { path: state.to_owned(), kind }),
+        _ => Ok(()),
     }
 }
 
@@ -193,6 +205,24 @@ pub(crate) fn accept_head(state: &Path, clock: &dyn Clock) -> Result<(), OpenErr
     removed.and_then(|()| File::open(state)?.sync_all()).map_err(|source| OpenError::Io { path, source })
 }
 
+/// Returns whether there is a database without a first batch, which a process left that was killed while it made it.
+fn is_half_made(folder: &Path) -> bool {
+    let Ok(database) = Database::open_for_format(folder) else { return false };
+    let is_empty = |key| database.contains(Family::Meta, key).is_ok_and(|found| !found);
+    is_empty(keys::FORMAT) && is_empty(keys::HEAD)
+}
+
+/// Says why RocksDB does not open the database. One of a newer format may have families that are not known here: such a
+/// one is to be told from a damaged one, which people are advised to remove.
+fn newer_or_damaged(state: &Path, folder: &Path, error: EngineError) -> OpenError {
+    let format: Option<Format> = match (error.fault(), Database::open_for_format(folder)) {
+        (Fault::Files, Ok(database)) => database.get(Family::Meta, keys::FORMAT).ok().flatten(),
+        _ => None,
+    };
+    let newer = refuse_newer(state, format.map_or(0, |format| format.version));
+    newer.err().unwrap_or_else(|| from_engine(state, folder, error))
+}
+
 fn from_engine(state: &Path, folder: &Path, error: EngineError) -> OpenError {
     let path = folder.to_owned();
     match error.fault() {
@@ -217,3 +247,6 @@ fn from_commit(state: &Path, folder: &Path, error: CommitError) -> OpenError {
         error => OpenError::Io { path: folder.to_owned(), source: io::Error::other(error) },
     }
 }
+
+#[cfg(test)]
+mod tests;

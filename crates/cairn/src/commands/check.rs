@@ -45,6 +45,7 @@ struct Tally {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let given = Given { params: args.params.params.clone(), logical_time: context.clock.now(), run: None };
     let mut tally = Tally::default();
+    let mut drawn_before = false;
     for file in files(&args.files, context)? {
         let definition = file.read()?;
         let report = match definition.load(&given) {
@@ -63,7 +64,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
             context.print(&findings(&report, &definition))?;
         } else if !report.diagnostics.is_empty() {
             let drawn = report.render(&definition.source(), context.terminal.stderr.report_style());
-            crate::terminal::write_above(drawn.as_bytes());
+            let gap = if std::mem::replace(&mut drawn_before, true) { "\n" } else { "" };
+            crate::terminal::write_above(format!("{gap}{drawn}").as_bytes());
         }
     }
     let text = if args.json { json::line(&tally.wire()) } else { tally.sentence(context) };

@@ -161,7 +161,8 @@ fn word(prediction: &Prediction) -> Option<(&'static str, Style)> {
     })
 }
 
-fn reason(prediction: &Prediction) -> String {
+/// Says why in one line.
+pub(crate) fn reason(prediction: &Prediction) -> String {
     match prediction {
         Prediction::Run { reason, .. } => reason.text(),
         Prediction::After(name) => format!("runs if `{name}` makes other bytes than before"),

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         context.remark(&format!("  {word} run {} of `{}` succeeded\n", run.short(), record.pipeline));
         return Ok(ExitStatus::Done);
     }
-    let definition = definition(&record, &past, args.with_current, &project.root)?;
+    let definition = definition(&record, &past, args.with_current, &project.root_of(&past.state))?;
     drop(past);
     let given = Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;

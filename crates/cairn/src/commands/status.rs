@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use cairn_model::{Outcome, RunId, RunStatus};
+use cairn_model::{Clock as _, Outcome, RunId, RunStatus};
+use cairn_scheduler::select::Request;
 use cairn_store::RunRecord;
 use jiff::tz::TimeZone;
 
-use super::Context;
+use super::{Context, plan};
 use super::runs::status_style;
 use crate::args::examples;
 use crate::exit::ExitStatus;
@@ -16,10 +17,13 @@ use crate::history::count_words;
 use crate::json;
 use crate::past::{self, Past, PastRun};
 use crate::project::PipelineFile;
+use crate::work::Given;
 use crate::terminal::text::append;
 use crate::terminal::{Stream, line::quoted, style, text, time};
 
-/// Show how each pipeline stands: its last run, and what failed in it.
+/// Show how each pipeline stands: its last run, what failed in it, and what would run now.
+///
+/// Ends with 3 when anything would be executed or put back, so that a script can ask.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples(&[
     ("cairn status", "all pipelines of the project"),
@@ -31,10 +35,24 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// Stale instances that are named; the others are counted.
+const STALE_SHOWN_MAX: usize = 5;
+
 /// How a pipeline stands.
 struct Standing {
     pipeline: PipelineFile,
     last: Option<PastRun>,
+    now: Now,
+}
+
+/// What would happen to a pipeline now.
+enum Now {
+    /// A run of it goes on.
+    Running,
+    /// Its definition is wrong: the findings, drawn.
+    Broken(Failure),
+    /// The instances that are not as they should be, each with why; none: all is in place.
+    Stale(Vec<(String, String)>),
 }
 
 /// Does it.
@@ -45,7 +63,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         // Asked in vain, it says what was looked for.
         context.pipeline(None)?;
     }
-    let standings = standings(pipelines)?;
+    let standings = standings(pipelines, context)?;
     let mut out = String::new();
     for (at, standing) in standings.iter().enumerate() {
         if args.json {
@@ -59,10 +77,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         }
     }
     context.print(&out)?;
-    Ok(ExitStatus::Done)
+    let is_broken = |standing: &Standing| matches!(standing.now, Now::Broken(_));
+    let is_stale = |standing: &Standing| matches!(&standing.now, Now::Stale(stale) if !stale.is_empty());
+    Ok(if standings.iter().any(is_broken) {
+        ExitStatus::Wrong
+    } else if standings.iter().any(is_stale) {
+        ExitStatus::WouldRun
+    } else {
+        ExitStatus::Done
+    })
 }
 
-fn standings(pipelines: Vec<PipelineFile>) -> Result<Vec<Standing>, Failure> {
+fn standings(pipelines: Vec<PipelineFile>, context: &Context) -> Result<Vec<Standing>, Failure> {
     let mut pasts: HashMap<PathBuf, Option<Past>> = HashMap::new();
     let mut standings = Vec::new();
     for pipeline in pipelines {
@@ -73,9 +99,27 @@ fn standings(pipelines: Vec<PipelineFile>) -> Result<Vec<Standing>, Failure> {
             Some(past) => last_run(past, &pipeline)?,
             None => None,
         };
-        standings.push(Standing { pipeline, last });
+        let now = now(&pipeline, last.as_ref(), context)?;
+        standings.push(Standing { pipeline, last, now });
     }
     Ok(standings)
+}
+
+/// Looks at what a run would do, with the params that are in the file.
+fn now(pipeline: &PipelineFile, last: Option<&PastRun>, context: &Context) -> Result<Now, Failure> {
+    if last.is_some_and(|run| run.status() == "running") {
+        return Ok(Now::Running);
+    }
+    let (at, run) = (context.clock.now(), RunId::generate(&context.clock));
+    let given = Given { params: Vec::new(), logical_time: at, run: Some(run) };
+    let checked = match pipeline.read()?.check(&given, context.terminal.stderr.report_style()) {
+        Ok(checked) => checked,
+        Err(failure) => return Ok(Now::Broken(failure)),
+    };
+    let predictions = plan::predict(&checked, &Request::default(), run, at)?;
+    let instances = checked.pipeline.instances.iter().zip(&predictions);
+    let stale = instances.filter(|(_, prediction)| prediction.is_stale());
+    Ok(Now::Stale(stale.map(|(instance, why)| (instance.name.to_string(), plan::reason(why))).collect()))
 }
 
 /// Returns the last run of a pipeline's file: its name may have changed meanwhile.
@@ -133,10 +177,35 @@ impl Standing {
             RunStatus::Frozen => Some("cairn plan".to_owned()),
             RunStatus::Succeeded => None,
         };
+        self.draw_now(stream, &mut out);
+        let is_stale = matches!(&self.now, Now::Stale(stale) if !stale.is_empty());
+        let next = next.or_else(|| is_stale.then(|| format!("cairn run {}", quoted(file))));
         if let Some(next) = next {
             append!(out, "  next: {}\n", paint.with(style::HELP, &next));
         }
         out
+    }
+
+    fn draw_now(&self, stream: Stream, out: &mut String) {
+        let paint = stream.paint;
+        match &self.now {
+            Now::Running => {}
+            Now::Broken(failure) => out.push_str(&failure.render(paint)),
+            Now::Stale(stale) if stale.is_empty() => {
+                append!(out, "  {}\n", paint.with(style::DIM, "all in place"));
+            }
+            Now::Stale(stale) => {
+                for (name, why) in stale.iter().take(STALE_SHOWN_MAX) {
+                    let room = stream.columns().map_or(usize::MAX, |columns| columns.saturating_sub(9));
+                    let text = text::truncate(&format!("{name}: {why}"), room);
+                    append!(out, "  {} {text}\n", paint.with(style::WARNING, "stale:"));
+                }
+                if stale.len() > STALE_SHOWN_MAX {
+                    let more = stale.len() - STALE_SHOWN_MAX;
+                    append!(out, "  {} and {more} more\n", paint.with(style::WARNING, "stale:"));
+                }
+            }
+        }
     }
 
     fn wire(&self) -> json::Status {
@@ -149,6 +218,10 @@ impl Standing {
                 .map_or_else(|| crate::project::name(&self.pipeline), |run| run.record.pipeline.to_string()),
             file: self.pipeline.shown.clone(),
             failed: failed.map(|instance| instance.name.to_string()).collect(),
+            stale: match &self.now {
+                Now::Stale(stale) => stale.iter().map(|(name, _)| name.clone()).collect(),
+                Now::Running | Now::Broken(_) => Vec::new(),
+            },
             last_run: self.last.as_ref().map(PastRun::wire),
         }
     }
@@ -169,7 +242,7 @@ mod tests {
             default_name: "flights".into(),
         };
         let stream = Stream::fixed(Some(columns), false);
-        Standing { pipeline, last }.draw("pipeline.toml", stream, &TimeZone::UTC)
+        Standing { pipeline, last, now: Now::Stale(Vec::new()) }.draw("pipeline.toml", stream, &TimeZone::UTC)
     }
 
     #[test]

@@ -198,6 +198,8 @@ pub(crate) struct Status {
     pub(crate) last_run: Option<Run>,
     /// Instances that failed in it.
     pub(crate) failed: Vec<String>,
+    /// Instances that would be executed or put back now.
+    pub(crate) stale: Vec<String>,
 }
 
 impl Status {

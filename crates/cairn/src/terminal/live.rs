@@ -71,6 +71,10 @@ impl Frames {
 impl Drop for Frames {
     fn drop(&mut self) {
         self.end();
+        // After `stop` there is nothing; without it, as on the way out of a failure, nothing may be lost.
+        if let Some(others) = lock(&ABOVE).take() {
+            let _ = std::io::stderr().write_all(&others);
+        }
     }
 }
 

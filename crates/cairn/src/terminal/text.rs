@@ -4,9 +4,10 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Appends formatted text to a `String`.
 macro_rules! append {
-    ($text:expr, $($arguments:tt)+) => {
-        std::fmt::Write::write_fmt(&mut $text, format_args!($($arguments)+)).expect("a String takes all")
-    };
+    ($text:expr, $($arguments:tt)+) => {{
+        use std::fmt::Write as _;
+        $text.write_fmt(format_args!($($arguments)+)).expect("a String takes all")
+    }};
 }
 pub(crate) use append;
 

@@ -273,6 +273,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_folder_that_becomes_a_link_meanwhile_is_not_followed() {
+        let (_top, state, outside) = state();
+        let (folder, link) = (state.join("staging/one/inner"), state.join("staging/link"));
+        symlink(&outside, &link).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = crate::durable::exchange(&folder, &link);
+                }
+            });
+            for _ in 0..500 {
+                let _ = fs::create_dir_all(folder.join("deeper"));
+                let _ = remove_tree(&state, &folder.join("precious"));
+                let _ = remove_tree(&state, &state.join("staging/one"));
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert!(outside.join("precious").exists());
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn what_is_mounted_inside_is_not_touched() {

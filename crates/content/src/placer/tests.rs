@@ -446,6 +446,23 @@ fn what_is_written_or_replaced_since_is_not_learned_nor_believed() {
 }
 
 #[test]
+fn a_folder_that_may_not_be_written_is_an_error_and_stays_as_it_was() {
+    let project = project();
+    fs::create_dir(project.path("build")).unwrap();
+    fs::write(project.path("build/a"), "old").unwrap();
+    fs::set_permissions(project.path("build"), fs::Permissions::from_mode(0o555)).unwrap();
+    let placed = project.place(&project.file("build/a", b"new"), true);
+    if placed.is_ok() {
+        return; // root
+    }
+    let error = placed.unwrap_err();
+    assert!(error.to_string().contains("permission denied") && error.help().is_some(), "{error}");
+    assert_eq!(fs::read(project.path("build/a")).unwrap(), b"old");
+    assert_eq!(project.names("build"), ["a"]);
+    fs::set_permissions(project.path("build"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
 fn a_full_disk_leaves_what_stood_there() {
     let project = project();
     let output = project.file("small/a", &vec![7; 2 << 20]);

@@ -180,7 +180,12 @@ impl<'r, 'a> Resolver<'r, 'a> {
             let literal = text.text == path.as_str();
             let diagnostic = match syntax.name.as_ref() {
                 kind @ ("env" | "command" | "stage") if literal => {
-                    let help = format!("for {kind} as an input write `inputs = [{{ {kind} = \"{path}\" }}]`");
+                    let meant = match kind {
+                        "env" => "a variable",
+                        "command" => "what a command prints",
+                        _ => "all outputs of a stage",
+                    };
+                    let help = format!("for {meant} write `inputs = [{{ {kind} = \"{path}\" }}]`");
                     Diagnostic::error(
                         code::MISSING_INPUT,
                         format!("the input `{}` does not exist", show(path.as_str())),

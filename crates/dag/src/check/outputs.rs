@@ -208,38 +208,36 @@ fn nested(context: &Context<'_, '_>, outer: (&str, Made), inner: (&str, Made)) -
 
 /// Says why what stands at a path cannot be read or written.
 pub(super) fn unusable(what: &str, path: &str, entry: &Entry, span: Span) -> Option<Diagnostic> {
-    let path = show(path);
-    let diagnostic = match entry {
+    let (code, fault, label, help) = match entry {
         Entry::Missing | Entry::File | Entry::Folder => return None,
-        Entry::LinkLoop => Diagnostic::error(
+        Entry::LinkLoop => (
             code::LINK,
-            format!("the {what} `{path}` is reached by links that lead to each other"),
-        )
-        .at(span, "links in a circle")
-        .help("remove one of the links"),
-        Entry::LeavesProject => Diagnostic::error(
+            "is reached by links that lead to each other",
+            "links in a circle",
+            "remove one of the links",
+        ),
+        Entry::LeavesProject => (
             code::LINK,
-            format!("the {what} `{path}` is reached by a link that leaves the project"),
-        )
-        .at(span, "outside of the project")
-        .help(if what == "input" {
-            "copy the file into the project, or make the link end inside it"
-        } else {
-            "make a folder of the link, and write to it"
-        }),
-        Entry::Special => Diagnostic::error(
+            "is reached by a link that leaves the project",
+            "outside of the project",
+            if what == "input" {
+                "copy the file into the project, or make the link end inside it"
+            } else {
+                "make a folder of the link, and write to it"
+            },
+        ),
+        Entry::Special => (
             code::SPECIAL_FILE,
-            format!("the {what} `{path}` is a FIFO, a socket or a device"),
-        )
-        .at(span, "neither file nor folder")
-        .help("only files and folders can be told to be unchanged: name one of these"),
+            "is a FIFO, a socket or a device",
+            "neither file nor folder",
+            "only files and folders can be told to be unchanged: name one of these",
+        ),
         Entry::Unreadable(why) => {
-            Diagnostic::error(code::UNREADABLE, format!("the {what} `{path}` cannot be looked at"))
-                .at(span, show(why))
-                .help("give yourself the right to read it")
+            (code::UNREADABLE, "cannot be looked at", why.as_str(), "give yourself the right to read it")
         }
     };
-    Some(diagnostic)
+    let message = format!("the {what} `{}` {fault}", show(path));
+    Some(Diagnostic::error(code, message).at(span, show(label)).help(help))
 }
 
 /// Compares part by part: a slash comes before every character.

@@ -38,7 +38,7 @@ pub(super) fn output(text: &str, span: &Span) -> Result<(ProjectPath, bool), Box
         )
         .at(span.clone(), "which files?")
         .help(
-            "name each file, or the folder that holds them with a closing `/`; `\\*` stands for `*` itself",
+            "name each file, or the folder that holds them with a closing `/`; in single quotes `\\*` stands for `*` itself",
         );
         return Err(Box::new(diagnostic));
     }

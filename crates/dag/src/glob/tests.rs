@@ -89,7 +89,7 @@ fn bases_and_texts() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// But for hidden files, which it does not know, globset must agree.
     #[test]

@@ -48,51 +48,60 @@ impl Template<'_, '_> {
         names: &Names<'_>,
         to: Use,
     ) -> Result<String, Box<Diagnostic>> {
-        let span = || self.text.span_of(trimmed(expression.source, at), self.file);
-        let shown = show(expression.source.trim());
         let value = expression
             .compiled
             .eval(values.clone())
-            .map_err(|error| self.failed(at, expression, names, &error, &shown))?;
-        match value.kind() {
-            ValueKind::Undefined => {
-                if let Some(diagnostic) = self.no_text(expression, at, names) {
-                    return Err(Box::new(diagnostic));
-                }
-                let diagnostic =
-                    Diagnostic::error(code::UNKNOWN_TEMPLATE_NAME, format!("`{shown}` has no value"))
-                        .at(span(), "nothing has this name")
-                        .help("give it a value, or a default: `… | default(\"x\")`");
-                return Err(Box::new(diagnostic));
-            }
-            ValueKind::String | ValueKind::Number | ValueKind::Bool => {}
-            _ => {
-                if let Some(diagnostic) = self.no_text(expression, at, names) {
-                    return Err(Box::new(diagnostic));
-                }
-                let help = match expression.references.first() {
-                    Some(reference) => names.examples(reference.root),
-                    None => "write an expression whose value is a text or a number".to_owned(),
-                };
-                let message = format!("`{shown}` is {}, not a text", kind_name(value.kind()));
-                let diagnostic =
-                    Diagnostic::error(code::TEMPLATE_FAILED, message).at(span(), "no text").help(help);
-                return Err(Box::new(diagnostic));
-            }
-        }
-        // minijinja writes Python's `True`; params are written as in TOML.
-        let text =
-            if value.kind() == ValueKind::Bool { value.is_true().to_string() } else { value.to_string() };
+            .map_err(|error| self.failed(at, expression, names, &error))?;
+        let text = match value.kind() {
+            ValueKind::String | ValueKind::Number => value.to_string(),
+            // minijinja writes Python's `True`; params are written as in TOML.
+            ValueKind::Bool => value.is_true().to_string(),
+            kind => return Err(self.not_a_text(at, expression, names, kind)),
+        };
         if text.contains('\0') {
-            let message = format!("the value of `{shown}` holds a NUL character");
+            let message = format!("the value of `{}` holds a NUL character", shown(expression));
             let diagnostic =
-                Diagnostic::error(code::NUL, message).at(span(), "holds a NUL").help("remove it");
-            return Err(Box::new(diagnostic));
+                Diagnostic::error(code::NUL, message).at(self.span(at, expression), "holds a NUL");
+            return Err(Box::new(diagnostic.help("remove it")));
         }
         if to == Use::Shell && !expression.constant && !text.chars().all(is_plain) {
-            return Err(Box::new(unsafe_value(expression, &shown, &text, span())));
+            return Err(Box::new(unsafe_value(expression, &text, self.span(at, expression))));
         }
         Ok(text)
+    }
+
+    /// Returns where an expression stands in the file, without the blanks around it.
+    fn span(&self, at: &Range<usize>, expression: &Expression<'_, '_>) -> Span {
+        let source = expression.source;
+        let start = at.start + (source.len() - source.trim_start().len());
+        self.text.span_of(start..start + source.trim().len(), self.file)
+    }
+
+    /// Says that an expression's value cannot be put into a text.
+    fn not_a_text(
+        &self,
+        at: &Range<usize>,
+        expression: &Expression<'_, '_>,
+        names: &Names<'_>,
+        kind: ValueKind,
+    ) -> Box<Diagnostic> {
+        if let Some(diagnostic) = self.no_text(expression, at, names) {
+            return Box::new(diagnostic);
+        }
+        let (shown, span) = (shown(expression), self.span(at, expression));
+        if kind == ValueKind::Undefined {
+            let diagnostic =
+                Diagnostic::error(code::UNKNOWN_TEMPLATE_NAME, format!("`{shown}` has no value"))
+                    .at(span, "nothing has this name")
+                    .help("give it a value, or a default: `… | default(\"x\")`");
+            return Box::new(diagnostic);
+        }
+        let help = match expression.references.first() {
+            Some(reference) => names.examples(reference.root),
+            None => "write an expression whose value is a text or a number".to_owned(),
+        };
+        let message = format!("`{shown}` is {}, not a text", kind_name(kind));
+        Box::new(Diagnostic::error(code::TEMPLATE_FAILED, message).at(span, "no text").help(help))
     }
 
     /// Says what is wrong where a name means an input or output that is not one path.
@@ -114,12 +123,10 @@ impl Template<'_, '_> {
         expression: &Expression<'_, '_>,
         names: &Names<'_>,
         error: &minijinja::Error,
-        shown: &str,
     ) -> Box<Diagnostic> {
         if let Some(diagnostic) = self.no_text(expression, at, names) {
             return Box::new(diagnostic);
         }
-        let span = self.text.span_of(trimmed(expression.source, at), self.file);
         let (code, help) = match error.kind() {
             ErrorKind::UndefinedError => (code::UNKNOWN_TEMPLATE_NAME, "check the name"),
             ErrorKind::OutOfFuel => (code::TEMPLATE_FAILED, "compute it in the command"),
@@ -130,10 +137,14 @@ impl Template<'_, '_> {
             _ => (code::TEMPLATE_FAILED, "check the types of the values"),
         };
         let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-        Box::new(
-            Diagnostic::error(code, format!("`{shown}` cannot be filled in")).at(span, show(&why)).help(help),
-        )
+        let message = format!("`{}` cannot be filled in", shown(expression));
+        Box::new(Diagnostic::error(code, message).at(self.span(at, expression), show(&why)).help(help))
     }
+}
+
+/// Returns an expression as a message shows it.
+fn shown(expression: &Expression<'_, '_>) -> String {
+    show(expression.source.trim())
 }
 
 /// The characters that no shell takes for anything but themselves, wherever they stand in a word.
@@ -141,7 +152,8 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | ':' | '=' | '@' | '%' | '+' | ',' | '-')
 }
 
-fn unsafe_value(expression: &Expression<'_, '_>, shown: &str, text: &str, span: Span) -> Diagnostic {
+fn unsafe_value(expression: &Expression<'_, '_>, text: &str, span: Span) -> Diagnostic {
+    let shown = shown(expression);
     let culprit = text.chars().find(|c| !is_plain(*c)).unwrap_or(' ');
     let what = match culprit {
         ' ' => "a blank".to_owned(),
@@ -154,12 +166,6 @@ fn unsafe_value(expression: &Expression<'_, '_>, shown: &str, text: &str, span: 
         .at(span, format!("its value is `{}`", show(text)))
         .note("a shell text takes only values of letters, digits and `_./:=@%+,-`, so that no value can be a command")
         .help(format!("write `env = {{ {name} = \"{{{{ {shown} }}}}\" }}` and use `\"${name}\"` in the text"))
-}
-
-/// Returns the place of an expression without the blanks around it.
-fn trimmed(source: &str, at: &Range<usize>) -> Range<usize> {
-    let start = at.start + (source.len() - source.trim_start().len());
-    start..start + source.trim().len()
 }
 
 fn kind_name(kind: ValueKind) -> &'static str {

@@ -6,9 +6,14 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
+
+/// How long to wait for a process that is about to begin its program: a slow disk may hold the program back.
+const BEGIN_MAX: Duration = Duration::from_millis(100);
 
 /// What is used of `/proc/<pid>/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub(super) struct Stat {
     pub(super) dead: bool,
     /// When it started, in clock ticks since boot: with the number, this names one process.
     pub(super) start_ticks: u64,
+    /// Whether it is about to begin its program: it has memory, in which the program's environment is not yet.
+    begins: bool,
 }
 
 impl Stat {
@@ -39,15 +46,26 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
-        // From field 6, the session, to field 22.
+        // From field 6, the session, to field 22; then memory, and field 51, the end of the environment in it.
         let start_ticks = fields.nth(15)?.parse().ok()?;
-        Some(Self { parent, group, session, dead, start_ticks })
+        let (memory, environment_end) = (fields.next()?, fields.nth(27)?);
+        let begins = memory != "0" && environment_end == "0";
+        Some(Self { parent, group, session, dead, start_ticks, begins })
     }
 }
 
-/// Returns the environment that a process was started with; `None` when it may not be read, or is gone.
+/// Returns the environment that a process was started with; `None` when it may not be read, or the process is gone.
 pub(super) fn environment(pid: Pid) -> Option<Vec<u8>> {
-    fs::read(path(pid, "environ")).ok()
+    let started = Instant::now();
+    loop {
+        let environment = fs::read(path(pid, "environ")).ok()?;
+        // Between the old program and the new one there is none to read, which is not to say that it has none.
+        let is_there = !environment.is_empty() || !Stat::of(pid)?.begins;
+        if is_there || started.elapsed() > BEGIN_MAX {
+            return Some(environment);
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
 }
 
 /// Returns the value of `name` in an environment as the system holds it.
@@ -70,7 +88,13 @@ pub(super) fn own_children() -> Vec<Pid> {
     }
 }
 
-/// All processes at one time.
+/// Returns all processes.
+pub(super) fn all() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| parse_pid(entry.file_name().to_str()?))
+}
+
+/// Who is whose child.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     children: HashMap<i32, Vec<Pid>>,
@@ -80,18 +104,12 @@ impl Snapshot {
     /// Looks at all processes.
     pub(super) fn take() -> Self {
         let mut children: HashMap<i32, Vec<Pid>> = HashMap::new();
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for pid in entries.filter_map(|entry| parse_pid(entry.file_name().to_str()?)) {
+        for pid in all() {
             if let Some(stat) = Stat::of(pid) {
                 children.entry(stat.parent).or_default().push(pid);
             }
         }
         Self { children }
-    }
-
-    /// Returns all of them.
-    pub(super) fn processes(&self) -> impl Iterator<Item = Pid> {
-        self.children.values().flatten().copied()
     }
 
     /// Returns those below `roots` that still live, without these: children, their children, and so on.
@@ -184,9 +202,16 @@ mod tests {
 
     #[test]
     fn stat_is_read_past_any_name() {
-        let text = b"42 (a) R 1 (b c) S 7 8 9 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 1000 200 18446744073709551615";
-        let expect = Stat { parent: 7, group: 8, session: 9, dead: false, start_ticks: 12345 };
-        assert_eq!(Stat::parse(text), Some(expect));
+        let text = |memory: &str, environment_end: &str| {
+            format!(
+                "42 (a) R 1 (b c) S 7 8 9 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 {memory} 200 18446744073709551615 \
+                 1 1 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 5 6 7 8 9 10 {environment_end} 0"
+            )
+        };
+        let stat = Stat { parent: 7, group: 8, session: 9, dead: false, start_ticks: 12345, begins: false };
+        assert_eq!(Stat::parse(text("1000", "11").as_bytes()), Some(stat));
+        assert_eq!(Stat::parse(text("0", "0").as_bytes()), Some(stat), "a thread of the kernel");
+        assert_eq!(Stat::parse(text("1000", "0").as_bytes()), Some(Stat { begins: true, ..stat }));
         assert_eq!(Stat::parse(b"42 (a"), None);
         assert_eq!(Stat::parse(b""), None);
     }
@@ -205,7 +230,7 @@ mod tests {
         let me = rustix::process::getpid();
         let stat = Stat::of(me).unwrap();
         assert_eq!(stat.parent, rustix::process::getppid().unwrap().as_raw_pid());
-        assert!(Snapshot::take().processes().any(|pid| pid == me));
+        assert!(all().any(|pid| pid == me));
         assert!(Held::open(me, |_| true).unwrap().is_alive());
         assert!(Held::open(me, |stat| stat.parent == -1).is_none());
     }

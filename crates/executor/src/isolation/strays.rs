@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getpid, getppid};
 
-use super::process::{Held, Snapshot, Stat, environment, variable};
+use super::process::{Held, Snapshot, Stat, all, environment, variable};
 use super::{STATE_VARIABLE, TOKEN_VARIABLE};
 
 /// How long killed processes may take to be gone. One that waits for a device may take longer, and is left.
@@ -28,7 +28,7 @@ pub struct Strays {
 ///
 /// A process is one of them when its environment holds `state_id` as [`STATE_VARIABLE`] and any [`TOKEN_VARIABLE`]. This
 /// process and those it descends from are none: a stage may itself call cairn. Call it only while holding the state
-/// folder's lock, before anything is started. One look at all processes takes some 20 µs for each.
+/// folder's lock, before anything is started. It looks at every process there is, which takes some 10 µs for each.
 pub fn end_strays(state_id: &str) -> Strays {
     let deadline = Instant::now() + PATIENCE;
     let mut ended = HashSet::new();
@@ -53,22 +53,22 @@ fn count(number: usize) -> u32 {
 
 /// Returns the living processes marked with `state_id`, and those below them.
 fn marked(state_id: &str) -> Vec<Held> {
-    let spared = ancestors();
-    let snapshot = Snapshot::take();
     let is_marked = |pid: Pid| {
         environment(pid).is_some_and(|environment| {
             variable(&environment, STATE_VARIABLE) == Some(state_id.as_bytes())
                 && variable(&environment, TOKEN_VARIABLE).is_some()
         })
     };
-    let mut held: Vec<Held> = snapshot
-        .processes()
-        // Held first, looked at then: what is looked at is what is held.
-        .filter_map(|pid| Held::open(pid, |stat| !stat.dead).filter(|_| is_marked(pid)))
-        .collect();
+    // Held, then looked at again: what was looked at is what is held.
+    let take = |pid| Held::open(pid, |stat| !stat.dead).filter(|_| is_marked(pid));
+    let mut held: Vec<Held> = all().filter(|pid| is_marked(*pid)).filter_map(take).collect();
+    if held.is_empty() {
+        return held;
+    }
+    let spared = ancestors();
     held.retain(|process| !spared.contains(&process.pid));
     let marked: HashSet<Pid> = held.iter().map(|process| process.pid).collect();
-    let below = snapshot.below(marked.iter().copied());
+    let below = Snapshot::take().below(marked.iter().copied());
     held.extend(below.into_iter().filter(|process| !marked.contains(&process.pid)));
     held
 }

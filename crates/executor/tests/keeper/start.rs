@@ -60,7 +60,7 @@ async fn it_leads_a_session_and_a_group_of_its_own() {
 fn nothing_of_the_callers_state_reaches_it() {
     let folder = tempfile::tempdir().unwrap();
     // Ignored signals, open descriptors, a low limit of open files.
-    let caller = "trap '' HUP INT QUIT PIPE TERM USR1 TSTP CHLD; exec 7</dev/null 9>/dev/null; ulimit -S -n 333; exec \"$@\"";
+    let caller = "trap '' HUP INT QUIT PIPE TERM USR1 TSTP CHLD XFSZ; exec 7</dev/null 9>/dev/null; ulimit -S -n 333; exec \"$@\"";
     let job = "grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd; ulimit -S -n";
     let status = Command::new("sh")
         .args(["-c", caller, "sh"])

@@ -1,4 +1,4 @@
-//! RocksDB's settings, each with its reason. What was measured is in `docs/decisions/`.
+//! RocksDB's settings, each with its reason.
 
 use rocksdb::{
     BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, InfoLogger, LogLevel,
@@ -11,11 +11,11 @@ use crate::tally;
 /// Bytes of blocks that are kept in memory, all families together.
 const CACHE_BYTES: usize = 8 << 20;
 /// Bytes that are written before they are sorted into a table, one family.
-const WRITE_BUFFER_BYTES: usize = 8 << 20;
+const WRITE_BUFFER_BYTES: usize = 4 << 20;
 /// The same, all families together.
-const WRITE_BUFFERS_BYTES: usize = 24 << 20;
+const WRITE_BUFFERS_BYTES: usize = 16 << 20;
 /// Bytes of logs that an open may have to read again.
-const LOGS_BYTES: u64 = 16 << 20;
+const LOGS_BYTES: u64 = 8 << 20;
 
 /// What a database is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

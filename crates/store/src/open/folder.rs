@@ -7,16 +7,10 @@ use std::path::Path;
 
 use crate::{OpenError, filesystem};
 
-/// Refuses a state folder on a network filesystem, unless that is `allowed`.
-pub(super) fn refuse_network(state: &Path, allowed: bool) -> Result<(), OpenError> {
-    // Before it is made, the folder is on the filesystem of the one above.
+/// Returns the kind of the network filesystem that the state folder lies on, or will lie on once it is made.
+pub(super) fn network_kind(state: &Path) -> Result<Option<&'static str>, OpenError> {
     let path = if state.exists() { state } else { above(state) };
-    let kind =
-        filesystem::network_kind(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-    match kind {
-        Some(kind) if !allowed => Err(OpenError::NetworkFilesystem { path: state.to_owned(), kind }),
-        _ => Ok(()),
-    }
+    filesystem::network_kind(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })
 }
 
 /// Makes the state folder, for its owner alone and ignored by git, when there is none.

@@ -108,3 +108,16 @@ fn looking_whether_it_is_held_keeps_no_one_out() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
+
+#[test]
+fn i9_another_program_that_has_the_database_open_keeps_it() {
+    let state = State::new();
+    drop(state.open());
+    let path = state.file("store");
+    let families = rocksdb::DB::list_cf(&rocksdb::Options::default(), &path).unwrap();
+    let other = rocksdb::DB::open_cf(&rocksdb::Options::default(), &path, families).unwrap();
+    let error = state.try_open(Access::Write).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { holder: None, .. }), "{error:?}");
+    assert!(error.help().is_some());
+    drop(other);
+}

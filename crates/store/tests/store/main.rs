@@ -6,9 +6,11 @@ mod sample;
 
 mod access;
 mod commits;
+mod crash;
 mod damage;
 mod failing_disk;
 mod format;
 mod golden;
 mod lock;
+mod model;
 mod reach;

@@ -191,6 +191,15 @@ fn dependencies_that_cannot_be_counted_out() {
         "[stages.a]\nrun = \"true\"\nmatrix = {{ x = [{0}] }}\n[stages.b]\nrun = \"true\"\nmatrix = {{ x = [{0}] }}\nneeds = [\"a\"]\n",
         list(4000)
     );
-    let report = faults(&text, &[]);
-    insta::assert_snapshot!(report, @"CRN0606: up to the stage `b` there are more than 10000000 dependencies");
+    insta::assert_snapshot!(drawn(&text, &[]), @"
+    error[CRN0606]: up to the stage `b` there are more than 10000000 dependencies
+     --> pipeline.toml:4:9
+      |
+    4 | [stages.b]
+      |         ^ each instance counts, with each that it waits for
+      |
+      = help: gather many outputs in one stage, and let the others read what that makes
+
+    error: 1 error in `pipeline.toml`
+    ");
 }

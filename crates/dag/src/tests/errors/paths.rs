@@ -172,33 +172,33 @@ inputs = ["data/fligths.csv", "build/flight.csv", "nowhere.txt", { path = "maybe
 fn patterns() {
     let text = r#"[stages.a]
 run = "true"
-inputs = ["data/*.cvs", "a/b**", "data/[ab.csv", "{a,b", { path = "none/*", optional = true }]
+inputs = ["a/b**", "data/[ab.csv", "{a,b"]
 outputs = ["out/*.csv"]
 "#;
-    insta::assert_snapshot!(drawn(text, &["data/a.csv"]), @r#"
+    insta::assert_snapshot!(drawn(text, &[]), @r#"
     error[CRN0505]: `a/b**` is no pattern
-     --> pipeline.toml:3:25
+     --> pipeline.toml:3:11
       |
-    3 | inputs = ["data/*.cvs", "a/b**", "data/[ab.csv", "{a,b", { path = "none/*", optional = true }]
-      |                         ^^^^^^^ `**` stands alone between slashes, not in `b**`
+    3 | inputs = ["a/b**", "data/[ab.csv", "{a,b"]
+      |           ^^^^^^^ `**` stands alone between slashes, not in `b**`
       |
       = help: write `**/*.csv` for the files at any depth, `*` within a name
 
     error[CRN0505]: `data/[ab.csv` is no pattern
-     --> pipeline.toml:3:34
+     --> pipeline.toml:3:20
       |
-    3 | inputs = ["data/*.cvs", "a/b**", "data/[ab.csv", "{a,b", { path = "none/*", optional = true }]
-      |                                  ^^^^^^^^^^^^^^ `[` is not closed in `[ab.csv`
+    3 | inputs = ["a/b**", "data/[ab.csv", "{a,b"]
+      |                    ^^^^^^^^^^^^^^ `[` is not closed in `[ab.csv`
       |
-      = help: close it with `]` before the next slash, or write `\[` for the character itself
+      = help: close it with `]` before the next slash, or write `\[`, in single quotes, for the character itself
 
     error[CRN0505]: `{a,b` is no pattern
-     --> pipeline.toml:3:50
+     --> pipeline.toml:3:36
       |
-    3 | inputs = ["data/*.cvs", "a/b**", "data/[ab.csv", "{a,b", { path = "none/*", optional = true }]
-      |                                                  ^^^^^^ `{` is not closed in `{a,b`
+    3 | inputs = ["a/b**", "data/[ab.csv", "{a,b"]
+      |                                    ^^^^^^ `{` is not closed in `{a,b`
       |
-      = help: close it with `}` before the next slash, or write `\{` for the character itself
+      = help: close it with `}` before the next slash, or write `\{`, in single quotes, for the character itself
 
     error[CRN0505]: the output `out/*.csv` is a pattern
      --> pipeline.toml:4:12
@@ -206,9 +206,39 @@ outputs = ["out/*.csv"]
     4 | outputs = ["out/*.csv"]
       |            ^^^^^^^^^^^ which files?
       |
-      = help: name each file, or the folder that holds them with a closing `/`; `\*` stands for `*` itself
+      = help: name each file, or the folder that holds them with a closing `/`; in single quotes `\*` stands for `*` itself
 
     error: 4 errors in `pipeline.toml`
+    "#);
+}
+
+#[test]
+fn patterns_that_match_nothing() {
+    let text = r#"[stages.a]
+run = "true"
+inputs = ["data/*.cvs", { path = "none/*", optional = true }]
+[stages.b]
+run = "true"
+inputs = { env = "HOME" }
+"#;
+    insta::assert_snapshot!(drawn(text, &["data/a.csv"]), @r#"
+    error[CRN0507]: the pattern `data/*.cvs` matches nothing
+     --> pipeline.toml:3:11
+      |
+    3 | inputs = ["data/*.cvs", { path = "none/*", optional = true }]
+      |           ^^^^^^^^^^^^ no file on disk, and none that a stage makes
+      |
+      = help: mend the pattern, or write `{ path = "data/*.cvs", optional = true }`
+
+    error[CRN0506]: the input `HOME` does not exist
+     --> pipeline.toml:6:18
+      |
+    6 | inputs = { env = "HOME" }
+      |                  ^^^^^^ taken as the path of an input called `env`
+      |
+      = help: for a variable write `inputs = [{ env = "HOME" }]`
+
+    error: 2 errors in `pipeline.toml`
     "#);
 }
 
