@@ -1,6 +1,9 @@
 //! The promises and the commands, seen from outside: the real binary in temporary projects.
 
+mod bad_input;
 mod bad_outcomes;
+mod commands;
+mod disk;
 mod i10_no_clock;
 mod i11_nothing_lost;
 mod i1_skip;

@@ -1,11 +1,12 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Effects, Style};
 use cairn_scheduler::select::{self, Request};
 use clap::builder::{StyledStr, Styles};
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands;
 use crate::exit::ExitStatus;
@@ -101,6 +102,24 @@ pub(crate) enum Command {
     Graph(commands::graph::Args),
 }
 
+/// Reads the command line; help, version and errors in it are printed, and end the process.
+///
+/// `--color` is looked for before all else: it counts for these as well.
+pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Cli {
+    let words: Vec<OsString> = words.collect();
+    let chosen = words.iter().enumerate().find_map(|(at, word)| match word.to_str()? {
+        "--color" => words.get(at + 1)?.to_str(),
+        word => word.strip_prefix("--color="),
+    });
+    let color = match chosen {
+        Some("always") => clap::ColorChoice::Always,
+        Some("never") => clap::ColorChoice::Never,
+        _ => clap::ColorChoice::Auto,
+    };
+    let matches = Cli::command().color(color).get_matches_from(words);
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 /// `[FILE] [STAGE]…`: which of the two the first word is, [`crate::project::Project::settle`] decides.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Target {
@@ -167,7 +186,7 @@ pub(crate) struct Jobs {
 /// `-p NAME=VALUE`, as often as there are params to set.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Params {
-    /// Set a param for this run
+    /// Set a param to another value than the file does
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub(crate) params: Vec<(String, String)>,
 }
@@ -221,7 +240,6 @@ fn exit_statuses() -> StyledStr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_definition_is_sound() {

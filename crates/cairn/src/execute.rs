@@ -60,6 +60,14 @@ pub(crate) struct Resumed {
     pub(crate) attempts: HashMap<InstanceName, Attempts>,
 }
 
+impl Resumed {
+    /// Returns the instances that the run has executed.
+    fn done(&self) -> HashSet<InstanceName> {
+        let done = self.attempts.iter().filter(|(_, attempts)| attempts.is_done());
+        done.map(|(name, _)| name.clone()).collect()
+    }
+}
+
 /// Opens the store of a project for writing.
 pub(crate) fn open_for_writing(state: &Path) -> Result<Store, Failure> {
     Store::open(state, Access::Write, &SystemClock)
@@ -85,13 +93,13 @@ pub(crate) fn execute(
     run: RunId,
     logical_time: Timestamp,
     asked: &Asked,
-    resumed: Option<Resumed>,
+    resumed: Option<&Resumed>,
     manner: Manner,
 ) -> Result<ExitStatus, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let Selection { selected, forced, .. } = selection(checked, &asked.request)?;
     let jobs = asked.jobs.unwrap_or_else(cpus).max(1);
-    let record = record(checked, run, logical_time, asked, jobs, resumed.as_ref());
+    let record = record(checked, run, logical_time, asked, jobs, resumed);
     let mut batch = Batch::new();
     let definition = batch.put_definition(&checked.definition.bytes);
     let record = RunRecord { definition, ..record };
@@ -100,7 +108,9 @@ pub(crate) fn execute(
     let _ = store
         .commit(batch, Durability::Synced)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
-    let engine = Arc::new(checked.engine(Some(store.clone()), Arc::clone(&clock), run, logical_time)?);
+    let done_before = resumed.as_ref().map(|resumed| resumed.done()).unwrap_or_default();
+    let engine =
+        Arc::new(checked.engine(Some(store.clone()), Arc::clone(&clock), run, logical_time, done_before)?);
     if was_cut_off {
         let recovered = recover::recover(&checked.project, store, &engine.output_folders())
             .map_err(|error| Failure::of(ExitStatus::Store, &error))?;
@@ -117,7 +127,7 @@ pub(crate) fn execute(
         keep_going: asked.keep_going,
         frozen: asked.frozen,
         seed: u64::from_be_bytes(run.as_bytes()[8..].try_into().expect("8 of 16 bytes")),
-        histories: resumed.as_ref().map(|resumed| resumed.attempts.clone()).unwrap_or_default(),
+        histories: resumed.map(|resumed| resumed.attempts.clone()).unwrap_or_default(),
     };
     let machine = Machine::new(setup(&checked.pipeline, &checked.graph, &durations, order));
     let mut shown = Shown::new(checked, run, jobs, (&names, &expected), manner);
@@ -252,7 +262,7 @@ pub(crate) fn request_of(record: &RunRecord) -> Request {
     let force = match &record.options.force {
         cairn_store::Force::Nothing => Force::None,
         cairn_store::Force::Everything => Force::All,
-        cairn_store::Force::Stages(names) => Force::Named(names.clone()),
+        cairn_store::Force::Stages(stages) => Force::Named(stages.clone()),
     };
     Request { target, from, force }
 }

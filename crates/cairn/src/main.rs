@@ -3,7 +3,7 @@
 //! - what can be typed: [`args`], a file for each of [`commands`]
 //! - where things are: [`project`], [`settings`], [`world`]
 //! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`history`]) over a run's events
-//! - how it ends: [`exit`], [`failure`], [`panic`]
+//! - how it ends: [`exit`], [`failure`], [`mod@panic`]
 //!
 //! What it does not do: decide what runs, hash, store or start a process: that is the crates' below.
 
@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 use args::Cli;
 use cairn_model::SystemClock;
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use commands::Context;
 use exit::ExitStatus;
 use terminal::Terminal;
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         return ExitCode::from(cairn_executor::isolation::keeper_main());
     }
     panic::install();
-    let cli = Cli::parse();
+    let cli = args::parse(std::env::args_os());
     let terminal = Terminal::detect(cli.globals.color.into());
     let Some(command) = cli.command else {
         let help = Cli::command().render_help();

@@ -10,9 +10,15 @@ use crate::history::{History, InstanceHistory};
 use crate::json;
 use crate::project::Project;
 use crate::terminal::{text, time};
+use crate::work::Definition;
 
 /// The word that stands for the newest run.
 pub(crate) const LATEST: &str = "latest";
+
+/// How a run stands whose process is gone and that did not end.
+const CUT_OFF: &str = "cut off";
+/// Digits of a shown id that name a run at least, as of a commit's: fewer are a slip of the finger.
+const SHOWN_MIN: usize = 4;
 
 /// A project's store, read as it stands at this moment.
 #[derive(Debug)]
@@ -69,7 +75,7 @@ impl Past {
                 .map(|(id, _)| id)
                 .ok_or_else(|| Failure::wrong("there is no run yet").help("`cairn run` makes the first"));
         }
-        self.store.find_run(text).map_err(|error| {
+        self.look_for(text).map_err(|error| {
             let status =
                 if matches!(error, FindRunError::Read(_)) { ExitStatus::Store } else { ExitStatus::Wrong };
             let help = error.help().or_else(|| Some("`cairn runs` lists them".to_owned()));
@@ -79,7 +85,28 @@ impl Past {
 
     /// Returns whether a text names a run.
     pub(crate) fn is_run(&self, text: &str) -> bool {
-        text == LATEST || !matches!(self.store.find_run(text), Err(FindRunError::Unknown { .. }))
+        text == LATEST || !matches!(self.look_for(text), Err(FindRunError::Unknown { .. }))
+    }
+
+    /// Looks for a run by the beginning or the end of its id, or by the beginning of what is shown of it: those are the
+    /// digits that people have before them.
+    fn look_for(&self, text: &str) -> Result<RunId, FindRunError> {
+        let unknown = match self.store.find_run(text) {
+            Err(unknown @ FindRunError::Unknown { .. }) => unknown,
+            found => return found,
+        };
+        if text.len() < SHOWN_MIN || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(unknown);
+        }
+        let runs = self.store.runs(usize::MAX)?;
+        let wanted = text.to_ascii_lowercase();
+        let candidates: Vec<RunId> =
+            runs.iter().map(|(id, _)| *id).filter(|id| id.short().starts_with(&wanted)).collect();
+        match candidates.as_slice() {
+            [] => Err(unknown),
+            [only] => Ok(*only),
+            _ => Err(FindRunError::Ambiguous { text: text.to_owned(), candidates }),
+        }
     }
 
     /// Reads a run.
@@ -90,6 +117,22 @@ impl Past {
         let events = self.store.events(id).map_err(damaged)?;
         let history = History::of(events.iter().map(|(_, event)| event));
         Ok(PastRun { id, record, history })
+    }
+}
+
+impl Past {
+    /// Returns the definition that a run was started with, `None` where it is gone. `root` is its project.
+    pub(crate) fn definition(&self, run: &PastRun, root: &Path) -> Option<Definition> {
+        let record = &run.record;
+        let bytes = self.store.definition(&record.definition).ok()??;
+        Some(Definition {
+            root: root.to_owned(),
+            state: self.state.clone(),
+            file: root.join(&record.file),
+            shown: record.file.clone(),
+            default_name: record.pipeline.to_string(),
+            bytes,
+        })
     }
 }
 
@@ -119,7 +162,23 @@ impl PastRun {
 
     /// Returns how it stands: `cut off` where its process is gone and it did not end.
     pub(crate) fn status(&self) -> &'static str {
-        status(&self.record)
+        match self.record.status {
+            RunStatus::Running if !self.record.process.is_alive() => CUT_OFF,
+            status => status.as_str(),
+        }
+    }
+
+    /// Returns the word for where an instance stands: nothing runs in a run whose process is gone.
+    pub(crate) fn state_word(&self, instance: &InstanceHistory) -> &'static str {
+        match &instance.state {
+            State::Running { .. } | State::Retrying { .. } if self.status() == CUT_OFF => CUT_OFF,
+            State::Waiting => "waiting",
+            State::Running { .. } => "running",
+            State::Retrying { .. } => "retrying",
+            State::Fresh | State::Restored | State::Ran { .. } | State::Failed { .. } | State::Blocked => {
+                instance.state.outcome().map_or("", Outcome::as_str)
+            }
+        }
     }
 
     /// Returns what it took, the time between its sessions left out; `None` while it goes on or nothing is known.
@@ -129,7 +188,25 @@ impl PastRun {
 
     /// Returns the shape that `--json` prints.
     pub(crate) fn wire(&self) -> json::Run {
-        json::Run { took_ms: self.took_ms(), ..wire(self.id, &self.record) }
+        let record = &self.record;
+        json::Run {
+            schema: json::Run::SCHEMA,
+            run: self.id.to_string(),
+            pipeline: record.pipeline.to_string(),
+            file: record.file.clone(),
+            status: self.status(),
+            started: time::rfc3339(record.started),
+            ended: record.ended.map(time::rfc3339),
+            took_ms: self.took_ms(),
+            saved_ms: record.saved_ms,
+            outcomes: self.history.counts().into(),
+            params: record.params.iter().cloned().collect(),
+            selection: record.selection.clone(),
+            logical_time: time::rfc3339(record.logical_time),
+            definition: record.definition.to_string(),
+            command_line: record.command_line.clone(),
+            cairn_version: record.cairn_version.clone(),
+        }
     }
 
     /// Returns the shape of one of its instances.
@@ -139,7 +216,7 @@ impl PastRun {
             run: self.id.to_string(),
             instance: instance.name.to_string(),
             stage: instance.name.stage().to_string(),
-            state: state_word(instance),
+            state: self.state_word(instance),
             reason: instance.reason.clone(),
             attempts: instance.attempts,
             started: instance.started.map(time::rfc3339),
@@ -156,53 +233,6 @@ impl PastRun {
 /// Returns whether `name` names an instance: it itself, or its stage.
 pub(crate) fn is_named(instance: &InstanceName, name: &str) -> bool {
     instance.stage().as_str() == name || instance.to_string() == name
-}
-
-/// Returns how a run stands: `cut off` where its process is gone and it did not end.
-pub(crate) fn status(record: &RunRecord) -> &'static str {
-    match record.status {
-        RunStatus::Running if !record.process.is_alive() => "cut off",
-        status => status.as_str(),
-    }
-}
-
-/// Returns what a run took, `None` while it has not ended.
-pub(crate) fn took_ms(record: &RunRecord) -> Option<u64> {
-    Some(record.ended?.millis_since(record.started))
-}
-
-/// Returns the shape of a run that `--json` prints.
-pub(crate) fn wire(id: RunId, record: &RunRecord) -> json::Run {
-    json::Run {
-        schema: json::Run::SCHEMA,
-        run: id.to_string(),
-        pipeline: record.pipeline.to_string(),
-        file: record.file.clone(),
-        status: status(record),
-        started: time::rfc3339(record.started),
-        ended: record.ended.map(time::rfc3339),
-        took_ms: took_ms(record),
-        saved_ms: record.saved_ms,
-        outcomes: record.counts.into(),
-        params: record.params.iter().cloned().collect(),
-        selection: record.selection.clone(),
-        logical_time: time::rfc3339(record.logical_time),
-        definition: record.definition.to_string(),
-        command_line: record.command_line.clone(),
-        cairn_version: record.cairn_version.clone(),
-    }
-}
-
-/// Returns the word for where an instance stands.
-pub(crate) fn state_word(instance: &InstanceHistory) -> &'static str {
-    match &instance.state {
-        State::Waiting => "waiting",
-        State::Running { .. } => "running",
-        State::Retrying { .. } => "retrying",
-        State::Fresh | State::Restored | State::Ran { .. } | State::Failed { .. } | State::Blocked => {
-            instance.state.outcome().map_or("", Outcome::as_str)
-        }
-    }
 }
 
 /// Says that the store cannot be read.

@@ -1,6 +1,6 @@
 //! From a located pipeline file to everything a command needs to work on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -142,6 +142,7 @@ impl Checked {
         clock: Arc<dyn Clock>,
         run: RunId,
         logical_time: Timestamp,
+        done_before: HashSet<InstanceName>,
     ) -> Result<Engine, Failure> {
         let world = DiskWorld::new(self.project.folder().to_owned(), self.project.root().to_owned());
         let seed = u64::from_be_bytes(run.as_bytes()[8..].try_into().expect("8 of 16 bytes"));
@@ -155,6 +156,7 @@ impl Checked {
             run,
             logical_time,
             seed,
+            done_before,
         };
         Engine::new(setup).map_err(|error| {
             Failure::new(

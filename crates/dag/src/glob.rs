@@ -126,6 +126,18 @@ impl Glob {
         plain
     }
 
+    /// Returns a pattern that matches a path's text and nothing else.
+    pub fn escape(text: &str) -> String {
+        let mut escaped = String::with_capacity(text.len());
+        for c in text.chars() {
+            if matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\') {
+                escaped.push('\\');
+            }
+            escaped.push(c);
+        }
+        escaped
+    }
+
     /// Reads a pattern; `./a//*.csv` is `a/*.csv`.
     pub fn parse(text: &str) -> Result<Self, GlobError> {
         // The checks of a path, on a text of the same shape without the characters that only a pattern may hold.
@@ -182,7 +194,7 @@ impl Glob {
         let mut parts: Vec<Part> =
             folder.as_str().split('/').map(|part| Part::Literal(part.to_owned())).collect();
         parts.extend(self.parts.iter().cloned());
-        Self { text: format!("{}/{}", escape(folder.as_str()), self.text), parts }
+        Self { text: format!("{}/{}", Self::escape(folder.as_str()), self.text), parts }
     }
 
     /// Feeds a path's parts to the automaton whose state `n` says that the first `n` parts of the pattern matched.
@@ -220,18 +232,6 @@ impl Glob {
         }
         states
     }
-}
-
-/// Puts a backslash before all that a pattern would not take as itself.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }
 
 /// Matches one part; of several `*` only the last needs to be tried again.

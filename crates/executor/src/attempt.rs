@@ -185,9 +185,10 @@ impl Engine {
 
     fn prepare(&self, instance: u32, attempt: &AttemptId) -> Result<Prepared, AttemptError> {
         // The first attempt runs on what the look-up gathered; a later one on what there is by then.
+        // An instance may have waited long for its turn; what changed meanwhile is gathered anew.
         let gathered = match self.take_gathered(instance) {
-            Some(gathered) => gathered,
-            None => self.gather(instance)?,
+            Some(gathered) if self.first_changed(&gathered)?.is_none() => gathered,
+            _ => self.gather(instance)?,
         };
         let declared = self.instance(instance);
         let level = level_given(&self.pipeline, declared);
@@ -292,6 +293,7 @@ impl Engine {
             batch.put_checkpoint(input_hash, &checkpoint);
         }
         batch.require_attempt(attempt, self.epoch());
+        self.keep_sources(&prepared.gathered, &prepared.base, &mut batch);
         batch.latest(&self.pipeline.name, &declared.name, input_hash);
         batch.duration(&self.pipeline.name, &declared.name, took_ms);
         batch.attempt_ended(attempt);
@@ -330,18 +332,21 @@ impl Engine {
 
     /// K7: a result is not committed under a hash of inputs that are no longer what they were.
     fn check_inputs(&self, prepared: &Prepared) -> Result<(), AttemptError> {
-        for input in &prepared.gathered.files {
+        let Some(path) = self.first_changed(&prepared.gathered)? else { return Ok(()) };
+        let help = "nothing was committed; run again when nobody writes to it".to_owned();
+        Err(AttemptError::new(format!("input `{path}` changed while the command ran"), Some(help)))
+    }
+
+    /// Returns an input that is no longer what was hashed.
+    fn first_changed<'a>(&self, gathered: &'a Gathered) -> Result<Option<&'a ProjectPath>, AttemptError> {
+        for input in &gathered.files {
             let unchanged = is_unchanged(input, &self.project, &self.digests)
                 .map_err(|error| AttemptError::new(error.to_string(), error.help()))?;
             if !unchanged {
-                let help = "nothing was committed; run again when nobody writes to it".to_owned();
-                return Err(AttemptError::new(
-                    format!("input `{}` changed while the command ran", input.path),
-                    Some(help),
-                ));
+                return Ok(Some(&input.path));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// After a failed attempt with `sandbox = "off"`: what stood in the outputs' places stands there again.

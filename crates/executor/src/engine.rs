@@ -1,21 +1,24 @@
 //! The engine of one run: everything an instance needs, from its look-up to its commit.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use cairn_content::{DigestError, Digests, FileError, Objects, PlaceError, Placer, Standing};
 use cairn_dag::{Instance, Pipeline, World};
-use cairn_model::{AttemptId, Clock, Digest, Domain, InputHash, Manifest, Output, Reason, RunId, Timestamp};
+use cairn_model::{AttemptId, Clock, Digest, Domain, InputHash, InstanceName, Manifest, Output, Reason, RunId, Timestamp};
 use cairn_store::{ReadError, Store};
 
 use crate::committer::{Committer, Parts, is_ours, shown};
 use crate::index::Collector;
-use crate::gather::{GatherError, Gathered, Gatherer, Scene};
+use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::lookup::{Looked, lookup};
 use crate::project::Project;
 use crate::rows::{StoredRows, stored_key, to_stored};
+
+/// Inputs up to this size are kept as texts: scripts and settings, not data.
+const SOURCE_BYTES_MAX: u64 = 16 * 1024;
 
 /// What an engine is made of.
 pub struct Setup {
@@ -37,6 +40,8 @@ pub struct Setup {
     pub logical_time: Timestamp,
     /// Decides which remembered digests are checked.
     pub seed: u64,
+    /// Instances that earlier processes of this run executed.
+    pub done_before: HashSet<InstanceName>,
 }
 
 /// Everything an instance needs, shared by all of a run.
@@ -54,6 +59,9 @@ pub struct Engine {
     /// Instances whose result takes the place of a checkpoint that does not count.
     replaces: Vec<AtomicBool>,
     epoch: u64,
+    done_before: HashSet<InstanceName>,
+    /// Small inputs whose texts this run keeps.
+    sources: Mutex<HashSet<Digest>>,
     /// How what was found fresh looks on disk.
     pub(crate) collector: Mutex<Collector>,
 }
@@ -127,7 +135,8 @@ impl LookUpError {
 impl Engine {
     /// Makes the engine of a run.
     pub fn new(setup: Setup) -> Result<Self, FileError> {
-        let Setup { project, pipeline, world, store, clock, caller_env, run, logical_time, seed } = setup;
+        let Setup { project, pipeline, world, store, clock, caller_env, run, logical_time, seed, done_before } =
+            setup;
         let digests = Arc::new(Digests::new(Box::new(StoredRows(store.clone())), seed));
         // Where nothing ran yet a plan leaves nothing behind either.
         let kept = match store.clone() {
@@ -167,6 +176,8 @@ impl Engine {
             gathered,
             replaces,
             epoch,
+            done_before,
+            sources: Mutex::default(),
             collector,
         })
     }
@@ -273,7 +284,8 @@ impl Engine {
         }
         let declared = self.instance(instance);
         let now = self.clock.now();
-        let checkpoint = match lookup(self.store(), &self.pipeline, declared, &gathered, now)? {
+        let done_before = self.done_before.contains(&declared.name);
+        let checkpoint = match lookup(self.store(), &self.pipeline, declared, &gathered, now, done_before)? {
             Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
             Looked::Hit(checkpoint) => checkpoint,
         };
@@ -348,11 +360,34 @@ impl Engine {
 
     /// Returns the text of a file that an instance made or read, if it is still stored, is no longer than `size_max` bytes,
     /// and is text.
-    pub fn stored_text(&self, _store: &Store, digest: &Digest, size_max: u64) -> Option<String> {
-        let path = self.kept().objects.path(digest);
+    pub fn stored_text(&self, digest: &Digest, size_max: u64) -> Option<String> {
+        let kept = self.kept.as_ref()?;
+        if let Ok(Some(source)) = kept.store.definition(digest) {
+            return String::from_utf8(source).ok();
+        }
+        let path = kept.objects.path(digest);
         let size = std::fs::metadata(&path).ok()?.len();
         let bytes = (size <= size_max).then(|| std::fs::read(&path).ok())??;
         (Domain::File.digest(&bytes) == *digest).then(|| String::from_utf8(bytes).ok())?
+    }
+
+    /// Keeps the texts of small inputs with a result, each once a run, so that `why` can tell a change line by line.
+    /// `base` is where the inputs stand.
+    pub(crate) fn keep_sources(&self, gathered: &Gathered, base: &Path, batch: &mut cairn_store::Batch) {
+        for input in &gathered.files {
+            let (Origin::Source(found), size) = (&input.origin, input.content.size()) else { continue };
+            let digest = found.content.digest;
+            let mut known = self.sources.lock().expect("no panic while it is held");
+            if size > SOURCE_BYTES_MAX || !known.insert(digest) {
+                continue;
+            }
+            drop(known);
+            // One that cannot be read, or changed, is not kept: nothing but an explanation depends on it.
+            let Ok(bytes) = std::fs::read(input.path.below(base)) else { continue };
+            if std::str::from_utf8(&bytes).is_ok() && Domain::File.digest(&bytes) == digest {
+                batch.put_source(digest, &bytes);
+            }
+        }
     }
 
     /// Adds what was learnt of files to `batch`, so that later runs need not read them.

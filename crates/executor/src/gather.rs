@@ -405,14 +405,16 @@ impl Gatherer {
     /// Leaves out what an instance that is there no more left behind: files that cairn placed and nobody edited since.
     fn without_remains(&self, found: Vec<ProjectPath>) -> Result<Vec<ProjectPath>, GatherError> {
         let Some(store) = &self.store else { return Ok(found) };
+        let keys: Vec<String> = found.iter().map(|path| self.project.store_key(path)).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        // Where the store does not tell, a file counts as a source: that can only run a stage more often.
+        let placed = store.placed_many(&keys).unwrap_or_else(|_| vec![None; found.len()]);
         let mut kept = Vec::with_capacity(found.len());
-        for path in found {
-            let placed = store.placed(&self.project.store_key(&path)).ok().flatten();
-            if let Some(placed) = placed {
-                let now = self.digests.file(&self.project.on_disk(&path))?;
-                if now.content.digest == placed.content_digest {
-                    continue;
-                }
+        for (path, placed) in found.into_iter().zip(placed) {
+            if let Some(placed) = placed
+                && self.digests.file(&self.project.on_disk(&path))?.content.digest == placed.content_digest
+            {
+                continue;
             }
             kept.push(path);
         }

@@ -15,16 +15,18 @@ pub enum Looked {
     Miss(Reason),
 }
 
-/// Looks up the checkpoint of an instance whose inputs were gathered.
+/// Looks up the checkpoint of an instance whose inputs were gathered. One that this very run has `done_before` it was
+/// resumed is not executed again, even with `cache = false`.
 pub fn lookup(
     store: Option<&Store>,
     pipeline: &Pipeline,
     instance: &Instance,
     gathered: &Gathered,
     now: Timestamp,
+    done_before: bool,
 ) -> Result<Looked, ReadError> {
     let Some(store) = store else { return Ok(Looked::Miss(Reason::First)) };
-    if instance.policy.cache == Cache::Never {
+    if instance.policy.cache == Cache::Never && !done_before {
         return Ok(Looked::Miss(Reason::CacheOff));
     }
     let Some(checkpoint) = store.checkpoint(&gathered.input_hash)? else {

@@ -29,7 +29,7 @@
 //!   when the interrupt kept anything from being done; else failed, frozen, or succeeded.
 //!
 //! Every change of state is an [`Action::Record`] that went through `State::after`. Equal inputs give equal actions. An
-//! input costs O(log n) for each instance that it moves, and each instance is moved a bounded number of times.
+//! input costs O(log n) for each instance that it moves; only a start looks at each distinct demand that does not fit.
 
 mod action;
 mod agenda;

@@ -56,7 +56,7 @@ fn main() {
     read("from tables", &store, &hashes);
     let name: Name = "flights".parse().unwrap();
     report("durations of all instances", 1, || {
-        assert_eq!(store.durations(&name).unwrap().len(), hashes.len())
+        assert_eq!(store.durations(&name).unwrap().len(), hashes.len());
     });
     report("events of a run of 20 000", 1, || {
         assert_eq!(store.events(RunId::from_bytes([1; 16])).unwrap().len(), 2 * hashes.len());
@@ -103,8 +103,8 @@ fn report(what: &str, times: u32, mut run: impl FnMut()) {
 
 fn print(what: &str, mut times: Vec<Duration>) {
     times.sort();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    println!("{what:<60} {:>10.1?} (median), {:.1?} (99 of 100), {:.1?} (most)", at(0.5), at(0.99), at(1.0));
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+    println!("{what:<60} {:>10.1?} (median), {:.1?} (99 of 100), {:.1?} (most)", at(50), at(99), at(100));
 }
 
 fn bytes_in(folder: &Path) -> u64 {

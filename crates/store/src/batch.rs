@@ -79,6 +79,12 @@ impl Batch {
         digest
     }
 
+    /// Keeps the text of a small input, so that a later change of it can be told line by line; `digest` is the file's.
+    /// [`crate::Store::definition`] gives it back.
+    pub fn put_source(&mut self, digest: Digest, text: &[u8]) {
+        self.changes.push(Change::Definition { digest, text: Definition(text.to_vec()) });
+    }
+
     /// Appends an event to a run's log.
     pub fn event(&mut self, run: RunId, event: &Event) {
         self.changes.push(Change::Event { run, event: event.clone() });

@@ -11,7 +11,7 @@ use rocksdb::{
     IteratorMode, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use crate::keys::{Family, TALLY};
+use crate::keys::{Family, TALLY, hexadecimal};
 use crate::read::ReadError;
 use crate::record::{self, Damage, Record};
 use crate::tally;
@@ -50,6 +50,9 @@ pub(crate) enum Fault {
 impl EngineError {
     /// RocksDB passes on the system's errors as text. A file that is not there is damage: the store names its files.
     pub(crate) fn fault(&self) -> Fault {
+        if self.0.kind() != ErrorKind::IOError {
+            return Fault::Files;
+        }
         let text = self.0.to_string();
         let system = [
             ("Permission denied", io::ErrorKind::PermissionDenied),
@@ -62,14 +65,11 @@ impl EngineError {
             ("Too many open files", io::ErrorKind::Other),
             ("Input/output error", io::ErrorKind::Other),
         ];
-        if self.0.kind() != ErrorKind::IOError {
-            return Fault::Files;
+        if let Some((_, kind)) = system.into_iter().find(|(words, _)| text.contains(words)) {
+            return Fault::System(kind);
         }
-        if text.contains("LOCK:") {
-            return Fault::Lock;
-        }
-        let kind = system.into_iter().find_map(|(words, kind)| text.contains(words).then_some(kind));
-        kind.map_or(Fault::Files, Fault::System)
+        let locks = ["While lock file", "lock hold by current process"];
+        if locks.iter().any(|words| text.contains(words)) { Fault::Lock } else { Fault::Files }
     }
 }
 
@@ -275,15 +275,6 @@ impl Database {
         options.set_wait(true);
         self.db.flush_cfs_opt(&families, &options).map_err(EngineError)
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

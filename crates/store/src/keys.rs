@@ -14,6 +14,8 @@
 //! | `placed-v1`      | path                                  | variable   | [`Placed`]             | point, many points           |
 //! | `durations-v1`   | pipeline · instance                   | variable   | `record::Duration`     | point; prefix pipeline       |
 //!
+//! `definitions-v1` holds pipeline files under their digest as a definition, and small inputs under theirs as a file.
+//!
 //! Integers are big-endian, so that byte order is number order. A pipeline's and a stage's name stand behind their
 //! length, one byte. An instance is its stage's name, then `0`, or `1` and its coordinates, which end the key, as a path
 //! does: so no key is the beginning of another's parts, and all of a pipeline's instances share a prefix.
@@ -223,6 +225,16 @@ fn take_instance(mut key: &[u8]) -> Option<InstanceName> {
         _ => return None,
     };
     Some(InstanceName::new(stage, coordinates))
+}
+
+/// Returns a key as people are shown it.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

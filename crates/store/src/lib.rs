@@ -11,6 +11,7 @@
 //! stored. What it does not do: keep output bytes, decide what counts as a hit, wait for a lock, gather commits of
 //! several threads into one.
 
+#![allow(clippy::doc_markdown, reason = "RocksDB is a name, not an item")]
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that fails says where")

@@ -24,7 +24,7 @@ use crate::{Head, filesystem, format};
 pub use error::OpenError;
 pub(crate) use error::{HELP_DAMAGED, help_for};
 pub(crate) use folder::logs;
-use folder::{files, make_folder, make_state_folder, network_kind, sync_logs};
+use folder::{data_files, make_folder, make_state_folder, network_kind, sync_logs};
 
 /// RocksDB's folder in the state folder.
 const FOLDER: &str = "store";
@@ -135,9 +135,8 @@ fn has_database(state: &Path, folder: &Path, mark: Option<&Mark>) -> Result<bool
     if folder.join("CURRENT").exists() {
         return Ok(true);
     }
-    let holds_data = files(folder)?
-        .iter()
-        .any(|(name, length)| name.ends_with(".sst") || (name.ends_with(".log") && *length > 0));
+    let holds_data =
+        data_files(folder)?.iter().any(|file| file.is_table() || (file.is_log() && file.bytes > 0));
     if holds_data {
         return Err(OpenError::Damaged {
             path: folder.to_owned(),

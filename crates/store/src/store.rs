@@ -49,9 +49,9 @@ enum Role {
     Reader(Head),
 }
 
-/// With more than this in its logs, a store is tidied when it is closed: the next open reads all of them, a megabyte in
-/// some 5 ms.
-const LOGS_BYTES_MAX: u64 = 1 << 20;
+/// With more than this in its logs, a store is tidied when it is closed: every later open, be it for reading, would read
+/// all of them again, a megabyte in some 10 ms.
+const LOGS_BYTES_MAX: u64 = 256 << 10;
 const LOGS_MAX: usize = 8;
 
 impl Store {

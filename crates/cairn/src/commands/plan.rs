@@ -1,5 +1,6 @@
 //! `cairn plan`: what `run` would do.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use anstyle::Style;
@@ -16,7 +17,8 @@ use crate::failure::Failure;
 use crate::json;
 use crate::past::Past;
 use crate::terminal::table::{Cell, Column, table};
-use crate::terminal::{style, text, time};
+use crate::terminal::text::append;
+use crate::terminal::{style, time};
 use crate::work::{Checked, Given};
 
 /// Show what `run` would do to each instance, and why; nothing is executed or changed.
@@ -60,7 +62,8 @@ pub(crate) fn predict(
 ) -> Result<Vec<Prediction>, Failure> {
     let selection = selection(checked, request)?;
     let past = Past::open_state(checked.project.state())?;
-    let engine = checked.engine(past.map(|past| past.store), Arc::new(SystemClock), run, now)?;
+    let engine =
+        checked.engine(past.map(|past| past.store), Arc::new(SystemClock), run, now, HashSet::new())?;
     plan(&engine, &checked.graph, &selection.selected, &selection.forced)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
 }
@@ -144,7 +147,7 @@ fn drawn(checked: &Checked, predictions: &[Prediction], context: &Context) -> St
         .iter()
         .map(|(word, style, count)| stream.paint.with(*style, &format!("{count} {word}")))
         .collect();
-    out.push_str(&format!("  {}\n", words.join(", ")));
+    append!(out, "  {}\n", words.join(", "));
     out
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let logical_time = record.logical_time;
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
     let resumed = Resumed { record, attempts };
-    let status = execute(&checked, &store, run, logical_time, &asked, Some(resumed), manner)?;
+    let status = execute(&checked, &store, run, logical_time, &asked, Some(&resumed), manner)?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(status)
 }

@@ -8,7 +8,7 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::history::count_words;
 use crate::json;
-use crate::past::{self, Past};
+use crate::past::{self, Past, PastRun};
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::{style, time};
 
@@ -44,8 +44,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         runs.retain(|(_, record)| record.pipeline.as_str() == pipeline);
         runs.truncate(args.number);
     }
+    let runs = runs.iter().map(|(id, _)| past.run(*id)).collect::<Result<Vec<PastRun>, Failure>>()?;
     if args.json {
-        let lines: String = runs.iter().map(|(id, record)| json::line(&past::wire(*id, record))).collect();
+        let lines: String = runs.iter().map(|run| json::line(&run.wire())).collect();
         context.print(&lines)?;
         return Ok(ExitStatus::Done);
     }
@@ -64,24 +65,20 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     ];
     let rows: Vec<Vec<Cell>> = runs
         .iter()
-        .map(|(id, record)| {
+        .map(|run| {
+            let status = run.status();
             vec![
-                Cell::new(id.short()),
-                Cell::new(record.pipeline.to_string()),
-                Cell::new(time::date_time(record.started, &zone)),
-                Cell::new(past::took_ms(record).map_or_else(String::new, time::took)),
-                status_cell(past::status(record)),
-                Cell::new(counts(&record.counts)),
+                Cell::new(run.id.short()),
+                Cell::new(run.record.pipeline.to_string()),
+                Cell::new(time::date_time(run.record.started, &zone)),
+                Cell::new(run.took_ms().map_or_else(String::new, time::took)),
+                Cell::styled(status, status_style(status)),
+                Cell::new(counts(&run.history.counts())),
             ]
         })
         .collect();
     context.print(&table(&columns, &rows, context.terminal.stdout))?;
     Ok(ExitStatus::Done)
-}
-
-/// Colours a run's status.
-pub(crate) fn status_cell(status: &'static str) -> Cell {
-    Cell::styled(status, status_style(status))
 }
 
 /// Returns the style of a run's status.

@@ -1,5 +1,6 @@
 //! `cairn show`: a run, or one instance of it.
 
+mod contents;
 mod details;
 
 use cairn_executor::Project as Folders;
@@ -13,7 +14,7 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::history::{InstanceHistory, count_words};
 use crate::json;
-use crate::past::{LATEST, Past, PastRun, state_word};
+use crate::past::{LATEST, Past, PastRun};
 use crate::terminal::line::quoted;
 use crate::terminal::style::{self, Paint};
 use crate::terminal::table::{Cell, Column, table};
@@ -165,7 +166,7 @@ fn list(run: &PastRun, instances: &[&InstanceHistory], stream: Stream) -> String
             let took = if instance.attempts == 0 { None } else { instance.took_ms };
             let tries = if instance.attempts == 0 { String::new() } else { instance.attempts.to_string() };
             vec![
-                Cell::styled(state_word(instance), style),
+                Cell::styled(run.state_word(instance), style),
                 Cell::new(instance.name.to_string()),
                 Cell::new(took.map_or_else(String::new, time::took)),
                 Cell::new(tries),

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use cairn_model::{Clock as _, Outcome, RunId, RunStatus};
+use cairn_model::{Clock as _, Outcome, RunId, RunStatus, State};
 use cairn_scheduler::select::Request;
 use cairn_store::RunRecord;
 use jiff::tz::TimeZone;
 
-use super::{Context, plan};
 use super::runs::status_style;
+use super::{Context, plan};
 use crate::args::examples;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -17,9 +17,9 @@ use crate::history::count_words;
 use crate::json;
 use crate::past::{self, Past, PastRun};
 use crate::project::PipelineFile;
-use crate::work::Given;
 use crate::terminal::text::append;
 use crate::terminal::{Stream, line::quoted, style, text, time};
+use crate::work::Given;
 
 /// Show how each pipeline stands: its last run, what failed in it, and what would run now.
 ///
@@ -119,7 +119,22 @@ fn now(pipeline: &PipelineFile, last: Option<&PastRun>, context: &Context) -> Re
     let predictions = plan::predict(&checked, &Request::default(), run, at)?;
     let instances = checked.pipeline.instances.iter().zip(&predictions);
     let stale = instances.filter(|(_, prediction)| prediction.is_stale());
-    Ok(Now::Stale(stale.map(|(instance, why)| (instance.name.to_string(), plan::reason(why))).collect()))
+    let stale = stale.map(|(instance, prediction)| {
+        let name = instance.name.to_string();
+        let why = last.and_then(|run| unfinished(run, &name)).unwrap_or_else(|| plan::reason(prediction));
+        (name, why)
+    });
+    Ok(Now::Stale(stale.collect()))
+}
+
+/// Says that an instance was tried in the last run and did not end well: it has no checkpoint, but it did run.
+fn unfinished(run: &PastRun, name: &str) -> Option<String> {
+    let instance = run.history.instances.iter().find(|instance| instance.name.to_string() == name)?;
+    match instance.state {
+        State::Failed { .. } => Some("it failed in the last run".to_owned()),
+        State::Running { .. } | State::Retrying { .. } => Some("it was cut off in the last run".to_owned()),
+        State::Waiting | State::Fresh | State::Restored | State::Ran { .. } | State::Blocked => None,
+    }
 }
 
 /// Returns the last run of a pipeline's file: its name may have changed meanwhile.
@@ -232,7 +247,7 @@ mod tests {
     use super::*;
     use crate::commands::show::tests::past_run;
 
-    fn draw(last: Option<PastRun>, columns: usize) -> String {
+    fn draw(last: Option<PastRun>, stale: &[(&str, &str)], columns: usize) -> String {
         let pipeline = PipelineFile {
             path: "/p/pipeline.toml".into(),
             shown: "pipeline.toml".into(),
@@ -242,29 +257,56 @@ mod tests {
             default_name: "flights".into(),
         };
         let stream = Stream::fixed(Some(columns), false);
-        Standing { pipeline, last, now: Now::Stale(Vec::new()) }.draw("pipeline.toml", stream, &TimeZone::UTC)
+        let stale = stale.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect();
+        Standing { pipeline, last, now: Now::Stale(stale) }.draw("pipeline.toml", stream, &TimeZone::UTC)
     }
 
     #[test]
     fn a_failed_run_says_what_failed_and_what_to_type() {
-        insta::assert_snapshot!(draw(Some(past_run(RunStatus::Failed)), 80), @r"
+        let stale = [("weather", "never ran before"), ("report", "`weather` before it would fail")];
+        insta::assert_snapshot!(draw(Some(past_run(RunStatus::Failed)), &stale, 80), @r"
         flights  pipeline.toml
           failed in 2.00 s · 1 RAN, 1 FRESH, 1 FAILED, 1 BLOCKED · run 1a2b3c4d · 2026-11-25 12:00:00
           failed: weather: exit status 2
+          stale: weather: never ran before
+          stale: report: `weather` before it would fail
           next: cairn resume 1a2b3c4d
         ");
     }
 
     #[test]
+    fn all_in_place_and_a_crowd_that_is_not() {
+        insta::assert_snapshot!(draw(Some(past_run(RunStatus::Succeeded)), &[], 80), @r"
+        flights  pipeline.toml
+          succeeded in 2.00 s · 1 RAN, 1 FRESH, 1 FAILED, 1 BLOCKED · run 1a2b3c4d · 2026-11-25 12:00:00
+          failed: weather: exit status 2
+          all in place
+        ");
+        let crowd = [("a-stage", "input `data/a-file-with-a-long-name.csv` changed"); 7];
+        insta::assert_snapshot!(draw(Some(past_run(RunStatus::Succeeded)), &crowd, 40), @r"
+        flights  pipeline.toml
+          succeeded in 2.00 s · 1 RAN, 1 FRESH, 1 FAILED, 1 BLOCKED · run 1a2b3c4d · 2026-11-25 12:00:00
+          failed: weather: exit status 2
+          stale: a-stage: input `data/a-file-wi…
+          stale: a-stage: input `data/a-file-wi…
+          stale: a-stage: input `data/a-file-wi…
+          stale: a-stage: input `data/a-file-wi…
+          stale: a-stage: input `data/a-file-wi…
+          stale: and 2 more
+          next: cairn run pipeline.toml
+        ");
+    }
+
+    #[test]
     fn a_run_whose_process_is_gone_was_cut_off() {
-        let text = draw(Some(past_run(RunStatus::Running)), 80);
+        let text = draw(Some(past_run(RunStatus::Running)), &[], 80);
         assert!(text.contains("  cut off"), "{text}");
         assert!(text.ends_with("next: cairn resume 1a2b3c4d\n"), "{text}");
     }
 
     #[test]
     fn a_pipeline_that_never_ran() {
-        insta::assert_snapshot!(draw(None, 80), @r"
+        insta::assert_snapshot!(draw(None, &[], 80), @r"
         flights  pipeline.toml
           never ran; next: cairn run pipeline.toml
         ");

@@ -1,5 +1,6 @@
 //! `cairn why`: which part of an input-hash changed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use cairn_executor::Engine;
@@ -16,6 +17,7 @@ use crate::failure::Failure;
 use crate::json;
 use crate::past::{Past, damaged};
 use crate::terminal::style::{self, Paint};
+use crate::terminal::text::append;
 use crate::terminal::{text, time};
 use crate::work::{Checked, Given};
 
@@ -23,6 +25,7 @@ use crate::work::{Checked, Given};
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "cairn why [OPTIONS] [FILE] STAGE",
+    allow_missing_positional = true,
     after_help = examples(&[
         ("cairn why report", "why `report` would run"),
         ("cairn why flights 'carrier[UA]'", "one instance of a matrix, of the pipeline `flights`"),
@@ -30,9 +33,12 @@ use crate::work::{Checked, Given};
     ]),
 )]
 pub(crate) struct Args {
-    /// The pipeline, where there are several, and the stage or instance
-    #[arg(value_names = ["FILE", "STAGE"], num_args = 1..=2, required = true)]
-    pub(crate) words: Vec<String>,
+    /// The pipeline: a file, a folder with a `pipeline.toml`, or a name; not needed where there is only one
+    #[arg(value_name = "FILE")]
+    file: Option<String>,
+    /// A stage, or an instance of it
+    #[arg(value_name = "STAGE", required = true)]
+    stage: String,
     #[command(flatten)]
     pub(crate) params: Params,
     /// Print each difference as a JSON object on a line
@@ -47,7 +53,8 @@ const DIFF_BYTES_MAX: u64 = 256 * 1024;
 
 /// Does it.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
-    let settled = context.settle(&args.words)?;
+    let words: Vec<String> = args.file.iter().chain([&args.stage]).cloned().collect();
+    let settled = context.settle(&words)?;
     let [asked] = settled.stages.as_slice() else {
         return Err(Failure::wrong("name one stage or instance").help("`cairn plan` tells of all of them"));
     };
@@ -59,9 +66,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         return Err(Failure::wrong("nothing ran here yet, so there is nothing to compare with")
             .help("`cairn run` makes the first checkpoints"));
     };
-    let engine = checked.engine(Some(past.store.clone()), Arc::new(SystemClock), run, now)?;
+    let engine = checked.engine(Some(past.store.clone()), Arc::new(SystemClock), run, now, HashSet::new())?;
     let mut wanted = vec![false; checked.pipeline.instances.len()];
-    instances.iter().for_each(|instance| wanted[*instance as usize] = true);
+    for instance in &instances {
+        wanted[*instance as usize] = true;
+    }
     prime(&engine, &checked.graph, &wanted);
     let mut out = String::new();
     for instance in instances {
@@ -142,12 +151,12 @@ fn tell(checked: &Checked, engine: &Engine, store: &Store, index: u32) -> Result
         }
     }
     let Some((nearest, found)) = nearest else { return Ok(told(Some(hash), Verdict::Never)) };
-    let changes = found.into_iter().map(|difference| change(checked, engine, store, difference)).collect();
+    let changes = found.into_iter().map(|difference| change(checked, engine, difference)).collect();
     Ok(told(Some(hash), Verdict::Differs { nearest, changes }))
 }
 
 /// Adds the lines that differ, where both texts are known.
-fn change(checked: &Checked, engine: &Engine, store: &Store, difference: Difference) -> Change {
+fn change(checked: &Checked, engine: &Engine, difference: Difference) -> Change {
     let lines = match (difference.tags.as_slice(), &difference.before, &difference.after) {
         (_, Some(Value::Text(before)), Some(Value::Text(after)))
             if before.contains('\n') || after.contains('\n') =>
@@ -162,12 +171,12 @@ fn change(checked: &Checked, engine: &Engine, store: &Store, difference: Differe
         {
             let path = cairn_model::ProjectPath::parse(path).ok();
             let on_disk = path.map(|path| checked.project.on_disk(&path));
-            let now = engine.stored_text(store, after, DIFF_BYTES_MAX).or_else(|| {
+            let now = engine.stored_text(after, DIFF_BYTES_MAX).or_else(|| {
                 let path = on_disk
                     .filter(|path| path.metadata().is_ok_and(|found| found.len() <= DIFF_BYTES_MAX))?;
                 std::fs::read_to_string(path).ok()
             });
-            match (engine.stored_text(store, before, DIFF_BYTES_MAX), now) {
+            match (engine.stored_text(before, DIFF_BYTES_MAX), now) {
                 (Some(before), Some(now)) => diff(&before, &now),
                 _ => Vec::new(),
             }
@@ -273,7 +282,7 @@ impl Change {
             let mut side = |sign: char, value: &Option<Value>| {
                 if let Some(value) = value {
                     let line = format!("{sign} {value}");
-                    out.push_str(&format!("    {}\n", paint.with(of_sign(sign), &line)));
+                    append!(out, "    {}\n", paint.with(of_sign(sign), &line));
                 }
             };
             side('-', before);
@@ -281,7 +290,7 @@ impl Change {
         }
         for (sign, line) in &self.lines {
             let line = format!("{sign} {line}");
-            out.push_str(&format!("    {}\n", paint.with(of_sign(*sign), line.trim_end())));
+            append!(out, "    {}\n", paint.with(of_sign(*sign), line.trim_end()));
         }
         out
     }

@@ -96,17 +96,20 @@ impl Project {
         terminal: &Terminal,
     ) -> Result<PipelineFile, Failure> {
         let file = if path.is_dir() { path.join(PIPELINE) } else { path.to_owned() };
-        if let Err(error) = std::fs::File::open(&file) {
-            if error.kind() != std::io::ErrorKind::NotFound {
+        match std::fs::metadata(&file) {
+            Ok(meta) if meta.is_file() => {}
+            Ok(_) => return Err(Failure::wrong(format!("`{given}` is no regular file"))),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(unreadable(&self.shown(&file), &error));
             }
-            return Err(if path.is_dir() {
-                Failure::wrong(format!("the folder `{given}` holds no `{PIPELINE}`"))
-                    .maybe_help(self.known_pipelines(None))
-            } else {
-                Failure::wrong(format!("there is no file `{given}`"))
-                    .maybe_help(self.known_pipelines(Some(given)))
-            });
+            Err(_) if path.is_dir() => {
+                return Err(Failure::wrong(format!("the folder `{given}` holds no `{PIPELINE}`"))
+                    .maybe_help(self.known_pipelines(None)));
+            }
+            Err(_) => {
+                return Err(Failure::wrong(format!("there is no file `{given}`"))
+                    .maybe_help(self.known_pipelines(Some(given))));
+            }
         }
         if file.file_name().is_some_and(|name| name == SETTINGS) {
             return Err(Failure::wrong(format!("`{given}` holds the project's settings, not a pipeline"))
@@ -158,7 +161,7 @@ impl Project {
 /// Returns the name by which a pipeline is called: the one it says, else that of its file or folder. A file with errors
 /// still has one, so that it can be named and its errors be told.
 pub(crate) fn name(pipeline: &PipelineFile) -> String {
-    let bytes = std::fs::read(&pipeline.path).unwrap_or_default();
+    let bytes = super::read_bounded(&pipeline.path).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let (table, _) = DeTable::parse_recoverable(&text);
     let said = match table.get_ref().get("pipeline").map(toml::Spanned::get_ref) {

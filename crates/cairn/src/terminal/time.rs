@@ -25,8 +25,11 @@ pub(crate) fn ticking(ms: u64) -> String {
     if ms < 59_900 { format!("{}.{} s", ms / 1000, ms % 1000 / 100) } else { took(ms) }
 }
 
-/// Returns a guess of a duration, in whole units: `4 s`, `2 min`, `1 h 10 min`.
+/// Returns a guess of a duration, or a pause, in whole units from a second on: `0.25 s`, `4 s`, `2 min`, `1 h 10 min`.
 pub(crate) fn about(ms: u64) -> String {
+    if ms < 1000 {
+        return took(ms);
+    }
     let seconds = ms.div_ceil(1000);
     match seconds {
         0..90 => format!("{seconds} s"),
@@ -102,8 +105,9 @@ mod tests {
     #[test]
     fn guesses_are_whole() {
         let check = |ms: u64, expect: &str| assert_eq!(about(ms), expect, "{ms}");
-        check(0, "0 s");
-        check(1, "1 s");
+        check(1, "0.00 s");
+        check(250, "0.25 s");
+        check(1001, "2 s");
         check(89_000, "89 s");
         check(90_000, "2 min");
         check(5_400_000, "1 h 30 min");

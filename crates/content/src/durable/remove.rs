@@ -257,7 +257,12 @@ mod tests {
 
     #[test]
     fn trees_deeper_than_a_path_can_say_are_removed() {
-        for (depth, mode) in [(300, 0o700), (3000, 0o700), (300, 0o500)] {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        // As many files as most systems let a process have open.
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.current.map_or(Some(1024), |current| Some(current.min(1024)));
+        setrlimit(Resource::Nofile, limit).unwrap();
+        for (depth, mode) in [(300, 0o700), (1500, 0o700), (300, 0o500)] {
             let (_top, state, _) = state();
             let top = fs::File::open(state.join("staging/one")).unwrap();
             let mut folder = OwnedFd::from(top);
@@ -285,7 +290,7 @@ mod tests {
                     let _ = crate::durable::exchange(&folder, &link);
                 }
             });
-            for _ in 0..500 {
+            for _ in 0..200 {
                 let _ = fs::create_dir_all(folder.join("deeper"));
                 let _ = remove_tree(&state, &folder.join("precious"));
                 let _ = remove_tree(&state, &state.join("staging/one"));
@@ -293,6 +298,18 @@ mod tests {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         assert!(outside.join("precious").exists());
+    }
+
+    #[test]
+    fn without_openat2_neither_links_nor_other_filesystems_are_entered() {
+        let (_top, state, outside) = state();
+        symlink(&outside, state.join("link")).unwrap();
+        let folder = fs::File::open(&state).unwrap();
+        let open = |name: &CStr| open_same_device(folder.as_fd(), name);
+        assert!(open(c"staging").is_ok());
+        assert!(matches!(open(c"link"), Err(Errno::LOOP | Errno::NOTDIR)));
+        let Some(_mounted) = crate::mounted::Mounted::memory(1 << 20, &state.join("staging")) else { return };
+        assert_eq!(open(c"staging").unwrap_err(), Errno::XDEV);
     }
 
     #[cfg(target_os = "linux")]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Diagnostic;
 
-/// Findings of one stage: what is wrong in the same way at the same place with many instances is told once.
+/// Findings of one stage: what is wrong in the same way at the same place, mostly with many instances, is told once.
 #[derive(Default)]
 pub(crate) struct Repeated {
     found: Vec<(Diagnostic, usize)>,
@@ -25,10 +25,8 @@ impl Repeated {
     pub(crate) fn finish(self) -> impl Iterator<Item = Diagnostic> {
         self.found.into_iter().map(|(diagnostic, others)| match others {
             0 => diagnostic,
-            1 => diagnostic.note("the same is wrong with another instance of the stage"),
-            others => {
-                diagnostic.note(format!("the same is wrong with {others} other instances of the stage"))
-            }
+            1 => diagnostic.note("the same is found once more in the stage"),
+            others => diagnostic.note(format!("the same is found {others} more times in the stage")),
         })
     }
 }

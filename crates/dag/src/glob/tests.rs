@@ -86,6 +86,9 @@ fn bases_and_texts() {
     let below = Glob::parse("*.csv").unwrap().below(&path("odd[1]/x"));
     assert!(below.is_match(&path("odd[1]/x/a.csv")) && !below.is_match(&path("a.csv")));
     assert_eq!(Glob::parse(below.as_str()).unwrap(), below);
+    let odd = r"a*b/[x]{y}\z?";
+    assert!(!Glob::is_glob(&Glob::escape(odd)));
+    assert_eq!(Glob::unescape(&Glob::escape(odd)), odd);
 }
 
 proptest! {

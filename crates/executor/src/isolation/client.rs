@@ -1,16 +1,15 @@
 //! The handle on a keeper, in the process that has things run.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
-use std::net::Shutdown;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::job::{Ended, Job};
@@ -63,7 +62,8 @@ impl KeeperError {
 
 /// A handle on a keeper process. Clones share it; dropping the last one ends all that still runs, and waits for that.
 ///
-/// It needs no async runtime to be started, and any to wait for a job.
+/// It is started without an async runtime, and belongs to the first tokio runtime that runs a job: when that is gone, so is
+/// the keeper to all that wait for it.
 #[derive(Debug, Clone)]
 pub struct Keeper {
     inner: Arc<Inner>,
@@ -71,12 +71,13 @@ pub struct Keeper {
 
 #[derive(Debug)]
 struct Inner {
-    socket: UnixStream,
-    /// Held while writing, so that messages stay whole.
-    writing: Mutex<()>,
-    waiting: Arc<Mutex<Waiting>>,
-    reader: Option<JoinHandle<()>>,
+    process: Mutex<Child>,
     pid: u32,
+    /// `None` only while it is dropped.
+    requests: Mutex<Option<ChildStdin>>,
+    /// Taken by the task that reads them.
+    replies: Mutex<Option<ChildStdout>>,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
 /// Who waits for what.
@@ -102,8 +103,6 @@ impl Keeper {
     ///
     /// [`KeeperError::Spawn`].
     pub fn start(program: &Path) -> Result<Self, KeeperError> {
-        let failed = |source| KeeperError::Spawn { program: program.to_owned(), source };
-        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let mut command = Command::new(program);
         command.arg0("cairn").arg(KEEPER_ARGUMENT).env_clear();
         // A stage may call cairn: then this keeper, too, is that stage's.
@@ -112,18 +111,16 @@ impl Keeper {
                 command.env(name, value);
             }
         }
-        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
-        let child = command.spawn().map_err(failed)?;
-        // It holds this process's copy of the keeper's end, which must be closed to see the keeper's end.
-        drop(command);
-        let pid = child.id();
-        let waiting = Arc::new(Mutex::new(Waiting::default()));
-        let reader = {
-            let (socket, waiting) = (ours.try_clone().map_err(failed)?, Arc::clone(&waiting));
-            let builder = thread::Builder::new().name("keeper-replies".to_owned());
-            builder.spawn(move || read_replies(&socket, &waiting, child)).map_err(failed)?
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process =
+            spawned.map_err(|source| KeeperError::Spawn { program: program.to_owned(), source })?;
+        let inner = Inner {
+            pid: process.id(),
+            requests: Mutex::new(process.stdin.take()),
+            replies: Mutex::new(process.stdout.take()),
+            process: Mutex::new(process),
+            waiting: Arc::default(),
         };
-        let inner = Inner { socket: ours, writing: Mutex::new(()), waiting, reader: Some(reader), pid };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -133,7 +130,12 @@ impl Keeper {
     /// # Errors
     ///
     /// [`KeeperError::Start`] and [`KeeperError::Gone`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O enabled.
     pub async fn run(&self, job: Job) -> Result<Ended, KeeperError> {
+        self.inner.listen();
         let (sender, result) = oneshot::channel();
         let running = self.inner.enter(job.token.clone(), sender)?;
         self.inner.send(&Request::Run { id: running.id, job });
@@ -197,20 +199,25 @@ impl Inner {
 
     fn send(&self, request: &Request) {
         let bytes = wire::encode(request);
-        let _writing = lock(&self.writing);
-        // When it fails the keeper is gone: the reader learns that, and tells everyone.
-        drop(io::Write::write_all(&mut &self.socket, &bytes));
+        if let Some(requests) = &mut *lock(&self.requests) {
+            // When it fails the keeper is gone: the task that reads learns that, and tells everyone.
+            drop(io::Write::write_all(requests, &bytes));
+        }
+    }
+
+    /// Starts the task that reads replies, unless it was started.
+    fn listen(&self) {
+        if let Some(replies) = lock(&self.replies).take() {
+            tokio::spawn(read_replies(replies, Listener(Arc::clone(&self.waiting))));
+        }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // The keeper reads the end of file, ends everything, and ends; then so does the reader.
-        drop(self.socket.shutdown(Shutdown::Write));
-        if let Some(reader) = self.reader.take() {
-            // A reader that panicked has ended as well.
-            drop(reader.join());
-        }
+        // The keeper reads the end of file, ends everything, and ends.
+        drop(lock(&self.requests).take());
+        drop(lock(&self.process).wait());
     }
 }
 
@@ -229,42 +236,48 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Hands on what the keeper says, until it is gone; then reaps it.
-fn read_replies(mut socket: &UnixStream, waiting: &Mutex<Waiting>, mut keeper: Child) {
-    let mut inbox = Inbox::default();
-    let mut buffer = [0; 4096];
-    loop {
-        match inbox.take::<Reply>() {
-            Ok(Some(reply)) => {
-                if let Some(waiter) = lock(waiting).jobs.remove(&reply.id) {
+/// Hands on what the keeper says, until it is gone.
+async fn read_replies(replies: ChildStdout, listener: Listener) {
+    match pipe::Receiver::from_owned_fd(OwnedFd::from(replies)) {
+        Ok(mut replies) => {
+            if let Err(error) = listener.read(&mut replies).await {
+                tracing::error!(%error, "the keeper process cannot be understood");
+            }
+        }
+        Err(error) => tracing::error!(%error, "the keeper process cannot be listened to"),
+    }
+}
+
+/// Knows who waits; when it is dropped nobody listens any more, and all who wait are told.
+struct Listener(Arc<Mutex<Waiting>>);
+
+impl Listener {
+    async fn read(&self, replies: &mut pipe::Receiver) -> io::Result<()> {
+        let mut inbox = Inbox::default();
+        let mut buffer = [0; 4096];
+        loop {
+            while let Some(reply) = inbox.take::<Reply>()? {
+                if let Some(waiter) = lock(&self.0).jobs.remove(&reply.id) {
                     // Whoever waited may have gone.
                     drop(waiter.result.send(reply.result));
                 }
-                continue;
             }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(%error, "the keeper process talks nonsense");
-                break;
+            match replies.read(&mut buffer).await? {
+                0 => return Ok(()),
+                read => inbox.push(&buffer[..read]),
             }
-        }
-        match socket.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => inbox.push(&buffer[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
         }
     }
-    // It may live on only if it talked nonsense.
-    drop(socket.shutdown(Shutdown::Both));
-    let ended = keeper.wait();
-    let left = {
-        let mut waiting = lock(waiting);
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.0);
         waiting.gone = true;
-        std::mem::take(&mut waiting.jobs)
-    };
-    if !left.is_empty() {
-        tracing::error!(status = ?ended, jobs = left.len(), "the keeper process has ended before its jobs");
+        if !waiting.jobs.is_empty() {
+            tracing::error!(jobs = waiting.jobs.len(), "the keeper process has ended before its jobs");
+        }
+        waiting.jobs.clear();
     }
 }
 

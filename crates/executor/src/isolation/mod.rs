@@ -14,7 +14,7 @@
 //! | who ends                 | what ends the stage's processes                                                       |
 //! |--------------------------|---------------------------------------------------------------------------------------|
 //! | the stage's main process | the keeper, after a short grace for those that are about to end by themselves         |
-//! | the caller               | the keeper, at the end of file on their socket                                        |
+//! | the caller               | the keeper, at the end of file on the pipe of requests                                |
 //! | the keeper               | the kernel: its children by their parent-death signal; [`strays::end_strays`] the rest |
 //! | both                     | the same                                                                              |
 //!

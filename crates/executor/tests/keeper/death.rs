@@ -9,13 +9,14 @@ use tokio::time::timeout;
 
 use crate::support::{Fixture, PATIENCE, children, example, living, new_mark, until};
 
-/// Leaves processes in every way there is, and waits.
+/// Leaves processes in every way there is, and waits. One has no environment, and a parent that has.
 const FAMILY: &str =
     "sleep 1000.MARK & setsid sleep 1000.MARK & (setsid sh -c 'sleep 1000.MARK & sleep 1000.MARK' &)
-    setsid sh -c 'trap \"\" TERM HUP; exec sleep 1000.MARK' & sleep 0.3; touch ready; sleep 1000.MARK";
+    setsid sh -c 'trap \"\" TERM HUP; exec sleep 1000.MARK' & setsid sh -c 'env -i sleep 1000.MARK; :' &
+    sleep 0.3; touch ready; sleep 1000.MARK";
 
 /// Times that [`FAMILY`] runs `sleep`; its main process has the mark in its command too.
-const MEMBERS: usize = 6;
+const MEMBERS: usize = 7;
 
 fn pid(number: u32) -> Pid {
     Pid::from_raw(i32::try_from(number).unwrap()).unwrap()
@@ -138,6 +139,6 @@ fn a_keeper_that_was_started_by_hand_says_so() {
     let output = Command::new(example()).arg(KEEPER_ARGUMENT).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap();
-    let expect = "the keeper process cannot start: standard input is not a socket";
+    let expect = "the keeper process cannot start: its standard input and output are not pipes";
     assert!(text.contains(expect), "{text}");
 }

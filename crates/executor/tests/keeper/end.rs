@@ -74,8 +74,8 @@ async fn terminate_asks_every_process_of_one_job_once() {
     // One in the group and one that left it; each says how often it was asked.
     let job = fixture.shell(
         "count='n=0; trap \"n=\\$((n+1))\" TERM; echo up; while [ $n = 0 ]; do sleep 0.01; done; sleep 0.2; echo asked $n'
-         sh -c \"$count\" & setsid sh -c \"$count\" & sleep 0.2; touch ready
-         trap 'wait; echo main asked; exit 0' TERM; while :; do sleep 0.01; done",
+         sh -c \"$count\" & setsid sh -c \"$count\" &
+         trap 'wait; echo main asked; exit 0' TERM; touch ready; while :; do sleep 0.01; done",
     );
     let running = fixture.begin(&job).await;
     until("both are up", || text_of(&job).matches("up").count() == 2).await;

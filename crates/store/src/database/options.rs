@@ -32,12 +32,13 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn new(purpose: For) -> Self {
-        // These two have no function of their own. At open the log is read into memory and left as it is: to write a
-        // small table for each family there takes longer, and is done again at the next open.
-        let settings = "avoid_flush_during_recovery=true;write_identity_file=false";
+        // These have no function of their own. At open the log is read into memory and left as it is: to write a small
+        // table for each family there takes longer, and would be done again at the next open. The host's name, which
+        // each table would hold, is nobody's business.
+        let settings = "avoid_flush_during_recovery=true;write_identity_file=false;db_host_id=cairn";
         let mut database = RocksOptions::default()
             .get_options_from_string(settings)
-            .expect("both are options of the RocksDB that is linked");
+            .expect("all are options of the RocksDB that is linked");
 
         // A byte that changed is an error. The default mode stops at it and drops what follows, and two more let it
         // pass; the strictest refuses a store whose last write was cut off by a crash.

@@ -95,7 +95,7 @@ fn golden() {
     let alone = InstanceName::new(name("clean"), None);
     let of_matrix = InstanceName::new(name("by-carrier"), Some("UA,2013".to_owned()));
     let check = |key: &[u8], expect: &[u8]| {
-        assert_eq!(key.escape_ascii().to_string(), expect.escape_ascii().to_string())
+        assert_eq!(key.escape_ascii().to_string(), expect.escape_ascii().to_string());
     };
 
     check(TALLY, b"\xff");

@@ -3,7 +3,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{OpenError, filesystem};
 
@@ -33,8 +33,24 @@ pub(super) fn make_folder(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Returns the names and lengths of the files in a folder; none when there is no folder.
-pub(super) fn files(folder: &Path) -> Result<Vec<(String, u64)>, OpenError> {
+/// A file in RocksDB's folder.
+pub(super) struct DataFile {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+}
+
+impl DataFile {
+    pub(super) fn is_table(&self) -> bool {
+        self.path.extension().is_some_and(|extension| extension == "sst")
+    }
+
+    pub(super) fn is_log(&self) -> bool {
+        self.path.extension().is_some_and(|extension| extension == "log")
+    }
+}
+
+/// Returns the files in a folder; none when there is no folder.
+pub(super) fn data_files(folder: &Path) -> Result<Vec<DataFile>, OpenError> {
     let io = |source| OpenError::Io { path: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -44,9 +60,8 @@ pub(super) fn files(folder: &Path) -> Result<Vec<(String, u64)>, OpenError> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry.map_err(io)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
         match entry.metadata() {
-            Ok(metadata) => files.push((name, metadata.len())),
+            Ok(metadata) => files.push(DataFile { path: entry.path(), bytes: metadata.len() }),
             // Its writer has just removed it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(io(error)),
@@ -57,18 +72,15 @@ pub(super) fn files(folder: &Path) -> Result<Vec<(String, u64)>, OpenError> {
 
 /// Returns the number and the bytes of RocksDB's logs.
 pub(crate) fn logs(folder: &Path) -> Result<(usize, u64), OpenError> {
-    let logs: Vec<u64> = files(folder)?
-        .into_iter()
-        .filter_map(|(name, length)| name.ends_with(".log").then_some(length))
-        .collect();
-    Ok((logs.len(), logs.iter().sum()))
+    let files = data_files(folder)?;
+    let logs = files.iter().filter(|file| file.is_log());
+    Ok(logs.fold((0, 0), |(count, bytes), log| (count + 1, bytes + log.bytes)))
 }
 
 /// Makes durable what a process that was killed had written but not synced. RocksDB reads it and builds on it, and a
 /// power cut must not take it from under that.
 pub(super) fn sync_logs(folder: &Path) -> Result<(), OpenError> {
-    for (name, _) in files(folder)?.iter().filter(|(name, _)| name.ends_with(".log")) {
-        let path = folder.join(name);
+    for DataFile { path, .. } in data_files(folder)?.into_iter().filter(DataFile::is_log) {
         let synced = File::open(&path).and_then(|file| file.sync_data());
         synced.map_err(|source| OpenError::Io { path, source })?;
     }

@@ -8,6 +8,7 @@ use cairn_model::{
 
 use super::*;
 use crate::ProcessId;
+use crate::keys::hexadecimal;
 
 fn digest(byte: u8) -> Digest {
     Digest::from_bytes([byte; 32])
@@ -31,10 +32,6 @@ fn process() -> ProcessId {
 
 fn stamp() -> Stamp {
     Stamp { size: 1000, mtime_ns: 1_700_000_000_000_000_001, ctime_ns: -2, mode: 0o100_644 }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Checks that `record` is stored as `expect`, version and body, runs of equal bytes as `7*32`, and is read back.

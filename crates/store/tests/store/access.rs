@@ -107,6 +107,30 @@ fn readers_and_a_writer_do_not_disturb_each_other() {
     });
 }
 
+#[test]
+fn what_killed_runs_leave_in_the_logs_does_not_pile_up() {
+    let state = State::new();
+    let logs = || {
+        let files = fs::read_dir(state.file("store")).unwrap().map(Result::unwrap);
+        let logs = files.filter(|file| file.path().extension().is_some_and(|end| end == "log"));
+        logs.map(|log| log.metadata().unwrap().len()).sum::<u64>()
+    };
+    let mut most = 0;
+    for number in 0..24 {
+        let store = state.open();
+        commit(&store, |batch| {
+            batch.put_definition(&(0..16).flat_map(|part| noise(number * 16 + part)).collect::<Vec<u8>>());
+        });
+        drop(store);
+        most = most.max(logs());
+    }
+    assert!((2 << 20..12 << 20).contains(&most), "{most} bytes");
+    let store = state.open();
+    commit(&store, |batch| batch.event(run(1), &event(1)));
+    store.close().unwrap();
+    assert!(logs() < 4096, "closing tidies: {} bytes", logs());
+}
+
 /// 64 KiB that no two numbers share and that cannot be compressed.
 fn noise(number: u32) -> Vec<u8> {
     let mut state = u64::from(number) << 32 | 1;

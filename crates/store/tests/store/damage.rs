@@ -88,8 +88,7 @@ fn open_and_read(state: &Path, access: Access) -> Result<(), String> {
 
 /// Damages a copy of `original` in many ways, one at a time, and opens it.
 fn sweep(original: &State, step: usize) {
-    let sevens =
-        |state: &Path| open(state, Access::Read).and_then(|store| Ok(store.events(run(7)).unwrap().len()));
+    let sevens = |state: &Path| open(state, Access::Read).map(|store| store.events(run(7)).unwrap().len());
     let committed = sevens(&original.path()).unwrap();
     let copy = original.copy();
     let (mut refused, mut unharmed) = (0, 0);
@@ -105,7 +104,7 @@ fn sweep(original: &State, step: usize) {
         match result {
             Ok(Ok(())) => unharmed += 1,
             Ok(Err(_)) => refused += 1,
-            Err(_) => panic!("{what}: other than what was written"),
+            Err(cause) => panic!("{what}: other than what was written: {cause:?}"),
         }
         // An open for writing leaves traces.
         restore(original, &copy);

@@ -170,7 +170,9 @@ proptest! {
             match step {
                 Step::Commit(changes, synced) => {
                     let mut batch = Batch::new();
-                    changes.iter().for_each(|change| model.apply(change, &mut batch));
+                    for change in &changes {
+                        model.apply(change, &mut batch);
+                    }
                     let durability = if synced { Durability::Synced } else { Durability::Written };
                     model.sequence += 1;
                     prop_assert_eq!(store.commit(batch, durability).unwrap().sequence, model.sequence);

@@ -6,42 +6,42 @@ use std::path::Path;
 use cairn_model::{Command, Content, DecodeError, Part, Value, decode};
 use cairn_store::{Checkpoint, Demoted};
 
+use super::contents::Contents;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::history::InstanceHistory;
 use crate::json;
-use crate::past::{Past, PastRun, damaged, state_word};
+use crate::past::{Past, PastRun, damaged};
 use crate::project::Project;
-use crate::terminal::line::quoted;
 use crate::terminal::style::{self, Paint};
 use crate::terminal::text::append;
 use crate::terminal::{text, time};
 
 /// The result under an instance's input-hash, with what the hash was taken of.
 pub(super) struct Found {
-    checkpoint: Checkpoint,
+    pub(super) checkpoint: Checkpoint,
     demoted: Option<Demoted>,
-    recipe: Recipe,
+    pub(super) recipe: Recipe,
 }
 
 /// What a preimage says, in its order.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Recipe {
+pub(super) struct Recipe {
     shell: Vec<String>,
     command: Vec<String>,
     /// `env` and `pass_env`, `None` for one that was unset.
-    environment: Vec<(String, Option<String>)>,
-    tools: Vec<(String, String)>,
+    pub(super) environment: Vec<(String, Option<String>)>,
+    pub(super) tools: Vec<(String, String)>,
     /// By name and subject, which tell inputs apart.
-    inputs: BTreeMap<(String, String), Input>,
-    salt: Option<String>,
+    pub(super) inputs: BTreeMap<(String, String), Input>,
+    pub(super) salt: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Input {
-    kind: String,
-    digest: Option<String>,
-    value: Option<String>,
+pub(super) struct Input {
+    pub(super) kind: String,
+    pub(super) digest: Option<String>,
+    pub(super) value: Option<String>,
 }
 
 impl Found {
@@ -120,7 +120,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         match self.command.as_slice() {
             [script] if !self.shell.is_empty() => {
                 Command::Shell { shell: self.shell.clone(), script: script.clone() }
@@ -140,7 +140,7 @@ fn shown(value: &Value) -> Option<String> {
     }
 }
 
-const fn kind(content: &Content) -> &'static str {
+pub(super) const fn kind(content: &Content) -> &'static str {
     match content {
         Content::File(_) => "file",
         Content::Folder(_) => "folder",
@@ -161,7 +161,7 @@ pub(super) fn draw(
         paint.with(style::BOLD, &instance.name.to_string()),
         run.id.short(),
         run.record.pipeline,
-        paint.with(style, state_word(instance)),
+        paint.with(style, run.state_word(instance)),
     );
     let mut rows: Vec<(&str, String)> = vec![("reason", instance.reason.clone())];
     rows.extend(instance.help.clone().map(|help| ("help", help)));
@@ -206,66 +206,12 @@ pub(super) fn draw(
         let lead = format!("  {}", paint.with(style::DIM, &text::pad(name, 10)));
         append!(out, "{lead}{}\n", value.replace('\n', "\n            "));
     }
-    if let Some(found) = &found {
-        out.push_str(&contents(found, paint));
-    }
+    let contents = match &found {
+        Some(found) => Some(Contents::recorded(found)),
+        None => Contents::declared(past, run, &instance.name.to_string(), project),
+    };
+    out.extend(contents.map(|contents| contents.draw(paint)));
     Ok(out)
-}
-
-/// Command, environment, inputs and outputs.
-fn contents(found: &Found, paint: Paint) -> String {
-    let Found { checkpoint, recipe, .. } = found;
-    let mut out = String::new();
-    let mut section = |title: &str, lines: Vec<String>| {
-        if !lines.is_empty() {
-            append!(out, "\n  {}\n", paint.with(style::BOLD, title));
-            for line in lines {
-                append!(out, "    {}\n", line.trim_end());
-            }
-        }
-    };
-    let command = match recipe.command() {
-        Command::Shell { script, .. } => script.trim().lines().map(str::to_owned).collect(),
-        Command::Argv(argv) => vec![argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")],
-    };
-    section("command", command);
-    let environment = recipe.environment.iter().map(|(name, value)| match value {
-        Some(value) => format!("{name}={}", quoted(value)),
-        None => format!("{name} {}", paint.with(style::DIM, "(unset)")),
-    });
-    section("environment", environment.collect());
-    let tools = recipe.tools.iter().map(|(tool, printed)| {
-        format!("{tool}  {}", paint.with(style::DIM, printed.lines().next().unwrap_or_default()))
-    });
-    section("tools", tools.collect());
-    section("salt", recipe.salt.iter().cloned().collect());
-
-    let named = |(name, subject): &(String, String)| {
-        if name.is_empty() { subject.clone() } else { format!("{name} = {subject}") }
-    };
-    let widest = recipe.inputs.keys().map(|key| text::width(&named(key))).max().unwrap_or(0).min(48);
-    let inputs = recipe.inputs.iter().map(|(key, input)| {
-        let what = match (&input.digest, &input.value) {
-            (Some(digest), _) => digest.chars().take(12).collect(),
-            (None, Some(value)) => text::truncate(&value.replace('\n', " "), 60),
-            (None, None) => "-".to_owned(),
-        };
-        format!("{}  {}  {what}", text::pad(&named(key), widest), text::pad(&input.kind, 7))
-    });
-    section("inputs", inputs.collect());
-    let outputs = &checkpoint.manifest.outputs;
-    let widest = outputs.iter().map(|output| text::width(output.path.as_str())).max().unwrap_or(0).min(48);
-    let outputs = outputs.iter().map(|output| {
-        format!(
-            "{}  {}  {}  {}",
-            text::pad(output.path.as_str(), widest),
-            text::pad(kind(&output.content), 7),
-            output.content.digest().short(),
-            text::bytes(output.content.size()),
-        )
-    });
-    section("outputs", outputs.collect());
-    out
 }
 
 #[cfg(test)]

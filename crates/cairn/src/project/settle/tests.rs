@@ -156,6 +156,9 @@ fn what_is_not_there_is_told_with_what_was_looked_for() {
     error: there is no file `pipelin.toml`
     help: did you mean `pipeline.toml`?
     ");
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.base.join("empty/pipe.toml"), rustix::fs::Mode::RUSR)
+        .unwrap();
+    insta::assert_snapshot!(place.settle("empty", &["pipe.toml"]), @"error: `pipe.toml` is no regular file");
     insta::assert_snapshot!(place.settle("one", &["../empty/"]), @r"
     error: the folder `../empty/` holds no `pipeline.toml`
     help: the pipelines here are `pipeline.toml`

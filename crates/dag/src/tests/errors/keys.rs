@@ -511,6 +511,42 @@ fn warnings_do_not_stop_a_pipeline() {
 }
 
 #[test]
+fn the_proposed_edits_mend_the_file() {
+    let text = r#"[pipelines]
+name = "a"
+[tasks.a]
+cmd = 5
+env = { N = 3 }
+retires = "2"
+timeout = 30
+needs = "c"
+resources = { cpus = "1", memory = 64, pool = "dp" }
+sandbox = "hermetic"
+[tasks.c]
+run = "echo {{ yaer }} {{ params.yeer }}"
+inputs = ["data/a.cvs"]
+[params]
+yaer = 2013
+[pools]
+db = 1
+"#;
+    let mut text = text.to_owned();
+    // A mended key shows what is wrong below it.
+    for _ in 0..3 {
+        let Err(report) = load_with(&text, &options(), &Disk::of(&["data/a.csv"])) else { break };
+        for diagnostic in report.diagnostics.iter().rev() {
+            let patch = diagnostic.patch.as_ref().unwrap_or_else(|| panic!("{diagnostic:?}"));
+            text.replace_range(patch.span.clone(), &patch.replacement);
+        }
+    }
+    pipeline(&text, &["data/a.csv"]);
+    assert!(
+        text.contains("run = \"5\"\nenv = { N = \"3\" }\nretries = 2\ntimeout = \"30s\"\nneeds = [\"c\"]"),
+        "{text}"
+    );
+}
+
+#[test]
 fn one_fault_is_told_once() {
     // What follows from a fault in `matrix`, `params`, `inputs` or `outputs` elsewhere is not reported again.
     let text = "[params]\nx-y = 1\n[stages.a]\nmatrix = 3\nrun = \"echo {{ matrix.c }} {{ params.z }}\"\noutputs = [\"{{ matrix.c }}.csv\"]\n\

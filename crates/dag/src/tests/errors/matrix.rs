@@ -115,7 +115,7 @@ fn instances_that_write_the_same() {
     4 | outputs = ["build/out.json"]
       |            ^^^^^^^^^^^^^^^^ the same for several instances
       |
-      = note: the same is wrong with 2 other instances of the stage
+      = note: the same is found 2 more times in the stage
       = help: put the matrix into the path, for example `build/out-{{ matrix.year }}-{{ matrix.carrier }}.json`
 
     error: 1 error in `pipeline.toml`

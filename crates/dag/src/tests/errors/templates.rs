@@ -232,6 +232,13 @@ run = "{% for x in y %}{{ x }}"
 }
 
 #[test]
+fn an_expression_that_is_nested_too_deep() {
+    let text = |n| format!("[stages.a]\nrun = [\"{{{{ {}1{} }}}}\"]\n", "(".repeat(n), ")".repeat(n));
+    pipeline(&text(20), &[]);
+    assert_eq!(codes(&text(50_000), &[]), [crate::code::TEMPLATE_SYNTAX]);
+}
+
+#[test]
 fn values_that_a_shell_would_not_take_as_they_are() {
     let text = r#"[params]
 title = "a; rm -rf ~"
@@ -247,7 +254,7 @@ run = "echo {{ params.title }} {{ matrix.name }}"
       |                ^^^^^^^^^^^^ its value is `a; rm -rf ~`
       |
       = note: a shell text takes only values of letters, digits and `_./:=@%+,-`, so that no value can be a command
-      = note: the same is wrong with 2 other instances of the stage
+      = note: the same is found 2 more times in the stage
       = help: write `env = { TITLE = "{{ params.title }}" }` and use `"$TITLE"` in the text
 
     error[CRN0404]: `matrix.name` puts a blank into a shell text
@@ -257,7 +264,7 @@ run = "echo {{ params.title }} {{ matrix.name }}"
       |                                   ^^^^^^^^^^^ its value is `not good`
       |
       = note: a shell text takes only values of letters, digits and `_./:=@%+,-`, so that no value can be a command
-      = note: the same is wrong with another instance of the stage
+      = note: the same is found once more in the stage
       = help: write `env = { NAME = "{{ matrix.name }}" }` and use `"$NAME"` in the text
 
     error: 2 errors in `pipeline.toml`

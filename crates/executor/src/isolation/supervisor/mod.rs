@@ -1,6 +1,6 @@
 //! The keeper: one thread that starts jobs, reads what they write, and sees that nothing of them is left.
 //!
-//! - [`watch`]: the loop over control socket, ended children, pipes and timers
+//! - [`watch`]: the loop over the caller's requests, ended children, pipes and timers
 //! - [`attempt`]: one job from start to end; [`family`]: which inherited process belongs to which job
 //! - [`program`]: from a command to what the kernel executes; [`spawn`]: the step into the new process
 //! - [`output`]: from pipes to log; [`system`]: what the system offers without a safe interface
@@ -17,7 +17,7 @@ mod watch;
 
 use std::io::{self, Write};
 
-/// What `cairn __keeper` runs: serves the caller at the other end of standard input until that end closes, then ends all
+/// What `cairn __keeper` runs: serves the caller at the other ends of standard input and output until that of the input closes, then ends all
 /// that still runs. Returns the exit status. To be called first in `main`, before any thread is started.
 pub fn keeper_main() -> u8 {
     match watch::Supervisor::set_up() {

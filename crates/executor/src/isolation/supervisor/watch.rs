@@ -1,13 +1,13 @@
 //! The loop.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
@@ -27,7 +27,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The keeper's state.
 pub(super) struct Supervisor {
-    caller: UnixStream,
+    requests: OwnedFd,
+    replies: File,
     child_ended: OwnedFd,
     inbox: Inbox,
     spawner: Spawner,
@@ -50,13 +51,12 @@ struct Gone;
 impl Supervisor {
     /// Makes a keeper of this process.
     pub(super) fn set_up() -> io::Result<Self> {
-        let stdin = io::stdin();
-        rustix::net::sockopt::socket_type(&stdin).map_err(|_| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "standard input is not a socket: only cairn itself starts it",
-            )
-        })?;
+        let (requests, replies) = (io::stdin(), io::stdout());
+        let is_pipe = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
+        if !is_pipe(rustix::fs::fstat(&requests)?) || !is_pipe(rustix::fs::fstat(&replies)?) {
+            let text = "its standard input and output are not pipes: only cairn itself starts it";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         system::close_inherited()?;
         // Out of the terminal's foreground group: Ctrl-C is for the caller, who tells what is to end. This fails only for
         // the leader of a group, which is out of it already.
@@ -73,7 +73,8 @@ impl Supervisor {
         // Two pipes for each job; a job itself gets the limit that the caller had.
         rustix::process::setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
         Ok(Self {
-            caller: UnixStream::from(stdin.as_fd().try_clone_to_owned()?),
+            requests: requests.as_fd().try_clone_to_owned()?,
+            replies: replies.as_fd().try_clone_to_owned()?.into(),
             child_ended: system::take_signals()?,
             inbox: Inbox::default(),
             spawner: Spawner::new(files)?,
@@ -116,7 +117,7 @@ impl Supervisor {
             .attempts
             .iter()
             .flat_map(|(id, attempt)| attempt.pipes().map(|(stream, pipe)| (Ready::Pipe(*id, stream), pipe)));
-        let fixed = [(Ready::ChildEnded, self.child_ended.as_fd()), (Ready::Caller, self.caller.as_fd())];
+        let fixed = [(Ready::ChildEnded, self.child_ended.as_fd()), (Ready::Caller, self.requests.as_fd())];
         for (source, descriptor) in pipes.chain(fixed) {
             sources.push(source);
             polled.push(PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
@@ -135,7 +136,7 @@ impl Supervisor {
     }
 
     fn receive(&mut self) -> Result<(), Gone> {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&self.caller, &mut *self.buffer)) {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.requests, &mut *self.buffer)) {
             Ok(0) | Err(_) => return Err(Gone),
             Ok(read) => self.inbox.push(&self.buffer[..read]),
         }
@@ -215,7 +216,7 @@ impl Supervisor {
     }
 
     fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
-        wire::send(&self.caller, reply).map_err(|_| Gone)
+        wire::send(&self.replies, reply).map_err(|_| Gone)
     }
 
     /// Kills everything, and waits until it is gone.
