@@ -89,7 +89,7 @@ impl Scene {
     fn leftovers(&self) -> Vec<String> {
         let staging = self.project.file(".cairn/staging");
         let staged = std::fs::read_dir(staging).into_iter().flatten().flatten();
-        let mut left: Vec<String> = staged.map(|entry| format!("{:?}", entry.path())).collect();
+        let mut left: Vec<String> = staged.map(|entry| entry.path().display().to_string()).collect();
         left.extend(self.project.snapshot().into_keys().filter(|path| path.contains(".cairn-")));
         left.extend(
             processes_with(&self.project.path().to_string_lossy()).iter().map(|id| format!("process {id}")),

@@ -1,5 +1,9 @@
 //! The promises and the commands, seen from outside: the real binary in temporary projects.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails where it should")]
+#![allow(clippy::disallowed_methods, reason = "tests break what the program must not")]
+#![allow(clippy::print_stderr, reason = "a test that cannot run on this machine says so")]
+
 mod bad_input;
 mod bad_outcomes;
 mod commands;

@@ -131,7 +131,7 @@ fn from_scratch(stages: &[Stage], sources: &[u8]) -> HashMap<usize, String> {
     outputs(&project, stages)
 }
 
-fn check(mut stages: Vec<Stage>, edits: Vec<Edit>) {
+fn check(mut stages: Vec<Stage>, edits: &[Edit]) {
     let project = Project::with_pipeline(BINARY, &definition(&stages, false));
     let mut sources = vec![0u8; SOURCES];
     let (mut oracle, mut rearranged) = (Oracle::default(), false);
@@ -147,12 +147,14 @@ fn check(mut stages: Vec<Stage>, edits: Vec<Edit>) {
                 let at = stage % stages.len();
                 stages[at].word = *word;
             }
-            Some(Edit::Remove(stage)) => drop(project.remove(&format!("out/{}", stage % stages.len()))),
+            Some(Edit::Remove(stage)) => {
+                project.remove(&format!("out/{}", stage % stages.len()));
+            }
             Some(Edit::Scribble(stage)) => {
-                drop(project.write(&format!("out/{}", stage % stages.len()), "scribble"))
+                project.write(&format!("out/{}", stage % stages.len()), "scribble");
             }
             Some(Edit::Touch(source)) => {
-                drop(project.write(&format!("src/{source}"), format!("source {}\n", sources[*source])))
+                project.write(&format!("src/{source}"), format!("source {}\n", sources[*source]));
             }
             Some(Edit::Rearrange) => rearranged = !rearranged,
         }
@@ -177,6 +179,6 @@ proptest! {
 
     #[test]
     fn what_runs_is_what_the_oracle_says(stages in stages(), edits in edits()) {
-        check(stages, edits);
+        check(stages, &edits);
     }
 }

@@ -1,6 +1,6 @@
 //! Executes a checked pipeline: what `run` and `resume` have in common.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -324,7 +324,7 @@ fn write_index(
 fn expectations(
     checked: &Checked,
     selected: &[bool],
-    durations: &HashMap<InstanceName, u64>,
+    durations: &BTreeMap<InstanceName, u64>,
 ) -> (Vec<InstanceName>, Vec<u64>) {
     let stages: HashSet<&Name> = durations.keys().map(InstanceName::stage).collect();
     let expected = expected_ms(&checked.pipeline, durations);

@@ -111,6 +111,11 @@ impl History {
         }
     }
 
+    /// Returns what happened to an instance, `None` when it was not heard of.
+    pub(crate) fn instance(&self, name: &InstanceName) -> Option<&InstanceHistory> {
+        self.index.get(name).map(|at| &self.instances[*at])
+    }
+
     /// Returns the instances by outcome.
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts::default();

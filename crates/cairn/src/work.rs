@@ -1,6 +1,6 @@
 //! From a located pipeline file to everything a command needs to work on it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -167,8 +167,9 @@ impl Checked {
     }
 
     /// Returns what the instances took when they last ran.
-    pub(crate) fn durations(&self, store: Option<&Store>) -> HashMap<InstanceName, u64> {
-        store.and_then(|store| store.durations(&self.pipeline.name).ok()).unwrap_or_default()
+    pub(crate) fn durations(&self, store: Option<&Store>) -> BTreeMap<InstanceName, u64> {
+        let durations = store.and_then(|store| store.durations(&self.pipeline.name).ok()).unwrap_or_default();
+        durations.into_iter().collect()
     }
 }
 

@@ -149,7 +149,8 @@ impl Engine {
                 if judged.is_err() {
                     engine.undo(&prepared);
                 }
-                judged.map(|(publication, done)| (publication, done, prepared.folder.clone()))
+                judged
+                    .map(|(publication, done)| (publication, done, prepared.folder.clone()))
                     .map_err(|error| (error, prepared.folder))
             })
             .await
@@ -279,7 +280,10 @@ impl Engine {
             pipeline: self.pipeline.name.clone(),
             finished: now,
             took_ms,
-            log: LogRef { path: Project::log_path(attempt).to_string_lossy().into_owned(), bytes: ended.log_bytes },
+            log: LogRef {
+                path: Project::log_path(attempt).to_string_lossy().into_owned(),
+                bytes: ended.log_bytes,
+            },
             exit: Exit {
                 code: 0,
                 user_ms: ended.user_ms,
@@ -297,7 +301,8 @@ impl Engine {
         batch.latest(&self.pipeline.name, &declared.name, input_hash);
         batch.duration(&self.pipeline.name, &declared.name, took_ms);
         batch.attempt_ended(attempt);
-        let event = InstanceEvent::Committed { attempt: attempt.number, input_hash, took_ms, trashed: Vec::new() };
+        let event =
+            InstanceEvent::Committed { attempt: attempt.number, input_hash, took_ms, trashed: Vec::new() };
         let what = RunEvent::Instance { instance: declared.name.clone(), event };
         batch.event(self.run, &Event { at: now, what });
         let in_place = prepared.level == Level::Off;
@@ -369,7 +374,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn seconds(millis: u64) -> String {
-    if millis % 1000 == 0 { format!("{} s", millis / 1000) } else { format!("{millis} ms") }
+    if millis.is_multiple_of(1000) { format!("{} s", millis / 1000) } else { format!("{millis} ms") }
 }
 
 fn signal_name(signal: i32) -> &'static str {

@@ -171,7 +171,7 @@ fn settle(base: &Path, declared: &Declared) -> Result<PathBuf, CollectError> {
 /// A link within an output folder may point to its neighbours, never out of the folder.
 fn check_link(output: &ProjectPath, below: &[u8], target: &[u8]) -> Result<(), CollectError> {
     let target = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(target));
-    let mut depth = below.iter().filter(|byte| **byte == b'/').count();
+    let mut depth = below.split(|byte| *byte == b'/').count() - 1;
     let mut leaves = target.is_absolute();
     for component in target.components() {
         match component {
@@ -222,7 +222,8 @@ pub fn check_undeclared(staging: &Staging, instance: &Instance) -> Result<(), Co
         }
     }
     let touched = staging.inputs().iter().find(|below| {
-        let is_output = instance.outputs.iter().any(|output| Path::new(output.path.as_str()) == below.as_path());
+        let is_output =
+            instance.outputs.iter().any(|output| Path::new(output.path.as_str()) == below.as_path());
         !is_output && !staging.is_untouched(below)
     });
     match touched {

@@ -211,7 +211,9 @@ impl Worker {
                 let synced = if flushes.is_empty() {
                     Ok(())
                 } else {
-                    std::mem::replace(&mut self.unsynced, Barrier::new()).sync().map_err(|error| sync_error(&error))
+                    std::mem::replace(&mut self.unsynced, Barrier::new())
+                        .sync()
+                        .map_err(|error| sync_error(&error))
                 };
                 for reply in flushes {
                     let _ = reply.send(synced.clone());
@@ -276,7 +278,10 @@ impl Worker {
                 let mut path = inside(staged, below);
                 if !pending.in_place {
                     objects.prepare(&path, file, bytes).map_err(|cause| PublishError::Output {
-                        text: format!("cannot make `{}` ready for the content store: {cause}", path.display()),
+                        text: format!(
+                            "cannot make `{}` ready for the content store: {cause}",
+                            path.display()
+                        ),
                         help: None,
                     })?;
                 } else if objects.contains(&file.digest, file.size) {
@@ -309,7 +314,9 @@ impl Worker {
         }
         for (output, _) in &pending.outputs {
             let placement = match placer.stage(folder, output, names) {
-                Err(PlaceError::Object(ObjectError::Damaged { digest, .. } | ObjectError::Missing { digest })) => {
+                Err(PlaceError::Object(
+                    ObjectError::Damaged { digest, .. } | ObjectError::Missing { digest },
+                )) => {
                     // An object of an earlier run had rotted; the attempt's own bytes take its place.
                     for (path, file) in pending.ready.iter().filter(|(_, file)| file.digest == digest) {
                         adopt(path, file, names)?;
@@ -330,7 +337,8 @@ impl Worker {
         for placement in placements {
             let Parts { digests, objects, placer, .. } = &self.parts;
             // What stands there may be replaced when nothing is lost by it: its bytes are in the content store.
-            let swapped = placer.swap(placement, |stands| is_ours(stands, digests, objects), &mut self.unsynced);
+            let swapped =
+                placer.swap(placement, |stands| is_ours(stands, digests, objects), &mut self.unsynced);
             match swapped {
                 Ok(moved) => {
                     trashed.extend(moved.trashed.iter().map(|path| shown(path, &self.parts.root)));
@@ -373,7 +381,10 @@ pub(crate) fn shown(path: &Path, root: &Path) -> String {
 
 fn sync_error(error: &FileError) -> PublishError {
     let text = format!("the disk refused to make results durable: {error}");
-    PublishError::Fatal { text, help: Some("see the system's log for errors of the disk, then run again".to_owned()) }
+    PublishError::Fatal {
+        text,
+        help: Some("see the system's log for errors of the disk, then run again".to_owned()),
+    }
 }
 
 /// Does `step` for each; one that fails is told so and left out.

@@ -1,18 +1,20 @@
 //! The engine of one run: everything an instance needs, from its look-up to its commit.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use cairn_content::{DigestError, Digests, FileError, Objects, PlaceError, Placer, Standing};
 use cairn_dag::{Instance, Pipeline, World};
-use cairn_model::{AttemptId, Clock, Digest, Domain, InputHash, InstanceName, Manifest, Output, Reason, RunId, Timestamp};
+use cairn_model::{
+    AttemptId, Clock, Digest, Domain, InputHash, InstanceName, Manifest, Output, Reason, RunId, Timestamp,
+};
 use cairn_store::{ReadError, Store};
 
 use crate::committer::{Committer, Parts, is_ours, shown};
-use crate::index::Collector;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
+use crate::index::Collector;
 use crate::lookup::{Looked, lookup};
 use crate::project::Project;
 use crate::rows::{StoredRows, stored_key, to_stored};
@@ -57,7 +59,7 @@ pub struct Engine {
     manifests: Vec<OnceLock<Arc<Manifest>>>,
     gathered: Vec<Mutex<Option<Arc<Gathered>>>>,
     /// Instances whose result takes the place of a checkpoint that does not count.
-    replaces: Vec<AtomicBool>,
+    replacing: Vec<AtomicBool>,
     epoch: u64,
     done_before: HashSet<InstanceName>,
     /// Small inputs whose texts this run keeps.
@@ -135,8 +137,18 @@ impl LookUpError {
 impl Engine {
     /// Makes the engine of a run.
     pub fn new(setup: Setup) -> Result<Self, FileError> {
-        let Setup { project, pipeline, world, store, clock, caller_env, run, logical_time, seed, done_before } =
-            setup;
+        let Setup {
+            project,
+            pipeline,
+            world,
+            store,
+            clock,
+            caller_env,
+            run,
+            logical_time,
+            seed,
+            done_before,
+        } = setup;
         let digests = Arc::new(Digests::new(Box::new(StoredRows(store.clone())), seed));
         // Where nothing ran yet a plan leaves nothing behind either.
         let kept = match store.clone() {
@@ -158,8 +170,8 @@ impl Engine {
             logical_time,
         });
         let manifests = pipeline.instances.iter().map(|_| OnceLock::new()).collect();
-        let gathered = pipeline.instances.iter().map(|_| Mutex::new(None)).collect();
-        let replaces = pipeline.instances.iter().map(|_| AtomicBool::new(false)).collect();
+        let waiting = pipeline.instances.iter().map(|_| Mutex::new(None)).collect();
+        let replacing = pipeline.instances.iter().map(|_| AtomicBool::new(false)).collect();
         // Every process that opened the store for writing began with a commit: no two share a head.
         let epoch = store.as_ref().map_or(0, |store| store.head().sequence);
         let collector = Mutex::new(Collector::new(clock.now()));
@@ -173,8 +185,8 @@ impl Engine {
             run,
             logical_time,
             manifests,
-            gathered,
-            replaces,
+            gathered: waiting,
+            replacing,
             epoch,
             done_before,
             sources: Mutex::default(),
@@ -249,14 +261,15 @@ impl Engine {
     }
 
     pub(crate) fn replaces(&self, instance: u32) -> bool {
-        self.replaces[instance as usize].load(Ordering::Relaxed)
+        self.replacing[instance as usize].load(Ordering::Relaxed)
     }
 
     /// Gathers the inputs of an instance all of whose needs are done.
     pub fn gather(&self, instance: u32) -> Result<Arc<Gathered>, GatherError> {
         let made = |index: u32| self.manifests[index as usize].get().cloned();
         let gathered = Arc::new(self.gatherer.gather(self.instance(instance), &made)?);
-        *self.gathered[instance as usize].lock().expect("no panic while it is held") = Some(Arc::clone(&gathered));
+        *self.gathered[instance as usize].lock().expect("no panic while it is held") =
+            Some(Arc::clone(&gathered));
         Ok(gathered)
     }
 
@@ -271,7 +284,7 @@ impl Engine {
         let verdict = self.verdict(instance, force, dry)?;
         if let Verdict::Miss { reason, .. } = &verdict {
             let replaces = !matches!(reason, Reason::First | Reason::Changed(_) | Reason::Again(_));
-            self.replaces[instance as usize].store(replaces, Ordering::Relaxed);
+            self.replacing[instance as usize].store(replaces, Ordering::Relaxed);
         }
         Ok(verdict)
     }
@@ -348,7 +361,12 @@ impl Engine {
             for file in &placed.files {
                 self.digests.learn(file);
             }
-            let moved = placed.trashed.iter().map(|path| shown(path, self.project.root())).collect::<Vec<_>>().join(", ");
+            let moved = placed
+                .trashed
+                .iter()
+                .map(|path| shown(path, self.project.root()))
+                .collect::<Vec<_>>()
+                .join(", ");
             told.push(match moved.as_str() {
                 "" => output.path.to_string(),
                 moved => format!("{} (what stood there is now {moved})", output.path),
@@ -398,11 +416,10 @@ impl Engine {
     }
 
     /// Returns the folders in which outputs are placed, where a crash may have left temporary files.
-    pub fn output_folders(&self) -> HashSet<PathBuf> {
+    pub fn output_folders(&self) -> BTreeSet<PathBuf> {
         let outputs = self.pipeline.instances.iter().flat_map(|instance| &instance.outputs);
-        let folders = outputs.filter_map(|output| {
-            self.project.on_disk(&output.path).parent().map(std::path::Path::to_owned)
-        });
+        let folders = outputs
+            .filter_map(|output| self.project.on_disk(&output.path).parent().map(std::path::Path::to_owned));
         folders.collect()
     }
 }

@@ -172,7 +172,19 @@ impl Gatherer {
         let outputs = pipeline.instances.iter().flat_map(|instance| &instance.outputs);
         let declared = outputs.map(|output| output.path.clone()).collect();
         let (globs, printed) = (Mutex::default(), Mutex::default());
-        Self { project, pipeline, world, digests, store, caller_env, run, logical_time, declared, globs, printed }
+        Self {
+            project,
+            pipeline,
+            world,
+            digests,
+            store,
+            caller_env,
+            run,
+            logical_time,
+            declared,
+            globs,
+            printed,
+        }
     }
 
     /// Returns the values of an instance's `pass_env`.
@@ -186,11 +198,7 @@ impl Gatherer {
     }
 
     /// Makes the recipe of `instance`; `made` gives the manifests of the instances it needs.
-    pub fn gather(
-        &self,
-        instance: &Instance,
-        made: &Manifests<'_>,
-    ) -> Result<Gathered, GatherError> {
+    pub fn gather(&self, instance: &Instance, made: &Manifests<'_>) -> Result<Gathered, GatherError> {
         let mut inputs = BTreeMap::new();
         let mut files: BTreeMap<ProjectPath, InputFile> = BTreeMap::new();
         let mut sources: BTreeMap<ProjectPath, Vec<String>> = BTreeMap::new();
@@ -347,7 +355,8 @@ impl Gatherer {
                     for name in names {
                         inputs.insert(InputKey { name, subject: path.to_string() }, recipe.clone());
                     }
-                    files.insert(path.clone(), InputFile { path, content, origin: Origin::SourceTree(found) });
+                    files
+                        .insert(path.clone(), InputFile { path, content, origin: Origin::SourceTree(found) });
                 }
                 Entry::Missing => return Err(GatherError::Missing { path }),
                 other => return Err(GatherError::Unusable { path, what: describe(&other) }),
@@ -367,7 +376,11 @@ impl Gatherer {
     }
 
     /// Returns an output as its instance made it, with the instance's name.
-    fn output(&self, Made { instance, output }: Made, made: &Manifests<'_>) -> Result<(Output, String), GatherError> {
+    fn output(
+        &self,
+        Made { instance, output }: Made,
+        made: &Manifests<'_>,
+    ) -> Result<(Output, String), GatherError> {
         let maker = &self.pipeline.instances[instance as usize];
         let declared = &maker.outputs[output as usize];
         let not_done = || GatherError::NotDone { maker: maker.name.to_string() };

@@ -27,12 +27,14 @@ pub(crate) fn undeclared_input(
     let words: BTreeSet<&str> = texts.flat_map(|text| text.split(separates)).collect();
     let undeclared = words.into_iter().find_map(|word| {
         let path = ProjectPath::parse(word.trim_end_matches(['.', ':'])).ok()?;
-        let declared = gathered.files.iter().any(|input| {
-            input.path == path || path.is_in(&input.path) || input.path.is_in(&path)
-        });
-        let made = instance.outputs.iter().any(|output| {
-            output.path == path || path.is_in(&output.path) || output.path.is_in(&path)
-        });
+        let declared = gathered
+            .files
+            .iter()
+            .any(|input| input.path == path || path.is_in(&input.path) || input.path.is_in(&path));
+        let made = instance
+            .outputs
+            .iter()
+            .any(|output| output.path == path || path.is_in(&output.path) || output.path.is_in(&path));
         (!declared && !made && project.on_disk(&path).is_file()).then_some(path)
     })?;
     Some(format!(

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use cairn_content::{FileKey, Stamp, durable, hash};
-use cairn_dag::{Cache, Instance, InputKind, Pipeline};
+use cairn_dag::{Cache, InputKind, Instance, Pipeline};
 use cairn_model::{Digest, Domain, ProjectPath, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -109,7 +109,8 @@ impl Collector {
     pub fn file(&mut self, path: String, key: FileKey, stamp: Stamp, digest: Digest) {
         let FileKey { device, inode } = key;
         let Stamp { size, mtime_ns, ctime_ns, mode } = stamp;
-        let entry = Entry { path: path.clone(), device, inode, size, mtime_ns, ctime_ns, mode, digest: Some(digest) };
+        let entry =
+            Entry { path: path.clone(), device, inode, size, mtime_ns, ctime_ns, mode, digest: Some(digest) };
         self.entries.insert(path, entry);
     }
 
@@ -117,7 +118,9 @@ impl Collector {
     pub fn folder(&mut self, folder: &Path, path: &str) {
         let on_disk = if path.is_empty() { folder.to_owned() } else { folder.join(path) };
         match look(rustix::fs::CWD, &on_disk) {
-            Some(mut entry) if entry.is_folder() && entry.mtime_ns.max(entry.ctime_ns) < self.settled_before_ns => {
+            Some(mut entry)
+                if entry.is_folder() && entry.mtime_ns.max(entry.ctime_ns) < self.settled_before_ns =>
+            {
                 path.clone_into(&mut entry.path);
                 self.entries.insert(path.to_owned(), entry);
             }
@@ -191,13 +194,19 @@ impl Index {
         variable: impl Fn(&str) -> Option<String>,
         seed: u64,
     ) -> Option<Unchanged> {
-        if store_sequence < self.sequence || self.environment.iter().any(|(name, value)| variable(name) != *value) {
+        if store_sequence < self.sequence
+            || self.environment.iter().any(|(name, value)| variable(name) != *value)
+        {
             return None;
         }
         let mode = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
         let root = rustix::fs::open(folder, mode, rustix::fs::Mode::empty()).ok()?;
-        let is_absent = |path: &String| rustix::fs::statat(&root, path.as_str(), rustix::fs::AtFlags::empty()).is_err();
-        if !self.absent.iter().all(is_absent) || !self.all_look_alike(&root) || !self.sample_reads_alike(folder, seed) {
+        let is_absent =
+            |path: &String| rustix::fs::statat(&root, path.as_str(), rustix::fs::AtFlags::empty()).is_err();
+        if !self.absent.iter().all(is_absent)
+            || !self.all_look_alike(&root)
+            || !self.sample_reads_alike(folder, seed)
+        {
             return None;
         }
         Some(Unchanged { instances: self.instances, saved_ms: self.saved_ms })
@@ -287,7 +296,9 @@ mod tests {
             let stamp = Stamp { size, mtime_ns: entry.mtime_ns, ctime_ns: entry.ctime_ns, mode: entry.mode };
             collector.file((*path).to_owned(), key, stamp, digest);
         }
-        folders.iter().for_each(|path| collector.folder(folder, path));
+        for path in folders {
+            collector.folder(folder, path);
+        }
         collector.variable("SET", Some(&"1".to_owned()));
         collector.absent(&ProjectPath::parse("later").unwrap());
         Index {

@@ -34,7 +34,9 @@ pub fn lookup(
     };
     // The digest alone never makes a hit: what was hashed is compared byte for byte.
     if checkpoint.preimage != gathered.preimage {
-        return Ok(Looked::Miss(Reason::Changed(vec!["the stored recipe differs under the same hash".to_owned()])));
+        return Ok(Looked::Miss(Reason::Changed(vec![
+            "the stored recipe differs under the same hash".to_owned(),
+        ])));
     }
     if checkpoint.level < level_needed(pipeline, instance) {
         return Ok(Looked::Miss(Reason::WeakerIsolation(checkpoint.level.to_string())));
@@ -70,7 +72,12 @@ pub fn level_given(pipeline: &Pipeline, instance: &Instance) -> Level {
 }
 
 /// Says what differs from the instance's nearest checkpoint: the one with the fewest differences, the newest of those.
-fn why_not(store: &Store, pipeline: &Pipeline, instance: &Instance, gathered: &Gathered) -> Result<Reason, ReadError> {
+fn why_not(
+    store: &Store,
+    pipeline: &Pipeline,
+    instance: &Instance,
+    gathered: &Gathered,
+) -> Result<Reason, ReadError> {
     let mut nearest: Option<Vec<String>> = None;
     for hash in store.latest(&pipeline.name, &instance.name)? {
         let Some(checkpoint) = store.checkpoint(&hash)? else { continue };

@@ -1,6 +1,6 @@
 //! What a killed run left: processes, working folders, outputs set aside, temporary files beside outputs.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use cairn_content::{FileError, Placer, gc};
@@ -57,7 +57,7 @@ pub enum RecoverError {
 pub fn recover(
     project: &Project,
     store: &Store,
-    folders: &HashSet<PathBuf>,
+    folders: &BTreeSet<PathBuf>,
 ) -> Result<Recovered, RecoverError> {
     let mut recovered = Recovered::default();
     // Attempts first start and are then written down: a run that was cut off may have processes that no record names.
@@ -72,7 +72,8 @@ pub fn recover(
         let before = project.state().join(&attempt.folder).join("before");
         let paths: Vec<ProjectPath> =
             attempt.in_project.iter().filter_map(|path| ProjectPath::parse(path).ok()).collect();
-        put_back(project, &before, &paths).map_err(|cause| RecoverError::PutBack { before: before.clone(), cause })?;
+        put_back(project, &before, &paths)
+            .map_err(|cause| RecoverError::PutBack { before: before.clone(), cause })?;
         batch.attempt_ended(id);
         recovered.attempts += 1;
     }

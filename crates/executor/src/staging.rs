@@ -203,7 +203,9 @@ impl Staging {
     pub fn is_untouched(&self, below: &Path) -> bool {
         let path = self.work().join(below);
         match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_file() => metadata.mtime() == EPOCH_SECONDS && metadata.mtime_nsec() == 0,
+            Ok(metadata) if metadata.is_file() => {
+                metadata.mtime() == EPOCH_SECONDS && metadata.mtime_nsec() == 0
+            }
             Ok(metadata) => metadata.is_symlink(),
             // Its copy may be taken away: `gunzip` does.
             Err(_) => true,
@@ -219,7 +221,8 @@ impl Staging {
             if fs::symlink_metadata(&stands).is_err() {
                 continue;
             }
-            let key = ProjectPath::parse(&project.store_key(&output.path)).expect("a path below a path is a path");
+            let key =
+                ProjectPath::parse(&project.store_key(&output.path)).expect("a path below a path is a path");
             let aside = key.below(&self.before());
             let parent = aside.parent().expect("it lies in `before`");
             fs::create_dir_all(parent).map_err(at(parent))?;
@@ -250,7 +253,8 @@ pub fn put_back(project: &Project, before: &Path, paths: &[ProjectPath]) -> io::
         }
         match fs::symlink_metadata(&place) {
             Ok(metadata) if metadata.is_dir() => {
-                let doomed = project.state().join("tmp").join(format!("replaced-{}", path.as_str().replace('/', "~")));
+                let doomed =
+                    project.state().join("tmp").join(format!("replaced-{}", path.as_str().replace('/', "~")));
                 durable::rename(&place, &doomed)?;
                 durable::remove_tree(project.state(), &doomed)?;
             }

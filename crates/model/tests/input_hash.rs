@@ -24,7 +24,10 @@ fn commands() -> Vec<(&'static str, Command)> {
     ]
 }
 
-fn environments() -> Vec<(&'static str, BTreeMap<String, String>, BTreeMap<String, Option<String>>)> {
+type Environment = (&'static str, BTreeMap<String, String>, BTreeMap<String, Option<String>>);
+type Outputs = (&'static str, BTreeMap<ProjectPath, (String, OutputKind)>);
+
+fn environments() -> Vec<Environment> {
     let env = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
@@ -69,7 +72,7 @@ fn inputs() -> Vec<(&'static str, BTreeMap<InputKey, RecipeInput>)> {
     ]
 }
 
-fn outputs() -> Vec<(&'static str, BTreeMap<ProjectPath, (String, OutputKind)>)> {
+fn outputs() -> Vec<Outputs> {
     let path = |text: &str| ProjectPath::parse(text).expect("a path");
     vec![
         ("file", BTreeMap::from([(path("out"), (String::new(), OutputKind::File))])),

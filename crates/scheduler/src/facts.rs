@@ -1,6 +1,6 @@
 //! From a checked pipeline to what the machine needs to know of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cairn_dag::{Backoff, Pipeline, graph::Graph};
 use cairn_model::InstanceName;
@@ -39,7 +39,7 @@ const LOOKUPS_MAX: usize = 64;
 pub fn setup(
     pipeline: &Pipeline,
     graph: &Graph,
-    durations: &HashMap<InstanceName, u64>,
+    durations: &BTreeMap<InstanceName, u64>,
     order: Order,
 ) -> Setup {
     let expected = expected_ms(pipeline, durations);
@@ -89,7 +89,7 @@ pub fn setup(
 }
 
 /// Returns what each instance is expected to take: its last execution, else the mean of its stage's, else a second.
-pub fn expected_ms(pipeline: &Pipeline, durations: &HashMap<InstanceName, u64>) -> Vec<u64> {
+pub fn expected_ms(pipeline: &Pipeline, durations: &BTreeMap<InstanceName, u64>) -> Vec<u64> {
     let mut expected = Vec::with_capacity(pipeline.instances.len());
     for stage in &pipeline.stages {
         let instances = &pipeline.instances[stage.instances.start as usize..stage.instances.end as usize];

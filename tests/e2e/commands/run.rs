@@ -23,11 +23,11 @@ fn first_and_second() {
     exit status: 0
     ----- stderr -----
       sales · run [RUN] · 3 instances · 1 at once
-      RAN       fetch     [T]  input `source.txt` changed
-      RAN       count     [T]  input `out/rows.txt` changed
+      FRESH     fetch             inputs and outputs unchanged
+      FRESH     count             inputs and outputs unchanged
       FRESH     report            inputs and outputs unchanged
 
-      2 RAN, 1 FRESH in [T] · saved [T] (work not repeated) · run [RUN]
+      3 FRESH in [T] · saved [T] (work not repeated) · run [RUN]
     ");
 }
 
@@ -37,15 +37,15 @@ fn an_input_changed() {
     project.write("source.txt", "d\nc\n");
     // As many lines as before: the wave stops at `count`.
     assert_snapshot!(see(&project, &["run", "-j1"]), @r"
-      exit status: 0
-      ----- stderr -----
-        sales · run [RUN] · 3 instances · 1 at once
-        FRESH     fetch             inputs and outputs unchanged
-        FRESH     count             inputs and outputs unchanged
-        RESTORED  report            put back `report.txt`
+    exit status: 0
+    ----- stderr -----
+      sales · run [RUN] · 3 instances · 1 at once
+      RAN       fetch     [T]  input `source.txt` changed
+      RAN       count     [T]  input `out/rows.txt` changed
+      FRESH     report            inputs and outputs unchanged
 
-        1 RESTORED, 2 FRESH in [T] · saved [T] (work not repeated) · run [RUN]
-      ");
+      2 RAN, 1 FRESH in [T] · saved [T] (work not repeated) · run [RUN]
+    ");
 }
 
 #[test]
@@ -53,15 +53,15 @@ fn an_output_is_put_back() {
     let project = sales_done();
     project.remove("report.txt");
     assert_snapshot!(see(&project, &["run", "-j1"]), @r"
-exit status: 0
------ stderr -----
-  sales · run [RUN] · 3 instances · 1 at once
-  FRESH     fetch             inputs and outputs unchanged
-  FRESH     count             inputs and outputs unchanged
-  RAN       report    [T]  forced
+    exit status: 0
+    ----- stderr -----
+      sales · run [RUN] · 3 instances · 1 at once
+      FRESH     fetch             inputs and outputs unchanged
+      FRESH     count             inputs and outputs unchanged
+      RESTORED  report            put back `report.txt`
 
-  1 RAN, 2 FRESH in [T] · saved [T] (work not repeated) · run [RUN]
-");
+      1 RESTORED, 2 FRESH in [T] · saved [T] (work not repeated) · run [RUN]
+    ");
 }
 
 #[test]
@@ -80,15 +80,15 @@ fn what_stood_in_the_way_is_in_the_trash() {
 fn forced() {
     let project = sales_done();
     assert_snapshot!(see(&project, &["run", "-j1", "--force=report"]), @r"
-exit status: 0
------ stderr -----
-  flaky · run [RUN] · 1 instance · 1 at once
-  RETRY     s         [T]  attempt 1 failed: exit status 1; the next in [T] (at [TIME])
-  RETRY     s         [T]  attempt 2 failed: exit status 1; the next in [T] (at [TIME])
-  RAN       s         [T]  never ran before; attempt 3
+    exit status: 0
+    ----- stderr -----
+      sales · run [RUN] · 3 instances · 1 at once
+      FRESH     fetch             inputs and outputs unchanged
+      FRESH     count             inputs and outputs unchanged
+      RAN       report    [T]  forced
 
-  1 RAN in [T] · run [RUN]
-");
+      1 RAN, 2 FRESH in [T] · saved [T] (work not repeated) · run [RUN]
+    ");
     assert_snapshot!(see(&project, &["run", "-j1", "--from", "count"]), @r"
     exit status: 0
     ----- stderr -----

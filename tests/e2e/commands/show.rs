@@ -29,32 +29,32 @@ fn a_run() {
 #[test]
 fn an_instance() {
     assert_snapshot!(see(&sales_done(), &["show", "latest", "fetch"]), @r"
-      exit status: 0
-      ----- stdout -----
-      fetch in run [RUN] of sales: RAN
-        reason    never ran before
-        attempts  1
-        started   [TIME] +00:00
-        took      [T]
-        hash      [HASH]
-        used      [T] ([T] user, [T] system), [SIZE] of memory
-        sandbox   private
-        log       .cairn/logs/[RUN]/fetch.1.log (15 B)
+    exit status: 0
+    ----- stdout -----
+    fetch in run [RUN] of sales: RAN
+      reason    never ran before
+      attempts  1
+      started   [TIME] +00:00
+      took      [T]
+      hash      [HASH]
+      used      [T] ([T] user, [T] system), [SIZE] of memory
+      sandbox   private
+      log       .cairn/logs/[RUN]/fetch.1.log (15 B)
 
-        command
-          echo fetching hello
-          sleep 0.05
-          sort source.txt > out/rows.txt
+      command
+        echo fetching hello
+        sleep 0.05
+        sort source.txt > out/rows.txt
 
-        environment
-          MODE=plain
+      environment
+        MODE=plain
 
-        inputs
-          source.txt  file     [HASH]
+      inputs
+        source.txt  file     [HASH]
 
-        outputs
-          out/rows.txt  file     [HASH]  4 B
-      ");
+      outputs
+        out/rows.txt  file     [HASH]  4 B
+    ");
 }
 
 #[test]
@@ -62,18 +62,22 @@ fn a_run_that_failed() {
     let project = Project::with_pipeline(BINARY, TROUBLE);
     project.cairn(&["run", "-j1"]).expect(1);
     assert_snapshot!(see(&project, &["show"]), @r"
-      exit status: 0
-      ----- stdout -----
-      run [RUN] of waiting: running · 1 RAN
-        started  [TIME] +00:00
-        command  cairn run -j1
-        file     pipeline.toml
-        id       [RUN]
+    exit status: 0
+    ----- stdout -----
+    run [RUN] of trouble: failed · 1 RAN, 1 FAILED, 1 BLOCKED
+      started  [TIME] +00:00
+      took     [T]
+      command  cairn run -j1
+      file     pipeline.toml
+      id       [RUN]
 
-      OUTCOME  INSTANCE    TOOK  TRIES  REASON
-      RAN      quick     [T]      1  never ran before
-      running  slow                  1  never ran before
-      ");
+    OUTCOME  INSTANCE    TOOK  TRIES  REASON
+    RAN      good      [T]      1  never ran before
+    FAILED   bad       [T]      1  exit status 4
+    BLOCKED  behind                   `bad` failed
+
+    next: cairn logs [RUN] bad
+    ");
     assert_snapshot!(see(&project, &["show", "latest", "behind"]), @r"
     exit status: 0
     ----- stdout -----

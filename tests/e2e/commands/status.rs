@@ -63,12 +63,12 @@ fn running_and_cut_off() {
     let mut run = project.start(&["run", "-j1"]);
     wait_for_slow(&project);
     assert_snapshot!(see(&project, &["status"]), @r"
-      exit status: 0
-      ----- stdout -----
-      waiting  pipeline.toml
-        running · 1 RAN · run [RUN] · [TIME]
-        next: cairn logs [RUN] -f
-      ");
+    exit status: 0
+    ----- stdout -----
+    waiting  pipeline.toml
+      running · 1 RAN · run [RUN] · [TIME]
+      next: cairn logs [RUN] -f
+    ");
     kill_process_group(Pid::from_child(&run), Signal::KILL).unwrap();
     run.wait().unwrap();
     let shown = see(&project, &["status"]);

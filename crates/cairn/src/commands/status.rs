@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use cairn_model::{Clock as _, Outcome, RunId, RunStatus, State};
+use cairn_model::{Clock as _, InstanceName, Outcome, RunId, RunStatus, State};
 use cairn_scheduler::select::Request;
 use cairn_store::RunRecord;
 use jiff::tz::TimeZone;
@@ -120,17 +120,15 @@ fn now(pipeline: &PipelineFile, last: Option<&PastRun>, context: &Context) -> Re
     let instances = checked.pipeline.instances.iter().zip(&predictions);
     let stale = instances.filter(|(_, prediction)| prediction.is_stale());
     let stale = stale.map(|(instance, prediction)| {
-        let name = instance.name.to_string();
-        let why = last.and_then(|run| unfinished(run, &name)).unwrap_or_else(|| plan::reason(prediction));
-        (name, why)
+        let why = last.and_then(|run| unfinished(run, &instance.name));
+        (instance.name.to_string(), why.unwrap_or_else(|| plan::reason(prediction)))
     });
     Ok(Now::Stale(stale.collect()))
 }
 
 /// Says that an instance was tried in the last run and did not end well: it has no checkpoint, but it did run.
-fn unfinished(run: &PastRun, name: &str) -> Option<String> {
-    let instance = run.history.instances.iter().find(|instance| instance.name.to_string() == name)?;
-    match instance.state {
+fn unfinished(run: &PastRun, name: &InstanceName) -> Option<String> {
+    match run.history.instance(name)?.state {
         State::Failed { .. } => Some("it failed in the last run".to_owned()),
         State::Running { .. } | State::Retrying { .. } => Some("it was cut off in the last run".to_owned()),
         State::Waiting | State::Fresh | State::Restored | State::Ran { .. } | State::Blocked => None,

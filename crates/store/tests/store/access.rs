@@ -116,7 +116,7 @@ fn what_killed_runs_leave_in_the_logs_does_not_pile_up() {
         logs.map(|log| log.metadata().unwrap().len()).sum::<u64>()
     };
     let mut most = 0;
-    for number in 0..24 {
+    for number in 0..16 {
         let store = state.open();
         commit(&store, |batch| {
             batch.put_definition(&(0..16).flat_map(|part| noise(number * 16 + part)).collect::<Vec<u8>>());

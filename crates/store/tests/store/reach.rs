@@ -130,6 +130,27 @@ fn a_cut_log_loses_what_was_not_synced_at_most() {
 }
 
 #[test]
+fn damage_in_what_was_only_written_is_no_cut_end() {
+    let state = three_events();
+    let store = state.open();
+    let text = b"x".repeat(3000);
+    for number in 0..3 {
+        let mut batch = Batch::new();
+        batch.put_definition(&text[number..]);
+        store.commit(batch, Durability::Written).unwrap();
+    }
+    drop(store);
+    let log = logs(&state).pop().unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    // Within the text of the first of them: the other two are whole, and follow.
+    bytes[1500] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    for access in [Access::Read, Access::Write] {
+        assert!(matches!(state.try_open(access), Err(OpenError::Damaged { .. })));
+    }
+}
+
+#[test]
 fn head_lags_behind_what_was_only_written_and_catches_up() {
     let state = three_events();
     let head = |state: &State| fs::read(state.file("HEAD")).unwrap();
