@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cairn_executor::isolation::Keeper;
 use cairn_executor::{Hands, recover};
@@ -104,7 +104,7 @@ pub(crate) fn execute(
     let definition = batch.put_definition(&checked.definition.bytes);
     let record = RunRecord { definition, ..record };
     batch.put_run(run, &record);
-    let was_cut_off = is_cut_off(store, checked.project.state())?;
+    let was_cut_off = is_cut_off(store, &checked.pipeline.name, checked.project.state())?;
     let _ = store
         .commit(batch, Durability::Synced)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
@@ -142,7 +142,8 @@ pub(crate) fn execute(
         let committer = engine
             .committer()
             .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}")))?;
-        let hands = Arc::new(Hands { keeper, committer, process: ProcessId::current() });
+        let hands =
+            Arc::new(Hands { keeper, committer, process: ProcessId::current(), stopped: Mutex::default() });
         let mut observe = |event: &Event, log: Option<PathBuf>| shown.event(event, log.as_deref());
         let loop_ = Run {
             id: run,
@@ -188,12 +189,17 @@ fn status(status: RunStatus) -> ExitStatus {
     }
 }
 
+/// Runs among which the last of a pipeline is looked for.
+const RECENT_RUNS: usize = 64;
+
 /// Returns whether an earlier run did not end by itself, so that there may be something to clear away.
-fn is_cut_off(store: &Store, state: &Path) -> Result<bool, Failure> {
+fn is_cut_off(store: &Store, pipeline: &Name, state: &Path) -> Result<bool, Failure> {
     let read =
         |error: cairn_store::ReadError| Failure::of(ExitStatus::Store, &error).maybe_help(error.help());
-    let cut_off =
-        store.runs(1).map_err(read)?.first().is_some_and(|(_, record)| record.status == RunStatus::Running);
+    let runs = store.runs(RECENT_RUNS).map_err(read)?;
+    // The last of all, and the last of this pipeline: only who knows its outputs clears away what lies beside them.
+    let own = runs.iter().find(|(_, record)| record.pipeline == *pipeline);
+    let cut_off = runs.first().into_iter().chain(own).any(|(_, record)| record.status == RunStatus::Running);
     let staged = std::fs::read_dir(state.join("staging")).is_ok_and(|mut entries| entries.next().is_some());
     Ok(cut_off || staged || !store.attempts_open().map_err(read)?.is_empty())
 }

@@ -139,13 +139,14 @@ mod tests {
         assert_eq!(trash("a"), state.join("trash/run/a"));
         fs::write(top.path().join("a"), "2").unwrap();
         assert_eq!(trash("a"), state.join("trash/run~1/a"));
-        fs::create_dir(top.path().join("a")).unwrap();
-        fs::write(top.path().join("a/b"), "3").unwrap();
-        assert_eq!(trash("a/b"), state.join("trash/run~2/a/b"));
-        assert_eq!(trash("a"), state.join("trash/run~3/a"));
+        fs::create_dir_all(top.path().join("a/sub")).unwrap();
+        fs::write(top.path().join("a/sub/b"), "3").unwrap();
+        assert_eq!(trash("a/sub/b"), state.join("trash/run~2/a/sub/b"));
+        assert_eq!(trash("a/sub"), state.join("trash/run~3/a/sub"));
+        assert_eq!(trash("a"), state.join("trash/run~4/a"));
         assert_eq!(fs::read(state.join("trash/run/a")).unwrap(), b"1");
         assert_eq!(fs::read(state.join("trash/run~1/a")).unwrap(), b"2");
-        assert_eq!(fs::read(state.join("trash/run~2/a/b")).unwrap(), b"3");
+        assert_eq!(fs::read(state.join("trash/run~2/a/sub/b")).unwrap(), b"3");
         assert!(!top.path().join("a").exists());
     }
 

@@ -11,6 +11,7 @@ use crate::syntax::File;
 mod cycles;
 mod inputs;
 mod outputs;
+mod stages;
 
 /// What the checks share.
 struct Context<'c, 'a> {

@@ -1,22 +1,25 @@
 //! One attempt: stage, run, judge, collect, publish.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use cairn_content::durable;
-use cairn_model::{AttemptId, Event, InputHash, InstanceEvent, Level, OutputKind, ProjectPath, RunEvent};
+use cairn_content::{Standing, durable};
+use cairn_model::{
+    AttemptId, Event, InputHash, InstanceEvent, Level, Output, OutputKind, ProjectPath, RunEvent,
+};
 use cairn_store::{Attempt, Batch, Checkpoint, Exit, LogRef, Placed, ProcessId};
 
 use crate::collect::{CollectError, Collected, check_undeclared, collect};
-use crate::committer::{Committer, Publication, PublishError};
-use crate::engine::Engine;
+use crate::committer::{Committer, Publication, PublishError, is_ours, shown};
+use crate::engine::{Engine, Kept};
 use crate::environment::{self, Context};
-use crate::gather::{GatherError, Gathered, stdout_path};
+use crate::gather::{GatherError, Gathered, Origin, stdout_path};
 use crate::hint;
 use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError};
 use crate::lookup::level_given;
 use crate::project::Project;
-use crate::staging::{StageError, Staging, is_unchanged, put_back};
+use crate::staging::{StageError, Staging, is_unchanged, put_back, standing_outputs};
 
 /// Bytes of one attempt's output that are kept; the rest is dropped, with a mark.
 const LOG_MAX: u64 = 64 * 1024 * 1024;
@@ -52,6 +55,10 @@ impl AttemptError {
         Self { error: error.into(), help, retryable: true, interrupted: false, fatal: false }
     }
 
+    fn stopped() -> Self {
+        Self { interrupted: true, ..Self::new("stopped", None).for_good() }
+    }
+
     fn for_good(self) -> Self {
         Self { retryable: false, ..self }
     }
@@ -80,6 +87,7 @@ impl From<PublishError> for AttemptError {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Output { text, help } => Self::new(text, help),
+            PublishError::NotPlaced { text, help } => Self::new(text, help).for_good(),
             PublishError::Fatal { text, help } => Self { fatal: true, ..Self::new(text, help).for_good() },
         }
     }
@@ -102,6 +110,30 @@ pub struct Hands {
     pub committer: Committer,
     /// The process that runs the run.
     pub process: ProcessId,
+    /// Tokens of attempts that are to stop: one may be asked to before its command was started.
+    pub stopped: Mutex<HashSet<String>>,
+}
+
+impl Hands {
+    /// Ends an attempt: gently, or `now`.
+    pub fn stop(&self, token: &str, now: bool) {
+        self.stopped.lock().expect("no panic while it is held").insert(token.to_owned());
+        if now {
+            self.keeper.kill(token);
+        } else {
+            self.keeper.terminate(token);
+        }
+    }
+
+    fn is_stopped(&self, token: &str) -> bool {
+        self.stopped.lock().expect("no panic while it is held").contains(token)
+    }
+}
+
+fn ended_batch(attempt: &AttemptId) -> Batch {
+    let mut batch = Batch::new();
+    batch.attempt_ended(attempt);
+    batch
 }
 
 /// Ready to be run.
@@ -137,26 +169,25 @@ impl Engine {
                 return Err(error);
             }
         };
-        hands.committer.write(self.started(&attempt, &prepared, &hands.process));
-        let job = prepared.job.clone();
-        let ended = hands.keeper.run(job).await;
+        let started = self.started(&attempt, &prepared, &hands.process);
+        let ended = match self.begin(hands, started, instance, &mut prepared).await {
+            Ok(()) if hands.is_stopped(&attempt.slug()) => Err(AttemptError::stopped()),
+            Ok(()) => hands.keeper.run(prepared.job.clone()).await.map_err(AttemptError::from),
+            Err(error) => Err(error),
+        };
         exited();
         let judged = {
             let engine = Arc::clone(self);
             let attempt = attempt.clone();
             blocking(move || {
-                let judged = engine.judge(instance, &attempt, &mut prepared, ended);
-                if judged.is_err() {
-                    engine.undo(&prepared);
-                }
-                judged
-                    .map(|(publication, done)| (publication, done, prepared.folder.clone()))
-                    .map_err(|error| (error, prepared.folder))
+                let judged = ended.and_then(|ended| engine.judge(instance, &attempt, &prepared, &ended));
+                (judged, prepared)
             })
             .await
         };
-        let (result, folder) = match judged {
-            Ok((publication, done, folder)) => {
+        let (judged, prepared) = judged;
+        let result = match judged {
+            Ok((publication, done)) => {
                 let manifest = cairn_model::Manifest {
                     outputs: publication.outputs.iter().map(|(output, _)| output.clone()).collect(),
                 };
@@ -165,23 +196,94 @@ impl Engine {
                     self.set_manifest(instance, manifest);
                     Done { trashed, ..done }
                 });
-                (result.map_err(AttemptError::from), folder)
+                result.map_err(AttemptError::from)
             }
-            Err((error, folder)) => {
-                let mut batch = Batch::new();
-                batch.attempt_ended(&attempt);
-                hands.committer.write(batch);
-                (Err(error), folder)
-            }
+            Err(error) => Err(error),
         };
-        // Nobody waits for the working folder to go; what a crash leaves, the next run clears away.
-        let state = self.project.state().to_owned();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = durable::remove_tree(&state, &folder) {
-                tracing::warn!(%error, folder = %folder.display(), "cannot clear a working folder away");
+        let engine = Arc::clone(self);
+        if prepared.set_aside.is_empty() {
+            if result.is_err() {
+                hands.committer.write(ended_batch(&attempt));
             }
-        });
+            // Nobody waits for the working folder to go; what a crash leaves, the next run clears away.
+            tokio::task::spawn_blocking(move || engine.clear(&prepared.folder));
+            return result;
+        }
+        let (result, settled) = blocking(move || engine.settle_aside(result, prepared)).await;
+        if settled && result.is_err() {
+            hands.committer.write(ended_batch(&attempt));
+        }
         result
+    }
+
+    /// Writes down that the attempt starts. With outputs to be set aside it is durable before they are: recovery knows
+    /// where they belong.
+    async fn begin(
+        self: &Arc<Self>,
+        hands: &Hands,
+        started: Batch,
+        instance: u32,
+        prepared: &mut Prepared,
+    ) -> Result<(), AttemptError> {
+        if prepared.level != Level::Off {
+            hands.committer.write(started);
+            return Ok(());
+        }
+        if prepared.set_aside.is_empty() {
+            hands.committer.write(started);
+        } else {
+            hands.committer.flush(started).await?;
+        }
+        let engine = Arc::clone(self);
+        let (staging, standing) = (prepared.staging.clone(), prepared.set_aside.clone());
+        blocking(move || staging.set_aside(&engine.project, engine.instance(instance), &standing)).await?;
+        Ok(())
+    }
+
+    /// With `sandbox = "off"`: after a success, what stood in the outputs' places and is kept nowhere else goes to the
+    /// trash; after a failure it stands there again. Returns whether that worked: otherwise the attempt stays open, and
+    /// the next run tries again.
+    fn settle_aside(
+        &self,
+        result: Result<Done, AttemptError>,
+        prepared: Prepared,
+    ) -> (Result<Done, AttemptError>, bool) {
+        let before = prepared.staging.before();
+        let settled = match result {
+            Ok(mut done) => {
+                let Kept { objects, .. } = self.kept();
+                for path in &prepared.set_aside {
+                    let aside = path.below(&before);
+                    if is_ours(&aside, &self.digests, objects) {
+                        continue;
+                    }
+                    let run = self.run.to_string();
+                    match cairn_content::trash::move_to_trash(self.project.state(), &run, &before, path) {
+                        Ok(moved) => done.trashed.push(shown(&moved, self.project.root())),
+                        Err(error) => {
+                            tracing::error!(%error, before = %before.display(), "cannot move what stood there");
+                            return (Ok(done), false);
+                        }
+                    }
+                }
+                (Ok(done), true)
+            }
+            Err(error) => match put_back(&self.project, &before, &prepared.set_aside, None) {
+                Ok(()) => (Err(error), true),
+                Err(cause) => {
+                    tracing::error!(%cause, before = %before.display(), "cannot put back the outputs of before");
+                    return (Err(error), false);
+                }
+            },
+        };
+        self.clear(&prepared.folder);
+        settled
+    }
+
+    fn clear(&self, folder: &Path) {
+        if let Err(error) = durable::remove_tree(self.project.state(), folder) {
+            tracing::warn!(%error, folder = %folder.display(), "cannot clear a working folder away");
+        }
     }
 
     fn prepare(&self, instance: u32, attempt: &AttemptId) -> Result<Prepared, AttemptError> {
@@ -197,7 +299,8 @@ impl Engine {
         let mut staging = Staging::new(folder.clone())?;
         let mut set_aside = Vec::new();
         let base = if level == Level::Off {
-            set_aside = staging.set_aside(&self.project, declared)?;
+            set_aside = standing_outputs(&self.project, declared)?;
+            self.restore_made(&gathered)?;
             self.project.folder().to_owned()
         } else {
             staging.fill(&self.project, declared, &gathered, &self.kept().objects, &self.digests)?;
@@ -246,17 +349,26 @@ impl Engine {
         &self,
         instance: u32,
         attempt: &AttemptId,
-        prepared: &mut Prepared,
-        ended: Result<Ended, KeeperError>,
+        prepared: &Prepared,
+        ended: &Ended,
     ) -> Result<(Publication, Done), AttemptError> {
         let declared = self.instance(instance);
-        let ended = ended?;
-        self.check_end(instance, prepared, &ended)?;
+        self.check_end(instance, prepared, ended)?;
+        if ended.strays + ended.survivors > 0 {
+            let (ended, left) = (ended.strays, ended.survivors);
+            tracing::warn!(instance = %declared.name, ended, left, "processes outlived the command");
+        }
+        if let Some(error) = &ended.log_error {
+            tracing::warn!(instance = %declared.name, %error, "the log could not be written");
+        }
         if prepared.level != Level::Off {
             check_undeclared(&prepared.staging, declared)?;
         }
         let collected = collect(&prepared.base, declared, &self.digests)?;
         self.check_inputs(prepared)?;
+        if prepared.level == Level::Off {
+            self.check_made(&prepared.gathered)?;
+        }
         let Collected { manifest, staged } = collected;
         let (input_hash, took_ms) = (prepared.gathered.input_hash, ended.took_ms);
         let now = self.clock.now();
@@ -312,8 +424,7 @@ impl Engine {
 
     fn check_end(&self, instance: u32, prepared: &Prepared, ended: &Ended) -> Result<(), AttemptError> {
         if ended.stopped {
-            let error = AttemptError::new("stopped", None).for_good();
-            return Err(AttemptError { interrupted: true, ..error });
+            return Err(AttemptError::stopped());
         }
         let declared = self.instance(instance);
         if ended.timed_out {
@@ -329,10 +440,7 @@ impl Engine {
         let help = (prepared.level != Level::Off)
             .then(|| hint::undeclared_input(&self.project, declared, &prepared.gathered, &prepared.job.log))
             .flatten();
-        let for_good = help.is_some();
-        let error = AttemptError::new(error, help);
-        // A file that is not there will not be there the next time.
-        Err(if for_good { error.for_good() } else { error })
+        Err(AttemptError::new(error, help))
     }
 
     /// K7: a result is not committed under a hash of inputs that are no longer what they were.
@@ -345,7 +453,7 @@ impl Engine {
     /// Returns an input that is no longer what was hashed.
     fn first_changed<'a>(&self, gathered: &'a Gathered) -> Result<Option<&'a ProjectPath>, AttemptError> {
         for input in &gathered.files {
-            let unchanged = is_unchanged(input, &self.project, &self.digests)
+            let unchanged = is_unchanged(input, &self.project, &self.digests, &self.kept().objects)
                 .map_err(|error| AttemptError::new(error.to_string(), error.help()))?;
             if !unchanged {
                 return Ok(Some(&input.path));
@@ -354,15 +462,40 @@ impl Engine {
         Ok(None)
     }
 
-    /// After a failed attempt with `sandbox = "off"`: what stood in the outputs' places stands there again.
-    fn undo(&self, prepared: &Prepared) {
-        if prepared.level != Level::Off {
-            return;
+    /// A command with `sandbox = "off"` reads what others made from the project: what was edited or is missing there is
+    /// put back first, so that it reads what is in its input-hash.
+    fn restore_made(&self, gathered: &Gathered) -> Result<(), AttemptError> {
+        let outputs = self.made_not_in_place(gathered)?;
+        let outputs: Vec<&Output> = outputs.iter().collect();
+        if !outputs.is_empty() {
+            let failed = |error: crate::LookUpError| AttemptError::new(error.to_string(), error.help());
+            self.put_back(&outputs).map_err(failed)?;
         }
-        let before = prepared.staging.before();
-        if let Err(error) = put_back(&self.project, &before, &prepared.set_aside) {
-            tracing::error!(%error, before = %before.display(), "cannot put back the outputs of before");
+        Ok(())
+    }
+
+    /// The same look after the command.
+    fn check_made(&self, gathered: &Gathered) -> Result<(), AttemptError> {
+        match self.made_not_in_place(gathered)?.first() {
+            None => Ok(()),
+            Some(output) => {
+                let text = format!("input `{}` changed while the command ran", output.path);
+                Err(AttemptError::new(text, Some("nothing was committed; run again".to_owned())))
+            }
         }
+    }
+
+    fn made_not_in_place(&self, gathered: &Gathered) -> Result<Vec<Output>, AttemptError> {
+        let mut found = Vec::new();
+        for input in gathered.files.iter().filter(|input| matches!(input.origin, Origin::Made)) {
+            let output = Output { path: input.path.clone(), content: input.content.clone() };
+            let standing = self.kept().placer.check(self.project.folder(), &output, &self.digests);
+            let standing = standing.map_err(|error| AttemptError::new(error.to_string(), error.help()))?;
+            if standing != Standing::InPlace {
+                found.push(output);
+            }
+        }
+        Ok(found)
     }
 }
 

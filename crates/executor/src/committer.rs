@@ -47,6 +47,14 @@ pub enum PublishError {
         /// What to do.
         help: Option<String>,
     },
+    /// It is committed, and an output is not in its place; the next run puts it there.
+    #[error("{text}")]
+    NotPlaced {
+        /// What happened, with the path.
+        text: String,
+        /// What to do.
+        help: Option<String>,
+    },
     /// The disk refused a sync, or the store a commit: nothing more can be made durable by this process.
     #[error("{text}")]
     Fatal {
@@ -347,7 +355,8 @@ impl Worker {
                     }
                 }
                 Err(error) => {
-                    let _ = reply.send(Err(error.into()));
+                    let text = format!("its result is committed, but not in its place: {error}");
+                    let _ = reply.send(Err(PublishError::NotPlaced { text, help: error.help() }));
                     return;
                 }
             }

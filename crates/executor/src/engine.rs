@@ -283,7 +283,7 @@ impl Engine {
     pub fn look_up(&self, instance: u32, force: bool, dry: bool) -> Result<Verdict, LookUpError> {
         let verdict = self.verdict(instance, force, dry)?;
         if let Verdict::Miss { reason, .. } = &verdict {
-            let replaces = !matches!(reason, Reason::First | Reason::Changed(_) | Reason::Again(_));
+            let replaces = !matches!(reason, Reason::First | Reason::Changed(_));
             self.replacing[instance as usize].store(replaces, Ordering::Relaxed);
         }
         Ok(verdict)
@@ -345,7 +345,7 @@ impl Engine {
     }
 
     /// Puts outputs back from the content store; returns their paths, each with what became of an edited file there.
-    fn put_back(&self, outputs: &[&Output]) -> Result<Vec<String>, LookUpError> {
+    pub(crate) fn put_back(&self, outputs: &[&Output]) -> Result<Vec<String>, LookUpError> {
         let folder = self.project.folder();
         let mut barrier = cairn_content::durable::Barrier::new();
         let mut placements = Vec::with_capacity(outputs.len());

@@ -8,7 +8,7 @@ use cairn_model::{Content, Digest, EntryKind};
 use cairn_store::Checkpoint;
 
 use crate::engine::Engine;
-use crate::gather::{Gathered, Origin};
+use crate::gather::{Gathered, Origin, below};
 use crate::index::{Collector, Index};
 
 /// Folders below a glob's base that are noted at the most: beyond that the index costs more than it saves.
@@ -21,6 +21,9 @@ impl Engine {
         let folder = self.project.folder();
         let mut collector = self.collector.lock().expect("no panic while it is held");
         collector.instance(declared, checkpoint.took_ms);
+        if self.gatherer.left_out_remains() || self.gatherer.depends_on_run(declared) {
+            collector.spoil();
+        }
         for (name, value) in &self.gatherer.passed(declared) {
             collector.variable(name, value.as_ref());
         }
@@ -30,11 +33,14 @@ impl Engine {
                     collector.variable(variable, self.gatherer.variable(variable));
                 }
                 InputKind::Path { path, holds, .. } => {
-                    if input.optional && !gathered.files.iter().any(|file| file.path == *path) {
+                    if input.optional
+                        && holds.is_empty()
+                        && !gathered.files.iter().any(|file| file.path == *path)
+                    {
                         collector.absent(path);
                     }
                     if !holds.is_empty() {
-                        note_glob(&mut collector, folder, &format!("{path}/**"));
+                        note_glob(&mut collector, folder, &below(path));
                     }
                 }
                 InputKind::Glob { pattern, .. } => note_glob(&mut collector, folder, pattern),
@@ -83,6 +89,9 @@ fn note_file(collector: &mut Collector, path: String, found: &Found) {
 }
 
 fn note_tree(collector: &mut Collector, folder: &Path, path: &str, found: &FoundTree) {
+    if found.link.is_some() {
+        collector.spoil();
+    }
     collector.folder(folder, path);
     for entry in &found.tree.entries {
         match (&entry.kind, std::str::from_utf8(&entry.path)) {
@@ -119,7 +128,12 @@ fn note_glob(collector: &mut Collector, folder: &Path, pattern: &str) {
             if path.is_empty() && name == ".cairn" {
                 continue;
             }
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let kind = entry.file_type();
+            // What a link leads to can come, go and change without a trace in this folder.
+            if !kind.as_ref().is_ok_and(|kind| !kind.is_symlink()) {
+                return collector.spoil();
+            }
+            if kind.is_ok_and(|kind| kind.is_dir()) {
                 match name.to_str() {
                     Some(name) if path.is_empty() => pending.push(name.to_owned()),
                     Some(name) => pending.push(format!("{path}/{name}")),

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cairn_content::{DigestError, Digests, Found, FoundTree};
 use cairn_dag::{Entry, Glob, Input, InputKind, Instance, Made, Pipeline, World};
 use cairn_model::{
-    Content, InputHash, InputKey, Manifest, Output, OutputKind, ProjectPath, Recipe, RecipeInput, RunId,
-    Timestamp, Tree,
+    Content, Domain, InputHash, InputKey, Manifest, Output, OutputKind, ProjectPath, Recipe, RecipeInput,
+    RunId, Timestamp, Tree,
 };
 use cairn_store::Store;
 
@@ -130,6 +131,9 @@ impl GatherError {
 /// Gives the manifest of an instance that is done.
 pub type Manifests<'a> = dyn Fn(u32) -> Option<Arc<Manifest>> + 'a;
 
+/// A command and its environment.
+type Asked = (Vec<String>, BTreeMap<String, String>);
+
 /// Gathers the inputs of one pipeline's instances within one run.
 pub struct Gatherer {
     project: Project,
@@ -142,7 +146,9 @@ pub struct Gatherer {
     logical_time: Timestamp,
     declared: HashSet<ProjectPath>,
     globs: Mutex<HashMap<String, Arc<Vec<ProjectPath>>>>,
-    printed: Mutex<HashMap<Vec<String>, Vec<u8>>>,
+    printed: Mutex<HashMap<Asked, Vec<u8>>>,
+    /// Whether remains of instances that are gone were left out.
+    remains: AtomicBool,
 }
 
 /// What a [`Gatherer`] works on.
@@ -171,7 +177,7 @@ impl Gatherer {
         let Scene { project, pipeline, world, digests, store, caller_env, run, logical_time } = scene;
         let outputs = pipeline.instances.iter().flat_map(|instance| &instance.outputs);
         let declared = outputs.map(|output| output.path.clone()).collect();
-        let (globs, printed) = (Mutex::default(), Mutex::default());
+        let (globs, printed, remains) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
         Self {
             project,
             pipeline,
@@ -184,6 +190,7 @@ impl Gatherer {
             declared,
             globs,
             printed,
+            remains,
         }
     }
 
@@ -203,13 +210,13 @@ impl Gatherer {
         let mut files: BTreeMap<ProjectPath, InputFile> = BTreeMap::new();
         let mut sources: BTreeMap<ProjectPath, Vec<String>> = BTreeMap::new();
         for input in &instance.inputs {
-            self.one(input, made, &mut inputs, &mut files, &mut sources)?;
+            self.one(instance, input, made, &mut inputs, &mut files, &mut sources)?;
         }
         self.hash_sources(sources, &mut inputs, &mut files)?;
         let mut tools = BTreeMap::new();
         for tool in &instance.tools {
             let argv = vec![tool.clone(), "--version".to_owned()];
-            tools.insert(tool.clone(), self.printed(&argv, tool)?);
+            tools.insert(tool.clone(), self.printed(instance, &argv, tool)?);
         }
         let recipe = Recipe {
             command: instance.command.clone(),
@@ -238,14 +245,19 @@ impl Gatherer {
         if names(environment::LOGICAL_TIME) {
             env.insert(environment::LOGICAL_TIME.to_owned(), environment::rfc3339(self.logical_time));
         }
+        if names("CAIRN_STAGE") {
+            env.insert("CAIRN_STAGE".to_owned(), instance.name.to_string());
+        }
         if names("CAIRN_RUN_ID") {
             env.insert("CAIRN_RUN_ID".to_owned(), self.run.to_string());
         }
         env
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the three collections are one gathering in the making")]
     fn one(
         &self,
+        instance: &Instance,
         input: &Input,
         made: &Manifests<'_>,
         inputs: &mut BTreeMap<InputKey, RecipeInput>,
@@ -260,7 +272,7 @@ impl Gatherer {
         match &input.kind {
             // A folder in which others put their outputs may hold sources as well: its files count one by one.
             InputKind::Path { path, made_by: _, holds } if !holds.is_empty() => {
-                self.glob(input, &format!("{path}/**"), holds, made, inputs, files, sources)?;
+                self.glob(input, &below(path), holds, made, inputs, files, sources)?;
             }
             InputKind::Path { path, made_by: None, .. } => match self.world.entry(path) {
                 Entry::Missing if input.optional => {
@@ -290,8 +302,10 @@ impl Gatherer {
             }
             InputKind::Command { command } => {
                 let argv: Vec<String> = command.argv().into_iter().map(str::to_owned).collect();
-                let key = InputKey { name: input.name.clone(), subject: command.to_string() };
-                inputs.insert(key, RecipeInput::Printed(self.printed(&argv, &command.to_string())?));
+                let shown = command.to_string();
+                let printed = self.printed(instance, &argv, &shown)?;
+                let key = InputKey { name: input.name.clone(), subject: subject_of(shown) };
+                inputs.insert(key, RecipeInput::Printed(printed));
             }
             InputKind::Stage { outputs } => {
                 for maker in outputs {
@@ -415,28 +429,77 @@ impl Gatherer {
         false
     }
 
-    /// Leaves out what an instance that is there no more left behind: files that cairn placed and nobody edited since.
+    /// Leaves out what an instance of this pipeline that is there no more left behind: what cairn placed and nobody edited
+    /// since, be it the file itself or an output folder around it.
     fn without_remains(&self, found: Vec<ProjectPath>) -> Result<Vec<ProjectPath>, GatherError> {
         let Some(store) = &self.store else { return Ok(found) };
+        let mut kept = Vec::with_capacity(found.len());
+        let mut folders: HashMap<ProjectPath, bool> = HashMap::new();
         let keys: Vec<String> = found.iter().map(|path| self.project.store_key(path)).collect();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         // Where the store does not tell, a file counts as a source: that can only run a stage more often.
         let placed = store.placed_many(&keys).unwrap_or_else(|_| vec![None; found.len()]);
-        let mut kept = Vec::with_capacity(found.len());
         for (path, placed) in found.into_iter().zip(placed) {
-            if let Some(placed) = placed
-                && self.digests.file(&self.project.on_disk(&path))?.content.digest == placed.content_digest
-            {
-                continue;
+            let own = placed.filter(|placed| placed.pipeline == self.pipeline.name);
+            let is_remains = match own {
+                Some(placed) => {
+                    self.digests.file(&self.project.on_disk(&path))?.content.digest == placed.content_digest
+                }
+                None => self.is_in_remains(store, &path, &mut folders)?,
+            };
+            if is_remains {
+                self.remains.store(true, Ordering::Relaxed);
+            } else {
+                kept.push(path);
             }
-            kept.push(path);
         }
         Ok(kept)
     }
 
+    fn is_in_remains(
+        &self,
+        store: &Store,
+        path: &ProjectPath,
+        known: &mut HashMap<ProjectPath, bool>,
+    ) -> Result<bool, GatherError> {
+        let Some(folder) = path.parent() else { return Ok(false) };
+        if let Some(known) = known.get(&folder) {
+            return Ok(*known);
+        }
+        let placed = store.placed(&self.project.store_key(&folder)).ok().flatten();
+        let is_remains = match placed.filter(|placed| placed.pipeline == self.pipeline.name) {
+            Some(placed) => {
+                self.digests.tree(&self.project.on_disk(&folder))?.tree.digest() == placed.content_digest
+            }
+            None => self.is_in_remains(store, &folder, known)?,
+        };
+        known.insert(folder, is_remains);
+        Ok(is_remains)
+    }
+
+    /// Returns whether remains were left out: then how the folders look does not tell all.
+    pub fn left_out_remains(&self) -> bool {
+        self.remains.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a command's result depends on which run executes it.
+    pub fn depends_on_run(&self, instance: &Instance) -> bool {
+        self.recipe_env(instance) != instance.env
+    }
+
     /// Returns what a command prints, asked once a run.
-    fn printed(&self, argv: &[String], shown: &str) -> Result<Vec<u8>, GatherError> {
-        if let Some(known) = self.printed.lock().expect("no panic while it is held").get(argv) {
+    fn printed(&self, instance: &Instance, argv: &[String], shown: &str) -> Result<Vec<u8>, GatherError> {
+        // The environment that the stage's own command gets, as far as the definition decides it.
+        let mut env = environment::fixed();
+        for (name, value) in self.passed(instance) {
+            match value {
+                Some(value) => env.insert(name, value),
+                None => env.remove(&name),
+            };
+        }
+        env.extend(instance.env.clone());
+        let asked = (argv.to_vec(), env);
+        if let Some(known) = self.printed.lock().expect("no panic while it is held").get(&asked) {
             return Ok(known.clone());
         }
         let error = |what: String| GatherError::Command { command: shown.to_owned(), what };
@@ -444,7 +507,7 @@ impl Gatherer {
             .args(&argv[1..])
             .current_dir(self.project.folder())
             .env_clear()
-            .envs(environment::fixed())
+            .envs(&asked.1)
             .stdin(std::process::Stdio::null())
             .output()
             .map_err(|cause| error(format!("cannot be started: {cause}")))?;
@@ -458,10 +521,26 @@ impl Gatherer {
         if printed.is_empty() {
             printed = output.stderr;
         }
-        self.printed.lock().expect("no panic while it is held").insert(argv.to_vec(), printed.clone());
+        self.printed.lock().expect("no panic while it is held").insert(asked, printed.clone());
         Ok(printed)
     }
 }
+
+/// Returns the pattern of all files in a folder.
+pub(crate) fn below(folder: &ProjectPath) -> String {
+    format!("{}/**", Glob::escape(folder.as_str()))
+}
+
+/// A command as the key of its output; a long one by its digest.
+fn subject_of(command: String) -> String {
+    if command.len() <= SUBJECT_BYTES_MAX {
+        return command;
+    }
+    Domain::Definition.digest(command.as_bytes()).to_string()
+}
+
+/// Keys are short, so that any explanation of them is.
+const SUBJECT_BYTES_MAX: usize = 4096;
 
 fn describe(entry: &Entry) -> String {
     match entry {

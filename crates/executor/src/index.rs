@@ -269,7 +269,9 @@ impl Entry {
 /// Stats `path`, links followed.
 fn look(root: impl std::os::fd::AsFd, path: &Path) -> Option<Entry> {
     let stat = rustix::fs::statat(root, path, rustix::fs::AtFlags::empty()).ok()?;
-    let nanos = |seconds: i64, nanos: u64| seconds * 1_000_000_000 + i64::try_from(nanos).unwrap_or(0);
+    let nanos = |seconds: i64, nanos: u64| {
+        seconds.saturating_mul(1_000_000_000).saturating_add(i64::try_from(nanos).unwrap_or(0))
+    };
     Some(Entry {
         path: String::new(),
         device: stat.st_dev,

@@ -37,15 +37,6 @@ pub enum RecoverError {
         /// How many are left.
         count: u32,
     },
-    /// An output that a command with `sandbox = "off"` was to replace cannot be put back.
-    #[error("cannot put back the outputs of before from `{}`: {cause}", before.display())]
-    PutBack {
-        /// Where they are.
-        before: PathBuf,
-        /// Why.
-        #[source]
-        cause: std::io::Error,
-    },
     /// What is left cannot be removed.
     #[error(transparent)]
     Clear(#[from] FileError),
@@ -72,18 +63,37 @@ pub fn recover(
         let before = project.state().join(&attempt.folder).join("before");
         let paths: Vec<ProjectPath> =
             attempt.in_project.iter().filter_map(|path| ProjectPath::parse(path).ok()).collect();
-        put_back(project, &before, &paths)
-            .map_err(|cause| RecoverError::PutBack { before: before.clone(), cause })?;
+        put_back(project, &before, &paths, Some("recovered"))?;
         batch.attempt_ended(id);
         recovered.attempts += 1;
     }
     if !batch.is_empty() {
         let _ = store.commit(batch, Durability::Written)?;
     }
+    keep_unnamed(project)?;
     recovered.leftovers += gc::clean_staging(project.state(), |_| false)?;
     recovered.leftovers += gc::clean_tmp(project.state())?;
     for folder in folders.iter().filter(|folder| folder.is_dir()) {
         recovered.leftovers += Placer::clean_leftovers(folder)?;
     }
     Ok(recovered)
+}
+
+/// Files that were set aside and that no open attempt names were settled, all but perhaps the last step: none is removed.
+fn keep_unnamed(project: &Project) -> Result<(), FileError> {
+    let Ok(entries) = std::fs::read_dir(project.state().join("staging")) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let before = ProjectPath::parse("before").expect("a path");
+        if has_files(&entry.path().join("before")) {
+            cairn_content::trash::move_to_trash(project.state(), "recovered", &entry.path(), &before)?;
+        }
+    }
+    Ok(())
+}
+
+fn has_files(folder: &std::path::Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries
+        .flatten()
+        .any(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()) || has_files(&entry.path()))
 }

@@ -21,7 +21,7 @@ use crate::project::Project;
 const COPY_MAX: u64 = 1024 * 1024;
 
 /// The folders of one attempt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Staging {
     folder: PathBuf,
     inputs: BTreeSet<PathBuf>,
@@ -131,7 +131,8 @@ impl Staging {
             Content::File(content) => {
                 let source = project.on_disk(&input.path);
                 let from = (!matches!(input.origin, Origin::Made)).then_some(source.as_path());
-                self.file(&input.path, from, content, &destination, objects)?;
+                let made = (project.on_disk(&input.path), digests);
+                self.file(&input.path, from, content, &destination, objects, made)?;
             }
             Content::Folder(tree) => {
                 folders.make(&destination)?;
@@ -147,14 +148,15 @@ impl Staging {
                         }
                         EntryKind::File(content) => {
                             let source = source.as_ref().map(|source| source.join(below));
-                            self.file(&input.path, source.as_deref(), content, &destination, objects)?;
+                            let made = (project.on_disk(&input.path).join(below), digests);
+                            self.file(&input.path, source.as_deref(), content, &destination, objects, made)?;
                         }
                     }
                 }
             }
         }
         // What was copied must be what was hashed; a link's target is looked at after the command (K7).
-        if is_unchanged(input, project, digests)? {
+        if is_unchanged(input, project, digests, objects)? {
             Ok(())
         } else {
             Err(StageError::Changed { path: input.path.clone() })
@@ -169,8 +171,14 @@ impl Staging {
         content: &FileContent,
         destination: &Path,
         objects: &Objects,
+        (placed, digests): (PathBuf, &Digests),
     ) -> Result<(), StageError> {
         let work = self.work();
+        // Where the content store lost the bytes, the project may still have them.
+        let is_lost = source.is_none() && !objects.contains(&content.digest, content.size);
+        let placed =
+            (is_lost && digests.file(&placed).is_ok_and(|found| found.content == *content)).then_some(placed);
+        let source = source.or(placed.as_deref());
         self.note(&work, destination);
         match source {
             Some(source) if content.size < COPY_MAX => {
@@ -213,56 +221,93 @@ impl Staging {
     }
 
     /// Moves outputs that stand in the project aside, so that a command with `sandbox = "off"` starts from nothing, as it
-    /// would in a folder of its own; returns their paths relative to the project.
-    pub fn set_aside(&self, project: &Project, instance: &Instance) -> Result<Vec<ProjectPath>, StageError> {
-        let mut moved = Vec::new();
-        for output in &instance.outputs {
-            let stands = project.on_disk(&output.path);
-            if fs::symlink_metadata(&stands).is_err() {
-                continue;
-            }
-            let key =
-                ProjectPath::parse(&project.store_key(&output.path)).expect("a path below a path is a path");
+    /// would in a folder of its own. `standing` is what [`standing_outputs`] told, and is written down durably by now.
+    pub fn set_aside(
+        &self,
+        project: &Project,
+        instance: &Instance,
+        standing: &[ProjectPath],
+    ) -> Result<(), StageError> {
+        for key in standing {
             let aside = key.below(&self.before());
             let parent = aside.parent().expect("it lies in `before`");
             fs::create_dir_all(parent).map_err(at(parent))?;
-            durable::rename(&stands, &aside)?;
-            moved.push(key);
+            durable::rename(&key.below(project.root()), &aside)?;
         }
         let mut folders = Folders::new(project.folder().to_owned());
-        make_output_folders(instance, &mut folders)?;
-        Ok(moved)
+        make_output_folders(instance, &mut folders)
     }
 }
 
-/// Returns whether an input is still what was hashed; one from the content store always is.
-pub fn is_unchanged(input: &InputFile, project: &Project, digests: &Digests) -> Result<bool, DigestError> {
+/// Returns the outputs of an instance that stand in the project, relative to it.
+pub fn standing_outputs(project: &Project, instance: &Instance) -> Result<Vec<ProjectPath>, StageError> {
+    let stands = |path: &&ProjectPath| fs::symlink_metadata(project.on_disk(path)).is_ok();
+    let paths = instance.outputs.iter().map(|output| &output.path).filter(stands);
+    paths
+        .map(|path| {
+            ProjectPath::parse(&project.store_key(path)).map_err(|error| StageError::Io {
+                path: project.on_disk(path),
+                cause: io::Error::new(io::ErrorKind::InvalidInput, error),
+            })
+        })
+        .collect()
+}
+
+/// Returns whether an input is still what was hashed. Made inputs of some size are linked to in the content store, which
+/// root can write to; small ones were copied with their digest checked.
+pub fn is_unchanged(
+    input: &InputFile,
+    project: &Project,
+    digests: &Digests,
+    objects: &Objects,
+) -> Result<bool, DigestError> {
     match &input.origin {
         Origin::Source(found) => digests.unchanged(&project.on_disk(&input.path), found),
         Origin::SourceTree(found) => digests.tree_unchanged(&project.on_disk(&input.path), found),
-        Origin::Made => Ok(true),
+        Origin::Made => {
+            for (_, file) in input.content.files().filter(|(_, file)| file.size >= COPY_MAX) {
+                let object = objects.path(&file.digest);
+                if object.exists() && digests.file(&object)?.content.digest != file.digest {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
     }
 }
 
-/// Puts back what [`Staging::set_aside`] moved, over whatever the cut-off command left.
-pub fn put_back(project: &Project, before: &Path, paths: &[ProjectPath]) -> io::Result<()> {
+/// Puts back what [`Staging::set_aside`] moved. What the cut-off command left in its place goes to the trash with
+/// `trash` as its name there, or without one is removed.
+pub fn put_back(
+    project: &Project,
+    before: &Path,
+    paths: &[ProjectPath],
+    trash: Option<&str>,
+) -> Result<(), FileError> {
     for path in paths {
         let (aside, place) = (path.below(before), path.below(project.root()));
         if fs::symlink_metadata(&aside).is_err() {
             continue;
         }
-        match fs::symlink_metadata(&place) {
-            Ok(metadata) if metadata.is_dir() => {
+        let failed = |action: &'static str, path: &Path| {
+            let path = path.to_owned();
+            move |cause| FileError { action, path, cause }
+        };
+        match (fs::symlink_metadata(&place), trash) {
+            (Err(_), _) => {}
+            (Ok(_), Some(name)) => {
+                cairn_content::trash::move_to_trash(project.state(), name, project.root(), path)?;
+            }
+            (Ok(metadata), None) if metadata.is_dir() => {
                 let doomed =
                     project.state().join("tmp").join(format!("replaced-{}", path.as_str().replace('/', "~")));
                 durable::rename(&place, &doomed)?;
                 durable::remove_tree(project.state(), &doomed)?;
             }
-            Ok(_) => fs::remove_file(&place)?,
-            Err(_) => {}
+            (Ok(_), None) => fs::remove_file(&place).map_err(failed("remove", &place))?,
         }
         if let Some(parent) = place.parent() {
-            fs::create_dir_all(parent)?;
+            fs::create_dir_all(parent).map_err(failed("make the folder", parent))?;
         }
         durable::rename(&aside, &place)?;
     }

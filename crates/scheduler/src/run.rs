@@ -165,12 +165,7 @@ impl Run<'_> {
 
     fn terminate(&self, machine: &Machine, instance: u32, now: bool) {
         let cairn_model::State::Running { attempt, .. } = machine.states()[instance as usize] else { return };
-        let token = self.engine.attempt_id(instance, attempt).slug();
-        if now {
-            self.hands.keeper.kill(&token);
-        } else {
-            self.hands.keeper.terminate(&token);
-        }
+        self.hands.stop(&self.engine.attempt_id(instance, attempt).slug(), now);
     }
 
     /// Enters the end in the run's record; success is told when all is durable.
@@ -186,6 +181,7 @@ impl Run<'_> {
         self.engine.save_rows(&mut batch);
         self.hands.committer.flush(batch).await.map_err(|error| match error {
             cairn_executor::PublishError::Output { text, help }
+            | cairn_executor::PublishError::NotPlaced { text, help }
             | cairn_executor::PublishError::Fatal { text, help } => RunError { error: text, help },
         })?;
         (self.observe)(&event, None);

@@ -64,7 +64,7 @@ fn of_two_commands() {
                   [default: all]
 
     Options:
-      -p, --param <NAME=VALUE>  Set a param for this run
+      -p, --param <NAME=VALUE>  Set a param to another value than the file does
       -j, --jobs <N>            Instances that run at once [default: `jobs` in `cairn.toml`, else the
                                 processors]
       -k, --keep-going          After a failure, make all that does not depend on it
@@ -93,7 +93,38 @@ fn of_two_commands() {
       cairn run --from clean       over again from `clean` on
       cairn run --frozen           check that nothing is left to do
     ");
-    assert_snapshot!(see(&project, &["logs", "--help"]), @"");
+    assert_snapshot!(see(&project, &["logs", "--help"]), @r"
+    exit status: 0
+    ----- stdout -----
+    Show what a run's commands printed
+
+    Usage: cairn logs [OPTIONS] [RUN] [STAGE]
+
+    Arguments:
+      [RUN]    The run: the beginning or the end of its id, or `latest`; may be left out before STAGE
+               [default: latest]
+      [STAGE]  A stage or an instance of it
+
+    Options:
+      -f, --follow      Go on as more is printed, until the run ends
+      -t, --timestamps  Put the time before each line
+          --json        Print each piece as a JSON object on a line
+      -h, --help        Print help
+
+    Global options:
+          --project <DIR>  The project's folder [default: the nearest one with a `cairn.toml`]
+          --state <DIR>    Where state is kept [default: `.cairn` in the project] [env: `CAIRN_STATE`]
+          --color <WHEN>   When to colour: auto, always or never; `NO_COLOR` and pipes turn auto off
+      -q, --quiet          Show failures only
+      -v, --verbose...     Log what is decided and why; twice, thrice: more.
+                           `CAIRN_LOG=cairn_store=debug` chooses parts
+
+    Examples:
+      cairn logs                          of the latest run
+      cairn logs [RUN] report          of one stage in a run
+      cairn logs latest 'carrier[UA]' -f  of one instance, and on as it prints
+      cairn logs --timestamps             each line with its time
+    ");
 }
 
 /// What is said of the arguments is what the usage says.

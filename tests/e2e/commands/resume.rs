@@ -72,7 +72,7 @@ fn after_a_kill() {
       FRESH     quick             inputs and outputs unchanged
       RAN       slow      [T]  attempt 1 was cut off
 
-      1 RAN, 1 FRESH in [T] · run [RUN]
+      1 RAN, 1 FRESH in [T] · saved [T] (work not repeated) · run [RUN]
     ");
 }
 

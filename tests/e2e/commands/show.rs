@@ -83,6 +83,15 @@ fn a_run_that_failed() {
     ----- stdout -----
     behind in run [RUN] of trouble: BLOCKED
       reason    `bad` failed
+
+      command
+        cp bad.txt behind.txt
+
+      inputs
+        bad.txt  path
+
+      outputs
+        behind.txt  file
     ");
 }
 

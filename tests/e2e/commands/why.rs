@@ -69,7 +69,19 @@ fn the_command_changed() {
 fn a_variable_changed() {
     let project = sales_done();
     project.write("pipeline.toml", SALES.replace("\"plain\"", "\"fancy\"\nNEW = \"1\""));
-    assert_snapshot!(see(&project, &["why", "sales", "fetch"]), @"");
+    assert_snapshot!(see(&project, &["why", "sales", "fetch"]), @r#"
+    exit status: 0
+    ----- stdout -----
+    fetch runs: 2 changes since run [RUN], [TIME]
+      input-hash [HASH]
+
+      env `MODE` changed
+        - "plain"
+        + "fancy"
+
+      env `NEW` is new
+        + "1"
+    "#);
 }
 
 #[test]

@@ -59,6 +59,11 @@ impl Project {
                 (None, _) => {}
             }
         }
+        if pipelines.len() != 1
+            && let Some(first) = words.first().filter(|first| self.cwd().join(first).is_dir())
+        {
+            return Err(self.empty_folder(first));
+        }
         match pipelines.as_slice() {
             [] => Err(self.nothing(words.first())),
             [only] => Ok(Settled { pipeline: only.clone(), stages: words.to_vec(), file_left_out: true }),
@@ -102,10 +107,7 @@ impl Project {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(unreadable(&self.shown(&file), &error));
             }
-            Err(_) if path.is_dir() => {
-                return Err(Failure::wrong(format!("the folder `{given}` holds no `{PIPELINE}`"))
-                    .maybe_help(self.known_pipelines(None)));
-            }
+            Err(_) if path.is_dir() => return Err(self.empty_folder(given)),
             Err(_) => {
                 return Err(Failure::wrong(format!("there is no file `{given}`"))
                     .maybe_help(self.known_pipelines(Some(given))));
@@ -130,6 +132,11 @@ impl Project {
             Self::at(&folder, globals, self.cwd().to_owned(), terminal)?
         };
         project.describe(&file)
+    }
+
+    fn empty_folder(&self, given: &str) -> Failure {
+        Failure::wrong(format!("the folder `{given}` holds no `{PIPELINE}`"))
+            .maybe_help(self.known_pipelines(None))
     }
 
     fn nothing(&self, word: Option<&String>) -> Failure {

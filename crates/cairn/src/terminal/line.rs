@@ -134,7 +134,8 @@ impl Lines {
         let mut out = String::new();
         match tail::tail(log, LOG_LINES) {
             Ok(tail) if tail.lines.is_empty() => {
-                out.push_str(&fit.below("│ ", "(it printed nothing)", style::DIM, self.paint));
+                // Then there is no file either.
+                return fit.below("│ ", "(it printed nothing)", style::DIM, self.paint);
             }
             Ok(tail) => {
                 if tail.more {

@@ -419,30 +419,6 @@ fn a_tree_keeps_names_empty_folders_links_and_bits() {
 }
 
 #[test]
-fn a_folder_that_becomes_a_link_meanwhile_is_not_walked() {
-    let (top, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (folder, link) = (top.path().join("folder"), outside.path().join("link"));
-    fs::create_dir(&folder).unwrap();
-    fs::create_dir(outside.path().join("real")).unwrap();
-    fs::write(outside.path().join("real/secret"), "x").unwrap();
-    symlink(outside.path().join("real"), &link).unwrap();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                crate::durable::exchange(&folder, &link).unwrap();
-            }
-        });
-        for _ in 0..2000 {
-            if let Ok(entries) = walk(top.path()) {
-                assert!(entries.iter().all(|entry| entry.path == b"folder"), "{entries:?}");
-            }
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-}
-
-#[test]
 fn deep_and_wide_trees_are_whole() {
     let top = tempfile::tempdir().unwrap();
     let mut deep = top.path().to_owned();

@@ -103,3 +103,22 @@ fn list(top: &Path, folder: &[u8]) -> Result<Vec<Entry>, DigestError> {
 fn below(top: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { top.to_owned() } else { top.join(OsStr::from_bytes(path)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_became_a_link_since_it_was_listed_is_not_walked() {
+        let top = tempfile::tempdir().unwrap();
+        fs::create_dir(top.path().join("real")).unwrap();
+        fs::write(top.path().join("real/secret"), "x").unwrap();
+        std::os::unix::fs::symlink("real", top.path().join("link")).unwrap();
+        for gone in [&b"link"[..], b"missing", b"real/secret"] {
+            let error = list(top.path(), gone).unwrap_err();
+            assert!(matches!(error, DigestError::Unstable { .. }), "{error}");
+        }
+        // The top itself may be a link: the caller says so.
+        assert_eq!(walk(&top.path().join("link")).unwrap().len(), 1);
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use cairn_model::ProjectPath;
+use cairn_model::{OutputKind, ProjectPath};
 
 use super::Context;
 use super::outputs::{Outputs, unusable};
@@ -14,7 +14,7 @@ use crate::syntax::{InputSyntax, Span, StageSyntax, Subject, nearest, show};
 use crate::{Entry, Glob, Input, InputKind, Made};
 
 /// Dependencies of the largest pipeline, counted for every input.
-const DEPENDENCIES_MAX: usize = 10_000_000;
+pub(super) const DEPENDENCIES_MAX: usize = 10_000_000;
 /// How many missing inputs are compared with all paths there are: each costs a walk over them.
 const SUGGESTIONS_MAX: usize = 20;
 
@@ -65,16 +65,16 @@ fn too_many(stage: &StageSyntax<'_>) -> Diagnostic {
         .help("gather many outputs in one stage, and let the others read what that makes")
 }
 
-struct Resolver<'r, 'a> {
-    context: &'r Context<'r, 'a>,
+pub(super) struct Resolver<'r, 'a> {
+    pub context: &'r Context<'r, 'a>,
     outputs: &'r Outputs<'r>,
-    stages: HashMap<&'r str, u32>,
+    pub stages: HashMap<&'r str, u32>,
     /// What stands at paths that were asked for before.
     entries: HashMap<ProjectPath, Entry>,
     globs: HashMap<String, Matched>,
     dependencies: usize,
     suggestions: usize,
-    found: Repeated,
+    pub found: Repeated,
 }
 
 /// What a pattern matches.
@@ -86,26 +86,9 @@ struct Matched {
 }
 
 impl<'r, 'a> Resolver<'r, 'a> {
-    fn stage(&self, instance: u32) -> &'r StageSyntax<'a> {
+    pub(super) fn stage(&self, instance: u32) -> &'r StageSyntax<'a> {
         let stage = self.context.expanded.instances[instance as usize].stage;
         &self.context.file.stages[stage as usize]
-    }
-
-    /// Counts what stages name as a whole, before any list is made.
-    fn stage_with_too_many(&self) -> Option<&'r StageSyntax<'a>> {
-        let size = |stage: u32| self.context.expanded.stages[stage as usize].instances.len();
-        let mut total = 0_usize;
-        (0..).zip(&self.context.file.stages).find_map(|(number, stage)| {
-            let read = stage.inputs.iter().flatten().filter_map(|input| match &input.subject {
-                Subject::Stage(name) => Some(name),
-                Subject::Path(_) | Subject::Environment(_) | Subject::Command(_) => None,
-            });
-            for name in read.chain(&stage.needs) {
-                let other = self.stages.get(name.text.as_ref()).map_or(0, |other| size(*other));
-                total = total.saturating_add(size(number).saturating_mul(other));
-            }
-            (total > DEPENDENCIES_MAX).then_some(stage)
-        })
     }
 
     fn instance(&mut self, number: u32, inputs: &mut [Input], needs: &mut Vec<u32>) {
@@ -307,8 +290,11 @@ impl<'r, 'a> Resolver<'r, 'a> {
         for (_, candidate) in self.outputs.inside(base) {
             let output = &self.context.expanded.instances[candidate.instance as usize].outputs
                 [candidate.output as usize];
-            let folder = output.kind == cairn_model::OutputKind::Folder;
-            if if folder { glob.may_match_below(&output.path) } else { glob.is_match(&output.path) } {
+            let may_match = match output.kind {
+                OutputKind::Folder => glob.may_match_below(&output.path),
+                OutputKind::File | OutputKind::Stdout => glob.is_match(&output.path),
+            };
+            if may_match {
                 made.push(*candidate);
             }
         }
@@ -316,65 +302,6 @@ impl<'r, 'a> Resolver<'r, 'a> {
         let on_disk =
             if made.is_empty() { self.files(&glob).map(|files| !files.is_empty()) } else { Ok(true) };
         Matched { made: made.into(), on_disk }
-    }
-
-    fn stage_outputs(&mut self, number: u32, name: &str, span: &Span) -> Vec<Made> {
-        let Some(other) = self.named_stage(number, name, span) else { return Vec::new() };
-        let mut outputs = Vec::new();
-        for instance in self.context.expanded.stages[other as usize].instances.clone() {
-            let declared = self.context.expanded.instances[instance as usize].outputs.len();
-            let declared = u32::try_from(declared).expect("fewer outputs than bytes of the file");
-            outputs.extend((0..declared).map(|output| Made { instance, output }));
-        }
-        let known = self.context.file.stages[other as usize].outputs.is_some();
-        if outputs.is_empty() && known && self.context.expanded.outputs_known {
-            let diagnostic =
-                Diagnostic::error(code::BAD_VALUE, format!("the stage `{name}` has no outputs to read"))
-                    .at(span.clone(), "nothing to read")
-                    .with(self.context.file.stages[other as usize].span.clone(), "no `outputs` here")
-                    .help(format!("write `needs = [\"{name}\"]` to wait for it"));
-            self.found.add(diagnostic);
-        }
-        outputs
-    }
-
-    /// Finds a stage by name, another than the instance's own.
-    fn named_stage(&mut self, number: u32, name: &str, span: &Span) -> Option<u32> {
-        let own = self.stage(number);
-        match self.stages.get(name) {
-            Some(_) if own.name.as_str() == name => {
-                let diagnostic =
-                    Diagnostic::error(code::SELF_DEPENDENCY, format!("the stage `{name}` waits for itself"))
-                        .at(span.clone(), "the stage itself")
-                        .help("remove it");
-                self.found.add(diagnostic);
-                None
-            }
-            Some(stage) => Some(*stage),
-            None => {
-                let diagnostic =
-                    Diagnostic::error(code::UNKNOWN_STAGE, format!("there is no stage `{}`", show(name)))
-                        .at(span.clone(), "unknown stage");
-                let bare = name.split_once('[').map(|(bare, _)| bare);
-                let near = match bare.filter(|bare| self.stages.contains_key(bare)) {
-                    Some(bare) => Some(bare),
-                    None => nearest(name, self.stages.keys().copied()),
-                };
-                self.found.add(match near {
-                    Some(near) if bare == Some(near) => diagnostic
-                        .help(format!("write `{near}`: all its instances are waited for"))
-                        .patch(span.clone(), format!("\"{near}\"")),
-                    Some(near) => {
-                        diagnostic.help(format!("did you mean `{near}`?")).patch(span.clone(), format!("\"{near}\""))
-                    }
-                    None if name.contains(['/', '.']) => {
-                        diagnostic.help("is it a path? write it in `inputs`; stages that make it are waited for by themselves")
-                    }
-                    None => diagnostic.help("write the name of a stage of this file"),
-                });
-                None
-            }
-        }
     }
 
     fn own_output(&mut self, number: u32, path: &str, fault: &str, made: Made, span: Span) {

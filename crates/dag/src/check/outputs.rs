@@ -132,18 +132,17 @@ fn two_writers(context: &Context<'_, '_>, path: &str, first: Made, second: Made)
     let (first_name, second_name) = (context.name(first.instance), context.name(second.instance));
     if first_at == second_at {
         let stage = &context.file.stages[context.expanded.instances[first.instance as usize].stage as usize];
-        let names: Vec<&str> =
-            stage.matrix.iter().flatten().map(|axis| axis.name.value.as_ref()).filter(|_| true).collect();
-        let inserted: Vec<String> = names.iter().map(|name| format!("{{{{ matrix.{name} }}}}")).collect();
-        return Diagnostic::error(
-            code::TWO_WRITERS,
-            format!("`{path}` is written by `{first_name}` and by `{second_name}`"),
-        )
-        .at(second_at, "the same for several instances")
-        .help(format!(
-            "put the matrix into the path, for example `{}`",
-            example_path(path, &inserted.join("-"))
-        ));
+        let inserted: Vec<String> = stage
+            .matrix
+            .iter()
+            .flatten()
+            .map(|axis| format!("{{{{ matrix.{} }}}}", axis.name.value))
+            .collect();
+        let example = example_path(path, &inserted.join("-"));
+        let message = format!("`{path}` is written by `{first_name}` and by `{second_name}`");
+        return Diagnostic::error(code::TWO_WRITERS, message)
+            .at(second_at, "the same for several instances")
+            .help(format!("put the matrix into the path, for example `{example}`"));
     }
     let same = first.instance == second.instance;
     let message = if same {

@@ -90,7 +90,10 @@ impl Options {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
         table.set_cache_index_and_filter_blocks(true);
-        table.set_block_size(16 << 10);
+        table.set_block_size(std::env::var("BS").map_or(16 << 10, |s| s.parse().unwrap()));
+        if std::env::var_os("NOZ").is_some() {
+            options.set_compression_type(DBCompressionType::None);
+        }
         if has_filter(family) {
             table.set_bloom_filter(10.0, false);
         }

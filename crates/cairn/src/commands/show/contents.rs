@@ -1,7 +1,7 @@
 //! What an instance is made of: command, environment, inputs and outputs; as recorded, or as declared where nothing was.
 
 use cairn_dag::{InputKind, Instance};
-use cairn_model::{Command, OutputKind};
+use cairn_model::{Command, InstanceName, OutputKind};
 
 use super::details::{Found, kind};
 use crate::past::{Past, PastRun};
@@ -57,7 +57,12 @@ impl Contents {
     }
 
     /// What the run's own definition declares, `None` where that no longer makes the instance.
-    pub(super) fn declared(past: &Past, run: &PastRun, name: &str, project: &Project) -> Option<Self> {
+    pub(super) fn declared(
+        past: &Past,
+        run: &PastRun,
+        name: &InstanceName,
+        project: &Project,
+    ) -> Option<Self> {
         let definition = past.definition(run, &project.root_of(&past.state))?;
         let given = Given {
             params: run.record.params.clone(),
@@ -65,7 +70,7 @@ impl Contents {
             run: Some(run.id),
         };
         let pipeline = definition.load(&given).ok()?.pipeline;
-        let instance = pipeline.instances.iter().find(|instance| instance.name.to_string() == name)?;
+        let instance = pipeline.instances.iter().find(|instance| instance.name == *name)?;
         Some(Self::of(instance))
     }
 

@@ -208,7 +208,7 @@ pub(super) fn draw(
     }
     let contents = match &found {
         Some(found) => Some(Contents::recorded(found)),
-        None => Contents::declared(past, run, &instance.name.to_string(), project),
+        None => Contents::declared(past, run, &instance.name, project),
     };
     out.extend(contents.map(|contents| contents.draw(paint)));
     Ok(out)

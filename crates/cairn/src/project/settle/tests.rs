@@ -156,6 +156,7 @@ fn what_is_not_there_is_told_with_what_was_looked_for() {
     error: there is no file `pipelin.toml`
     help: did you mean `pipeline.toml`?
     ");
+    insta::assert_snapshot!(place.settle("", &["empty"]), @"error: the folder `empty` holds no `pipeline.toml`");
     rustix::fs::mkfifoat(rustix::fs::CWD, place.base.join("empty/pipe.toml"), rustix::fs::Mode::RUSR)
         .unwrap();
     insta::assert_snapshot!(place.settle("empty", &["pipe.toml"]), @"error: `pipe.toml` is no regular file");
