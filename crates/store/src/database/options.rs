@@ -89,11 +89,7 @@ impl Options {
         options.set_compression_type(compression(family));
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
-        table.set_cache_index_and_filter_blocks(true);
-        table.set_block_size(std::env::var("BS").map_or(16 << 10, |s| s.parse().unwrap()));
-        if std::env::var_os("NOZ").is_some() {
-            options.set_compression_type(DBCompressionType::None);
-        }
+        table.set_block_size(16 << 10);
         if has_filter(family) {
             table.set_bloom_filter(10.0, false);
         }

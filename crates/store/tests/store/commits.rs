@@ -295,6 +295,27 @@ fn log_bytes(state: &State) -> u64 {
 }
 
 #[test]
+fn many_are_read_in_the_order_they_are_asked_for() {
+    let state = State::new();
+    let store = state.open();
+    commit(&store, |batch| {
+        for number in (0..2000).filter(|number| number % 3 > 0) {
+            batch.put_checkpoint(hash(number), &checkpoint(number, "made"));
+        }
+    });
+    let check = |numbers: &[u32]| {
+        let hashes: Vec<InputHash> = numbers.iter().copied().map(hash).collect();
+        let found = store.checkpoints(&hashes).unwrap();
+        let expected = numbers.iter().map(|number| (number % 3 > 0).then(|| checkpoint(*number, "made")));
+        assert!(found.into_iter().eq(expected));
+    };
+    check(&[]);
+    check(&[7]);
+    check(&[9, 7, 7, 8]);
+    check(&(0..2000).rev().collect::<Vec<_>>());
+}
+
+#[test]
 fn threads_share_a_handle() {
     let state = State::new();
     let store = state.open();

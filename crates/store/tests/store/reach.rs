@@ -98,6 +98,32 @@ fn a_removed_store_is_noticed() {
 }
 
 #[test]
+fn a_store_without_current_is_not_made_anew_over_its_tables() {
+    let state = three_events();
+    let store = state.open();
+    commit(&store, |batch| {
+        batch.put_definition(&b" ".repeat(1 << 20));
+    });
+    store.close().unwrap();
+    for name in ["HEAD", "store/CURRENT"] {
+        fs::remove_file(state.file(name)).unwrap();
+    }
+    for log in logs(&state) {
+        fs::remove_file(log).unwrap();
+    }
+    let tables = || {
+        let files = fs::read_dir(state.file("store")).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|end| end == "sst")).count()
+    };
+    let before = tables();
+    assert!(before > 0);
+    for access in [Access::Read, Access::Write] {
+        assert!(matches!(state.try_open(access), Err(OpenError::Damaged { .. })));
+    }
+    assert_eq!(tables(), before);
+}
+
+#[test]
 fn a_cut_log_loses_what_was_not_synced_at_most() {
     let state = three_events();
     let store = state.open();
