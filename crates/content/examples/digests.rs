@@ -43,6 +43,7 @@ fn folder(path: &Path) -> Result<(), Box<dyn Error>> {
             list.push(entry.path());
         }
     }
+    paths.sort();
     let first = Digests::new(Box::new(Kept(HashMap::new())), 1);
     let (found, took) = timed(|| first.files(&paths));
     found.into_iter().collect::<Result<Vec<_>, _>>()?;

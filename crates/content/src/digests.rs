@@ -13,7 +13,7 @@
 //!
 //! A file counts as read when its stamp was the same before and after, which is tried three times.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,17 +96,25 @@ pub struct Digests {
 #[derive(Default)]
 struct Memory {
     /// What this run read, learned, or had from earlier rows.
-    rows: HashMap<FileKey, Row>,
+    rows: HashMap<FileKey, Known>,
     /// Those of them that no earlier run had and nobody took yet.
     new: BTreeMap<FileKey, Row>,
     /// Whether the stamps of a filesystem hold, by its device.
     stamps_hold: HashMap<u64, bool>,
 }
 
-/// A row, and whether it is to be checked by reading the file.
-#[derive(Clone, Copy)]
-struct Remembered {
+/// A row in memory.
+struct Known {
     row: Row,
+    /// Whether this run read the file, or used or checked the row.
+    used: bool,
+}
+
+/// A row that stands for reading a file.
+#[derive(Debug, Clone, Copy)]
+struct Recalled {
+    row: Row,
+    /// Whether it is to be checked by reading the file; before lots are drawn, whether it may be.
     check: bool,
 }
 
@@ -128,7 +136,8 @@ impl Digests {
         found.pop().expect("as many are found as were looked for")
     }
 
-    /// Returns what is in each of the files `paths`, in their order: in parallel, with one call for the rows.
+    /// Returns what is in each of the files `paths`, in their order: in parallel, with one call for the rows. It is best
+    /// to give them sorted, so that neighbours in a folder are looked up one after the other.
     pub fn files(&self, paths: &[PathBuf]) -> Vec<Result<Found, DigestError>> {
         self.look(paths, Links::Follow)
     }
@@ -161,7 +170,7 @@ impl Digests {
         let settled =
             stamp.ctime_ns.saturating_sub(stamp.mtime_ns) >= SETTLED_NS && self.memory().stamps_hold(&seen);
         let found = Found { settled, ..seen.found(content.digest, content.size) };
-        self.remember([&found]);
+        self.memory().remember(&found);
         Some(found)
     }
 
@@ -176,76 +185,59 @@ impl Digests {
         paths: &[P],
         links: Links,
     ) -> Vec<Result<Found, DigestError>> {
-        // Neighbours in a folder are looked up one after the other.
-        let mut order: Vec<usize> = (0..paths.len()).collect();
-        order.sort_by_key(|at| paths[*at].as_ref().as_os_str());
-
-        let seen = in_parallel(order.clone(), |at| see(paths[at].as_ref(), links));
-        let remembered = self.remembered(&seen);
-        let read = seen.into_iter().zip(remembered).collect();
-        let found = in_parallel(read, |(seen, remembered)| self.read(seen?, remembered));
-        self.remember(found.iter().flatten());
-
-        let mut in_order: Vec<_> = paths.iter().map(|_| None).collect();
-        for (at, found) in order.into_iter().zip(found) {
-            in_order[at] = Some(found);
-        }
-        in_order.into_iter().map(|found| found.expect("each place occurs once in the order")).collect()
+        let mut seen = in_parallel(paths.iter().collect(), |path: &P| see(path.as_ref(), links));
+        self.recall(&mut seen);
+        in_parallel(seen, |seen| self.read(seen?))
     }
 
-    /// Returns, for each file that was seen, the row that stands for reading it.
-    fn remembered(&self, seen: &[Result<Seen<'_>, DigestError>]) -> Vec<Option<Remembered>> {
-        let fetched = self.fetch(seen);
+    /// Notes with each file that was seen the row that stands for reading it.
+    fn recall(&self, seen: &mut [Result<Seen<'_>, DigestError>]) {
+        self.fetch(seen);
         let mut memory = self.memory();
-        let mut row = |seen: &Seen<'_>| {
-            let row = *memory.rows.get(&seen.key)?;
-            (row.stamp == seen.stamp && memory.stamps_hold(seen)).then_some(Remembered { row, check: false })
-        };
-        let mut remembered: Vec<_> = seen.iter().map(|seen| row(seen.as_ref().ok()?)).collect();
+        for seen in seen.iter_mut().flatten() {
+            seen.recalled = memory.recall(seen);
+        }
         drop(memory);
-        let unchecked = seen.iter().zip(&mut remembered).filter_map(|(seen, remembered)| {
-            let seen = seen.as_ref().ok().filter(|seen| fetched.contains(&seen.key))?;
-            Some((seen, remembered.as_mut()?))
-        });
-        self.draw(unchecked);
-        remembered
+        self.draw(seen);
     }
 
-    /// Takes the rows of earlier runs into memory and returns whose they are.
-    fn fetch(&self, seen: &[Result<Seen<'_>, DigestError>]) -> HashSet<FileKey> {
+    /// Takes the rows of earlier runs into memory.
+    fn fetch(&self, seen: &[Result<Seen<'_>, DigestError>]) {
         let mut keys: Vec<FileKey> = {
             let memory = self.memory();
             seen.iter().flatten().map(|seen| seen.key).filter(|key| !memory.rows.contains_key(key)).collect()
         };
         if keys.is_empty() {
-            return HashSet::new();
+            return;
         }
         keys.sort_unstable();
         keys.dedup();
         let rows = self.rows.get(&keys);
-        let fetched: Vec<_> = keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key, row?))).collect();
-        self.memory().rows.extend(fetched.iter().copied());
-        fetched.into_iter().map(|(key, _)| key).collect()
+        let fetched = keys.into_iter().zip(rows);
+        self.memory()
+            .rows
+            .extend(fetched.filter_map(|(key, row)| Some((key, Known { row: row?, used: false }))));
     }
 
-    /// Decides which rows are checked: one in a hundred, and one for certain if no other was in this run.
-    fn draw<'a>(&self, unchecked: impl Iterator<Item = (&'a Seen<'a>, &'a mut Remembered)>) {
-        let mut certain: Option<(u64, &mut Remembered)> = None;
-        for (seen, remembered) in unchecked {
-            let chance = self.chance(seen.key);
-            if chance.is_multiple_of(100) {
-                remembered.check = true;
-                self.checked_one.store(true, Ordering::Relaxed);
-            } else if seen.stamp.size <= CERTAIN_CHECK_MAX
-                && certain.as_ref().is_none_or(|(least, _)| chance < *least)
-            {
-                certain = Some((chance, remembered));
+    /// Of the rows that were never used in this run, leaves one in a hundred to be checked, and one for certain if no
+    /// other was before.
+    fn draw(&self, seen: &mut [Result<Seen<'_>, DigestError>]) {
+        let mut checks_any = false;
+        let mut certain: Option<(u64, &mut Recalled)> = None;
+        for seen in seen.iter_mut().flatten() {
+            let (key, size) = (seen.key, seen.stamp.size);
+            let Some(recalled) = seen.recalled.as_mut().filter(|recalled| recalled.check) else { continue };
+            let chance = self.chance(key);
+            recalled.check = chance.is_multiple_of(100);
+            checks_any |= recalled.check;
+            if size <= CERTAIN_CHECK_MAX && certain.as_ref().is_none_or(|(least, _)| chance < *least) {
+                certain = Some((chance, recalled));
             }
         }
-        if let Some((_, remembered)) = certain
-            && !self.checked_one.swap(true, Ordering::Relaxed)
-        {
-            remembered.check = true;
+        if checks_any {
+            self.checked_one.store(true, Ordering::Relaxed);
+        } else if let Some((_, recalled)) = certain {
+            recalled.check = !self.checked_one.swap(true, Ordering::Relaxed);
         }
     }
 
@@ -256,8 +248,9 @@ impl Digests {
         hasher.finish()
     }
 
-    fn read(&self, mut seen: Seen<'_>, remembered: Option<Remembered>) -> Result<Found, DigestError> {
-        if let Some(Remembered { row, check: false }) = remembered {
+    fn read(&self, mut seen: Seen<'_>) -> Result<Found, DigestError> {
+        let recalled = seen.recalled;
+        if let Some(Recalled { row, check: false }) = recalled {
             let size = seen.stamp.size;
             return Ok(Found { settled: true, ..seen.found(row.digest, size) });
         }
@@ -270,28 +263,18 @@ impl Digests {
             // Taken before the first byte is read: what is written while it is read is not settled.
             let now_ns = (self.now_ns)();
             let Some((digest, size)) = seen.digest()? else { continue };
-            let settled = now_ns.saturating_sub(seen.stamp.newest_ns()) >= SETTLED_NS
-                && self.memory().stamps_hold(&seen);
-            let checked = remembered.map(|remembered| remembered.row).filter(|row| row.stamp == seen.stamp);
+            let checked = recalled.map(|recalled| recalled.row).filter(|row| row.stamp == seen.stamp);
+            let old = now_ns.saturating_sub(seen.stamp.newest_ns()) >= SETTLED_NS;
+            let settled = checked.is_some() || (old && self.memory().stamps_hold(&seen));
             let found = Found { settled, reread: checked.is_some(), ..seen.found(digest, size) };
-            if checked.is_some_and(|row| row.digest != digest) {
+            self.memory().remember(&found);
+            return match checked {
                 // What was read replaces the row, so that the next run does not trust it again.
-                self.remember([&Found { settled: true, ..found }]);
-                return Err(DigestError::StampLied { path: path.to_owned() });
-            }
-            return Ok(found);
+                Some(row) if row.digest != digest => Err(DigestError::StampLied { path: path.to_owned() }),
+                _ => Ok(found),
+            };
         }
         Err(DigestError::Unstable { path: path.to_owned() })
-    }
-
-    fn remember<'a>(&self, found: impl IntoIterator<Item = &'a Found>) {
-        let mut memory = self.memory();
-        for found in found.into_iter().filter(|found| found.settled) {
-            let row = Row { stamp: found.stamp, digest: found.content.digest };
-            if memory.rows.insert(found.key, row) != Some(row) {
-                memory.new.insert(found.key, row);
-            }
-        }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -301,6 +284,24 @@ impl Digests {
 }
 
 impl Memory {
+    fn recall(&mut self, seen: &Seen<'_>) -> Option<Recalled> {
+        let known = self.rows.get_mut(&seen.key).filter(|known| known.row.stamp == seen.stamp)?;
+        let recalled = Recalled { row: known.row, check: !known.used };
+        known.used = true;
+        self.stamps_hold(seen).then_some(recalled)
+    }
+
+    fn remember(&mut self, found: &Found) {
+        if !found.settled {
+            return;
+        }
+        let row = Row { stamp: found.stamp, digest: found.content.digest };
+        let before = self.rows.insert(found.key, Known { row, used: true });
+        if before.is_none_or(|before| before.row != row) {
+            self.new.insert(found.key, row);
+        }
+    }
+
     fn stamps_hold(&mut self, seen: &Seen<'_>) -> bool {
         let device = seen.key.device;
         if let Some(known) = self.stamps_hold.get(&device) {

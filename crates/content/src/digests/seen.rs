@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cairn_model::{Digest, FileContent};
 
-use super::{DigestError, Found};
+use super::{DigestError, Found, Recalled};
 use crate::file_error::cannot;
 use crate::{FileKey, Stamp, hash, open};
 
@@ -27,6 +27,7 @@ pub(super) struct Seen<'a> {
     pub(super) key: FileKey,
     pub(super) stamp: Stamp,
     pub(super) link: Option<Vec<u8>>,
+    pub(super) recalled: Option<Recalled>,
 }
 
 /// Looks at the file at `path` without opening it, for to open a FIFO or a device can do something.
@@ -39,7 +40,7 @@ pub(super) fn see(path: &Path, links: Links) -> Result<Seen<'_>, DigestError> {
         let kind = word(metadata.file_type());
         return Err(DigestError::Special { path: path.to_owned(), kind });
     }
-    Ok(Seen { path, links, key: FileKey::of(&metadata), stamp: Stamp::of(&metadata), link })
+    Ok(Seen { path, links, key: FileKey::of(&metadata), stamp: Stamp::of(&metadata), link, recalled: None })
 }
 
 /// Returns what stands at `path`, or what that leads to and what the link at `path` itself says.
