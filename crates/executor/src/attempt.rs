@@ -209,7 +209,7 @@ impl Engine {
             tokio::task::spawn_blocking(move || engine.clear(&prepared.folder));
             return result;
         }
-        let (result, settled) = blocking(move || engine.settle_aside(result, prepared)).await;
+        let (result, settled) = blocking(move || engine.settle_aside(result, &prepared)).await;
         if settled && result.is_err() {
             hands.committer.write(ended_batch(&attempt));
         }
@@ -246,7 +246,7 @@ impl Engine {
     fn settle_aside(
         &self,
         result: Result<Done, AttemptError>,
-        prepared: Prepared,
+        prepared: &Prepared,
     ) -> (Result<Done, AttemptError>, bool) {
         let before = prepared.staging.before();
         let settled = match result {

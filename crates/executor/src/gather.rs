@@ -254,7 +254,6 @@ impl Gatherer {
         env
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the three collections are one gathering in the making")]
     fn one(
         &self,
         instance: &Instance,
