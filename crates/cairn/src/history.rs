@@ -13,13 +13,13 @@ use crate::terminal::text;
 /// A run, as far as its events have been folded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
-    /// When its last session started, `None` before the first event: a resumed run has several.
-    session_started: Option<Timestamp>,
+    /// When its last part started, `None` before the first event: a resumed run has several.
+    part_started: Option<Timestamp>,
     /// The last that was heard of it.
     last_event: Option<Timestamp>,
-    /// When its last session ended, `None` while it goes on.
+    /// When its last part ended, `None` while it goes on.
     pub(crate) ended: Option<Timestamp>,
-    /// What its sessions before the last took together.
+    /// What its parts before the last took together.
     earlier_ms: u64,
     /// How it ended.
     pub(crate) status: Option<RunStatus>,
@@ -37,7 +37,7 @@ pub(crate) struct InstanceHistory {
     pub(crate) name: InstanceName,
     /// Where it stands.
     pub(crate) state: State,
-    /// Attempts made, over all sessions of the run.
+    /// Attempts made, over all parts of the run.
     pub(crate) attempts: u32,
     /// Number of its last attempt, by which its log is found.
     pub(crate) last_attempt: Option<u32>,
@@ -81,8 +81,8 @@ impl History {
     fn fold(&mut self, event: &Event) -> Option<usize> {
         match &event.what {
             RunEvent::Started { instances, resumed } => {
-                self.earlier_ms += self.session_ms(self.last_event).unwrap_or(0);
-                self.session_started = Some(event.at);
+                self.earlier_ms += self.part_ms(self.last_event).unwrap_or(0);
+                self.part_started = Some(event.at);
                 self.instances_total = *instances;
                 self.status = Some(RunStatus::Running);
                 self.ended = None;
@@ -135,19 +135,19 @@ impl History {
         self.instances.iter().filter(move |instance| instance.state.outcome() == Some(outcome))
     }
 
-    /// Returns what the last session took, `None` while it goes on.
+    /// Returns what the last part took, `None` while it goes on.
     pub(crate) fn took_ms(&self) -> Option<u64> {
-        self.session_ms(Some(self.ended?))
+        self.part_ms(Some(self.ended?))
     }
 
-    /// Returns what all sessions took, without the time between them; of one that was cut off or goes on, up to the
+    /// Returns what all parts took, without the time between them; of one that was cut off or goes on, up to the
     /// last that was heard of it.
     pub(crate) fn took_in_all_ms(&self) -> u64 {
-        self.earlier_ms + self.session_ms(self.last_event).unwrap_or(0)
+        self.earlier_ms + self.part_ms(self.last_event).unwrap_or(0)
     }
 
-    fn session_ms(&self, until: Option<Timestamp>) -> Option<u64> {
-        Some(until?.millis_since(self.session_started?))
+    fn part_ms(&self, until: Option<Timestamp>) -> Option<u64> {
+        Some(until?.millis_since(self.part_started?))
     }
 }
 
@@ -173,7 +173,7 @@ impl InstanceHistory {
     /// Returns whether the event was one that can happen.
     fn add(&mut self, at: Timestamp, event: &InstanceEvent) -> bool {
         if matches!((&self.state, event), (State::Ran { .. }, InstanceEvent::CheckpointFound { .. })) {
-            // A resumed run finds what an earlier session of it made: in this run, it ran.
+            // A resumed run finds what an earlier part of it made: in this run, it ran.
             return true;
         }
         match self.state.clone().after(event) {

@@ -181,7 +181,7 @@ impl PastRun {
         }
     }
 
-    /// Returns what it took, the time between its sessions left out; `None` while it goes on or nothing is known.
+    /// Returns what it took, the time between its parts left out; `None` while it goes on or nothing is known.
     pub(crate) fn took_ms(&self) -> Option<u64> {
         self.history.ended.map(|_| self.history.took_in_all_ms())
     }

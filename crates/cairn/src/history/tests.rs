@@ -6,7 +6,7 @@ fn hash() -> InputHash {
     InputHash::from_digest(Digest::from_bytes([0; 32]))
 }
 
-fn fold(events: &[(i64, &str, InstanceEvent)], sessions: &[(i64, i64, RunStatus)]) -> History {
+fn fold(events: &[(i64, &str, InstanceEvent)], parts: &[(i64, i64, RunStatus)]) -> History {
     let mut all: Vec<Event> = events
         .iter()
         .map(|(at, stage, event)| {
@@ -14,7 +14,7 @@ fn fold(events: &[(i64, &str, InstanceEvent)], sessions: &[(i64, i64, RunStatus)
             Event { at: Timestamp(*at), what: RunEvent::Instance { instance, event: event.clone() } }
         })
         .collect();
-    for (number, (start, end, status)) in sessions.iter().enumerate() {
+    for (number, (start, end, status)) in parts.iter().enumerate() {
         let started = RunEvent::Started { instances: 3, resumed: number > 0 };
         all.push(Event { at: Timestamp(*start), what: started });
         all.push(Event { at: Timestamp(*end), what: RunEvent::Ended { status: *status } });
@@ -58,7 +58,7 @@ fn a_resumed_run_keeps_what_is_done_and_gives_the_rest_a_new_chance() {
     assert_eq!(history.counts(), Counts { ran: 2, fresh: 1, ..Counts::default() });
     let reasons: Vec<&str> = history.instances.iter().map(|instance| instance.reason.as_str()).collect();
     assert_eq!(reasons, ["never ran before", "never ran before; attempt 2", "inputs and outputs unchanged"]);
-    assert_eq!(history.took_ms(), Some(20), "of the last session");
+    assert_eq!(history.took_ms(), Some(20), "of the last part");
     assert_eq!(history.took_in_all_ms(), 30, "without the time between them");
     assert_eq!(history.status, Some(RunStatus::Succeeded));
 }
