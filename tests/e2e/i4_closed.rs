@@ -59,3 +59,35 @@ fn the_environment_is_made_up() {
          CAIRN_STATE_ID DECLARED HOME LC_ALL PATH PYTHONDONTWRITEBYTECODE SOURCE_DATE_EPOCH TMPDIR TZ WANTED"
     );
 }
+
+#[test]
+fn nothing_of_an_earlier_stage_is_found_in_the_private_folders() {
+    // One after the other, so that working folders can be used again; each leaves what it can.
+    let mut text = String::new();
+    for number in 0..6 {
+        let (inputs, output) = match number {
+            0 => ("\"data/a/one\"".to_owned(), "out/deep/0".to_owned()),
+            1 => ("\"out/deep/0\", \"data/\"".to_owned(), "out/1".to_owned()),
+            number => (format!("\"out/{}\"", number - 1), format!("out/{number}")),
+        };
+        text.push_str(&format!(
+            "[stages.s{number}]\nrun = '''\n\
+             seen=$(find . -mindepth 1; cd \"$HOME\"; find . -mindepth 1; cd \"$TMPDIR\"; find . -mindepth 1)\n\
+             touch \"$HOME/rc\" \"$TMPDIR/x\"; mkdir -p \"$TMPDIR/y/z\" \"$HOME/../more\" empty\n\
+             [ {number} != 3 ] || chmod 500 \"$HOME\"\n\
+             echo \"$seen\" | sort > {output}\n'''\ninputs = [{inputs}]\noutputs = [\"{output}\"]\n"
+        ));
+    }
+    let project = Project::with_pipeline(BINARY, &text);
+    project.write("data/a/one", "1").write("data/b/two", "2");
+    run(&project, &["-j", "1"]);
+    let list = |path: &str| project.read(path).lines().collect::<Vec<_>>().join(" ");
+    assert_eq!(list("out/deep/0"), "./data ./data/a ./data/a/one ./out ./out/deep");
+    assert_eq!(
+        list("out/1"),
+        "./data ./data/a ./data/a/one ./data/b ./data/b/two ./out ./out/deep ./out/deep/0"
+    );
+    for number in 2..6 {
+        assert_eq!(list(&format!("out/{number}")), format!("./out ./out/{}", number - 1));
+    }
+}

@@ -17,7 +17,7 @@ mod barrier;
 mod remove;
 
 pub use barrier::Barrier;
-pub use remove::remove_tree;
+pub use remove::{Rights, empty_tree, remove_tree};
 
 /// Renames `from` to `to`; a file or an empty folder that is there is replaced. Nothing is synced.
 #[expect(clippy::disallowed_methods, reason = "the one place that renames")]

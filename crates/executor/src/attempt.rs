@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use cairn_content::{Standing, durable};
+use cairn_content::Standing;
 use cairn_model::{
     AttemptId, Event, InputHash, InstanceEvent, Level, Output, OutputKind, ProjectPath, RunEvent,
 };
@@ -139,7 +139,6 @@ fn ended_batch(attempt: &AttemptId) -> Batch {
 /// Ready to be run.
 struct Prepared {
     staging: Staging,
-    folder: PathBuf,
     base: PathBuf,
     gathered: Arc<Gathered>,
     level: Level,
@@ -206,7 +205,7 @@ impl Engine {
                 hands.committer.write(ended_batch(&attempt));
             }
             // Nobody waits for the working folder to go; what a crash leaves, the next run clears away.
-            tokio::task::spawn_blocking(move || engine.clear(&prepared.folder));
+            tokio::task::spawn_blocking(move || engine.spares.give_back(prepared.staging));
             return result;
         }
         let (result, settled) = blocking(move || engine.settle_aside(result, &prepared)).await;
@@ -276,14 +275,8 @@ impl Engine {
                 }
             },
         };
-        self.clear(&prepared.folder);
+        self.spares.give_back(prepared.staging.clone());
         settled
-    }
-
-    fn clear(&self, folder: &Path) {
-        if let Err(error) = durable::remove_tree(self.project.state(), folder) {
-            tracing::warn!(%error, folder = %folder.display(), "cannot clear a working folder away");
-        }
     }
 
     fn prepare(&self, instance: u32, attempt: &AttemptId) -> Result<Prepared, AttemptError> {
@@ -295,8 +288,7 @@ impl Engine {
         };
         let declared = self.instance(instance);
         let level = level_given(&self.pipeline, declared);
-        let folder = self.project.staging(attempt);
-        let mut staging = Staging::new(folder.clone())?;
+        let mut staging = self.spares.take(self.project.staging(attempt))?;
         let mut set_aside = Vec::new();
         let base = if level == Level::Off {
             set_aside = standing_outputs(&self.project, declared)?;
@@ -326,7 +318,7 @@ impl Engine {
             timeout_ms: declared.policy.timeout_ms,
             kill_after_ms: declared.policy.kill_after_ms,
         };
-        Ok(Prepared { staging, folder, base, gathered, level, set_aside, job })
+        Ok(Prepared { staging, base, gathered, level, set_aside, job })
     }
 
     fn started(&self, attempt: &AttemptId, prepared: &Prepared, process: &ProcessId) -> Batch {

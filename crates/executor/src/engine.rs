@@ -18,6 +18,7 @@ use crate::index::Collector;
 use crate::lookup::{Looked, lookup};
 use crate::project::Project;
 use crate::rows::{StoredRows, stored_key, to_stored};
+use crate::spares::Spares;
 
 /// Inputs up to this size are kept as texts: scripts and settings, not data.
 const SOURCE_BYTES_MAX: u64 = 16 * 1024;
@@ -64,6 +65,7 @@ pub struct Engine {
     done_before: HashSet<InstanceName>,
     /// Small inputs whose texts this run keeps.
     sources: Mutex<HashSet<Digest>>,
+    pub(crate) spares: Spares,
     /// How what was found fresh looks on disk.
     pub(crate) collector: Mutex<Collector>,
 }
@@ -176,6 +178,7 @@ impl Engine {
         let epoch = store.as_ref().map_or(0, |store| store.head().sequence);
         let collector = Mutex::new(Collector::new(clock.now()));
         Ok(Self {
+            spares: Spares::new(project.state().to_owned()),
             project,
             pipeline,
             gatherer,
@@ -413,6 +416,11 @@ impl Engine {
         for (key, row) in self.digests.take_new_rows() {
             batch.file_row(stored_key(key), &to_stored(&row));
         }
+    }
+
+    /// Removes what was kept for further attempts, of which there will be none.
+    pub fn clear(&self) {
+        self.spares.clear();
     }
 
     /// Returns the folders in which outputs are placed, where a crash may have left temporary files.

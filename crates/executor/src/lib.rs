@@ -22,6 +22,7 @@ pub mod lookup;
 mod project;
 pub mod recover;
 mod rows;
+mod spares;
 pub mod staging;
 
 pub use attempt::{AttemptError, Done, Hands};

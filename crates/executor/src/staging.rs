@@ -7,7 +7,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cairn_content::{DigestError, Digests, FileError, ObjectError, Objects, durable};
+use cairn_content::durable::{self, Rights};
+use cairn_content::{DigestError, Digests, FileError, ObjectError, Objects};
 use cairn_dag::Instance;
 use cairn_model::{Content, EntryKind, FileContent, OutputKind, ProjectPath};
 
@@ -20,10 +21,18 @@ use crate::project::Project;
 /// cheap up to here; 4 GiB are not copied only to be read.
 const COPY_MAX: u64 = 1024 * 1024;
 
+/// The folders that each attempt has.
+const FOLDERS: [&str; 3] = [WORK, "home", "tmp"];
+const WORK: &str = "work";
+
 /// The folders of one attempt.
 #[derive(Debug, Clone)]
 pub struct Staging {
     folder: PathBuf,
+    /// How it was made, and all folders in it.
+    rights: Rights,
+    /// The folders in it, relative to it.
+    folders: BTreeSet<PathBuf>,
     inputs: BTreeSet<PathBuf>,
 }
 
@@ -69,15 +78,39 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> StageError + '_ {
 impl Staging {
     /// Makes the folders of an attempt below `folder`, empty.
     pub fn new(folder: PathBuf) -> Result<Self, StageError> {
-        for part in [folder.clone(), folder.join("work"), folder.join("home"), folder.join("tmp")] {
+        for part in std::iter::once(folder.clone()).chain(FOLDERS.map(|name| folder.join(name))) {
             fs::create_dir(&part).map_err(at(&part))?;
         }
-        Ok(Self { folder, inputs: BTreeSet::new() })
+        let folders = FOLDERS.map(PathBuf::from).into();
+        Ok(Self { rights: Rights::of(&folder)?, folder, folders, inputs: BTreeSet::new() })
+    }
+
+    /// Makes the folders of an ended attempt ready for another: all that was in them is removed, and they are as they were
+    /// made.
+    pub fn empty(&mut self, state: &Path) -> Result<(), FileError> {
+        self.inputs.clear();
+        durable::empty_tree(state, &self.folder, &self.folders, self.rights)
+    }
+
+    /// Renames folders that were [emptied](Self::empty) to be those of the attempt below `folder`.
+    pub fn renamed(self, folder: PathBuf) -> Result<Self, FileError> {
+        durable::rename_new(&self.folder, &folder)?;
+        Ok(Self { folder, ..self })
+    }
+
+    /// Returns the folder that all the others are in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns how many folders there are in it.
+    pub fn folders_count(&self) -> usize {
+        self.folders.len()
     }
 
     /// Returns the working folder.
     pub fn work(&self) -> PathBuf {
-        self.folder.join("work")
+        self.folder.join(WORK)
     }
 
     /// Returns the private `HOME`.
@@ -109,12 +142,44 @@ impl Staging {
         objects: &Objects,
         digests: &Digests,
     ) -> Result<(), StageError> {
-        let work = self.work();
-        let mut folders = Folders::new(work.clone());
+        let mut folders = Folders::new(self.work());
+        self.keep_wanted(instance, gathered, &mut folders)?;
         for input in &gathered.files {
             self.put(input, project, objects, digests, &mut folders)?;
         }
-        make_output_folders(instance, &mut folders)
+        make_output_folders(instance, &mut folders)?;
+        let relative = |folder: &PathBuf| folder.strip_prefix(&self.folder).ok().map(Path::to_owned);
+        self.folders.extend(folders.made.iter().filter_map(relative));
+        Ok(())
+    }
+
+    /// Removes the folders of an earlier attempt that this one does not have, and enters the others in `folders`.
+    fn keep_wanted(
+        &mut self,
+        instance: &Instance,
+        gathered: &Gathered,
+        folders: &mut Folders,
+    ) -> Result<(), StageError> {
+        if self.folders.len() == FOLDERS.len() {
+            return Ok(());
+        }
+        let outputs = instance.outputs.iter().map(|output| &output.path);
+        let paths = gathered.files.iter().map(|input| &input.path).chain(outputs);
+        let wanted: BTreeSet<PathBuf> = paths
+            .flat_map(|path| {
+                path.below(Path::new(WORK)).ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>()
+            })
+            .collect();
+        let is_wanted = |folder: &PathBuf| folder.components().count() == 1 || wanted.contains(folder);
+        let (kept, unwanted) = std::mem::take(&mut self.folders).into_iter().partition(is_wanted);
+        self.folders = kept;
+        // From the deepest up.
+        for folder in unwanted.iter().rev() {
+            let folder = self.folder.join(folder);
+            fs::remove_dir(&folder).map_err(at(&folder))?;
+        }
+        folders.made.extend(self.folders.iter().map(|folder| self.folder.join(folder)));
+        Ok(())
     }
 
     fn put(
@@ -349,7 +414,8 @@ impl Folders {
     fn make(&mut self, folder: &Path) -> Result<(), StageError> {
         if !self.made.contains(folder) {
             fs::create_dir_all(folder).map_err(at(folder))?;
-            self.made.insert(folder.to_owned());
+            let made = folder.ancestors().take_while(|above| *above != self.base);
+            self.made.extend(made.map(Path::to_owned));
         }
         Ok(())
     }

@@ -185,6 +185,7 @@ impl Run<'_> {
             | cairn_executor::PublishError::Fatal { text, help } => RunError { error: text, help },
         })?;
         (self.observe)(&event, None);
+        self.engine.clear();
         Ok(ended)
     }
 

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -30,25 +32,91 @@ pub fn remove_tree(below: &Path, path: &Path) -> Result<(), FileError> {
 }
 
 fn remove(below: &Path, path: &Path) -> io::Result<()> {
-    let outside = || {
-        let text = format!("it is not below `{}`", below.display());
-        io::Error::new(io::ErrorKind::InvalidInput, text)
+    let mut names = names_below(below, path)?;
+    let last = names.pop().ok_or_else(|| outside(below))?;
+    let folder = open_below(below, names)?;
+    remove_entry(folder.as_fd(), last, FileType::Unknown)
+}
+
+/// Who owns a folder and what they may do in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+impl Rights {
+    /// Returns those of the folder at `path`.
+    pub fn of(path: &Path) -> Result<Self, FileError> {
+        let data = std::fs::symlink_metadata(path).map_err(cannot("read the folder", path))?;
+        Ok(Self { mode: data.mode(), owner: data.uid(), group: data.gid() })
+    }
+}
+
+/// Removes all in the folder `path`, which lies below the folder `below`, but the folders `kept`: their paths below it,
+/// each with the folders above it. As [`remove_tree`] it follows no link and touches nothing that is mounted in it.
+///
+/// # Errors
+/// `NotFound` when a kept folder is not there, `InvalidData` when one has not the given `rights`: what is left is then not
+/// as it was made. Else as [`remove_tree`].
+pub fn empty_tree(
+    below: &Path,
+    path: &Path,
+    kept: &BTreeSet<PathBuf>,
+    rights: Rights,
+) -> Result<(), FileError> {
+    let empty = |inner: &Path| -> io::Result<()> {
+        let folder = open_below(below, names_below(below, &path.join(inner))?)?;
+        let data = rustix::fs::fstat(&folder)?;
+        if rights != (Rights { mode: data.st_mode, owner: data.st_uid, group: data.st_gid }) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its owner or mode was changed"));
+        }
+        for (name, kind) in entries(&folder)? {
+            if !kept.contains(&inner.join(OsStr::from_bytes(name.to_bytes()))) {
+                remove_entry(folder.as_fd(), name, kind)?;
+            }
+        }
+        Ok(())
     };
-    let mut names = Vec::new();
-    for component in path.strip_prefix(below).map_err(|_| outside())?.components() {
-        match component {
-            Component::Normal(name) => names.push(c_string(name)?),
-            _ => return Err(outside()),
+    let inner = kept.iter().map(PathBuf::as_path);
+    std::iter::once(Path::new("")).chain(inner).try_for_each(empty).map_err(cannot("empty", path))
+}
+
+fn outside(below: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it is not below `{}`", below.display()))
+}
+
+/// Returns the names that lead from `below` down to `path`.
+fn names_below(below: &Path, path: &Path) -> io::Result<Vec<CString>> {
+    let name = |component| match component {
+        Component::Normal(name) => c_string(name),
+        _ => Err(outside(below)),
+    };
+    path.strip_prefix(below).map_err(|_| outside(below))?.components().map(name).collect()
+}
+
+fn open_below(below: &Path, names: Vec<CString>) -> io::Result<OwnedFd> {
+    let folder = rustix::fs::openat(CWD, below, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?;
+    names.into_iter().try_fold(folder, |folder, name| open_folder(folder.as_fd(), &name))
+}
+
+fn entries(folder: &OwnedFd) -> io::Result<Vec<(CString, FileType)>> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            entries.push((entry.file_name().to_owned(), entry.file_type()));
         }
     }
-    let last = names.pop().ok_or_else(outside)?;
-    let mut folder = rustix::fs::openat(CWD, below, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?;
-    for name in names {
-        folder = open_folder(folder.as_fd(), &name)?;
-    }
-    match file_type(folder.as_fd(), &last)? {
-        FileType::Directory => remove_folder(folder.as_fd(), last),
-        _ => Ok(rustix::fs::unlinkat(&folder, &last, AtFlags::empty())?),
+    Ok(entries)
+}
+
+fn remove_entry(folder: BorrowedFd<'_>, name: CString, kind: FileType) -> io::Result<()> {
+    let kind = if kind == FileType::Unknown { file_type(folder, &name)? } else { kind };
+    match kind {
+        FileType::Directory => remove_folder(folder, name),
+        _ => Ok(rustix::fs::unlinkat(folder, &name, AtFlags::empty())?),
     }
 }
 
@@ -67,13 +135,7 @@ impl Level {
         if !mode.contains(Mode::RWXU) {
             rustix::fs::fchmod(&folder, Mode::RWXU)?;
         }
-        let mut entries = Vec::new();
-        for entry in Dir::read_from(&folder)? {
-            let entry = entry?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                entries.push((entry.file_name().to_owned(), entry.file_type()));
-            }
-        }
+        let entries = entries(&folder)?;
         Ok(Self { folder, name, entries })
     }
 }
@@ -207,6 +269,37 @@ mod tests {
             assert_eq!(fs::read_dir(state.join("staging")).unwrap().count(), 0);
         }
         remove_tree(&state, &state.join("no/such/path")).unwrap();
+    }
+
+    #[test]
+    fn emptying_leaves_the_kept_folders_and_nothing_else() {
+        let (_top, state, outside) = state();
+        let one = state.join("staging/one");
+        let rights = Rights::of(&one).unwrap();
+        let kept: BTreeSet<PathBuf> = ["inner", "inner/kept"].map(PathBuf::from).into();
+        let fill = || {
+            fs::create_dir_all(one.join("inner/kept")).unwrap();
+            fs::create_dir_all(one.join("inner/other/deeper")).unwrap();
+            for file in ["file", "inner/file", "inner/kept/file", "inner/other/deeper/file"] {
+                fs::write(one.join(file), "x").unwrap();
+            }
+            symlink(&outside, one.join("inner/kept/link")).unwrap();
+        };
+        fill();
+        empty_tree(&state, &one, &kept, rights).unwrap();
+        assert!(fs::read_dir(one.join("inner/kept")).unwrap().next().is_none());
+        for folder in [&one, &one.join("inner")] {
+            assert_eq!(fs::read_dir(folder).unwrap().count(), 1, "{}", folder.display());
+        }
+        assert!(outside.join("precious").exists());
+
+        fs::set_permissions(one.join("inner"), Permissions::from_mode(0o700 ^ rights.mode & 0o777)).unwrap();
+        assert_eq!(empty_tree(&state, &one, &kept, rights).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        remove_tree(&state, &one.join("inner")).unwrap();
+        assert_eq!(empty_tree(&state, &one, &kept, rights).unwrap_err().kind(), io::ErrorKind::NotFound);
+        symlink(&outside, one.join("inner")).unwrap();
+        empty_tree(&state, &one, &kept, rights).unwrap_err();
+        assert!(outside.join("precious").exists());
     }
 
     #[test]

@@ -1,0 +1,73 @@
+//! Working folders that ended attempts gave back. To rename one costs a filesystem far less than to make it and remove it.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use cairn_content::durable;
+
+use crate::staging::{StageError, Staging};
+
+/// Folders in one beyond which it is removed, not kept.
+const FOLDERS_MAX: usize = 64;
+
+/// The spare working folders of a run.
+#[derive(Debug)]
+pub(crate) struct Spares {
+    state: PathBuf,
+    /// `None` when no more are kept.
+    spares: Mutex<Option<Vec<Staging>>>,
+}
+
+impl Spares {
+    /// Makes a list without any, for the state folder `state`.
+    pub(crate) fn new(state: PathBuf) -> Self {
+        Self { state, spares: Mutex::new(Some(Vec::new())) }
+    }
+
+    /// Returns the empty working folder `folder`: a spare one renamed, or a new one.
+    pub(crate) fn take(&self, folder: PathBuf) -> Result<Staging, StageError> {
+        let spare = self.with(|spares| spares.as_mut()?.pop());
+        if let Some(spare) = spare {
+            match spare.renamed(folder.clone()) {
+                Ok(staging) => return Ok(staging),
+                // What it is now, the next run clears away.
+                Err(error) => tracing::debug!(%error, "cannot use a working folder again"),
+            }
+        }
+        Staging::new(folder)
+    }
+
+    /// Empties the folders of an ended attempt and keeps them; what is not as it was made is removed.
+    pub(crate) fn give_back(&self, mut staging: Staging) {
+        let is_spare = staging.folders_count() <= FOLDERS_MAX && staging.empty(&self.state).is_ok();
+        let refused = self.with(|spares| match spares {
+            Some(spares) if is_spare => {
+                spares.push(staging);
+                None
+            }
+            _ => Some(staging),
+        });
+        if let Some(staging) = refused {
+            self.remove(&staging);
+        }
+    }
+
+    /// Removes all, and keeps none from now on.
+    pub(crate) fn clear(&self) {
+        for spare in self.with(Option::take).into_iter().flatten() {
+            self.remove(&spare);
+        }
+    }
+
+    fn remove(&self, staging: &Staging) {
+        if let Err(error) = durable::remove_tree(&self.state, staging.folder()) {
+            let folder = staging.folder().display();
+            tracing::warn!(%error, %folder, "cannot clear a working folder away");
+        }
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut Option<Vec<Staging>>) -> T) -> T {
+        // Each change to it is one call, so that a thread that panicked left it whole.
+        use_it(&mut self.spares.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
