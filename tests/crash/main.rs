@@ -1,8 +1,9 @@
 //! I3: a run that is killed at any moment goes on where it stopped.
 //!
-//! A pipeline of 34 stages is run once undisturbed. Then, for each of many moments spread over that time, the same run
-//! is started afresh in a folder of its own, its process group is killed with SIGKILL at that moment, and the run is
-//! resumed. After every kill:
+//! A pipeline of 34 stages is run once undisturbed. Then, for each of many moments, the same run is started afresh in a
+//! folder of its own, its process group is killed with SIGKILL at that moment, and the run is resumed. The moments are
+//! spread over the stages, not over a time, so that a slow machine meets the same ones: some milliseconds after so many
+//! commands were started. After every kill:
 //!
 //! - the resumed run ends with 0 and with the same bytes as the undisturbed one,
 //! - a stage that had its checkpoint was executed once, any other at most twice,
@@ -14,7 +15,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::thread::sleep;
-use std::time::Instant;
+use std::time::Duration;
 
 use cairn_testkit::{Project, processes_with};
 
@@ -79,6 +80,14 @@ impl Scene {
         counts
     }
 
+    /// Waits until so many commands were started, or the run has ended.
+    fn wait_for_commands(&self, count: u32, run: &mut std::process::Child) {
+        let is_running = |run: &mut std::process::Child| run.try_wait().expect("it is ours").is_none();
+        while self.executions().values().sum::<u32>() < count && is_running(run) {
+            sleep(Duration::from_millis(1));
+        }
+    }
+
     /// The outputs; the definition itself names a folder of its own.
     fn outputs(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = self.project.snapshot();
@@ -106,19 +115,18 @@ fn kill_group(child: &mut std::process::Child) {
 
 fn sweep(sandbox: &str, moments: u32) {
     let undisturbed = Scene::new(sandbox);
-    let began = Instant::now();
     undisturbed.project.cairn(&["run", "-j", "4"]).expect(0);
-    let took = began.elapsed();
     let expected = undisturbed.outputs();
     assert_eq!(expected.len(), 35, "34 outputs and the source: {:?}", expected.keys());
     let (mut cut, mut finished_before) = (0, 0);
     for moment in 0..moments {
         let scene = Scene::new(sandbox);
         let mut run = scene.project.start(&["run", "-j", "4"]);
-        let delay = took * moment / moments;
-        sleep(delay);
+        let (started, later) = (moment * 34 / moments, Duration::from_millis(u64::from(moment * 7 % 30)));
+        scene.wait_for_commands(started, &mut run);
+        sleep(later);
         kill_group(&mut run);
-        let at = format!("sandbox {sandbox}, killed after {delay:?} of {took:?}");
+        let at = format!("sandbox {sandbox}, killed {later:?} after {started} commands were started");
         // A run that was cut off before it was written down cannot be resumed, only started again.
         let resumed = scene.project.cairn(&["resume", "--json"]);
         let resumed = if resumed.status == Some(0) && !resumed.stdout.is_empty() {
@@ -148,7 +156,7 @@ fn sweep(sandbox: &str, moments: u32) {
         assert_eq!(scene.executions(), executions, "{at}: a further run executed something");
         assert_eq!(scene.leftovers(), Vec::<String>::new(), "{at}");
     }
-    assert!(cut > moments / 2, "most kills must hit a run that was under way: {cut} of {moments}");
+    assert!(cut > moments * 3 / 4, "most kills must hit a run that was under way: {cut} of {moments}");
     assert!(finished_before > 34, "kills must find finished stages: {finished_before}");
 }
 
