@@ -34,7 +34,7 @@ mod walk;
 
 pub use error::DigestError;
 pub(crate) use seen::Links;
-use seen::{Seen, see};
+use seen::{Neighbours, Seen, see};
 pub use tree::FoundTree;
 pub(crate) use walk::{Entry, EntryKind, walk};
 
@@ -50,6 +50,9 @@ const TRIES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(20), Duratio
 
 /// Files in a batch below which handing them to other threads costs more than it gains.
 const SEQUENTIAL_MAX: usize = 8;
+
+/// Files in one folder that one thread takes at a time.
+const TOGETHER_MAX: usize = 64;
 
 /// What is remembered of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +163,7 @@ impl Digests {
     /// Such a file is settled at once: its bytes are dated 2 s before it got its name, nobody else could reach it before
     /// that, and so any write moves its mtime.
     pub fn learn(&self, placed: &PlacedFile) -> Option<Found> {
-        let seen = see(&placed.path, Links::None).ok()?;
+        let seen = see(&Neighbours::of(&placed.path, 1), &placed.path, Links::None).ok()?;
         let (stamp, content) = (seen.stamp, placed.content);
         if (seen.key, stamp.mtime_ns) != (placed.key, placed.mtime_ns)
             || (stamp.size, stamp.executable()) != (content.size, content.executable)
@@ -185,9 +188,9 @@ impl Digests {
         paths: &[P],
         links: Links,
     ) -> Vec<Result<Found, DigestError>> {
-        let mut seen = in_parallel(paths.iter().collect(), |path: &P| see(path.as_ref(), links));
+        let mut seen = see_all(paths, links);
         self.recall(&mut seen);
-        in_parallel(seen, |seen| self.read(seen?))
+        by_folder(seen, path_seen, |neighbours, seen| self.read(neighbours, seen?))
     }
 
     /// Notes with each file that was seen the row that stands for reading it.
@@ -248,7 +251,7 @@ impl Digests {
         hasher.finish()
     }
 
-    fn read(&self, mut seen: Seen<'_>) -> Result<Found, DigestError> {
+    fn read(&self, neighbours: &Neighbours, mut seen: Seen<'_>) -> Result<Found, DigestError> {
         let recalled = seen.recalled;
         if let Some(Recalled { row, check: false }) = recalled {
             let size = seen.stamp.size;
@@ -258,11 +261,11 @@ impl Digests {
         for (tries, pause) in TRIES.into_iter().enumerate() {
             if tries > 0 {
                 std::thread::sleep(pause);
-                seen = see(path, seen.links)?;
+                seen = see(neighbours, path, seen.links)?;
             }
             // Taken before the first byte is read: what is written while it is read is not settled.
             let now_ns = (self.now_ns)();
-            let Some((digest, size)) = seen.digest()? else { continue };
+            let Some((digest, size)) = seen.digest(neighbours)? else { continue };
             let checked = recalled.map(|recalled| recalled.row).filter(|row| row.stamp == seen.stamp);
             let old = now_ns.saturating_sub(seen.stamp.newest_ns()) >= SETTLED_NS;
             let settled = checked.is_some() || (old && self.memory().stamps_hold(&seen));
@@ -320,6 +323,40 @@ impl Found {
         let whole = |found: &Self| (found.content, found.key, found.stamp.mtime_ns, found.link.clone());
         whole(self) == whole(earlier)
     }
+}
+
+fn path_seen<'a>(seen: &Result<Seen<'a>, DigestError>) -> Option<&'a Path> {
+    seen.as_ref().ok().map(|seen| seen.path)
+}
+
+/// Looks at the files at `paths`, in their order.
+fn see_all<P: AsRef<Path> + Sync>(paths: &[P], links: Links) -> Vec<Result<Seen<'_>, DigestError>> {
+    let paths: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
+    by_folder(paths, |path| Some(*path), |neighbours, path| see(neighbours, path, links))
+}
+
+/// Maps in order, on all threads when it is worth it, those in one folder that follow each other with that folder held.
+fn by_folder<'a, T: Send, R: Send>(
+    items: Vec<T>,
+    path: impl Fn(&T) -> Option<&'a Path>,
+    map: impl Fn(&Neighbours, T) -> R + Sync + Send,
+) -> Vec<R> {
+    let mut groups: Vec<(Option<&Path>, Vec<T>)> = Vec::new();
+    let mut parent = None;
+    for item in items {
+        let path = path(&item);
+        let parent_now = path.and_then(Path::parent);
+        match groups.last_mut() {
+            Some((_, group)) if parent_now == parent && group.len() < TOGETHER_MAX => group.push(item),
+            _ => groups.push((path, vec![item])),
+        }
+        parent = parent_now;
+    }
+    let mapped = in_parallel(groups, |(path, group)| {
+        let neighbours = Neighbours::of(path.unwrap_or(Path::new("")), group.len());
+        group.into_iter().map(|item| map(&neighbours, item)).collect::<Vec<_>>()
+    });
+    mapped.into_iter().flatten().collect()
 }
 
 /// Maps in order, on all threads when it is worth it.

@@ -3,6 +3,8 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
+use rustix::fs::Stat;
+
 /// Which file it is, whatever it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileKey {
@@ -30,6 +32,11 @@ impl FileKey {
     pub fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
+
+    /// Reads it from what the system says.
+    pub(crate) fn of_stat(stat: &Stat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
+    }
 }
 
 impl Stamp {
@@ -40,6 +47,16 @@ impl Stamp {
             mtime_ns: nanos(metadata.mtime(), metadata.mtime_nsec()),
             ctime_ns: nanos(metadata.ctime(), metadata.ctime_nsec()),
             mode: metadata.mode(),
+        }
+    }
+
+    /// Reads it from what the system says.
+    pub(crate) fn of_stat(stat: &Stat) -> Self {
+        Self {
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime_ns: nanos(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+            ctime_ns: nanos(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+            mode: stat.st_mode,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cairn_content::Standing;
 use cairn_model::{
@@ -135,6 +136,9 @@ fn ended_batch(attempt: &AttemptId) -> Batch {
     batch.attempt_ended(attempt);
     batch
 }
+
+/// Inputs gathered no longer ago are not looked at again before the command starts; after it they are in any case (K7).
+const GATHERED_JUST_NOW: Duration = Duration::from_secs(1);
 
 /// Ready to be run.
 struct Prepared {
@@ -283,6 +287,7 @@ impl Engine {
         // The first attempt runs on what the look-up gathered; a later one on what there is by then.
         // An instance may have waited long for its turn; what changed meanwhile is gathered anew.
         let gathered = match self.take_gathered(instance) {
+            Some(gathered) if gathered.at.elapsed() < GATHERED_JUST_NOW => gathered,
             Some(gathered) if self.first_changed(&gathered)?.is_none() => gathered,
             _ => self.gather(instance)?,
         };

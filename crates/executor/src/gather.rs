@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use cairn_content::{DigestError, Digests, Found, FoundTree};
 use cairn_dag::{Entry, Glob, Input, InputKind, Instance, Made, Pipeline, World};
@@ -28,6 +29,8 @@ pub struct Gathered {
     pub input_hash: InputHash,
     /// The inputs that are files and folders.
     pub files: Vec<InputFile>,
+    /// When they were looked at.
+    pub at: Instant,
 }
 
 /// An input that is a file or a folder.
@@ -234,7 +237,7 @@ impl Gatherer {
         };
         let preimage = recipe.encode();
         let input_hash = InputHash::of_preimage(&preimage);
-        Ok(Gathered { preimage, input_hash, files: files.into_values().collect() })
+        Ok(Gathered { preimage, input_hash, files: files.into_values().collect(), at: Instant::now() })
     }
 
     /// The declared variables, and the run's own where the command names them: then they decide its result.

@@ -2,8 +2,10 @@ use std::path::{Path, PathBuf};
 
 use cairn_model::{Tree, TreeEntry};
 
-use super::seen::{Links, resolve};
-use super::{DigestError, Digests, Entry, EntryKind, Found, TRIES, walk};
+use rustix::fs::FileType;
+
+use super::seen::{Links, Neighbours, resolve};
+use super::{DigestError, Digests, Entry, EntryKind, Found, TRIES, see_all, walk};
 
 /// A folder and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +40,51 @@ impl Digests {
 
     /// Returns whether the folder is still as it was `found`, and none of its files was written meanwhile.
     pub fn tree_unchanged(&self, folder: &Path, found: &FoundTree) -> Result<bool, DigestError> {
-        let now = match self.tree(folder) {
-            Ok(now) => now,
-            Err(error) if error.is_another_kind() => return Ok(false),
-            Err(error) => return Err(error),
+        for pause in TRIES {
+            std::thread::sleep(pause);
+            match self.tree_unchanged_once(folder, found) {
+                // As in `tree`.
+                Err(DigestError::Missing { .. } | DigestError::Unstable { .. }) => {}
+                Err(error) if error.is_another_kind() => return Ok(false),
+                unchanged => return unchanged,
+            }
+        }
+        Ok(false)
+    }
+
+    fn tree_unchanged_once(&self, folder: &Path, found: &FoundTree) -> Result<bool, DigestError> {
+        if folder_link(folder)? != found.link {
+            return Ok(false);
+        }
+        let entries = walk(folder)?;
+        let same = |(now, before): (&Entry, &TreeEntry)| {
+            now.path == before.path
+                && match (&now.kind, &before.kind) {
+                    (EntryKind::File, cairn_model::EntryKind::File(_))
+                    | (EntryKind::Folder, cairn_model::EntryKind::Folder) => true,
+                    (EntryKind::Link(now), cairn_model::EntryKind::Link(before)) => now == before,
+                    _ => false,
+                }
         };
-        let mut files = now.files.iter().zip(&found.files);
-        Ok(now.tree == found.tree
-            && now.link == found.link
-            && files.all(|((_, now), (_, found))| now.is_unwritten_since(found)))
+        if entries.len() != found.tree.entries.len() || !entries.iter().zip(&found.tree.entries).all(same) {
+            return Ok(false);
+        }
+        let is_file = |entry: &&Entry| entry.kind == EntryKind::File;
+        let paths: Vec<PathBuf> = entries.iter().filter(is_file).map(|entry| entry.below(folder)).collect();
+        let mut doubtful = Vec::new();
+        for (seen, (_, found)) in see_all(&paths, Links::None).into_iter().zip(&found.files) {
+            let seen = seen?;
+            if !found.settled || (seen.key, seen.stamp) != (found.key, found.stamp) {
+                doubtful.push((seen.path, found));
+            }
+        }
+        let paths: Vec<&Path> = doubtful.iter().map(|(path, _)| *path).collect();
+        for (now, (_, found)) in self.look(&paths, Links::None).into_iter().zip(doubtful) {
+            if !now?.is_unwritten_since(found) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn tree_once(&self, folder: &Path) -> Result<FoundTree, DigestError> {
@@ -75,6 +113,10 @@ impl Digests {
 
 /// Sees to it that there is a folder, and returns what the link says if it is reached by one.
 fn folder_link(folder: &Path) -> Result<Option<Vec<u8>>, DigestError> {
-    let (metadata, link) = resolve(folder, Links::Follow)?;
-    if metadata.is_dir() { Ok(link) } else { Err(DigestError::NotFolder { path: folder.to_owned() }) }
+    let (stat, link) = resolve(&Neighbours::of(folder, 1), folder, Links::Follow)?;
+    if FileType::from_raw_mode(stat.st_mode).is_dir() {
+        Ok(link)
+    } else {
+        Err(DigestError::NotFolder { path: folder.to_owned() })
+    }
 }
