@@ -364,7 +364,7 @@ impl Engine {
         if prepared.level != Level::Off {
             check_undeclared(&prepared.staging, declared)?;
         }
-        let collected = collect(&prepared.base, declared, &self.digests)?;
+        let collected = collect(&prepared.base, declared, &prepared.gathered, &self.digests)?;
         self.check_inputs(prepared)?;
         if prepared.level == Level::Off {
             self.check_made(&prepared.gathered)?;
