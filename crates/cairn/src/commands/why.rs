@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cairn_executor::Engine;
+use cairn_executor::gather::GatherError;
 use cairn_model::{Clock as _, Difference, InputHash, RunId, SystemClock, Value, differences};
 use cairn_scheduler::plan::prime;
 use cairn_store::{Checkpoint, Store};
@@ -16,6 +17,7 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::past::{Past, damaged};
+use crate::terminal::line::quoted;
 use crate::terminal::style::{self, Paint};
 use crate::terminal::text::append;
 use crate::terminal::{text, time};
@@ -135,7 +137,11 @@ fn tell(checked: &Checked, engine: &Engine, store: &Store, index: u32) -> Result
     let gathered = match engine.gather(index) {
         Ok(gathered) => gathered,
         Err(error) => {
-            return Ok(told(None, Verdict::Unknown { error: error.to_string(), help: error.help() }));
+            let help = match &error {
+                GatherError::NotDone { maker } => Some(format!("`cairn why {}` tells why", quoted(maker))),
+                _ => error.help(),
+            };
+            return Ok(told(None, Verdict::Unknown { error: error.to_string(), help }));
         }
     };
     let hash = gathered.input_hash;
@@ -263,14 +269,24 @@ impl Told {
                     out.push_str(&json::line(&Wire {
                         run: Some(nearest.made_by.run.to_string()),
                         part: Some(difference.tags.clone()),
-                        before: difference.before.as_ref().map(ToString::to_string),
-                        after: difference.after.as_ref().map(ToString::to_string),
+                        before: difference.before.as_ref().map(whole),
+                        after: difference.after.as_ref().map(whole),
                         ..told.clone()
                     }));
                 }
                 out
             }
         }
+    }
+}
+
+/// Returns a value as programs read it: what people see is quoted and shortened.
+fn whole(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Digest(digest) => digest.to_string(),
+        Value::Absent | Value::Boolean(_) | Value::Integer(_) | Value::Empty => value.to_string(),
     }
 }
 
