@@ -84,6 +84,8 @@ pub enum Verdict {
         input_hash: InputHash,
         /// Outputs that were put back, or would be; then they are not in place yet.
         restored: Vec<String>,
+        /// Where files are now that stood in their places and were not cairn's.
+        trashed: Vec<String>,
         /// What the execution took that need not be repeated.
         saved_ms: u64,
     },
@@ -302,7 +304,7 @@ impl Engine {
             Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
             Looked::Hit(checkpoint) => checkpoint,
         };
-        let mut restored = Vec::new();
+        let (mut restored, mut trashed) = (Vec::new(), Vec::new());
         let outputs: Vec<&Output> = checkpoint.manifest.outputs.iter().collect();
         let standings = self.kept().placer.check_all(self.project.folder(), &outputs, &self.digests);
         let mut lost = Vec::new();
@@ -319,7 +321,7 @@ impl Engine {
         }
         if !dry && !lost.is_empty() {
             match self.put_back(&lost) {
-                Ok(told) => restored = told,
+                Ok(moved) => trashed = moved,
                 Err(LookUpError::Place(PlaceError::Object(error))) => {
                     tracing::warn!(%error, "a stored output is lost; its stage runs again");
                     let path = lost.first().map(|output| output.path.to_string()).unwrap_or_default();
@@ -333,7 +335,7 @@ impl Engine {
         }
         self.set_manifest(instance, checkpoint.manifest);
         self.take_gathered(instance);
-        Ok(Verdict::Hit { input_hash, restored, saved_ms: checkpoint.took_ms })
+        Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms: checkpoint.took_ms })
     }
 
     /// Says which output cannot be put back because its bytes are gone from the content store.
@@ -344,7 +346,7 @@ impl Engine {
         outputs.iter().find(gone).map(|output| Reason::ContentLost(output.path.to_string()))
     }
 
-    /// Puts outputs back from the content store; returns their paths, each with what became of an edited file there.
+    /// Puts outputs back from the content store; returns where files are now that stood there and were not cairn's.
     pub(crate) fn put_back(&self, outputs: &[&Output]) -> Result<Vec<String>, LookUpError> {
         let folder = self.project.folder();
         let mut barrier = cairn_content::durable::Barrier::new();
@@ -354,26 +356,17 @@ impl Engine {
         }
         barrier.sync().map_err(LookUpError::Sync)?;
         let mut barrier = cairn_content::durable::Barrier::new();
-        let mut told = Vec::new();
-        for (placement, output) in placements.into_iter().zip(outputs) {
+        let mut trashed = Vec::new();
+        for placement in placements {
             let ours = |stands: &std::path::Path| is_ours(stands, &self.digests, &self.kept().objects);
             let placed = self.kept().placer.swap(placement, ours, &mut barrier)?;
             for file in &placed.files {
                 self.digests.learn(file);
             }
-            let moved = placed
-                .trashed
-                .iter()
-                .map(|path| shown(path, self.project.root()))
-                .collect::<Vec<_>>()
-                .join(", ");
-            told.push(match moved.as_str() {
-                "" => output.path.to_string(),
-                moved => format!("{} (what stood there is now {moved})", output.path),
-            });
+            trashed.extend(placed.trashed.iter().map(|path| shown(path, self.project.root())));
         }
         barrier.sync().map_err(LookUpError::Sync)?;
-        Ok(told)
+        Ok(trashed)
     }
 
     /// Returns the text of a file that an instance made or read, if it is still stored, is no longer than `size_max` bytes,

@@ -50,6 +50,8 @@ pub enum InstanceEvent {
         input_hash: InputHash,
         /// Paths that were put back from the content store; none: [`Outcome::Fresh`].
         restored: Vec<String>,
+        /// Files that stood in their places, were not cairn's, and were moved to the trash: their paths there.
+        trashed: Vec<String>,
         /// What the execution that made the checkpoint took: the time saved.
         saved_ms: u64,
     },

@@ -208,8 +208,8 @@ impl Tasks {
         let (engine, sender) = (Arc::clone(&self.engine), self.sender.clone());
         tokio::task::spawn_blocking(move || {
             let found = match engine.look_up(instance, force, false) {
-                Ok(Verdict::Hit { input_hash, restored, saved_ms }) => {
-                    Found::Hit { input_hash, restored, saved_ms }
+                Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms }) => {
+                    Found::Hit { input_hash, restored, trashed, saved_ms }
                 }
                 Ok(Verdict::Miss { input_hash, reason }) => Found::Miss { input_hash, reason },
                 Err(error) if error.is_store() => {

@@ -65,7 +65,6 @@ fn an_output_is_put_back() {
 }
 
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn what_stood_in_the_way_is_in_the_trash() {
     let project = sales_done();
     project.write("out/count.txt", "mine");

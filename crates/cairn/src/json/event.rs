@@ -47,6 +47,7 @@ enum What<'a> {
         outcome: &'static str,
         input_hash: String,
         restored: &'a [String],
+        trashed: &'a [String],
         saved_ms: u64,
     },
     AttemptStarted {
@@ -165,12 +166,13 @@ impl Events {
 
 fn instance_event(event: &InstanceEvent, log: Option<String>) -> (&'static str, What<'_>) {
     match event {
-        InstanceEvent::CheckpointFound { input_hash, restored, saved_ms } => {
+        InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
             let outcome = if restored.is_empty() { Outcome::Fresh } else { Outcome::Restored };
             let what = What::CheckpointFound {
                 outcome: outcome.as_str(),
                 input_hash: input_hash.to_string(),
                 restored,
+                trashed,
                 saved_ms: *saved_ms,
             };
             ("instance_checkpoint_found", what)
@@ -284,7 +286,12 @@ mod tests {
         let blocked = |by| instance(InstanceEvent::Blocked { by });
         insta::assert_snapshot!(lines(&[
             RunEvent::Started { instances: 2, resumed: false },
-            instance(InstanceEvent::CheckpointFound { input_hash, restored: vec!["a".into()], saved_ms: 7 }),
+            instance(InstanceEvent::CheckpointFound {
+                input_hash,
+                restored: vec!["a".into()],
+                trashed: vec!["t".into()],
+                saved_ms: 7,
+            }),
             started(Reason::Changed(vec!["input `x` changed".into()])),
             started(Reason::Expired { age_ms: 5000, ttl_ms: 1000 }),
             started(Reason::ContentLost("build/x".into())),
@@ -302,7 +309,7 @@ mod tests {
             RunEvent::Ended { status: RunStatus::Failed },
         ]), @r#"
         {"type":"run_started","at":"2026-11-25T12:00:00.000Z","pipeline":"flights","instances":2,"resumed":false}
-        {"type":"instance_checkpoint_found","at":"2026-11-25T12:00:00.250Z","instance":"carrier[UA]","outcome":"RESTORED","input_hash":"[HASH]","restored":["a"],"saved_ms":7}
+        {"type":"instance_checkpoint_found","at":"2026-11-25T12:00:00.250Z","instance":"carrier[UA]","outcome":"RESTORED","input_hash":"[HASH]","restored":["a"],"trashed":["t"],"saved_ms":7}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:00.500Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"changed","text":"input `x` changed","changes":["input `x` changed"]}}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:00.750Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"expired","text":"older than its ttl (5 s > 1 s)","age_ms":5000,"ttl_ms":1000}}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.000Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"content_lost","text":"the stored bytes of `build/x` are gone or damaged","path":"build/x"}}

@@ -174,8 +174,11 @@ impl Machine {
         }
         self.agenda.looked_up();
         match found {
-            Found::Hit { input_hash, restored, saved_ms } => {
-                self.record(instance, InstanceEvent::CheckpointFound { input_hash, restored, saved_ms });
+            Found::Hit { input_hash, restored, trashed, saved_ms } => {
+                self.record(
+                    instance,
+                    InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms },
+                );
                 self.let_go_on(instance, now);
             }
             Found::Miss { input_hash, reason } => {

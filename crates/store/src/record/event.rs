@@ -45,6 +45,7 @@ pub(super) mod v1 {
         CheckpointFound {
             input_hash: Digest,
             restored: Vec<String>,
+            trashed: Vec<String>,
             saved_ms: u64,
         },
         AttemptStarted {
@@ -182,11 +183,14 @@ pub(super) fn status(stored: &v1::RunStatus) -> RunStatus {
 impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
     fn from(event: &'a InstanceEvent) -> Self {
         match event {
-            InstanceEvent::CheckpointFound { input_hash, restored, saved_ms } => Self::CheckpointFound {
-                input_hash: names::stored_input_hash(input_hash),
-                restored: restored.clone(),
-                saved_ms: *saved_ms,
-            },
+            InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
+                Self::CheckpointFound {
+                    input_hash: names::stored_input_hash(input_hash),
+                    restored: restored.clone(),
+                    trashed: trashed.clone(),
+                    saved_ms: *saved_ms,
+                }
+            }
             InstanceEvent::AttemptStarted { attempt, input_hash, reason } => Self::AttemptStarted {
                 attempt: *attempt,
                 input_hash: names::stored_input_hash(input_hash),
@@ -212,8 +216,13 @@ impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
 impl From<v1::InstanceEvent<'_>> for InstanceEvent {
     fn from(stored: v1::InstanceEvent<'_>) -> Self {
         match stored {
-            v1::InstanceEvent::CheckpointFound { input_hash, restored, saved_ms } => {
-                Self::CheckpointFound { input_hash: names::input_hash(input_hash), restored, saved_ms }
+            v1::InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
+                Self::CheckpointFound {
+                    input_hash: names::input_hash(input_hash),
+                    restored,
+                    trashed,
+                    saved_ms,
+                }
             }
             v1::InstanceEvent::AttemptStarted { attempt, input_hash, reason } => Self::AttemptStarted {
                 attempt,

@@ -202,8 +202,13 @@ fn golden_events() {
         check(what, &format!("01 05 'clean' 00 {expect}"));
     };
     check(
-        InstanceEvent::CheckpointFound { input_hash: hash(1), restored: vec!["a".to_owned()], saved_ms: 9 },
-        "00 01*32 01 01 'a' 09",
+        InstanceEvent::CheckpointFound {
+            input_hash: hash(1),
+            restored: vec!["a".to_owned()],
+            trashed: vec!["t".to_owned()],
+            saved_ms: 9,
+        },
+        "00 01*32 01 01 'a' 01 01 't' 09",
     );
     check(
         InstanceEvent::AttemptFailed { attempt: 1, error: "exit 1".to_owned(), retry_at: Timestamp(2) },

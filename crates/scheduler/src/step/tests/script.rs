@@ -93,7 +93,11 @@ impl Script {
 
     #[track_caller]
     pub(super) fn hit(&mut self, name: &str, expect: &str) {
-        self.found(name, Found::Hit { input_hash: hash(), restored: Vec::new(), saved_ms: 1 }, expect);
+        self.found(
+            name,
+            Found::Hit { input_hash: hash(), restored: Vec::new(), trashed: Vec::new(), saved_ms: 1 },
+            expect,
+        );
     }
 
     #[track_caller]
