@@ -23,7 +23,7 @@ pub(crate) struct History {
     earlier_ms: u64,
     /// How it ended.
     pub(crate) status: Option<RunStatus>,
-    /// Instances it said it has.
+    /// Instances that it said take part.
     pub(crate) instances_total: u32,
     /// What happened to each instance that was heard of, in the order in which they were.
     pub(crate) instances: Vec<InstanceHistory>,

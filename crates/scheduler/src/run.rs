@@ -72,8 +72,8 @@ impl Run<'_> {
         let tasks = Tasks { engine: Arc::clone(&self.engine), hands: Arc::clone(&self.hands), sender };
         let mut events = Batch::new();
         let mut saved_ms = 0;
-        let instances = u32::try_from(machine.states().len()).unwrap_or(u32::MAX);
-        self.record_event(&mut events, RunEvent::Started { instances, resumed: self.resumed }, None);
+        let started = RunEvent::Started { instances: machine.selected(), resumed: self.resumed };
+        self.record_event(&mut events, started, None);
         let mut wake_at = None;
         let mut input = Input::Begin;
         loop {

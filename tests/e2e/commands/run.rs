@@ -196,7 +196,6 @@ fn a_pause_is_told_as_long_as_it_is() {
 }
 
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn the_header_counts_what_was_selected() {
     let project = sales();
     let outcome = project.cairn(&["run", "-j1", "count"]).expect(0);

@@ -152,6 +152,11 @@ impl Machine {
         std::mem::take(&mut self.actions)
     }
 
+    /// Returns how many instances take part.
+    pub fn selected(&self) -> u32 {
+        self.selected
+    }
+
     /// Returns the state of each instance; one that is not selected stays waiting.
     pub fn states(&self) -> &[State] {
         &self.states
