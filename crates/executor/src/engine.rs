@@ -1,6 +1,6 @@
 //! The engine of one run: everything an instance needs, from its look-up to its commit.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -13,6 +13,7 @@ use cairn_model::{
 use cairn_store::{ReadError, Store};
 
 use crate::committer::{Committer, Parts, is_ours, shown};
+use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
 use crate::lookup::{Looked, lookup};
@@ -62,6 +63,8 @@ pub struct Engine {
     replacing: Vec<AtomicBool>,
     epoch: u64,
     done_before: HashSet<InstanceName>,
+    /// What failed in earlier runs, once that was asked.
+    failures: OnceLock<HashMap<InstanceName, String>>,
     /// Small inputs whose texts this run keeps.
     sources: Mutex<HashSet<Digest>>,
     /// How what was found fresh looks on disk.
@@ -191,6 +194,7 @@ impl Engine {
             replacing,
             epoch,
             done_before,
+            failures: OnceLock::new(),
             sources: Mutex::default(),
             collector,
         })
@@ -285,7 +289,7 @@ impl Engine {
     pub fn look_up(&self, instance: u32, force: bool, dry: bool) -> Result<Verdict, LookUpError> {
         let verdict = self.verdict(instance, force, dry)?;
         if let Verdict::Miss { reason, .. } = &verdict {
-            let replaces = !matches!(reason, Reason::First | Reason::Changed(_));
+            let replaces = !matches!(reason, Reason::First | Reason::Failed(_) | Reason::Changed(_));
             self.replacing[instance as usize].store(replaces, Ordering::Relaxed);
         }
         Ok(verdict)
@@ -301,6 +305,11 @@ impl Engine {
         let now = self.clock.now();
         let done_before = self.done_before.contains(&declared.name);
         let checkpoint = match lookup(self.store(), &self.pipeline, declared, &gathered, now, done_before)? {
+            Looked::Miss(Reason::First) => {
+                let failed = self.failed_before(instance)?;
+                let reason = failed.map_or(Reason::First, |error| Reason::Failed(error.to_owned()));
+                return Ok(Verdict::Miss { input_hash, reason });
+            }
             Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
             Looked::Hit(checkpoint) => checkpoint,
         };
@@ -336,6 +345,24 @@ impl Engine {
         self.set_manifest(instance, checkpoint.manifest);
         self.take_gathered(instance);
         Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms: checkpoint.took_ms })
+    }
+
+    /// Returns how an instance failed in an earlier run, the last time.
+    pub fn failed_before(&self, instance: u32) -> Result<Option<&str>, ReadError> {
+        let Some(store) = self.store() else { return Ok(None) };
+        let failures = if let Some(failures) = self.failures.get() {
+            failures
+        } else {
+            let found = failures(store, &self.pipeline.name)?;
+            self.failures.get_or_init(|| found)
+        };
+        Ok(failures.get(&self.instance(instance).name).map(String::as_str))
+    }
+
+    /// Returns whether an instance has a result of before, under whichever input-hash.
+    pub fn has_result(&self, instance: u32) -> Result<bool, ReadError> {
+        let Some(store) = self.store() else { return Ok(false) };
+        Ok(!store.latest(&self.pipeline.name, &self.instance(instance).name)?.is_empty())
     }
 
     /// Says which output cannot be put back because its bytes are gone from the content store.

@@ -137,6 +137,8 @@ pub enum Reason {
     WeakerIsolation(String),
     /// An earlier attempt of this run failed or was cut off.
     Again(String),
+    /// No checkpoint of this instance exists, and it failed in an earlier run: what went wrong the last time, in a line.
+    Failed(String),
 }
 
 impl Reason {
@@ -160,6 +162,7 @@ impl Reason {
                 format!("was made with sandbox `{had}`, which is weaker than asked for")
             }
             Self::Again(why) => why.clone(),
+            Self::Failed(error) => format!("failed before: {error}"),
         }
     }
 }

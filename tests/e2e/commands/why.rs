@@ -105,7 +105,6 @@ fn never_ran() {
 
 /// What failed did run.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn it_failed() {
     let project = Project::with_pipeline(BINARY, TROUBLE);
     project.cairn(&["run", "-j1"]).expect(1);

@@ -119,6 +119,8 @@ enum Verdict {
     Unknown { error: String, help: Option<String> },
     /// It never ran.
     Never,
+    /// It was never done: how it failed the last time.
+    Failed(String),
     /// Its input-hash has a checkpoint.
     Same(Box<Checkpoint>),
     /// The nearest checkpoint, and how it differs.
@@ -156,7 +158,11 @@ fn tell(checked: &Checked, engine: &Engine, store: &Store, index: u32) -> Result
             nearest = Some((Box::new(checkpoint), found));
         }
     }
-    let Some((nearest, found)) = nearest else { return Ok(told(Some(hash), Verdict::Never)) };
+    let Some((nearest, found)) = nearest else {
+        let failed = engine.failed_before(index).map_err(damaged)?;
+        let verdict = failed.map_or(Verdict::Never, |error| Verdict::Failed(error.to_owned()));
+        return Ok(told(Some(hash), verdict));
+    };
     let changes = found.into_iter().map(|difference| change(checked, engine, difference)).collect();
     Ok(told(Some(hash), Verdict::Differs { nearest, changes }))
 }
@@ -227,6 +233,7 @@ impl Told {
                 format!("{name} cannot be looked up: {error}\n{help}")
             }
             Verdict::Never => format!("{name} runs: it never ran before\n{hash}"),
+            Verdict::Failed(error) => format!("{name} runs again: it failed before ({error})\n{hash}"),
             Verdict::Same(checkpoint) => {
                 format!("{name} is as in {}: nothing changed\n{hash}", of(checkpoint))
             }
@@ -258,6 +265,7 @@ impl Told {
                 json::line(&Wire { verdict: "unknown", error: Some(error), ..told })
             }
             Verdict::Never => json::line(&Wire { verdict: "never_ran", ..told }),
+            Verdict::Failed(error) => json::line(&Wire { verdict: "failed", error: Some(error), ..told }),
             Verdict::Same(checkpoint) => {
                 let run = Some(checkpoint.made_by.run.to_string());
                 json::line(&Wire { verdict: "same", run, ..told })

@@ -117,6 +117,8 @@ struct WhyExecuted<'a> {
     path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     level: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -220,6 +222,7 @@ fn why_executed(reason: &Reason) -> WhyExecuted<'_> {
         Reason::ContentLost(_) => "content_lost",
         Reason::WeakerIsolation(_) => "weaker_isolation",
         Reason::Again(_) => "again",
+        Reason::Failed(_) => "failed",
     };
     let plain = WhyExecuted {
         kind,
@@ -229,6 +232,7 @@ fn why_executed(reason: &Reason) -> WhyExecuted<'_> {
         ttl_ms: None,
         path: None,
         level: None,
+        error: None,
     };
     match reason {
         Reason::First | Reason::Forced | Reason::CacheOff | Reason::Again(_) => plain,
@@ -238,6 +242,7 @@ fn why_executed(reason: &Reason) -> WhyExecuted<'_> {
         }
         Reason::ContentLost(path) => WhyExecuted { path: Some(path), ..plain },
         Reason::WeakerIsolation(level) => WhyExecuted { level: Some(level), ..plain },
+        Reason::Failed(error) => WhyExecuted { error: Some(error), ..plain },
     }
 }
 
@@ -296,6 +301,7 @@ mod tests {
             started(Reason::Expired { age_ms: 5000, ttl_ms: 1000 }),
             started(Reason::ContentLost("build/x".into())),
             started(Reason::WeakerIsolation("off".into())),
+            started(Reason::Failed("exit status 2".into())),
             instance(InstanceEvent::AttemptFailed {
                 attempt: 1,
                 error: "exit status 7".into(),
@@ -314,13 +320,14 @@ mod tests {
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:00.750Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"expired","text":"older than its ttl (5 s > 1 s)","age_ms":5000,"ttl_ms":1000}}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.000Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"content_lost","text":"the stored bytes of `build/x` are gone or damaged","path":"build/x"}}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.250Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"weaker_isolation","text":"was made with sandbox `off`, which is weaker than asked for","level":"off"}}
-        {"type":"instance_attempt_failed","at":"2026-11-25T12:00:01.500Z","instance":"carrier[UA]","attempt":1,"error":"exit status 7","retry_at":"2026-11-25T12:00:04.000Z","log":".cairn/logs/x.log"}
-        {"type":"instance_committed","at":"2026-11-25T12:00:01.750Z","instance":"carrier[UA]","outcome":"RAN","attempt":2,"input_hash":"[HASH]","took_ms":9,"trashed":["t"],"log":".cairn/logs/x.log"}
-        {"type":"instance_failed","at":"2026-11-25T12:00:02.000Z","instance":"carrier[UA]","outcome":"FAILED","attempts":2,"error":"exit status 2","help":"mend it","log":".cairn/logs/x.log"}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:02.250Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"failed","text":"`clean` failed","instance":"clean"}}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:02.500Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"frozen","text":"would run: never ran before","reason":{"kind":"first","text":"never ran before"}}}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:02.750Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"interrupted","text":"the run was interrupted"}}
-        {"type":"run_ended","at":"2026-11-25T12:00:03.000Z","status":"failed","took_ms":3000,"saved_ms":7,"outcomes":{"ran":0,"restored":1,"fresh":0,"failed":0,"blocked":0}}
+        {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.500Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"failed","text":"failed before: exit status 2","error":"exit status 2"}}
+        {"type":"instance_attempt_failed","at":"2026-11-25T12:00:01.750Z","instance":"carrier[UA]","attempt":1,"error":"exit status 7","retry_at":"2026-11-25T12:00:04.000Z","log":".cairn/logs/x.log"}
+        {"type":"instance_committed","at":"2026-11-25T12:00:02.000Z","instance":"carrier[UA]","outcome":"RAN","attempt":2,"input_hash":"[HASH]","took_ms":9,"trashed":["t"],"log":".cairn/logs/x.log"}
+        {"type":"instance_failed","at":"2026-11-25T12:00:02.250Z","instance":"carrier[UA]","outcome":"FAILED","attempts":2,"error":"exit status 2","help":"mend it","log":".cairn/logs/x.log"}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:02.500Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"failed","text":"`clean` failed","instance":"clean"}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:02.750Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"frozen","text":"would run: never ran before","reason":{"kind":"first","text":"never ran before"}}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:03.000Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"interrupted","text":"the run was interrupted"}}
+        {"type":"run_ended","at":"2026-11-25T12:00:03.250Z","status":"failed","took_ms":3250,"saved_ms":7,"outcomes":{"ran":0,"restored":1,"fresh":0,"failed":0,"blocked":0}}
         "#);
     }
 }

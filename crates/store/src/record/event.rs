@@ -106,6 +106,8 @@ pub(super) mod v1 {
         WeakerIsolation(Cow<'a, str>),
         #[serde(borrow)]
         Again(Cow<'a, str>),
+        #[serde(borrow)]
+        Failed(Cow<'a, str>),
     }
 }
 
@@ -276,6 +278,7 @@ impl<'a> From<&'a Reason> for v1::Reason<'a> {
             Reason::ContentLost(path) => Self::ContentLost(path.into()),
             Reason::WeakerIsolation(level) => Self::WeakerIsolation(level.into()),
             Reason::Again(why) => Self::Again(why.into()),
+            Reason::Failed(error) => Self::Failed(error.into()),
         }
     }
 }
@@ -291,6 +294,7 @@ impl From<v1::Reason<'_>> for Reason {
             v1::Reason::ContentLost(path) => Self::ContentLost(path.into_owned()),
             v1::Reason::WeakerIsolation(level) => Self::WeakerIsolation(level.into_owned()),
             v1::Reason::Again(why) => Self::Again(why.into_owned()),
+            v1::Reason::Failed(error) => Self::Failed(error.into_owned()),
         }
     }
 }

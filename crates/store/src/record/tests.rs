@@ -246,6 +246,7 @@ fn golden_events() {
         (Reason::ContentLost("p".to_owned()), "05 01 'p'"),
         (Reason::WeakerIsolation("off".to_owned()), "06 03 'off'"),
         (Reason::Again("w".to_owned()), "07 01 'w'"),
+        (Reason::Failed("e".to_owned()), "08 01 'e'"),
     ];
     for (reason, expect) in reasons {
         let event = InstanceEvent::AttemptStarted { attempt: 1, input_hash: hash(1), reason };
