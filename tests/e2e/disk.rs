@@ -391,7 +391,6 @@ fn a_store_of_a_newer_format() {
 }
 
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn a_state_folder_that_is_a_file() {
     let project = Project::with_pipeline(BINARY, &pipeline("private", 100));
     project.write(".cairn", "mine");
