@@ -195,7 +195,6 @@ fn full_before_a_run_begins() {
 
 /// The database's own talk is for `-v`; a person reads one error, once.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn a_full_disk_is_told_in_a_few_lines() {
     let project = Project::with_pipeline(BINARY, &pipeline("private", 100));
     let Some(disk) = Disk::mount(&project.file(".cairn"), "3m") else { return };
