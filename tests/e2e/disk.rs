@@ -145,7 +145,6 @@ fn full_state_folder_while_one_writes_and_another_ends() {
 
 /// The command has done its work in the project's folder; its bytes do not fit into the content store.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn full_state_folder_while_outputs_are_taken_in() {
     let project = Project::with_pipeline(BINARY, &pipeline("off", 4 * MEGABYTES));
     let Some(disk) = Disk::mount(&project.file(".cairn"), "3m") else { return };
@@ -329,7 +328,6 @@ fn read_only_project_with_its_state_elsewhere() {
 
 /// What has to be moved from one disk to another cannot be renamed, in neither mode.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn state_folder_on_another_disk() {
     for sandbox in ["private", "off"] {
         let project = Project::with_pipeline(BINARY, &pipeline(sandbox, 1000));
