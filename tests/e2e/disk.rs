@@ -239,7 +239,6 @@ fn full_project_folder_while_outputs_are_published() {
 
 /// The name of a temporary file says nothing to the reader; the output's does.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn the_output_that_does_not_fit_is_named() {
     let mut project = Project::new(BINARY);
     let state = tempfile::tempdir().unwrap();
