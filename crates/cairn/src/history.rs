@@ -246,6 +246,7 @@ pub(crate) fn blocked_reason(by: &Blocker) -> String {
         Blocker::Stopping(name) => format!("the run stopped because `{name}` failed"),
         Blocker::Interrupted => "the run was interrupted".to_owned(),
         Blocker::Frozen(reason) => format!("would run: {}", reason.text()),
+        Blocker::BehindFrozen(name) => format!("`{name}` would have to run first"),
     }
 }
 

@@ -111,6 +111,8 @@ pub enum Blocker {
     Interrupted,
     /// `--frozen`: it would have to run, for this reason.
     Frozen(Reason),
+    /// `--frozen`: an instance before it would have to run, its name. Whether this one would too shows only after that.
+    BehindFrozen(String),
 }
 
 /// Why an instance is executed.

@@ -120,8 +120,8 @@ fn frozen() {
     ----- stderr -----
       sales · run [RUN] · 3 instances · 1 at once
       BLOCKED   fetch             would run: input `source.txt` changed
-      BLOCKED   count             would run: `fetch` would have to run first
-      BLOCKED   report            would run: `fetch` would have to run first
+      BLOCKED   count             `fetch` would have to run first
+      BLOCKED   report            `fetch` would have to run first
 
       3 BLOCKED, frozen after [T] · run [RUN]
       next: cairn plan  what would run, and why

@@ -252,6 +252,7 @@ fn blocked_by(by: &Blocker) -> BlockedBy<'_> {
         Blocker::Stopping(name) => ("stopping", Some(name.as_str()), None),
         Blocker::Interrupted => ("interrupted", None, None),
         Blocker::Frozen(reason) => ("frozen", None, Some(why_executed(reason))),
+        Blocker::BehindFrozen(name) => ("behind_frozen", Some(name.as_str()), None),
     };
     BlockedBy { kind, text: blocked_reason(by), instance, reason }
 }
@@ -311,6 +312,7 @@ mod tests {
             failed(2),
             blocked(Blocker::Failed("clean".into())),
             blocked(Blocker::Frozen(Reason::First)),
+            blocked(Blocker::BehindFrozen("clean".into())),
             blocked(Blocker::Interrupted),
             RunEvent::Ended { status: RunStatus::Failed },
         ]), @r#"
@@ -326,8 +328,9 @@ mod tests {
         {"type":"instance_failed","at":"2026-11-25T12:00:02.250Z","instance":"carrier[UA]","outcome":"FAILED","attempts":2,"error":"exit status 2","help":"mend it","log":".cairn/logs/x.log"}
         {"type":"instance_blocked","at":"2026-11-25T12:00:02.500Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"failed","text":"`clean` failed","instance":"clean"}}
         {"type":"instance_blocked","at":"2026-11-25T12:00:02.750Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"frozen","text":"would run: never ran before","reason":{"kind":"first","text":"never ran before"}}}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:03.000Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"interrupted","text":"the run was interrupted"}}
-        {"type":"run_ended","at":"2026-11-25T12:00:03.250Z","status":"failed","took_ms":3250,"saved_ms":7,"outcomes":{"ran":0,"restored":1,"fresh":0,"failed":0,"blocked":0}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:03.000Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"behind_frozen","text":"`clean` would have to run first","instance":"clean"}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:03.250Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"interrupted","text":"the run was interrupted"}}
+        {"type":"run_ended","at":"2026-11-25T12:00:03.500Z","status":"failed","took_ms":3500,"saved_ms":7,"outcomes":{"ran":0,"restored":1,"fresh":0,"failed":0,"blocked":0}}
         "#);
     }
 }

@@ -192,7 +192,7 @@ impl Machine {
                     self.block(instance, by);
                 } else if self.frozen {
                     self.block(instance, Blocker::Frozen(reason));
-                    self.block_behind(instance, &self.behind_frozen(instance));
+                    self.block_behind(instance, &Blocker::BehindFrozen(self.name(instance)));
                 } else {
                     self.agenda.add_ready(instance);
                     self.set(instance, Phase::Ready { input_hash, reason });
@@ -381,11 +381,6 @@ impl Machine {
             Halt::Failure(instance) => Some(Blocker::Stopping(self.name(instance))),
             Halt::Gentle | Halt::Now => Some(Blocker::Interrupted),
         }
-    }
-
-    /// Whether it would have to run too, nobody knows before the one ahead has run.
-    fn behind_frozen(&self, instance: u32) -> Blocker {
-        Blocker::Frozen(Reason::Changed(vec![format!("`{}` would have to run first", self.name(instance))]))
     }
 
     fn all(&self) -> std::ops::Range<u32> {

@@ -88,6 +88,8 @@ pub(super) mod v1 {
         Interrupted,
         #[serde(borrow)]
         Frozen(Reason<'a>),
+        #[serde(borrow)]
+        BehindFrozen(Cow<'a, str>),
     }
 
     #[derive(Serialize, Deserialize)]
@@ -252,6 +254,7 @@ impl<'a> From<&'a Blocker> for v1::Blocker<'a> {
             Blocker::Stopping(instance) => Self::Stopping(instance.into()),
             Blocker::Interrupted => Self::Interrupted,
             Blocker::Frozen(reason) => Self::Frozen(reason.into()),
+            Blocker::BehindFrozen(instance) => Self::BehindFrozen(instance.into()),
         }
     }
 }
@@ -263,6 +266,7 @@ impl From<v1::Blocker<'_>> for Blocker {
             v1::Blocker::Stopping(instance) => Self::Stopping(instance.into_owned()),
             v1::Blocker::Interrupted => Self::Interrupted,
             v1::Blocker::Frozen(reason) => Self::Frozen(reason.into()),
+            v1::Blocker::BehindFrozen(instance) => Self::BehindFrozen(instance.into_owned()),
         }
     }
 }

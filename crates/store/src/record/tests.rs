@@ -233,6 +233,7 @@ fn golden_events() {
         (Blocker::Stopping("s".to_owned()), "01 01 's'"),
         (Blocker::Interrupted, "02"),
         (Blocker::Frozen(Reason::Forced), "03 02"),
+        (Blocker::BehindFrozen("s".to_owned()), "04 01 's'"),
     ];
     for (by, expect) in blockers {
         check(InstanceEvent::Blocked { by }, &format!("05 {expect}"));

@@ -188,6 +188,7 @@ fn show_event(event: &InstanceEvent) -> String {
             Blocker::Stopping(name) => format!("blocked, stopping for {name}"),
             Blocker::Interrupted => "blocked, interrupted".to_owned(),
             Blocker::Frozen(reason) => format!("blocked, frozen ({})", reason.text()),
+            Blocker::BehindFrozen(name) => format!("blocked, frozen behind {name}"),
         },
     }
 }
