@@ -221,3 +221,15 @@ fn what_was_not_made_is_not_looked_for_among_the_inputs() {
     assert!(outcome.stderr.contains("`date` was not made"), "{}", outcome.shown());
     assert!(!outcome.stderr.contains("made `data`"), "{}", outcome.shown());
 }
+
+#[test]
+fn what_is_logged_says_where_it_happened() {
+    let text =
+        "[stages.s]\nrun = \"sleep 60 > /dev/null 2>&1 & echo 1 > out.txt\"\noutputs = [\"out.txt\"]\n";
+    let project = Project::with_pipeline(BINARY, text);
+    let outcome = project.cairn(&["run", "-v"]).expect(0);
+    let line = outcome.stderr.lines().find(|line| line.contains("outlived the command"));
+    let line = line.unwrap_or_else(|| panic!("{}", outcome.shown()));
+    let spans = ["run{id=", ":instance{name=s input_hash=", ":attempt{number=1}"].map(|span| line.find(span));
+    assert!(spans.is_sorted() && spans[0].is_some(), "{line}");
+}
