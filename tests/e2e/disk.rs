@@ -130,7 +130,6 @@ fn full_state_folder_while_a_command_writes() {
 
 /// A stage beside it ends while there is no room: whichever of the two it hits, nothing is lost.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn full_state_folder_while_one_writes_and_another_ends() {
     let text = pipeline("private", 4 * MEGABYTES)
         .replace("big.bin\"\ninputs", "big.bin || { sleep 0.3; exit 1; }\"\ninputs");
@@ -145,7 +144,6 @@ fn full_state_folder_while_one_writes_and_another_ends() {
 
 /// The command has done its work in the project's folder; its bytes do not fit into the content store.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn full_state_folder_while_outputs_are_taken_in() {
     let project = Project::with_pipeline(BINARY, &pipeline("off", 4 * MEGABYTES));
     let Some(disk) = Disk::mount(&project.file(".cairn"), "3m") else { return };
@@ -195,7 +193,6 @@ fn full_before_a_run_begins() {
 
 /// The database's own talk is for `-v`; a person reads one error, once.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn a_full_disk_is_told_in_a_few_lines() {
     let project = Project::with_pipeline(BINARY, &pipeline("private", 100));
     let Some(disk) = Disk::mount(&project.file(".cairn"), "3m") else { return };
@@ -242,7 +239,6 @@ fn full_project_folder_while_outputs_are_published() {
 
 /// The name of a temporary file says nothing to the reader; the output's does.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn the_output_that_does_not_fit_is_named() {
     let mut project = Project::new(BINARY);
     let state = tempfile::tempdir().unwrap();
@@ -330,7 +326,6 @@ fn read_only_project_with_its_state_elsewhere() {
 
 /// What has to be moved from one disk to another cannot be renamed, in neither mode.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn state_folder_on_another_disk() {
     for sandbox in ["private", "off"] {
         let project = Project::with_pipeline(BINARY, &pipeline(sandbox, 1000));
@@ -391,7 +386,6 @@ fn a_store_of_a_newer_format() {
 }
 
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn a_state_folder_that_is_a_file() {
     let project = Project::with_pipeline(BINARY, &pipeline("private", 100));
     project.write(".cairn", "mine");

@@ -23,7 +23,7 @@ pub(crate) struct History {
     earlier_ms: u64,
     /// How it ended.
     pub(crate) status: Option<RunStatus>,
-    /// Instances it said it has.
+    /// Instances that it said take part.
     pub(crate) instances_total: u32,
     /// What happened to each instance that was heard of, in the order in which they were.
     pub(crate) instances: Vec<InstanceHistory>,
@@ -172,8 +172,9 @@ impl InstanceHistory {
 
     /// Returns whether the event was one that can happen.
     fn add(&mut self, at: Timestamp, event: &InstanceEvent) -> bool {
-        if matches!((&self.state, event), (State::Ran { .. }, InstanceEvent::CheckpointFound { .. })) {
+        if let (State::Ran { .. }, InstanceEvent::CheckpointFound { trashed, .. }) = (&self.state, event) {
             // A resumed run finds what an earlier part of it made: in this run, it ran.
+            self.trashed.extend_from_slice(trashed);
             return true;
         }
         match self.state.clone().after(event) {
@@ -185,8 +186,9 @@ impl InstanceHistory {
         }
         self.since = at;
         match event {
-            InstanceEvent::CheckpointFound { input_hash, restored, saved_ms } => {
+            InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
                 self.input_hash = Some(*input_hash);
+                self.trashed.clone_from(trashed);
                 self.saved_ms = *saved_ms;
                 self.reason = restored_reason(restored);
             }
@@ -244,6 +246,7 @@ pub(crate) fn blocked_reason(by: &Blocker) -> String {
         Blocker::Stopping(name) => format!("the run stopped because `{name}` failed"),
         Blocker::Interrupted => "the run was interrupted".to_owned(),
         Blocker::Frozen(reason) => format!("would run: {}", reason.text()),
+        Blocker::BehindFrozen(name) => format!("`{name}` would have to run first"),
     }
 }
 

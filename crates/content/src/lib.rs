@@ -4,6 +4,7 @@
 //! - [`hash`]: digests of files, in parallel and without a memory map; [`copy`]: of what is copied, while it is
 //! - [`Digests`]: the digests of a project's files, remembered by [`FileKey`] and [`Stamp`]
 //! - [`Objects`]: the content store; [`Placer`]: from there into the project; [`trash`]: what was in the way
+//! - [`relocate()`]: what is moved, to another filesystem if need be
 //! - [`gc`], [`ballast`]: leftovers of a crash, and room for recovery on a full disk
 //!
 //! What it does not do: know pipelines, decide what is stale, open the database.
@@ -23,6 +24,7 @@ mod mounted;
 mod objects;
 mod open;
 mod placer;
+mod relocate;
 mod stamp;
 mod temporary;
 pub mod trash;
@@ -31,4 +33,5 @@ pub use digests::{DigestError, Digests, Found, FoundTree, Row, Rows};
 pub use file_error::FileError;
 pub use objects::{ObjectError, Objects};
 pub use placer::{PlaceError, Placed, PlacedFile, Placement, Placer, Standing};
+pub use relocate::relocate;
 pub use stamp::{FileKey, Stamp};

@@ -220,7 +220,7 @@ impl Objects {
 /// Makes the new file `to` of mode 0444 with the bytes of `from`, which must be those of `content`.
 fn copy_checked(from: &Path, content: &FileContent, to: &Path) -> Result<(), ObjectError> {
     let original = open::file_itself(from).map_err(cannot("read", from))?;
-    let Copied { file, digest, .. } = copy::open_file(&original, to).map_err(cannot("write", to))?;
+    let Copied { file, digest, .. } = copy::open_file(&original, to).map_err(cannot("copy", from))?;
     if digest != content.digest {
         let _ = fs::remove_file(to);
         return Err(ObjectError::Changed { path: from.to_owned() });

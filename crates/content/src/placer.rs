@@ -137,6 +137,22 @@ impl Placement {
     pub fn destination(&self) -> &Path {
         &self.destination
     }
+
+    /// Has an error name what was to be made, not the temporary name.
+    fn name_destination(&self, error: PlaceError) -> PlaceError {
+        let renamed = |error: FileError| match error.path.strip_prefix(&self.temporary) {
+            Ok(below) if below.as_os_str().is_empty() => {
+                FileError { path: self.destination.clone(), ..error }
+            }
+            Ok(below) => FileError { path: self.destination.join(below), ..error },
+            Err(_) => error,
+        };
+        match error {
+            PlaceError::Object(ObjectError::Io(error)) => PlaceError::Object(ObjectError::Io(renamed(error))),
+            PlaceError::Io(error) => PlaceError::Io(renamed(error)),
+            other => other,
+        }
+    }
 }
 
 impl Drop for Placement {
@@ -207,10 +223,13 @@ impl Placer {
             trashed,
             placed: false,
         };
-        placement.files = match &output.content {
-            Content::File(content) => vec![make::file(&self.objects, content, &placement, barrier)?],
-            Content::Folder(tree) => make::tree(&self.objects, tree, &placement, barrier)?,
+        let made = match &output.content {
+            Content::File(content) => {
+                make::file(&self.objects, content, &placement, barrier).map(|file| vec![file])
+            }
+            Content::Folder(tree) => make::tree(&self.objects, tree, &placement, barrier),
         };
+        placement.files = made.map_err(|error| placement.name_destination(error))?;
         Ok(placement)
     }
 

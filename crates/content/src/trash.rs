@@ -1,18 +1,13 @@
 //! What was in the way and is not cairn's (I11): moved to the state folder's `trash/`, never overwritten.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use cairn_model::ProjectPath;
 
-use crate::digests::{DigestError, EntryKind, walk};
-use crate::durable::{Barrier, create_folders, parent, remove_tree, rename_new};
-use crate::file_error::cannot;
-use crate::{FileError, copy};
+use crate::FileError;
+use crate::durable::{Barrier, create_folders, parent};
+use crate::relocate::relocate;
 
 /// Things of one name in one run's trash: far more than are ever put there.
 const SAME_NAME_MAX: u32 = 1000;
@@ -37,7 +32,8 @@ pub(crate) fn put(state: &Path, stamp: &str, from: &Path, name: &Path) -> Result
         let stamp = if number == 0 { stamp.to_owned() } else { format!("{stamp}~{number}") };
         let to = state.join("trash").join(stamp).join(name);
         let mut barrier = Barrier::new();
-        let moved = create_folders(parent(&to), &mut barrier).and_then(|()| move_to(from, &to, &mut barrier));
+        let moved =
+            create_folders(parent(&to), &mut barrier).and_then(|()| relocate(from, &to, &mut barrier));
         match moved {
             Ok(()) => {
                 barrier.folder(parent(&to));
@@ -57,69 +53,10 @@ pub(crate) fn put(state: &Path, stamp: &str, from: &Path, name: &Path) -> Result
     Err(last.expect("each of the names was taken"))
 }
 
-fn move_to(from: &Path, to: &Path, barrier: &mut Barrier) -> Result<(), FileError> {
-    match rename_new(from, to) {
-        Err(error) if error.is_other_filesystem() => {}
-        result => return result,
-    }
-    copy_tree(from, to)?;
-    barrier.folder(parent(to));
-    std::mem::take(barrier).sync()?;
-    remove_tree(parent(from), from)
-}
-
-/// Copies a file, a link, or a folder with all in it, durably.
-fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
-    let mut barrier = Barrier::new();
-    let metadata = fs::symlink_metadata(from).map_err(cannot("read", from))?;
-    let kind = match () {
-        () if metadata.is_dir() => EntryKind::Folder,
-        () if metadata.is_symlink() => {
-            let target = fs::read_link(from).map_err(cannot("read", from))?;
-            EntryKind::Link(target.into_os_string().into_vec())
-        }
-        () if metadata.is_file() => EntryKind::File,
-        () => {
-            return Err(cannot("move to another filesystem", from)(io::Error::other("it is a special file")));
-        }
-    };
-    copy_entry(&kind, from, to, &mut barrier)?;
-    if kind == EntryKind::Folder {
-        let entries = walk(from).map_err(|error| match error {
-            DigestError::Unreadable(error) => error,
-            error => cannot("move to another filesystem", from)(io::Error::other(error)),
-        })?;
-        for entry in entries {
-            copy_entry(&entry.kind, &entry.below(from), &entry.below(to), &mut barrier)?;
-        }
-    }
-    barrier.sync()
-}
-
-fn copy_entry(kind: &EntryKind, from: &Path, to: &Path, barrier: &mut Barrier) -> Result<(), FileError> {
-    match kind {
-        EntryKind::Folder => {
-            fs::create_dir(to).map_err(cannot("make the folder", to))?;
-            barrier.folder(to);
-        }
-        EntryKind::Link(target) => {
-            symlink(OsStr::from_bytes(target), to).map_err(cannot("make the link", to))?;
-        }
-        EntryKind::File => {
-            let metadata = fs::symlink_metadata(from).map_err(cannot("read", from))?;
-            let file = copy::file(from, to)?.file;
-            let dated = metadata.modified().and_then(|modified| file.set_modified(modified));
-            let set = dated.and_then(|()| file.set_permissions(metadata.permissions()));
-            set.map_err(cannot("set the times and the mode of", to))?;
-            barrier.file(to);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
     use crate::mounted::Mounted;

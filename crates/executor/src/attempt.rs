@@ -1,11 +1,12 @@
 //! One attempt: stage, run, judge, collect, publish.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cairn_content::Standing;
+use cairn_content::{FileError, Standing};
 use cairn_model::{
     AttemptId, Event, InputHash, InstanceEvent, Level, Output, OutputKind, ProjectPath, RunEvent,
 };
@@ -355,13 +356,13 @@ impl Engine {
             let (ended, left) = (ended.strays, ended.survivors);
             tracing::warn!(instance = %declared.name, ended, left, "processes outlived the command");
         }
-        if let Some(error) = &ended.log_error {
-            tracing::warn!(instance = %declared.name, %error, "the log could not be written");
+        if let Some(error) = log_error(prepared, ended) {
+            tracing::warn!(instance = %declared.name, %error, "the log is not whole");
         }
         if prepared.level != Level::Off {
             check_undeclared(&prepared.staging, declared)?;
         }
-        let collected = collect(&prepared.base, declared, &self.digests)?;
+        let collected = collect(&prepared.base, declared, &prepared.gathered, &self.digests)?;
         self.check_inputs(prepared)?;
         if prepared.level == Level::Off {
             self.check_made(&prepared.gathered)?;
@@ -434,6 +435,10 @@ impl Engine {
             ExitKind::Code(code) => format!("exit status {code}"),
             ExitKind::Signal(signal) => format!("ended by signal {signal}{}", signal_name(signal)),
         };
+        // What the command said of it may be just what is not in the log: a full disk, for example.
+        if let Some(cause) = log_error(prepared, ended) {
+            return Err(AttemptError::new(format!("{error}; {cause}"), cause.help()));
+        }
         let help = (prepared.level != Level::Off)
             .then(|| hint::undeclared_input(&self.project, declared, &prepared.gathered, &prepared.job.log))
             .flatten();
@@ -497,10 +502,17 @@ impl Engine {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// Says why an attempt's log is not whole.
+fn log_error(prepared: &Prepared, ended: &Ended) -> Option<FileError> {
+    let cause = io::Error::from_raw_os_error(ended.log_error?);
+    Some(FileError { action: "write", path: prepared.job.log.clone(), cause })
 }
 
 fn seconds(millis: u64) -> String {

@@ -9,6 +9,7 @@ use cairn_content::{DigestError, Digests};
 use cairn_dag::{Declared, Instance};
 use cairn_model::{Content, EntryKind, Manifest, Output, OutputKind, ProjectPath};
 
+use crate::gather::Gathered;
 use crate::staging::Staging;
 
 /// What an attempt made, not yet published.
@@ -103,10 +104,15 @@ impl CollectError {
 }
 
 /// Finds and digests the outputs below `base`: the working folder, or the project's with `sandbox = "off"`.
-pub fn collect(base: &Path, instance: &Instance, digests: &Digests) -> Result<Collected, CollectError> {
+pub fn collect(
+    base: &Path,
+    instance: &Instance,
+    gathered: &Gathered,
+    digests: &Digests,
+) -> Result<Collected, CollectError> {
     let mut found: Vec<(Output, PathBuf)> = Vec::with_capacity(instance.outputs.len());
     for declared in &instance.outputs {
-        let staged = settle(base, declared)?;
+        let staged = settle(base, declared, gathered)?;
         let content = match declared.kind {
             OutputKind::File | OutputKind::Stdout => Content::File(digests.file(&staged)?.content),
             OutputKind::Folder => {
@@ -127,13 +133,13 @@ pub fn collect(base: &Path, instance: &Instance, digests: &Digests) -> Result<Co
 }
 
 /// Returns where a declared output's bytes are, of the right kind; a link to a file within `base` is followed.
-fn settle(base: &Path, declared: &Declared) -> Result<PathBuf, CollectError> {
+fn settle(base: &Path, declared: &Declared, gathered: &Gathered) -> Result<PathBuf, CollectError> {
     let path = declared.path.below(base);
     let io = |cause| CollectError::Io { path: path.clone(), cause };
     let metadata = match fs::symlink_metadata(&path) {
         Ok(metadata) => metadata,
         Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            let instead = similar(base, &declared.path);
+            let instead = similar(base, &declared.path, gathered);
             return Err(CollectError::NotMade { path: declared.path.clone(), instead });
         }
         Err(cause) => return Err(io(cause)),
@@ -188,16 +194,23 @@ fn check_link(output: &ProjectPath, below: &[u8], target: &[u8]) -> Result<(), C
     Ok(())
 }
 
-/// Returns a file beside where `path` should be, or anywhere at the same level, that has a similar name.
-fn similar(base: &Path, path: &ProjectPath) -> Option<String> {
+/// Returns a file beside where `path` should be that has a similar name and is no input.
+fn similar(base: &Path, path: &ProjectPath, gathered: &Gathered) -> Option<String> {
     let wanted = path.as_str().rsplit('/').next().unwrap_or_default();
     let folder = path.parent().map_or_else(|| base.to_owned(), |parent| parent.below(base));
     let names = fs::read_dir(folder).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let near = names.map(|name| (strsim::damerau_levenshtein(&name, wanted), name)).min()?;
+    let beside =
+        |name: String| path.parent().map_or_else(|| name.clone(), |parent| format!("{parent}/{name}"));
+    let is_input = |found: &str| {
+        gathered.files.iter().any(|input| {
+            let rest = input.path.as_str().strip_prefix(found);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    };
+    let near = names.map(|name| (strsim::damerau_levenshtein(&name, wanted), beside(name)));
+    let (distance, found) = near.filter(|(_, found)| !is_input(found)).min()?;
     let limit = wanted.len().div_ceil(3).max(2);
-    let (distance, name) = near;
-    let shown = path.parent().map_or_else(|| name.clone(), |parent| format!("{parent}/{name}"));
-    (distance <= limit).then_some(shown)
+    (distance <= limit).then_some(found)
 }
 
 /// Checks that the working folder holds nothing but inputs, as they were, and declared outputs (I4).

@@ -66,20 +66,12 @@ pub enum PublishError {
 }
 
 impl PublishError {
+    fn output(output: &Output, what: &str, error: &dyn fmt::Display, help: Option<String>) -> Self {
+        Self::Output { text: format!("cannot {what} `{}`: {error}", output.path), help }
+    }
+
     fn fatal(error: &dyn fmt::Display, help: Option<String>) -> Self {
         Self::Fatal { text: error.to_string(), help }
-    }
-}
-
-impl From<ObjectError> for PublishError {
-    fn from(error: ObjectError) -> Self {
-        Self::Output { text: error.to_string(), help: error.help() }
-    }
-}
-
-impl From<PlaceError> for PublishError {
-    fn from(error: PlaceError) -> Self {
-        Self::Output { text: error.to_string(), help: error.help() }
     }
 }
 
@@ -282,20 +274,15 @@ impl Worker {
     fn prepare(&self, pending: &mut Pending, bytes: &mut Barrier) -> Result<(), PublishError> {
         let objects = &self.parts.objects;
         for (output, staged) in &pending.outputs {
+            let failed = |error: ObjectError| PublishError::output(output, "keep", &error, error.help());
             for (below, file) in output.content.files() {
                 let mut path = inside(staged, below);
                 if !pending.in_place {
-                    objects.prepare(&path, file, bytes).map_err(|cause| PublishError::Output {
-                        text: format!(
-                            "cannot make `{}` ready for the content store: {cause}",
-                            path.display()
-                        ),
-                        help: None,
-                    })?;
+                    objects.prepare(&path, file, bytes).map_err(failed)?;
                 } else if objects.contains(&file.digest, file.size) {
                     continue;
                 } else {
-                    path = objects.copy_in(&path, file, bytes)?;
+                    path = objects.copy_in(&path, file, bytes).map_err(failed)?;
                 }
                 pending.ready.push((path, *file));
             }
@@ -321,6 +308,8 @@ impl Worker {
             return Ok(());
         }
         for (output, _) in &pending.outputs {
+            let failed =
+                |error: PlaceError| PublishError::output(output, "put in place", &error, error.help());
             let placement = match placer.stage(folder, output, names) {
                 Err(PlaceError::Object(
                     ObjectError::Damaged { digest, .. } | ObjectError::Missing { digest },
@@ -329,9 +318,9 @@ impl Worker {
                     for (path, file) in pending.ready.iter().filter(|(_, file)| file.digest == digest) {
                         adopt(path, file, names)?;
                     }
-                    placer.stage(folder, output, names)?
+                    placer.stage(folder, output, names).map_err(failed)?
                 }
-                other => other?,
+                other => other.map_err(failed)?,
             };
             pending.placements.push(placement);
         }

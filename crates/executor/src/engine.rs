@@ -1,6 +1,6 @@
 //! The engine of one run: everything an instance needs, from its look-up to its commit.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -13,6 +13,7 @@ use cairn_model::{
 use cairn_store::{ReadError, Store};
 
 use crate::committer::{Committer, Parts, is_ours, shown};
+use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
 use crate::lookup::{Looked, lookup};
@@ -63,6 +64,8 @@ pub struct Engine {
     replacing: Vec<AtomicBool>,
     epoch: u64,
     done_before: HashSet<InstanceName>,
+    /// What failed in earlier runs, once that was asked.
+    failures: OnceLock<HashMap<InstanceName, String>>,
     /// Small inputs whose texts this run keeps.
     sources: Mutex<HashSet<Digest>>,
     pub(crate) spares: Spares,
@@ -86,6 +89,8 @@ pub enum Verdict {
         input_hash: InputHash,
         /// Outputs that were put back, or would be; then they are not in place yet.
         restored: Vec<String>,
+        /// Where files are now that stood in their places and were not cairn's.
+        trashed: Vec<String>,
         /// What the execution took that need not be repeated.
         saved_ms: u64,
     },
@@ -192,6 +197,7 @@ impl Engine {
             replacing,
             epoch,
             done_before,
+            failures: OnceLock::new(),
             sources: Mutex::default(),
             collector,
         })
@@ -286,7 +292,7 @@ impl Engine {
     pub fn look_up(&self, instance: u32, force: bool, dry: bool) -> Result<Verdict, LookUpError> {
         let verdict = self.verdict(instance, force, dry)?;
         if let Verdict::Miss { reason, .. } = &verdict {
-            let replaces = !matches!(reason, Reason::First | Reason::Changed(_));
+            let replaces = !matches!(reason, Reason::First | Reason::Failed(_) | Reason::Changed(_));
             self.replacing[instance as usize].store(replaces, Ordering::Relaxed);
         }
         Ok(verdict)
@@ -302,10 +308,15 @@ impl Engine {
         let now = self.clock.now();
         let done_before = self.done_before.contains(&declared.name);
         let checkpoint = match lookup(self.store(), &self.pipeline, declared, &gathered, now, done_before)? {
+            Looked::Miss(Reason::First) => {
+                let failed = self.failed_before(instance)?;
+                let reason = failed.map_or(Reason::First, |error| Reason::Failed(error.to_owned()));
+                return Ok(Verdict::Miss { input_hash, reason });
+            }
             Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
             Looked::Hit(checkpoint) => checkpoint,
         };
-        let mut restored = Vec::new();
+        let (mut restored, mut trashed) = (Vec::new(), Vec::new());
         let outputs: Vec<&Output> = checkpoint.manifest.outputs.iter().collect();
         let standings = self.kept().placer.check_all(self.project.folder(), &outputs, &self.digests);
         let mut lost = Vec::new();
@@ -322,7 +333,7 @@ impl Engine {
         }
         if !dry && !lost.is_empty() {
             match self.put_back(&lost) {
-                Ok(told) => restored = told,
+                Ok(moved) => trashed = moved,
                 Err(LookUpError::Place(PlaceError::Object(error))) => {
                     tracing::warn!(%error, "a stored output is lost; its stage runs again");
                     let path = lost.first().map(|output| output.path.to_string()).unwrap_or_default();
@@ -336,7 +347,25 @@ impl Engine {
         }
         self.set_manifest(instance, checkpoint.manifest);
         self.take_gathered(instance);
-        Ok(Verdict::Hit { input_hash, restored, saved_ms: checkpoint.took_ms })
+        Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms: checkpoint.took_ms })
+    }
+
+    /// Returns how an instance failed in an earlier run, the last time.
+    pub fn failed_before(&self, instance: u32) -> Result<Option<&str>, ReadError> {
+        let Some(store) = self.store() else { return Ok(None) };
+        let failures = if let Some(failures) = self.failures.get() {
+            failures
+        } else {
+            let found = failures(store, &self.pipeline.name)?;
+            self.failures.get_or_init(|| found)
+        };
+        Ok(failures.get(&self.instance(instance).name).map(String::as_str))
+    }
+
+    /// Returns whether an instance has a result of before, under whichever input-hash.
+    pub fn has_result(&self, instance: u32) -> Result<bool, ReadError> {
+        let Some(store) = self.store() else { return Ok(false) };
+        Ok(!store.latest(&self.pipeline.name, &self.instance(instance).name)?.is_empty())
     }
 
     /// Says which output cannot be put back because its bytes are gone from the content store.
@@ -347,7 +376,7 @@ impl Engine {
         outputs.iter().find(gone).map(|output| Reason::ContentLost(output.path.to_string()))
     }
 
-    /// Puts outputs back from the content store; returns their paths, each with what became of an edited file there.
+    /// Puts outputs back from the content store; returns where files are now that stood there and were not cairn's.
     pub(crate) fn put_back(&self, outputs: &[&Output]) -> Result<Vec<String>, LookUpError> {
         let folder = self.project.folder();
         let mut barrier = cairn_content::durable::Barrier::new();
@@ -357,26 +386,17 @@ impl Engine {
         }
         barrier.sync().map_err(LookUpError::Sync)?;
         let mut barrier = cairn_content::durable::Barrier::new();
-        let mut told = Vec::new();
-        for (placement, output) in placements.into_iter().zip(outputs) {
+        let mut trashed = Vec::new();
+        for placement in placements {
             let ours = |stands: &std::path::Path| is_ours(stands, &self.digests, &self.kept().objects);
             let placed = self.kept().placer.swap(placement, ours, &mut barrier)?;
             for file in &placed.files {
                 self.digests.learn(file);
             }
-            let moved = placed
-                .trashed
-                .iter()
-                .map(|path| shown(path, self.project.root()))
-                .collect::<Vec<_>>()
-                .join(", ");
-            told.push(match moved.as_str() {
-                "" => output.path.to_string(),
-                moved => format!("{} (what stood there is now {moved})", output.path),
-            });
+            trashed.extend(placed.trashed.iter().map(|path| shown(path, self.project.root())));
         }
         barrier.sync().map_err(LookUpError::Sync)?;
-        Ok(told)
+        Ok(trashed)
     }
 
     /// Returns the text of a file that an instance made or read, if it is still stored, is no longer than `size_max` bytes,

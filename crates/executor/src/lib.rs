@@ -13,6 +13,7 @@ pub mod collect;
 pub mod committer;
 mod engine;
 pub mod environment;
+mod failures;
 mod footprint;
 pub mod gather;
 mod hint;

@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cairn_content::durable::{self, Rights};
-use cairn_content::{DigestError, Digests, FileError, ObjectError, Objects};
+use cairn_content::durable::{self, Barrier, Rights};
+use cairn_content::{DigestError, Digests, FileError, ObjectError, Objects, relocate};
 use cairn_dag::Instance;
 use cairn_model::{Content, EntryKind, FileContent, OutputKind, ProjectPath};
 
@@ -297,7 +297,7 @@ impl Staging {
             let aside = key.below(&self.before());
             let parent = aside.parent().expect("it lies in `before`");
             fs::create_dir_all(parent).map_err(at(parent))?;
-            durable::rename(&key.below(project.root()), &aside)?;
+            relocate(&key.below(project.root()), &aside, &mut Barrier::new())?;
         }
         let mut folders = Folders::new(project.folder().to_owned());
         make_output_folders(instance, &mut folders)
@@ -354,27 +354,20 @@ pub fn put_back(
         if fs::symlink_metadata(&aside).is_err() {
             continue;
         }
-        let failed = |action: &'static str, path: &Path| {
-            let path = path.to_owned();
-            move |cause| FileError { action, path, cause }
-        };
+        let parent = place.parent().expect("it lies below the project's folder");
         match (fs::symlink_metadata(&place), trash) {
             (Err(_), _) => {}
             (Ok(_), Some(name)) => {
                 cairn_content::trash::move_to_trash(project.state(), name, project.root(), path)?;
             }
-            (Ok(metadata), None) if metadata.is_dir() => {
-                let doomed =
-                    project.state().join("tmp").join(format!("replaced-{}", path.as_str().replace('/', "~")));
-                durable::rename(&place, &doomed)?;
-                durable::remove_tree(project.state(), &doomed)?;
-            }
-            (Ok(_), None) => fs::remove_file(&place).map_err(failed("remove", &place))?,
+            (Ok(_), None) => durable::remove_tree(parent, &place)?,
         }
-        if let Some(parent) = place.parent() {
-            fs::create_dir_all(parent).map_err(failed("make the folder", parent))?;
-        }
-        durable::rename(&aside, &place)?;
+        fs::create_dir_all(parent).map_err(|cause| FileError {
+            action: "make the folder",
+            path: parent.to_owned(),
+            cause,
+        })?;
+        relocate(&aside, &place, &mut Barrier::new())?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub struct Event {
 pub enum RunEvent {
     /// The run starts, or goes on in a new process.
     Started {
-        /// Instances in it.
+        /// Instances that take part in it: those selected.
         instances: u32,
         /// Whether this goes on with a run that was cut off or failed.
         resumed: bool,

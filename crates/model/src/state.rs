@@ -50,6 +50,8 @@ pub enum InstanceEvent {
         input_hash: InputHash,
         /// Paths that were put back from the content store; none: [`Outcome::Fresh`].
         restored: Vec<String>,
+        /// Files that stood in their places, were not cairn's, and were moved to the trash: their paths there.
+        trashed: Vec<String>,
         /// What the execution that made the checkpoint took: the time saved.
         saved_ms: u64,
     },
@@ -109,6 +111,8 @@ pub enum Blocker {
     Interrupted,
     /// `--frozen`: it would have to run, for this reason.
     Frozen(Reason),
+    /// `--frozen`: an instance before it would have to run, its name. Whether this one would too shows only after that.
+    BehindFrozen(String),
 }
 
 /// Why an instance is executed.
@@ -135,6 +139,8 @@ pub enum Reason {
     WeakerIsolation(String),
     /// An earlier attempt of this run failed or was cut off.
     Again(String),
+    /// No checkpoint of this instance exists, and it failed in an earlier run: what went wrong the last time, in a line.
+    Failed(String),
 }
 
 impl Reason {
@@ -158,6 +164,7 @@ impl Reason {
                 format!("was made with sandbox `{had}`, which is weaker than asked for")
             }
             Self::Again(why) => why.clone(),
+            Self::Failed(error) => format!("failed before: {error}"),
         }
     }
 }

@@ -21,8 +21,13 @@ pub enum Prediction {
         /// Why.
         reason: Reason,
     },
-    /// An instance before it would be executed: it runs too, unless that one makes the same bytes as before. Its name.
-    After(String),
+    /// An instance before it would be executed: it runs too, unless that one makes the same bytes as before.
+    After {
+        /// The instance before it.
+        need: String,
+        /// Whether it has a result of before; without one it runs in any case.
+        has_result: bool,
+    },
     /// It cannot be looked up.
     Broken {
         /// Why.
@@ -94,7 +99,9 @@ fn predict(
     for &need in &instances[index as usize].needs {
         let name = || instances[need as usize].name.to_string();
         match before[need as usize].as_ref().expect("needs come before in the order") {
-            Prediction::Run { .. } | Prediction::After(_) => return Ok(Prediction::After(name())),
+            Prediction::Run { .. } | Prediction::After { .. } => {
+                return Ok(Prediction::After { need: name(), has_result: engine.has_result(index)? });
+            }
             Prediction::Broken { .. } | Prediction::Blocked(_) => return Ok(Prediction::Blocked(name())),
             Prediction::Fresh { .. } | Prediction::Restore(_) | Prediction::NotSelected => {}
         }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_executor::{AttemptError, Engine, Hands, Project, Verdict};
-use cairn_model::{AttemptId, Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus};
+use cairn_model::{Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus};
 use cairn_store::{Batch, RunRecord};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, field, info_span};
 
 use crate::step::{Action, Done, Failure, Found, Input, Machine};
 
@@ -69,11 +69,16 @@ impl Run<'_> {
     /// Runs `machine` to its end.
     pub async fn drive(mut self, mut machine: Machine) -> Result<Ended, RunError> {
         let (sender, mut inputs) = unbounded_channel();
-        let tasks = Tasks { engine: Arc::clone(&self.engine), hands: Arc::clone(&self.hands), sender };
+        let mut tasks = Tasks {
+            engine: Arc::clone(&self.engine),
+            hands: Arc::clone(&self.hands),
+            sender,
+            spans: vec![Span::none(); machine.states().len()],
+        };
         let mut events = Batch::new();
         let mut saved_ms = 0;
-        let instances = u32::try_from(machine.states().len()).unwrap_or(u32::MAX);
-        self.record_event(&mut events, RunEvent::Started { instances, resumed: self.resumed }, None);
+        let started = RunEvent::Started { instances: machine.selected(), resumed: self.resumed };
+        self.record_event(&mut events, started, None);
         let mut wake_at = None;
         let mut input = Input::Begin;
         loop {
@@ -202,15 +207,21 @@ struct Tasks {
     engine: Arc<Engine>,
     hands: Arc<Hands>,
     sender: UnboundedSender<Result<Input, RunError>>,
+    /// Each instance's span, since it was last looked up.
+    spans: Vec<Span>,
 }
 
 impl Tasks {
-    fn look_up(&self, instance: u32, force: bool) {
+    fn look_up(&mut self, instance: u32, force: bool) {
         let (engine, sender) = (Arc::clone(&self.engine), self.sender.clone());
+        let name = &engine.pipeline().instances[instance as usize].name;
+        let span = info_span!("instance", %name, input_hash = field::Empty);
+        self.spans[instance as usize] = span.clone();
         tokio::task::spawn_blocking(move || {
+            let span = span.entered();
             let found = match engine.look_up(instance, force, false) {
-                Ok(Verdict::Hit { input_hash, restored, saved_ms }) => {
-                    Found::Hit { input_hash, restored, saved_ms }
+                Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms }) => {
+                    Found::Hit { input_hash, restored, trashed, saved_ms }
                 }
                 Ok(Verdict::Miss { input_hash, reason }) => Found::Miss { input_hash, reason },
                 Err(error) if error.is_store() => {
@@ -219,6 +230,9 @@ impl Tasks {
                 }
                 Err(error) => Found::Broken { error: error.to_string(), help: error.help() },
             };
+            if let Found::Hit { input_hash, .. } | Found::Miss { input_hash, .. } = &found {
+                span.record("input_hash", field::display(input_hash));
+            }
             let _ = sender.send(Ok(Input::LookedUp { instance, found }));
         });
     }
@@ -226,8 +240,7 @@ impl Tasks {
     fn attempt(&self, instance: u32, number: u32) {
         let (engine, hands, sender) =
             (Arc::clone(&self.engine), Arc::clone(&self.hands), self.sender.clone());
-        let AttemptId { instance: name, .. } = engine.attempt_id(instance, number);
-        let span = info_span!("attempt", instance = %name, attempt = number);
+        let span = info_span!(parent: &self.spans[instance as usize], "attempt", number);
         let attempt = async move {
             let exited = {
                 let sender = sender.clone();

@@ -43,6 +43,7 @@ pub(crate) struct Opened {
 
 /// Opens the store in `state` for writing, and makes it when there is none.
 pub(crate) fn for_writing(state: &Path, clock: &dyn Clock) -> Result<Opened, OpenError> {
+    refuse_other_kind(state)?;
     refuse_network(state, network_kind(state)?, std::env::var_os(filesystem::ALLOW_NETWORK).is_some())?;
     make_state_folder(state)?;
     let lock = Lock::take(state, clock)?;
@@ -90,6 +91,7 @@ pub(crate) fn for_reading(state: &Path) -> Result<(Database, Head), OpenError> {
 }
 
 fn try_for_reading(state: &Path) -> Result<(Database, Head), OpenError> {
+    refuse_other_kind(state)?;
     let absent = || OpenError::Absent { path: state.to_owned() };
     // Read first: the store is then at least as far.
     let mark = read_mark(state)?;
@@ -106,6 +108,15 @@ fn try_for_reading(state: &Path) -> Result<(Database, Head), OpenError> {
         Some((format::VERSION, head)) => Ok((database, head.place())),
         Some((found, _)) => Err(OpenError::Older { path: state.to_owned(), found }),
         None => Err(absent()),
+    }
+}
+
+/// Refuses what is there and is no folder.
+fn refuse_other_kind(state: &Path) -> Result<(), OpenError> {
+    match fs::metadata(state) {
+        Ok(found) if !found.is_dir() => Err(OpenError::NotAFolder { path: state.to_owned() }),
+        // What cannot be looked at is told when it is used.
+        _ => Ok(()),
     }
 }
 

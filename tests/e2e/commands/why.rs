@@ -105,7 +105,6 @@ fn never_ran() {
 
 /// What failed did run.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn it_failed() {
     let project = Project::with_pipeline(BINARY, TROUBLE);
     project.cairn(&["run", "-j1"]).expect(1);
@@ -118,7 +117,6 @@ fn it_failed() {
 
 /// What hangs on something that is to run first is asked about most: the help is of this command, not of another's option.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn something_before_it_is_not_done() {
     let project = sales_done();
     project.write("source.txt", "c\n");
@@ -129,7 +127,6 @@ fn something_before_it_is_not_done() {
 
 /// For programs: values as they are, digests whole.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn as_json() {
     let project = sales_done();
     project.write("source.txt", "c\n").write("pipeline.toml", SALES.replace("\"plain\"", "\"fancy\""));

@@ -155,7 +155,7 @@ fn drawn(checked: &Checked, predictions: &[Prediction], context: &Context) -> St
 fn word(prediction: &Prediction) -> Option<(&'static str, Style)> {
     Some(match prediction {
         Prediction::Run { .. } => ("RUN", style::outcome(Outcome::Ran)),
-        Prediction::After(_) => ("FOLLOW", style::outcome(Outcome::Ran)),
+        Prediction::After { .. } => ("FOLLOW", style::outcome(Outcome::Ran)),
         Prediction::Restore(_) => ("RESTORE", style::outcome(Outcome::Restored)),
         Prediction::Fresh { .. } => ("FRESH", style::outcome(Outcome::Fresh)),
         Prediction::Broken { .. } => ("FAIL", style::outcome(Outcome::Failed)),
@@ -168,7 +168,10 @@ fn word(prediction: &Prediction) -> Option<(&'static str, Style)> {
 pub(crate) fn reason(prediction: &Prediction) -> String {
     match prediction {
         Prediction::Run { reason, .. } => reason.text(),
-        Prediction::After(name) => format!("runs if `{name}` makes other bytes than before"),
+        Prediction::After { need, has_result: true } => {
+            format!("runs if `{need}` makes other bytes than before")
+        }
+        Prediction::After { need, has_result: false } => format!("runs after `{need}`"),
         Prediction::Restore(paths) => {
             let quoted: Vec<String> = paths.iter().take(3).map(|path| format!("`{path}`")).collect();
             let more = paths.len().saturating_sub(3);

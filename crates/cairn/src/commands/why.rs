@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cairn_executor::Engine;
+use cairn_executor::gather::GatherError;
 use cairn_model::{Clock as _, Difference, InputHash, RunId, SystemClock, Value, differences};
 use cairn_scheduler::plan::prime;
 use cairn_store::{Checkpoint, Store};
@@ -16,6 +17,7 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::past::{Past, damaged};
+use crate::terminal::line::quoted;
 use crate::terminal::style::{self, Paint};
 use crate::terminal::text::append;
 use crate::terminal::{text, time};
@@ -117,6 +119,8 @@ enum Verdict {
     Unknown { error: String, help: Option<String> },
     /// It never ran.
     Never,
+    /// It was never done: how it failed the last time.
+    Failed(String),
     /// Its input-hash has a checkpoint.
     Same(Box<Checkpoint>),
     /// The nearest checkpoint, and how it differs.
@@ -135,7 +139,11 @@ fn tell(checked: &Checked, engine: &Engine, store: &Store, index: u32) -> Result
     let gathered = match engine.gather(index) {
         Ok(gathered) => gathered,
         Err(error) => {
-            return Ok(told(None, Verdict::Unknown { error: error.to_string(), help: error.help() }));
+            let help = match &error {
+                GatherError::NotDone { maker } => Some(format!("`cairn why {}` tells why", quoted(maker))),
+                _ => error.help(),
+            };
+            return Ok(told(None, Verdict::Unknown { error: error.to_string(), help }));
         }
     };
     let hash = gathered.input_hash;
@@ -150,7 +158,11 @@ fn tell(checked: &Checked, engine: &Engine, store: &Store, index: u32) -> Result
             nearest = Some((Box::new(checkpoint), found));
         }
     }
-    let Some((nearest, found)) = nearest else { return Ok(told(Some(hash), Verdict::Never)) };
+    let Some((nearest, found)) = nearest else {
+        let failed = engine.failed_before(index).map_err(damaged)?;
+        let verdict = failed.map_or(Verdict::Never, |error| Verdict::Failed(error.to_owned()));
+        return Ok(told(Some(hash), verdict));
+    };
     let changes = found.into_iter().map(|difference| change(checked, engine, difference)).collect();
     Ok(told(Some(hash), Verdict::Differs { nearest, changes }))
 }
@@ -221,6 +233,7 @@ impl Told {
                 format!("{name} cannot be looked up: {error}\n{help}")
             }
             Verdict::Never => format!("{name} runs: it never ran before\n{hash}"),
+            Verdict::Failed(error) => format!("{name} runs again: it failed before ({error})\n{hash}"),
             Verdict::Same(checkpoint) => {
                 format!("{name} is as in {}: nothing changed\n{hash}", of(checkpoint))
             }
@@ -252,6 +265,7 @@ impl Told {
                 json::line(&Wire { verdict: "unknown", error: Some(error), ..told })
             }
             Verdict::Never => json::line(&Wire { verdict: "never_ran", ..told }),
+            Verdict::Failed(error) => json::line(&Wire { verdict: "failed", error: Some(error), ..told }),
             Verdict::Same(checkpoint) => {
                 let run = Some(checkpoint.made_by.run.to_string());
                 json::line(&Wire { verdict: "same", run, ..told })
@@ -263,14 +277,24 @@ impl Told {
                     out.push_str(&json::line(&Wire {
                         run: Some(nearest.made_by.run.to_string()),
                         part: Some(difference.tags.clone()),
-                        before: difference.before.as_ref().map(ToString::to_string),
-                        after: difference.after.as_ref().map(ToString::to_string),
+                        before: difference.before.as_ref().map(whole),
+                        after: difference.after.as_ref().map(whole),
                         ..told.clone()
                     }));
                 }
                 out
             }
         }
+    }
+}
+
+/// Returns a value as programs read it: what people see is quoted and shortened.
+fn whole(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone(),
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Digest(digest) => digest.to_string(),
+        Value::Absent | Value::Boolean(_) | Value::Integer(_) | Value::Empty => value.to_string(),
     }
 }
 

@@ -32,7 +32,7 @@ fn committed(attempt: u32) -> InstanceEvent {
 }
 
 fn found() -> InstanceEvent {
-    InstanceEvent::CheckpointFound { input_hash: hash(), restored: vec![], saved_ms: 100 }
+    InstanceEvent::CheckpointFound { input_hash: hash(), restored: vec![], trashed: vec![], saved_ms: 100 }
 }
 
 fn failed(attempts: u32) -> InstanceEvent {

@@ -47,6 +47,7 @@ enum What<'a> {
         outcome: &'static str,
         input_hash: String,
         restored: &'a [String],
+        trashed: &'a [String],
         saved_ms: u64,
     },
     AttemptStarted {
@@ -116,6 +117,8 @@ struct WhyExecuted<'a> {
     path: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     level: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -165,12 +168,13 @@ impl Events {
 
 fn instance_event(event: &InstanceEvent, log: Option<String>) -> (&'static str, What<'_>) {
     match event {
-        InstanceEvent::CheckpointFound { input_hash, restored, saved_ms } => {
+        InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
             let outcome = if restored.is_empty() { Outcome::Fresh } else { Outcome::Restored };
             let what = What::CheckpointFound {
                 outcome: outcome.as_str(),
                 input_hash: input_hash.to_string(),
                 restored,
+                trashed,
                 saved_ms: *saved_ms,
             };
             ("instance_checkpoint_found", what)
@@ -218,6 +222,7 @@ fn why_executed(reason: &Reason) -> WhyExecuted<'_> {
         Reason::ContentLost(_) => "content_lost",
         Reason::WeakerIsolation(_) => "weaker_isolation",
         Reason::Again(_) => "again",
+        Reason::Failed(_) => "failed",
     };
     let plain = WhyExecuted {
         kind,
@@ -227,6 +232,7 @@ fn why_executed(reason: &Reason) -> WhyExecuted<'_> {
         ttl_ms: None,
         path: None,
         level: None,
+        error: None,
     };
     match reason {
         Reason::First | Reason::Forced | Reason::CacheOff | Reason::Again(_) => plain,
@@ -236,6 +242,7 @@ fn why_executed(reason: &Reason) -> WhyExecuted<'_> {
         }
         Reason::ContentLost(path) => WhyExecuted { path: Some(path), ..plain },
         Reason::WeakerIsolation(level) => WhyExecuted { level: Some(level), ..plain },
+        Reason::Failed(error) => WhyExecuted { error: Some(error), ..plain },
     }
 }
 
@@ -245,6 +252,7 @@ fn blocked_by(by: &Blocker) -> BlockedBy<'_> {
         Blocker::Stopping(name) => ("stopping", Some(name.as_str()), None),
         Blocker::Interrupted => ("interrupted", None, None),
         Blocker::Frozen(reason) => ("frozen", None, Some(why_executed(reason))),
+        Blocker::BehindFrozen(name) => ("behind_frozen", Some(name.as_str()), None),
     };
     BlockedBy { kind, text: blocked_reason(by), instance, reason }
 }
@@ -284,11 +292,17 @@ mod tests {
         let blocked = |by| instance(InstanceEvent::Blocked { by });
         insta::assert_snapshot!(lines(&[
             RunEvent::Started { instances: 2, resumed: false },
-            instance(InstanceEvent::CheckpointFound { input_hash, restored: vec!["a".into()], saved_ms: 7 }),
+            instance(InstanceEvent::CheckpointFound {
+                input_hash,
+                restored: vec!["a".into()],
+                trashed: vec!["t".into()],
+                saved_ms: 7,
+            }),
             started(Reason::Changed(vec!["input `x` changed".into()])),
             started(Reason::Expired { age_ms: 5000, ttl_ms: 1000 }),
             started(Reason::ContentLost("build/x".into())),
             started(Reason::WeakerIsolation("off".into())),
+            started(Reason::Failed("exit status 2".into())),
             instance(InstanceEvent::AttemptFailed {
                 attempt: 1,
                 error: "exit status 7".into(),
@@ -298,22 +312,25 @@ mod tests {
             failed(2),
             blocked(Blocker::Failed("clean".into())),
             blocked(Blocker::Frozen(Reason::First)),
+            blocked(Blocker::BehindFrozen("clean".into())),
             blocked(Blocker::Interrupted),
             RunEvent::Ended { status: RunStatus::Failed },
         ]), @r#"
         {"type":"run_started","at":"2026-11-25T12:00:00.000Z","pipeline":"flights","instances":2,"resumed":false}
-        {"type":"instance_checkpoint_found","at":"2026-11-25T12:00:00.250Z","instance":"carrier[UA]","outcome":"RESTORED","input_hash":"[HASH]","restored":["a"],"saved_ms":7}
+        {"type":"instance_checkpoint_found","at":"2026-11-25T12:00:00.250Z","instance":"carrier[UA]","outcome":"RESTORED","input_hash":"[HASH]","restored":["a"],"trashed":["t"],"saved_ms":7}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:00.500Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"changed","text":"input `x` changed","changes":["input `x` changed"]}}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:00.750Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"expired","text":"older than its ttl (5 s > 1 s)","age_ms":5000,"ttl_ms":1000}}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.000Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"content_lost","text":"the stored bytes of `build/x` are gone or damaged","path":"build/x"}}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.250Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"weaker_isolation","text":"was made with sandbox `off`, which is weaker than asked for","level":"off"}}
-        {"type":"instance_attempt_failed","at":"2026-11-25T12:00:01.500Z","instance":"carrier[UA]","attempt":1,"error":"exit status 7","retry_at":"2026-11-25T12:00:04.000Z","log":".cairn/logs/x.log"}
-        {"type":"instance_committed","at":"2026-11-25T12:00:01.750Z","instance":"carrier[UA]","outcome":"RAN","attempt":2,"input_hash":"[HASH]","took_ms":9,"trashed":["t"],"log":".cairn/logs/x.log"}
-        {"type":"instance_failed","at":"2026-11-25T12:00:02.000Z","instance":"carrier[UA]","outcome":"FAILED","attempts":2,"error":"exit status 2","help":"mend it","log":".cairn/logs/x.log"}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:02.250Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"failed","text":"`clean` failed","instance":"clean"}}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:02.500Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"frozen","text":"would run: never ran before","reason":{"kind":"first","text":"never ran before"}}}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:02.750Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"interrupted","text":"the run was interrupted"}}
-        {"type":"run_ended","at":"2026-11-25T12:00:03.000Z","status":"failed","took_ms":3000,"saved_ms":7,"outcomes":{"ran":0,"restored":1,"fresh":0,"failed":0,"blocked":0}}
+        {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.500Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"failed","text":"failed before: exit status 2","error":"exit status 2"}}
+        {"type":"instance_attempt_failed","at":"2026-11-25T12:00:01.750Z","instance":"carrier[UA]","attempt":1,"error":"exit status 7","retry_at":"2026-11-25T12:00:04.000Z","log":".cairn/logs/x.log"}
+        {"type":"instance_committed","at":"2026-11-25T12:00:02.000Z","instance":"carrier[UA]","outcome":"RAN","attempt":2,"input_hash":"[HASH]","took_ms":9,"trashed":["t"],"log":".cairn/logs/x.log"}
+        {"type":"instance_failed","at":"2026-11-25T12:00:02.250Z","instance":"carrier[UA]","outcome":"FAILED","attempts":2,"error":"exit status 2","help":"mend it","log":".cairn/logs/x.log"}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:02.500Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"failed","text":"`clean` failed","instance":"clean"}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:02.750Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"frozen","text":"would run: never ran before","reason":{"kind":"first","text":"never ran before"}}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:03.000Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"behind_frozen","text":"`clean` would have to run first","instance":"clean"}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:03.250Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"interrupted","text":"the run was interrupted"}}
+        {"type":"run_ended","at":"2026-11-25T12:00:03.500Z","status":"failed","took_ms":3500,"saved_ms":7,"outcomes":{"ran":0,"restored":1,"fresh":0,"failed":0,"blocked":0}}
         "#);
     }
 }

@@ -91,11 +91,11 @@ impl Lines {
                     ended(Outcome::Fresh, "", &instance.reason)
                 }
             }
-            InstanceEvent::CheckpointFound { .. } => ended(Outcome::Restored, "", &instance.reason),
+            InstanceEvent::CheckpointFound { .. } => {
+                ended(Outcome::Restored, "", &instance.reason) + &self.trashed(&instance.trashed, fit)
+            }
             InstanceEvent::Committed { .. } => {
-                let mut out = ended(Outcome::Ran, &took, &instance.reason);
-                out.push_str(&self.trashed(&instance.trashed, fit));
-                out
+                ended(Outcome::Ran, &took, &instance.reason) + &self.trashed(&instance.trashed, fit)
             }
             InstanceEvent::AttemptFailed { attempt, error, retry_at } => {
                 let pause = retry_at.millis_since(instance.since);

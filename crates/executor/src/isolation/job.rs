@@ -59,8 +59,8 @@ pub struct Ended {
     pub log_bytes: u64,
     /// Bytes of output that were dropped, because the log was full or could not be written.
     pub log_dropped: u64,
-    /// Why the log could not be written, when it could not.
-    pub log_error: Option<String>,
+    /// Why the log could not be written, when it could not: the system's number of the error.
+    pub log_error: Option<i32>,
 }
 
 impl Ended {

@@ -43,7 +43,8 @@ fn run(instances: Vec<Facts>, hit: bool) -> (RunStatus, u32) {
         for action in machine.step(Timestamp(0), input) {
             match action {
                 Action::LookUp { instance, .. } if hit => {
-                    let found = Found::Hit { input_hash, restored: Vec::new(), saved_ms: 0 };
+                    let found =
+                        Found::Hit { input_hash, restored: Vec::new(), trashed: Vec::new(), saved_ms: 0 };
                     inputs.push_back(Input::LookedUp { instance, found });
                 }
                 Action::LookUp { instance, .. } => {

@@ -323,6 +323,14 @@ impl<'a> Oracle<'a> {
                 assert!(self.case.setup.frozen);
                 seen.note("blocked by a freeze");
             }
+            Blocker::BehindFrozen(name) => {
+                assert!(self.case.setup.frozen);
+                let is_ahead = |other: &u32| self.facts(*other).name.to_string() == *name;
+                let ahead = upstream.iter().find(|other| is_ahead(other));
+                let ahead = ahead.expect("blocked by what is not ahead of it");
+                assert_eq!(self.states[*ahead as usize], State::Blocked, "it would not have to run");
+                seen.note("blocked behind a freeze");
+            }
         }
     }
 

@@ -8,13 +8,14 @@ pub(super) struct Seen(BTreeMap<&'static str, u32>);
 
 impl Seen {
     /// All that must happen.
-    const ALL: [&'static str; 24] = [
+    const ALL: [&'static str; 25] = [
         "an attempt was cut off from outside",
         "an attempt failed and was to be tried again",
         "an attempt failed while the run was stopping",
         "an interrupt came before the end of a stop by failure",
         "blocked by a failure",
         "blocked by a freeze",
+        "blocked behind a freeze",
         "blocked by a stop",
         "blocked by an interrupt",
         "ended failed",

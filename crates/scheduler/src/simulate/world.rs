@@ -157,8 +157,12 @@ impl<'a> World<'a> {
         self.lookups[number] += 1;
         let input_hash = hash(instance);
         match answer.unwrap_or(Answer::Miss) {
-            Answer::Fresh => Found::Hit { input_hash, restored: Vec::new(), saved_ms: 1 },
-            Answer::Restored => Found::Hit { input_hash, restored: vec!["x".into()], saved_ms: 1 },
+            Answer::Fresh => {
+                Found::Hit { input_hash, restored: Vec::new(), trashed: Vec::new(), saved_ms: 1 }
+            }
+            Answer::Restored => {
+                Found::Hit { input_hash, restored: vec!["x".into()], trashed: Vec::new(), saved_ms: 1 }
+            }
             Answer::Miss => Found::Miss { input_hash, reason: Reason::First },
             Answer::Broken => Found::Broken { error: "no input".into(), help: None },
         }

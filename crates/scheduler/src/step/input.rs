@@ -44,6 +44,8 @@ pub enum Found {
         input_hash: InputHash,
         /// Paths that were put back from the content store.
         restored: Vec<String>,
+        /// Where files that were not cairn's went from the outputs' places.
+        trashed: Vec<String>,
         /// What the execution that made the checkpoint took.
         saved_ms: u64,
     },

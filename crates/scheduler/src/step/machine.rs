@@ -152,6 +152,11 @@ impl Machine {
         std::mem::take(&mut self.actions)
     }
 
+    /// Returns how many instances take part.
+    pub fn selected(&self) -> u32 {
+        self.selected
+    }
+
     /// Returns the state of each instance; one that is not selected stays waiting.
     pub fn states(&self) -> &[State] {
         &self.states
@@ -174,8 +179,11 @@ impl Machine {
         }
         self.agenda.looked_up();
         match found {
-            Found::Hit { input_hash, restored, saved_ms } => {
-                self.record(instance, InstanceEvent::CheckpointFound { input_hash, restored, saved_ms });
+            Found::Hit { input_hash, restored, trashed, saved_ms } => {
+                self.record(
+                    instance,
+                    InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms },
+                );
                 self.let_go_on(instance, now);
             }
             Found::Miss { input_hash, reason } => {
@@ -184,7 +192,7 @@ impl Machine {
                     self.block(instance, by);
                 } else if self.frozen {
                     self.block(instance, Blocker::Frozen(reason));
-                    self.block_behind(instance, &self.behind_frozen(instance));
+                    self.block_behind(instance, &Blocker::BehindFrozen(self.name(instance)));
                 } else {
                     self.agenda.add_ready(instance);
                     self.set(instance, Phase::Ready { input_hash, reason });
@@ -373,11 +381,6 @@ impl Machine {
             Halt::Failure(instance) => Some(Blocker::Stopping(self.name(instance))),
             Halt::Gentle | Halt::Now => Some(Blocker::Interrupted),
         }
-    }
-
-    /// Whether it would have to run too, nobody knows before the one ahead has run.
-    fn behind_frozen(&self, instance: u32) -> Blocker {
-        Blocker::Frozen(Reason::Changed(vec![format!("`{}` would have to run first", self.name(instance))]))
     }
 
     fn all(&self) -> std::ops::Range<u32> {

@@ -118,10 +118,11 @@ const fn has_filter(family: Family) -> bool {
     matches!(family, Family::Checkpoints | Family::FileRows | Family::Placed)
 }
 
+/// Passes on what RocksDB says, for who wants to know more: whatever goes wrong comes back as an error as well, and is
+/// told once, in our words.
 fn log(level: LogLevel, text: &str) {
     match level {
-        LogLevel::Error | LogLevel::Fatal => tracing::error!(target: "rocksdb", "{}", text.trim_end()),
-        LogLevel::Warn => tracing::warn!(target: "rocksdb", "{}", text.trim_end()),
+        LogLevel::Warn | LogLevel::Error | LogLevel::Fatal => tracing::info!("RocksDB: {}", text.trim_end()),
         // What it says of its settings has a level of its own, above all others.
         LogLevel::Debug | LogLevel::Info | LogLevel::Header => {}
     }

@@ -72,6 +72,12 @@ pub enum OpenError {
         /// The kind of filesystem.
         kind: &'static str,
     },
+    /// Something else is where the state folder should be.
+    #[error("the state folder `{}` is not a folder", path.display())]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
     /// A file or folder could not be made, read or written.
     #[error("cannot use `{}`", path.display())]
     Io {
@@ -120,6 +126,9 @@ impl OpenError {
                  and it keeps what was synced, set `{}=1`",
                 filesystem::ALLOW_NETWORK
             )),
+            Self::NotAFolder { .. } => {
+                Some("move it away, or name another folder with `--state` or `CAIRN_STATE`".to_owned())
+            }
             Self::Io { source, .. } => help_for(source.kind()).map(str::to_owned),
         }
     }

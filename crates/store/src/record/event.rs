@@ -45,6 +45,7 @@ pub(super) mod v1 {
         CheckpointFound {
             input_hash: Digest,
             restored: Vec<String>,
+            trashed: Vec<String>,
             saved_ms: u64,
         },
         AttemptStarted {
@@ -87,6 +88,8 @@ pub(super) mod v1 {
         Interrupted,
         #[serde(borrow)]
         Frozen(Reason<'a>),
+        #[serde(borrow)]
+        BehindFrozen(Cow<'a, str>),
     }
 
     #[derive(Serialize, Deserialize)]
@@ -105,6 +108,8 @@ pub(super) mod v1 {
         WeakerIsolation(Cow<'a, str>),
         #[serde(borrow)]
         Again(Cow<'a, str>),
+        #[serde(borrow)]
+        Failed(Cow<'a, str>),
     }
 }
 
@@ -182,11 +187,14 @@ pub(super) fn status(stored: &v1::RunStatus) -> RunStatus {
 impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
     fn from(event: &'a InstanceEvent) -> Self {
         match event {
-            InstanceEvent::CheckpointFound { input_hash, restored, saved_ms } => Self::CheckpointFound {
-                input_hash: names::stored_input_hash(input_hash),
-                restored: restored.clone(),
-                saved_ms: *saved_ms,
-            },
+            InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
+                Self::CheckpointFound {
+                    input_hash: names::stored_input_hash(input_hash),
+                    restored: restored.clone(),
+                    trashed: trashed.clone(),
+                    saved_ms: *saved_ms,
+                }
+            }
             InstanceEvent::AttemptStarted { attempt, input_hash, reason } => Self::AttemptStarted {
                 attempt: *attempt,
                 input_hash: names::stored_input_hash(input_hash),
@@ -212,8 +220,13 @@ impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
 impl From<v1::InstanceEvent<'_>> for InstanceEvent {
     fn from(stored: v1::InstanceEvent<'_>) -> Self {
         match stored {
-            v1::InstanceEvent::CheckpointFound { input_hash, restored, saved_ms } => {
-                Self::CheckpointFound { input_hash: names::input_hash(input_hash), restored, saved_ms }
+            v1::InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
+                Self::CheckpointFound {
+                    input_hash: names::input_hash(input_hash),
+                    restored,
+                    trashed,
+                    saved_ms,
+                }
             }
             v1::InstanceEvent::AttemptStarted { attempt, input_hash, reason } => Self::AttemptStarted {
                 attempt,
@@ -241,6 +254,7 @@ impl<'a> From<&'a Blocker> for v1::Blocker<'a> {
             Blocker::Stopping(instance) => Self::Stopping(instance.into()),
             Blocker::Interrupted => Self::Interrupted,
             Blocker::Frozen(reason) => Self::Frozen(reason.into()),
+            Blocker::BehindFrozen(instance) => Self::BehindFrozen(instance.into()),
         }
     }
 }
@@ -252,6 +266,7 @@ impl From<v1::Blocker<'_>> for Blocker {
             v1::Blocker::Stopping(instance) => Self::Stopping(instance.into_owned()),
             v1::Blocker::Interrupted => Self::Interrupted,
             v1::Blocker::Frozen(reason) => Self::Frozen(reason.into()),
+            v1::Blocker::BehindFrozen(instance) => Self::BehindFrozen(instance.into_owned()),
         }
     }
 }
@@ -267,6 +282,7 @@ impl<'a> From<&'a Reason> for v1::Reason<'a> {
             Reason::ContentLost(path) => Self::ContentLost(path.into()),
             Reason::WeakerIsolation(level) => Self::WeakerIsolation(level.into()),
             Reason::Again(why) => Self::Again(why.into()),
+            Reason::Failed(error) => Self::Failed(error.into()),
         }
     }
 }
@@ -282,6 +298,7 @@ impl From<v1::Reason<'_>> for Reason {
             v1::Reason::ContentLost(path) => Self::ContentLost(path.into_owned()),
             v1::Reason::WeakerIsolation(level) => Self::WeakerIsolation(level.into_owned()),
             v1::Reason::Again(why) => Self::Again(why.into_owned()),
+            v1::Reason::Failed(error) => Self::Failed(error.into_owned()),
         }
     }
 }

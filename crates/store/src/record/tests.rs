@@ -202,8 +202,13 @@ fn golden_events() {
         check(what, &format!("01 05 'clean' 00 {expect}"));
     };
     check(
-        InstanceEvent::CheckpointFound { input_hash: hash(1), restored: vec!["a".to_owned()], saved_ms: 9 },
-        "00 01*32 01 01 'a' 09",
+        InstanceEvent::CheckpointFound {
+            input_hash: hash(1),
+            restored: vec!["a".to_owned()],
+            trashed: vec!["t".to_owned()],
+            saved_ms: 9,
+        },
+        "00 01*32 01 01 'a' 01 01 't' 09",
     );
     check(
         InstanceEvent::AttemptFailed { attempt: 1, error: "exit 1".to_owned(), retry_at: Timestamp(2) },
@@ -228,6 +233,7 @@ fn golden_events() {
         (Blocker::Stopping("s".to_owned()), "01 01 's'"),
         (Blocker::Interrupted, "02"),
         (Blocker::Frozen(Reason::Forced), "03 02"),
+        (Blocker::BehindFrozen("s".to_owned()), "04 01 's'"),
     ];
     for (by, expect) in blockers {
         check(InstanceEvent::Blocked { by }, &format!("05 {expect}"));
@@ -241,6 +247,7 @@ fn golden_events() {
         (Reason::ContentLost("p".to_owned()), "05 01 'p'"),
         (Reason::WeakerIsolation("off".to_owned()), "06 03 'off'"),
         (Reason::Again("w".to_owned()), "07 01 'w'"),
+        (Reason::Failed("e".to_owned()), "08 01 'e'"),
     ];
     for (reason, expect) in reasons {
         let event = InstanceEvent::AttemptStarted { attempt: 1, input_hash: hash(1), reason };

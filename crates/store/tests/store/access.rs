@@ -147,12 +147,20 @@ fn noise(number: u32) -> Vec<u8> {
 fn a_place_where_no_state_folder_can_be_is_named() {
     let state = State::new();
     fs::write(state.path(), "a file").unwrap();
-    let check = |state: &std::path::Path| match open(state, Access::Write) {
-        Err(OpenError::Io { path, .. }) => assert_eq!(path, state),
+    for access in [Access::Write, Access::Read] {
+        match open(&state.path(), access) {
+            Err(error @ OpenError::NotAFolder { .. }) => {
+                assert!(
+                    error.to_string().contains(&*state.path().to_string_lossy()) && error.help().is_some()
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    match open(&state.path().join("below"), Access::Write) {
+        Err(OpenError::Io { path, .. }) => assert_eq!(path, state.path().join("below")),
         other => panic!("{other:?}"),
-    };
-    check(&state.path());
-    check(&state.path().join("below"));
+    }
     let state = State::new();
     match open(&state.path().join("below"), Access::Write) {
         Err(error @ OpenError::Io { .. }) => assert!(error.help().is_some()),

@@ -22,7 +22,7 @@ pub(in crate::commands) fn past_run(status: RunStatus) -> PastRun {
         instance(
             5,
             name("clean", None),
-            InstanceEvent::CheckpointFound { input_hash, restored: vec![], saved_ms: 2000 },
+            InstanceEvent::CheckpointFound { input_hash, restored: vec![], trashed: vec![], saved_ms: 2000 },
         ),
         instance(
             9,

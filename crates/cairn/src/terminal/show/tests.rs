@@ -54,7 +54,12 @@ impl Script {
         self.add(
             at,
             instance,
-            InstanceEvent::CheckpointFound { input_hash: hash(), restored: vec![], saved_ms },
+            InstanceEvent::CheckpointFound {
+                input_hash: hash(),
+                restored: vec![],
+                trashed: vec![],
+                saved_ms,
+            },
         )
     }
 
@@ -63,7 +68,7 @@ impl Script {
         self.add(
             at,
             instance,
-            InstanceEvent::CheckpointFound { input_hash: hash(), restored, saved_ms: 2500 },
+            InstanceEvent::CheckpointFound { input_hash: hash(), restored, trashed: vec![], saved_ms: 2500 },
         )
     }
 

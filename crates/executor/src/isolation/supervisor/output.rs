@@ -78,7 +78,7 @@ impl Output {
     }
 
     /// Reads what is left in the pipes; returns the log's bytes, those dropped, and why the log could not be written.
-    pub(super) fn finish(mut self, buffer: &mut [u8]) -> (u64, u64, Option<String>) {
+    pub(super) fn finish(mut self, buffer: &mut [u8]) -> (u64, u64, Option<i32>) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let mut drained = 0;
             while drained < DRAIN_MAX {
@@ -89,7 +89,8 @@ impl Output {
             }
         }
         let (bytes, dropped, error) = self.log.finish();
-        (bytes, dropped, error.map(|error| error.to_string()))
+        let errno = |error| Errno::from_io_error(&error).unwrap_or(Errno::IO).raw_os_error();
+        (bytes, dropped, error.map(errno))
     }
 }
 

@@ -93,7 +93,11 @@ impl Script {
 
     #[track_caller]
     pub(super) fn hit(&mut self, name: &str, expect: &str) {
-        self.found(name, Found::Hit { input_hash: hash(), restored: Vec::new(), saved_ms: 1 }, expect);
+        self.found(
+            name,
+            Found::Hit { input_hash: hash(), restored: Vec::new(), trashed: Vec::new(), saved_ms: 1 },
+            expect,
+        );
     }
 
     #[track_caller]
@@ -184,6 +188,7 @@ fn show_event(event: &InstanceEvent) -> String {
             Blocker::Stopping(name) => format!("blocked, stopping for {name}"),
             Blocker::Interrupted => "blocked, interrupted".to_owned(),
             Blocker::Frozen(reason) => format!("blocked, frozen ({})", reason.text()),
+            Blocker::BehindFrozen(name) => format!("blocked, frozen behind {name}"),
         },
     }
 }

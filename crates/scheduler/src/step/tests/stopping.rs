@@ -74,8 +74,7 @@ fn frozen_runs_nothing_and_tells_all_that_would() {
     let mut run = Script::begin(Setup { frozen: true, ..setup(instances) }, "look up a; look up b");
     run.miss(
         "a",
-        "a blocked, frozen (never ran before); c blocked, frozen (`a` would have to run first); \
-         d blocked, frozen (`a` would have to run first)",
+        "a blocked, frozen (never ran before); c blocked, frozen behind a; d blocked, frozen behind a",
     );
     run.hit("b", "b found; look up e");
     run.miss("e", "e blocked, frozen (never ran before); frozen: 1 fresh, 4 blocked");
