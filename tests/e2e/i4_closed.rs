@@ -1,5 +1,7 @@
 //! I4: what a stage can read inside the project is what it declares; the error names the file and the line to add.
 
+use std::fmt::Write as _;
+
 use cairn_testkit::Project;
 
 use super::{BINARY, run};
@@ -70,13 +72,15 @@ fn nothing_of_an_earlier_stage_is_found_in_the_private_folders() {
             1 => ("\"out/deep/0\", \"data/\"".to_owned(), "out/1".to_owned()),
             number => (format!("\"out/{}\"", number - 1), format!("out/{number}")),
         };
-        text.push_str(&format!(
+        writeln!(
+            text,
             "[stages.s{number}]\nrun = '''\n\
              seen=$(find . -mindepth 1; cd \"$HOME\"; find . -mindepth 1; cd \"$TMPDIR\"; find . -mindepth 1)\n\
              touch \"$HOME/rc\" \"$TMPDIR/x\"; mkdir -p \"$TMPDIR/y/z\" \"$HOME/../more\" empty\n\
              [ {number} != 3 ] || chmod 500 \"$HOME\"\n\
-             echo \"$seen\" | sort > {output}\n'''\ninputs = [{inputs}]\noutputs = [\"{output}\"]\n"
-        ));
+             echo \"$seen\" | sort > {output}\n'''\ninputs = [{inputs}]\noutputs = [\"{output}\"]"
+        )
+        .expect("a string takes all");
     }
     let project = Project::with_pipeline(BINARY, &text);
     project.write("data/a/one", "1").write("data/b/two", "2");
