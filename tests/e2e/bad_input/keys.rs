@@ -5,7 +5,6 @@ use insta::assert_snapshot;
 use super::{says, shown};
 
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn wrong_types() {
     assert_snapshot!(
         shown("[env]\nA = 1\n[stages.a]\nrun = 3\ninputs = \"x\"\ntimeout = 10\nmatrix = 4\n"),

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::names::{nearest, show};
 use super::params::Param;
-use super::reader::{Key, Reader, Value, Wanted};
+use super::reader::{Key, Reader, Value, type_name};
 use super::stage::StageSyntax;
 use super::text::{At, Text};
 use super::words;
@@ -122,16 +122,13 @@ impl<'a> File<'a> {
     fn read_stages(&mut self, reader: &mut Reader<'a>, key: &Key<'a>, value: &Value<'a>) {
         let table = match value.get_ref() {
             DeValue::Table(table) => table,
-            DeValue::Array(_) => {
-                let diagnostic =
-                    Diagnostic::error(code::WRONG_TYPE, "`stages` must be a table, not an array")
-                        .at(key.span(), "an array has no names")
-                        .help("write `[stages.NAME]` for each stage instead of `[[stages]]`");
+            other => {
+                let found = type_name(other);
+                let message = format!("`stages` must be a table, not {found}");
+                let diagnostic = Diagnostic::error(code::WRONG_TYPE, message)
+                    .at(key.span(), if other.is_array() { "an array has no names" } else { "which stages?" })
+                    .help("write a header `[stages.NAME]` for each stage, and its keys below it");
                 reader.report(diagnostic);
-                return;
-            }
-            _ => {
-                reader.wrong_type("`stages`", "a table", Wanted::Other, value);
                 return;
             }
         };

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::inputs::{InputSyntax, OutputSyntax};
 use super::names::show;
-use super::reader::{Key, Reader, Value, Wanted};
+use super::reader::{Key, Reader, Value, Wanted, type_name};
 use super::text::{At, Span, Text};
 use super::words;
 use crate::code;
@@ -75,12 +75,12 @@ impl<'a> StageSyntax<'a> {
                 return None;
             }
             _ => {
-                reader.wrong_type(
-                    &format!("the stage `{}`", show(key.get_ref())),
-                    "a table",
-                    Wanted::Other,
-                    value,
-                );
+                let (name, found) = (show(key.get_ref()), type_name(value.get_ref()));
+                let message = format!("the stage `{name}` must be a table, not {found}");
+                let diagnostic = Diagnostic::error(code::WRONG_TYPE, message)
+                    .at(value.span(), format!("this is {found}"))
+                    .help(format!("write its keys below a header `[stages.{name}]`"));
+                reader.report(diagnostic);
                 return None;
             }
         };
