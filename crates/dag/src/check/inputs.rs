@@ -6,7 +6,7 @@ use std::rc::Rc;
 use cairn_model::{OutputKind, ProjectPath};
 
 use super::Context;
-use super::outputs::{Outputs, unusable};
+use super::outputs::{Outputs, input_case_clash, unusable};
 use crate::code;
 use crate::diagnostic::{Diagnostic, Repeated};
 use crate::expand::is_gap;
@@ -159,6 +159,10 @@ impl<'r, 'a> Resolver<'r, 'a> {
         let entry = self.entry(path);
         if let Some(diagnostic) = unusable("input", path.as_str(), &entry, text.span.clone()) {
             self.found.add(diagnostic);
+        } else if entry != Entry::Missing
+            && let Some(made) = self.outputs.maker_by_letter_case(path.as_str())
+        {
+            self.found.add(input_case_clash(self.context, path.as_str(), text.span.clone(), made));
         } else if entry == Entry::Missing && !optional && self.context.expanded.outputs_known {
             let literal = text.text == path.as_str();
             let diagnostic = match syntax.name.as_ref() {
