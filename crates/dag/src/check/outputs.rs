@@ -199,9 +199,9 @@ pub(super) fn input_case_clash(context: &Context<'_, '_>, input: &str, at: Span,
     let output = instance.outputs[made.output as usize].path.as_str();
     let shown = show(input);
     let message = if fold(input) == fold(output) {
-        format!("the input `{shown}` and the output `{output}` differ in letter case only")
+        format!("the input `{shown}` and the output `{}` differ in letter case only", show(output))
     } else {
-        format!("letter case alone keeps the input `{shown}` out of the output `{output}`")
+        format!("letter case alone keeps the input `{shown}` out of the output `{}`", show(output))
     };
     Diagnostic::error(code::CASE_CLASH, message)
         .at(at, "read from disk")
