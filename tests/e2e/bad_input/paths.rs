@@ -47,7 +47,6 @@ fn paths_that_leave_the_project() {
 
 /// I7: an entry that is empty hides nothing of the others.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn every_bad_path_of_a_list_is_told() {
     says(
         "[stages.a]\nrun = 'x'\ninputs = ['', '../x']\noutputs = ['/x', '']\n",

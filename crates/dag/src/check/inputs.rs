@@ -93,7 +93,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
 
     fn instance(&mut self, number: u32, inputs: &mut [Input], needs: &mut Vec<u32>) {
         let stage = self.stage(number);
-        for (input, syntax) in inputs.iter_mut().zip(stage.inputs.iter().flatten()) {
+        for (input, syntax) in inputs.iter_mut().zip(&stage.inputs.good) {
             if is_gap(input) {
                 continue;
             }

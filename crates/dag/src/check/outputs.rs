@@ -138,8 +138,7 @@ impl Context<'_, '_> {
     pub(super) fn output_span(&self, made: Made) -> Span {
         let instance = &self.expanded.instances[made.instance as usize];
         let stage = &self.file.stages[instance.stage as usize];
-        let listed = stage.outputs.as_deref().unwrap_or_default();
-        match (listed.get(made.output as usize), &stage.stdout) {
+        match (stage.outputs.good.get(made.output as usize), &stage.stdout) {
             (Some(output), _) => output.path.span.clone(),
             (None, Some(stdout)) => stdout.span.clone(),
             (None, None) => stage.span.clone(),

@@ -60,7 +60,7 @@ impl<'a> File<'a> {
                     file.read_params(&mut reader, value);
                     file.params_known &= reader.found.len() == before;
                 }
-                "env" => file.env = reader.variables(value).unwrap_or_default(),
+                "env" => file.env = reader.variables(value),
                 "pools" => file.read_pools(&mut reader, value),
                 "stages" => {
                     stages_named = true;
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
             self.report(diagnostic);
             return None;
         }
-        let words = self.texts("`shell`", value)?;
+        let words = self.texts("`shell`", value).whole()?;
         if words.first().is_none_or(|program| program.text.is_empty()) {
             let help = "write for example `[\"bash\", \"-euo\", \"pipefail\", \"-c\"]`";
             self.bad_value("`shell` names no program", "no program", value.span(), help);
