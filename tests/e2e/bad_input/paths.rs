@@ -55,7 +55,6 @@ fn every_bad_path_of_a_list_is_told() {
 }
 
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn links_that_leave_the_project_or_loop() {
     let project = project();
     project.write(

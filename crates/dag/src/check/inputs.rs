@@ -11,7 +11,7 @@ use crate::code;
 use crate::diagnostic::{Diagnostic, Repeated};
 use crate::expand::is_gap;
 use crate::syntax::{InputSyntax, Span, StageSyntax, Subject, nearest, show};
-use crate::{Entry, Glob, Input, InputKind, Made};
+use crate::{Entry, Glob, Input, InputKind, Made, Unlisted};
 
 /// Dependencies of the largest pipeline, counted for every input.
 pub(super) const DEPENDENCIES_MAX: usize = 10_000_000;
@@ -82,7 +82,7 @@ pub(super) struct Resolver<'r, 'a> {
 struct Matched {
     made: Rc<[Made]>,
     /// Whether a file on disk matches, where no stage makes any; or why that cannot be told.
-    on_disk: Result<bool, String>,
+    on_disk: Result<bool, Unlisted>,
 }
 
 impl<'r, 'a> Resolver<'r, 'a> {
@@ -230,7 +230,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// Returns the files on disk that match, seen from the pipeline's folder.
-    fn files(&self, glob: &Glob) -> Result<Vec<ProjectPath>, String> {
+    fn files(&self, glob: &Glob) -> Result<Vec<ProjectPath>, Unlisted> {
         let Some(workdir) = &self.context.file.workdir else { return self.context.world.matches(glob) };
         let paths = self.context.world.matches(&glob.below(workdir))?;
         let inside = |path: &ProjectPath| {
@@ -250,9 +250,13 @@ impl<'r, 'a> Resolver<'r, 'a> {
         };
         if let Err(why) = &matched.on_disk {
             let message = format!("the files of `{}` cannot be listed", show(pattern));
-            let diagnostic = Diagnostic::error(code::UNREADABLE, message)
-                .at(text.span.clone(), show(why))
-                .help("give yourself the right to read the folder");
+            let code = match why {
+                Unlisted::LinkLoop { .. } | Unlisted::LeavesProject { .. } => code::LINK,
+                Unlisted::Unreadable { .. } | Unlisted::Name { .. } => code::UNREADABLE,
+            };
+            let diagnostic = Diagnostic::error(code, message)
+                .at(text.span.clone(), show(&why.to_string()))
+                .help(why.help());
             self.found.add(diagnostic);
         } else if matched.made.is_empty()
             && matched.on_disk == Ok(false)

@@ -40,7 +40,7 @@ impl World for Everything {
         Entry::File
     }
 
-    fn matches(&self, _: &Glob) -> Result<Vec<ProjectPath>, String> {
+    fn matches(&self, _: &Glob) -> Result<Vec<ProjectPath>, Unlisted> {
         Ok(Vec::new())
     }
 }
