@@ -90,6 +90,8 @@ codes! {
     EMPTY_GLOB = "CRN0507";
     /// An output is the pipeline file, or the program its own stage runs.
     RESERVED_OUTPUT = "CRN0508";
+    /// `workdir` names no folder that is there.
+    NO_WORKDIR = "CRN0509";
 
     /// Two instances write the same path.
     TWO_WRITERS = "CRN0601";

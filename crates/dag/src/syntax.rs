@@ -22,5 +22,5 @@ pub(crate) use inputs::{InputSyntax, Subject};
 pub(crate) use names::{nearest, show};
 pub(crate) use params::Param;
 pub(crate) use stage::{Axis, Run, StageSyntax};
-pub(crate) use text::{Span, Text};
+pub(crate) use text::{At, Span, Text};
 pub(crate) use values::override_param;

@@ -161,10 +161,15 @@ fn inputs_that_are_not_there() {
 
 /// A folder above the data that is misspelt makes no empty pipeline.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn a_workdir_that_is_not_there() {
-    says(
-        "[pipeline]\nworkdir = 'dta'\n[stages.a]\nrun = 'echo > x'\noutputs = ['x']\n",
-        &["pipeline.toml:2:11", "dta"],
-    );
+    let text = |workdir: &str| {
+        format!(
+            "[pipeline]\nworkdir = '{workdir}'\n[stages.a]\nrun = 'echo > x'\ninputs = ['in', '*.csv']\noutputs = ['x']\n"
+        )
+    };
+    for (workdir, part) in [("dta", "the folder `dta` does not exist"), ("pipeline.toml", "a file")] {
+        let shown = shown(text(workdir));
+        assert!(shown.contains("pipeline.toml:2:11") && shown.contains(part), "{shown}");
+        assert!(shown.contains("error: 1 error in"), "what is not in it is no fault of the inputs: {shown}");
+    }
 }

@@ -163,7 +163,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
             && let Some(made) = self.outputs.maker_by_letter_case(path.as_str())
         {
             self.found.add(input_case_clash(self.context, path.as_str(), text.span.clone(), made));
-        } else if entry == Entry::Missing && !optional && self.context.expanded.outputs_known {
+        } else if entry == Entry::Missing && !optional && self.context.all_known() {
             let literal = text.text == path.as_str();
             let diagnostic = match syntax.name.as_ref() {
                 kind @ ("env" | "command" | "stage") if literal => {
@@ -190,7 +190,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         if let Some(entry) = self.entries.get(path) {
             return entry.clone();
         }
-        let entry = self.context.world.entry(&self.context.in_world(path));
+        let entry = self.context.entry(path);
         self.entries.insert(path.clone(), entry.clone());
         entry
     }
@@ -231,7 +231,11 @@ impl<'r, 'a> Resolver<'r, 'a> {
 
     /// Returns the files on disk that match, seen from the pipeline's folder.
     fn files(&self, glob: &Glob) -> Result<Vec<ProjectPath>, Unlisted> {
+        if !self.context.folder_known {
+            return Ok(Vec::new());
+        }
         let Some(workdir) = &self.context.file.workdir else { return self.context.world.matches(glob) };
+        let workdir = &workdir.value;
         let paths = self.context.world.matches(&glob.below(workdir))?;
         let inside = |path: &ProjectPath| {
             path.as_str().strip_prefix(workdir.as_str())?.strip_prefix('/').map(str::to_owned)
@@ -261,7 +265,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         } else if matched.made.is_empty()
             && matched.on_disk == Ok(false)
             && !optional
-            && self.context.expanded.outputs_known
+            && self.context.all_known()
         {
             let shown = show(pattern);
             let diagnostic =

@@ -96,7 +96,7 @@ impl<'i> Outputs<'i> {
         self.check_clashes(context, &mut repeated);
         for (path, made) in &self.sorted {
             let declared = &self.instances[made.instance as usize].outputs[made.output as usize];
-            let entry = context.world.entry(&context.in_world(&declared.path));
+            let entry = context.entry(&declared.path);
             if let Some(diagnostic) = unusable("output", path, &entry, context.output_span(*made)) {
                 repeated.add(diagnostic);
             }

@@ -25,7 +25,10 @@ pub(crate) struct File<'a> {
     pub shell: Option<Vec<String>>,
     pub sandbox: Option<SandboxChoice>,
     pub sandbox_require: Option<Level>,
-    pub workdir: Option<ProjectPath>,
+    /// `None` for the file's own folder.
+    pub workdir: Option<At<ProjectPath>>,
+    /// Whether `workdir` is what was meant: false after an error in it.
+    pub workdir_known: bool,
     pub params: Vec<Param<'a>>,
     /// Whether `params` holds all that was meant: false after an error in them.
     pub params_known: bool,
@@ -45,6 +48,7 @@ impl<'a> File<'a> {
             sandbox: None,
             sandbox_require: None,
             workdir: None,
+            workdir_known: true,
             params: Vec::new(),
             params_known: true,
             env: Vec::new(),
@@ -101,7 +105,11 @@ impl<'a> File<'a> {
                     let choice = reader.sandbox("`sandbox_require`", value);
                     self.sandbox_require = choice.and_then(|choice| reader.required_level(choice, value));
                 }
-                "workdir" => self.workdir = reader.workdir(value),
+                "workdir" => {
+                    let before = reader.found.len();
+                    self.workdir = reader.workdir(value);
+                    self.workdir_known = reader.found.len() == before;
+                }
                 _ => {
                     reader.unknown_key(&words::PIPELINE, key);
                 }
@@ -247,13 +255,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn workdir(&mut self, value: &Value<'a>) -> Option<ProjectPath> {
+    fn workdir(&mut self, value: &Value<'a>) -> Option<At<ProjectPath>> {
         let text = self.filled_text("`workdir`", value)?;
         if text.text.split('/').all(|part| part == ".") {
             return None;
         }
         match ProjectPath::parse(&text.text) {
-            Ok(path) => Some(path),
+            Ok(path) => Some(At { value: path, span: text.span }),
             Err(error) => {
                 let diagnostic = Diagnostic::error(
                     code::BAD_PATH,
