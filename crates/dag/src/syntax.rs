@@ -12,6 +12,7 @@ mod policy;
 mod reader;
 mod stage;
 mod text;
+mod toml_error;
 mod units;
 mod values;
 mod words;
