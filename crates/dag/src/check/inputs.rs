@@ -15,7 +15,7 @@ use crate::{Entry, Glob, Input, InputKind, Made, Unlisted};
 
 /// Dependencies of the largest pipeline, counted for every input.
 pub(super) const DEPENDENCIES_MAX: usize = 10_000_000;
-/// How many missing inputs are compared with all paths there are: each costs a walk over them.
+/// How many missing inputs and stages are compared with all there are: each costs a walk over them.
 const SUGGESTIONS_MAX: usize = 20;
 
 /// Fills in who makes each input and returns for each instance what it waits for, sorted and without repeats.
@@ -200,8 +200,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         let diagnostic =
             Diagnostic::error(code::MISSING_INPUT, format!("the input `{shown}` does not exist"))
                 .at(span.clone(), "neither on disk nor made by a stage");
-        self.suggestions += 1;
-        if self.suggestions <= SUGGESTIONS_MAX {
+        if self.may_suggest() {
             let beside = self.files_beside(path);
             let candidates = self.outputs.paths().chain(beside.iter().map(ProjectPath::as_str));
             if let Some(near) = nearest(path.as_str(), candidates) {
@@ -218,6 +217,12 @@ impl<'r, 'a> Resolver<'r, 'a> {
         diagnostic.help(format!(
             "create it, or name it in the `outputs` of the stage that makes it, or write `{{ path = \"{shown}\", optional = true }}`"
         ))
+    }
+
+    /// Returns whether one more name may be compared with all there are.
+    pub(super) fn may_suggest(&mut self) -> bool {
+        self.suggestions += 1;
+        self.suggestions <= SUGGESTIONS_MAX
     }
 
     /// Returns the files in the folder where a missing one was looked for.

@@ -65,7 +65,8 @@ impl<'r, 'a> Resolver<'r, 'a> {
                 let bare = name.split_once('[').map(|(bare, _)| bare);
                 let near = match bare.filter(|bare| self.stages.contains_key(bare)) {
                     Some(bare) => Some(bare),
-                    None => nearest(name, self.stages.keys().copied()),
+                    None if self.may_suggest() => nearest(name, self.stages.keys().copied()),
+                    None => None,
                 };
                 self.found.add(match near {
                     Some(near) if bare == Some(near) => diagnostic

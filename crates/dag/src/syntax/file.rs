@@ -87,7 +87,7 @@ impl<'a> File<'a> {
     }
 
     fn read_pipeline(&mut self, reader: &mut Reader<'a>, value: &Value<'a>) {
-        let Some(table) = reader.table("`pipeline`", value) else { return };
+        let Some(table) = reader.table("`pipeline`", "{ name = \"demo\" }", value) else { return };
         for (key, value) in Reader::entries(table) {
             match key.get_ref().as_ref() {
                 "name" => {
@@ -118,7 +118,7 @@ impl<'a> File<'a> {
     }
 
     fn read_pools(&mut self, reader: &mut Reader<'a>, value: &Value<'a>) {
-        let Some(table) = reader.table("`pools`", value) else { return };
+        let Some(table) = reader.table("`pools`", "{ db = 2 }", value) else { return };
         for (key, value) in Reader::entries(table) {
             let what = format!("the pool `{}`", show(key.get_ref()));
             // A pool whose size is wrong is there all the same: its stages need no error of their own.
@@ -160,10 +160,18 @@ impl<'a> File<'a> {
                 Some(near) => diagnostic
                     .help(format!("did you mean `{near}`?"))
                     .patch(pool.span.clone(), format!("\"{near}\"")),
-                None => diagnostic.help(format!("write `{name} = 2` in the table `[pools]`")),
+                None if is_bare(&pool.text) => {
+                    diagnostic.help(format!("write `{name} = 2` in the table `[pools]`"))
+                }
+                None => diagnostic.help(format!("write `\"{name}\" = 2` in the table `[pools]`")),
             });
         }
     }
+}
+
+/// Returns whether a key can be written without quotes.
+fn is_bare(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 impl<'a> Reader<'a> {

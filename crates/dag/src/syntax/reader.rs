@@ -109,7 +109,9 @@ impl<'a> Reader<'a> {
                 Wanted::Text,
                 DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_),
             ) => Some(format!("\"{raw}\"")),
-            (Wanted::Texts, DeValue::String(_)) if raw.len() < 200 => Some(format!("[{raw}]")),
+            (Wanted::Texts, DeValue::String(text)) if raw.len() < 200 && !text.trim().is_empty() => {
+                Some(format!("[{raw}]"))
+            }
             (Wanted::Integer, DeValue::String(text)) if text.parse::<i64>().is_ok() => {
                 Some(text.clone().into_owned())
             }
@@ -212,11 +214,17 @@ impl<'a> Reader<'a> {
         u32::try_from(number).ok()
     }
 
-    pub(super) fn table<'t>(&mut self, what: &str, value: &'t Value<'a>) -> Option<&'t DeTable<'a>> {
+    /// Reads a table; `example` is one that could stand here.
+    pub(super) fn table<'t>(
+        &mut self,
+        what: &str,
+        example: &str,
+        value: &'t Value<'a>,
+    ) -> Option<&'t DeTable<'a>> {
         if let DeValue::Table(table) = value.get_ref() {
             return Some(table);
         }
-        self.wrong_type(what, "a table", Wanted::Other, value);
+        self.wrong_type(what, &format!("a table such as `{example}`"), Wanted::Other, value);
         None
     }
 
@@ -242,7 +250,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a table of environment variables; each that is wrong is reported, and left out.
     pub(super) fn variables(&mut self, value: &Value<'a>) -> Vec<(At<Cow<'a, str>>, Text<'a>)> {
-        let Some(table) = self.table("`env`", value) else { return Vec::new() };
+        let Some(table) = self.table("`env`", "{ NAME = \"value\" }", value) else { return Vec::new() };
         let mut variables = Vec::new();
         for (key, value) in Self::entries(table) {
             let name = self.variable(key.get_ref(), key.span());

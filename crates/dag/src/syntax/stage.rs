@@ -74,11 +74,12 @@ impl<'a> StageSyntax<'a> {
                 return None;
             }
             _ => {
-                let (name, found) = (show(key.get_ref()), type_name(value.get_ref()));
-                let message = format!("the stage `{name}` must be a table, not {found}");
+                let found = type_name(value.get_ref());
+                let message = format!("the stage `{}` must be a table, not {found}", show(key.get_ref()));
+                let header = name.as_ref().map_or("NAME", Name::as_str);
                 let diagnostic = Diagnostic::error(code::WRONG_TYPE, message)
                     .at(value.span(), format!("this is {found}"))
-                    .help(format!("write its keys below a header `[stages.{name}]`"));
+                    .help(format!("write its keys below a header `[stages.{header}]`"));
                 reader.report(diagnostic);
                 return None;
             }

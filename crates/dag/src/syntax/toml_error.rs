@@ -81,6 +81,7 @@ fn mend(fault: &str, here: &str) -> &'static str {
         "invalid unquoted key" if here.starts_with("<<<<<<<") || here.starts_with(">>>>>>>") => {
             "finish the merge: keep one of the two sides"
         }
+        "invalid unquoted key" if here.starts_with(':') => "write `key = value`",
         "invalid unquoted key" => "put the name in quotes",
         "unquoted keys cannot be empty" => "write a name here",
         "keys cannot be multi-line basic strings" | "keys cannot be multi-line literal strings" => {

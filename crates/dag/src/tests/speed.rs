@@ -64,6 +64,15 @@ fn a_matrix_of_twenty_thousand_and_what_gathers_it() {
     assert_eq!(pipeline.instances[20_000].needs.len(), 20_000);
 }
 
+/// Each fault costs what is around it, never all that is in the file: else this takes minutes.
+#[test]
+fn faults_by_the_ten_thousand() {
+    let check = |text: &str, count: usize| assert_eq!(faults(text, &[]).errors(), count);
+    let needs = |n: usize| format!("[stages.s{n}]\nrun = 'x'\nneeds = ['nothing-{n}']\n");
+    check(&(0..10_000).map(needs).collect::<String>(), 10_000);
+    check(&format!("[stages.a]\nrun = '''\n{}'''\n", "echo {{ nothing }}\n".repeat(20_000)), 20_000);
+}
+
 #[test]
 fn a_chain_of_a_hundred_thousand_does_not_overflow_the_stack() {
     let needs: Vec<Vec<u32>> =
