@@ -45,6 +45,26 @@ fn paths_that_leave_the_project() {
     says("[stages.a]\nrun = 'x'\noutputs = ['.cairn/x']\n", &["pipeline.toml:3:12", ".cairn"]);
 }
 
+#[test]
+fn paths_that_no_shell_fills_in() {
+    for path in ["~/x", "$HOME/x", "http://host/x"] {
+        says(
+            format!("[stages.a]\nrun = 'x'\ninputs = ['{path}']\n"),
+            &["pipeline.toml:3:11", "does not exist", "a path is taken as it is"],
+        );
+    }
+}
+
+#[test]
+fn an_output_in_place_of_the_pipeline_file() {
+    for path in ["pipeline.toml", "./Pipeline.toml", "pipeline.toml/", "pipeline.toml/x"] {
+        says(
+            format!("[stages.a]\nrun = 'x'\noutputs = ['{path}']\n"),
+            &["pipeline.toml:3:12", "this file", "write to another path"],
+        );
+    }
+}
+
 /// I7: an entry that is empty hides nothing of the others.
 #[test]
 fn every_bad_path_of_a_list_is_told() {

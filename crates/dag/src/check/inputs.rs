@@ -214,6 +214,11 @@ impl<'r, 'a> Resolver<'r, 'a> {
                 };
             }
         }
+        if path.as_str().starts_with("~/") || path.as_str().contains(['$', ':']) {
+            return diagnostic.help(
+                "a path is taken as it is, without `~`, variables and hosts: name a file of the project, or let a stage fetch it",
+            );
+        }
         diagnostic.help(format!(
             "create it, or name it in the `outputs` of the stage that makes it, or write `{{ path = \"{shown}\", optional = true }}`"
         ))

@@ -236,9 +236,13 @@ impl Filler<'_> {
     }
 
     fn check_reserved(&mut self, path: &ProjectPath, file: Option<&ProjectPath>, text: &Text<'_>) {
-        if file.is_some_and(|file| file.as_str().eq_ignore_ascii_case(path.as_str())) {
+        let Some(file) = file else { return };
+        // What is in the file has its name as the first part; the file itself has no other.
+        let (first, below) = path.as_str().split_once('/').unwrap_or((path.as_str(), ""));
+        if file.as_str().eq_ignore_ascii_case(first) {
+            let fault = if below.is_empty() { "is" } else { "lies in" };
             let diagnostic =
-                Diagnostic::error(code::RESERVED_OUTPUT, format!("the output `{path}` is this file"))
+                Diagnostic::error(code::RESERVED_OUTPUT, format!("the output `{path}` {fault} this file"))
                     .at(text.span.clone(), "the pipeline file itself")
                     .help("write to another path");
             (self.report)(diagnostic);
