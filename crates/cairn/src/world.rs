@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use cairn_dag::{Entry, Glob, World};
+use cairn_dag::{Entry, Glob, Unlisted, World};
 use cairn_model::ProjectPath;
 
 /// The files below a folder of a project.
@@ -105,10 +105,12 @@ impl DiskWorld {
         glob: &Glob,
         at: Option<&ProjectPath>,
         found: &mut Vec<ProjectPath>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unlisted> {
         let folder = at.map_or_else(|| self.folder.clone(), |at| at.below(&self.folder));
-        let failed =
-            |error: io::Error| format!("cannot list `{}`: {error}", at.map_or(".", ProjectPath::as_str));
+        let failed = |error: io::Error| Unlisted::Unreadable {
+            path: at.map_or(".", ProjectPath::as_str).to_owned(),
+            why: error.to_string(),
+        };
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
@@ -119,7 +121,8 @@ impl DiskWorld {
                 Ok(path) => path,
                 Err(_) if shown.eq_ignore_ascii_case(".cairn") => continue,
                 Err(error) => {
-                    return Err(format!("`{}` cannot be matched: {error}", folder.join(&name).display()));
+                    let path = at.map_or_else(|| shown.to_string(), |at| format!("{at}/{shown}"));
+                    return Err(Unlisted::Name { path, why: format!("cannot be matched: {error}") });
                 }
             };
             let kind = entry.file_type().map_err(failed)?;
@@ -134,7 +137,7 @@ impl DiskWorld {
             }
             if kind.is_file() || kind.is_symlink() {
                 if name.to_str().is_none() {
-                    return Err(format!("the name of `{path}` is not UTF-8; rename the file"));
+                    return Err(Unlisted::Name { path: path.into(), why: "is not UTF-8".to_owned() });
                 }
                 found.push(path);
             }
@@ -143,13 +146,13 @@ impl DiskWorld {
     }
 
     /// Returns whether a link leads to a file of the project.
-    fn is_file_behind(&self, link: &Path, path: &ProjectPath) -> Result<bool, String> {
+    fn is_file_behind(&self, link: &Path, path: &ProjectPath) -> Result<bool, Unlisted> {
         match self.follow(link) {
             Entry::File => Ok(true),
             Entry::Folder | Entry::Missing | Entry::Special => Ok(false),
-            Entry::LeavesProject => Err(format!("`{path}` is a link that leads out of the project")),
-            Entry::LinkLoop => Err(format!("`{path}` is a link that leads to itself")),
-            Entry::Unreadable(why) => Err(format!("cannot look at `{path}`: {why}")),
+            Entry::LeavesProject => Err(Unlisted::LeavesProject { path: path.to_string() }),
+            Entry::LinkLoop => Err(Unlisted::LinkLoop { path: path.to_string() }),
+            Entry::Unreadable(why) => Err(Unlisted::Unreadable { path: path.to_string(), why }),
         }
     }
 }
@@ -159,17 +162,16 @@ impl World for DiskWorld {
         self.look(&path.below(&self.folder))
     }
 
-    fn matches(&self, glob: &Glob) -> Result<Vec<ProjectPath>, String> {
+    fn matches(&self, glob: &Glob) -> Result<Vec<ProjectPath>, Unlisted> {
         let base = glob.base();
+        let path = || base.as_ref().map_or(".", ProjectPath::as_str).to_owned();
         let mut found = Vec::new();
         match base.as_ref().map_or(Entry::Folder, |base| self.entry(base)) {
             Entry::Folder => self.walk(glob, base.as_ref(), &mut found)?,
             Entry::Missing | Entry::File | Entry::Special => {}
-            Entry::LeavesProject => return Err(format!("`{}` leads out of the project", glob.as_str())),
-            Entry::LinkLoop => {
-                return Err(format!("links on the way to `{}` lead to each other", glob.as_str()));
-            }
-            Entry::Unreadable(why) => return Err(format!("cannot look at `{}`: {why}", glob.as_str())),
+            Entry::LeavesProject => return Err(Unlisted::LeavesProject { path: path() }),
+            Entry::LinkLoop => return Err(Unlisted::LinkLoop { path: path() }),
+            Entry::Unreadable(why) => return Err(Unlisted::Unreadable { path: path(), why }),
         }
         found.sort();
         Ok(found)
@@ -226,7 +228,7 @@ mod tests {
         ProjectPath::parse(text).unwrap()
     }
 
-    fn matches(disk: &DiskWorld, pattern: &str) -> Result<Vec<String>, String> {
+    fn matches(disk: &DiskWorld, pattern: &str) -> Result<Vec<String>, Unlisted> {
         let found = disk.matches(&Glob::parse(pattern).unwrap())?;
         Ok(found.into_iter().map(String::from).collect())
     }
@@ -313,7 +315,7 @@ mod tests {
         link("../../outside/secret.csv", "secret.csv");
         assert_eq!(
             matches(&disk, "*.csv").unwrap_err(),
-            "`secret.csv` is a link that leads out of the project"
+            Unlisted::LeavesProject { path: "secret.csv".to_owned() }
         );
         assert_eq!(matches(&disk, "a*.csv").unwrap(), ["a.csv"], "what does not match does not matter");
     }
@@ -323,7 +325,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt as _;
         let (_temp, disk) = world();
         fs::write(disk.folder.join(std::ffi::OsStr::from_bytes(b"sub/\xff.csv")), "x").unwrap();
-        assert!(matches(&disk, "sub/*.csv").unwrap_err().contains("is not UTF-8"));
+        assert!(matches(&disk, "sub/*.csv").unwrap_err().to_string().contains("is not UTF-8"));
         assert_eq!(matches(&disk, "*.csv").unwrap(), ["a.csv", "b.csv"]);
     }
 }

@@ -80,7 +80,7 @@ codes! {
     LINK = "CRN0502";
     /// An input or output is a FIFO, a socket or a device.
     SPECIAL_FILE = "CRN0503";
-    /// A path could not be looked at.
+    /// A path could not be looked at, or a pattern meets a name that no path has.
     UNREADABLE = "CRN0504";
     /// A text that is no pattern.
     BAD_GLOB = "CRN0505";
@@ -88,12 +88,14 @@ codes! {
     MISSING_INPUT = "CRN0506";
     /// A pattern matches no file on disk and none that a stage makes.
     EMPTY_GLOB = "CRN0507";
-    /// An output is the pipeline file, or the program its own stage runs.
+    /// An output is the pipeline file or lies in it, or is the program its own stage runs.
     RESERVED_OUTPUT = "CRN0508";
+    /// `workdir` names no folder that is there.
+    NO_WORKDIR = "CRN0509";
 
     /// Two instances write the same path.
     TWO_WRITERS = "CRN0601";
-    /// Two outputs differ in letter case only.
+    /// Two outputs, or an input and an output, differ in letter case only.
     CASE_CLASH = "CRN0602";
     /// An output lies in another output.
     NESTED_OUTPUTS = "CRN0603";

@@ -173,7 +173,7 @@ fn expand_stage<'t>(
         expanded.outputs_known = false;
         return;
     };
-    expanded.outputs_known &= stage.outputs.is_some();
+    expanded.outputs_known &= stage.outputs.whole;
     let axis_names: Vec<&str> = axes.iter().map(|axis| axis.name.value.as_ref()).collect();
     let compiled = match StageTemplates::compile(stage, &axis_names, shared.params, templates) {
         (compiled, diagnostics) if diagnostics.is_empty() => compiled,

@@ -39,4 +39,4 @@ pub use pipeline::{
     Backoff, Cache, Declared, Input, InputKind, Instance, Made, ParamValue, Pipeline, Policy, Retries,
     SandboxChoice, Stage,
 };
-pub use world::{Entry, World};
+pub use world::{Entry, Unlisted, World};

@@ -70,7 +70,7 @@ pub fn load(source: Source<'_>, options: &Options, world: &dyn World) -> Result<
     let pipeline = Pipeline {
         name: file.name.unwrap_or_else(|| name_from(&options.default_name)),
         description: file.description,
-        workdir: file.workdir,
+        workdir: file.workdir.map(|workdir| workdir.value),
         sandbox: file.sandbox.unwrap_or(SandboxChoice::Auto),
         sandbox_require: file.sandbox_require,
         pools: file.pools,

@@ -138,6 +138,13 @@ impl<'e, 't> Templates<'e, 't> {
         if let Some(known) = self.expressions.get(source) {
             return Ok(Rc::clone(known));
         }
+        if let Some(excess) = holes::excess(source) {
+            let message = format!("`{{{{{}}}}}` {excess}", show(source));
+            let diagnostic = Diagnostic::error(code::TEMPLATE_SYNTAX, message)
+                .at(text.span_of(inside, self.file), "too much for an expression")
+                .help("compute it in the command");
+            return Err(Box::new(diagnostic));
+        }
         let compiled = self.environment.compile_expression(source).map_err(|error| {
             let part = error.range().filter(|range| source.get(range.clone()).is_some());
             let at = part.map_or(inside.clone(), |part| inside.start + part.start..inside.start + part.end);

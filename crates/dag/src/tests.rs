@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use cairn_model::{ProjectPath, Timestamp};
 
 use crate::{
-    Entry, Glob, Instance, Loaded, Options, Pipeline, Report, RunContext, Source, Style, World, load,
+    Entry, Glob, Instance, Loaded, Options, Pipeline, Report, RunContext, Source, Style, Unlisted, World,
+    load,
 };
 
 mod errors;
@@ -40,7 +41,7 @@ impl World for Disk {
         self.0.get(path.as_str()).cloned().unwrap_or(if inside { Entry::Folder } else { Entry::Missing })
     }
 
-    fn matches(&self, glob: &Glob) -> Result<Vec<ProjectPath>, String> {
+    fn matches(&self, glob: &Glob) -> Result<Vec<ProjectPath>, Unlisted> {
         let files = self.0.iter().filter(|(_, entry)| **entry == Entry::File);
         Ok(files
             .map(|(path, _)| ProjectPath::parse(path).unwrap())

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use cairn_content::{DigestError, Digests, Found, FoundTree};
-use cairn_dag::{Entry, Glob, Input, InputKind, Instance, Made, Pipeline, World};
+use cairn_dag::{Entry, Glob, Input, InputKind, Instance, Made, Pipeline, Unlisted, World};
 use cairn_model::{
     Content, Domain, InputHash, InputKey, Manifest, Output, OutputKind, ProjectPath, Recipe, RecipeInput,
     RunId, Timestamp, Tree,
@@ -75,8 +75,8 @@ pub enum GatherError {
     List {
         /// The glob.
         pattern: String,
-        /// What the system said.
-        cause: String,
+        /// What stands in the way.
+        cause: Unlisted,
     },
     /// An input is no file or folder that could be read, or it changes while it is read.
     #[error(transparent)]
@@ -121,7 +121,7 @@ impl GatherError {
                 Some(format!("make `{path}`, correct its name in `inputs`, or write `optional = true`"))
             }
             Self::NoMatch { .. } => Some("correct the pattern, or write `optional = true`".to_owned()),
-            Self::List { .. } => None,
+            Self::List { cause, .. } => Some(cause.help().to_owned()),
             Self::Digest(error) => error.help(),
             Self::Unusable { .. } => Some("inputs are regular files and folders".to_owned()),
             Self::NotMade { maker, .. } => Some(format!("see what `{maker}` writes into its output folder")),

@@ -101,7 +101,6 @@ fn unknown_stages() {
 }
 
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn wrong_params() {
     let project = project();
     project.write("pipeline.toml", GOOD);

@@ -165,7 +165,6 @@ fn two_writers_of_one_path() {
 
 /// I7: a clash by letter case hides no clash by name.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn two_writers_beside_a_third_that_differs_by_letter_case() {
     says(
         "[stages.a]\nrun = 'x'\noutputs = ['x']\n[stages.b]\nrun = 'x'\noutputs = ['x']\n\
@@ -203,10 +202,16 @@ fn outputs_that_are_inputs() {
 
 /// On a filesystem without letter case, `Y` and `y` are one file, as two outputs are.
 #[test]
-#[ignore = "known gap: not built yet as this test wants it"]
 fn an_output_that_is_an_input_by_letter_case() {
     let project = project();
-    project.write("Y", "").write("pipeline.toml", "[stages.a]\nrun = 'x'\ninputs = ['Y']\noutputs = ['y']\n");
-    let shown = shown_in(&project);
-    assert!(shown.contains("pipeline.toml:3:11") && shown.contains("letter case"), "{shown}");
+    project.write("Y", "").write("D/x", "");
+    let check = |input: &str, output: &str| {
+        let text = format!("[stages.a]\nrun = 'x'\ninputs = ['{input}']\noutputs = ['{output}']\n");
+        project.write("pipeline.toml", text);
+        let shown = shown_in(&project);
+        assert!(shown.contains("pipeline.toml:3:11") && shown.contains("letter case"), "{shown}");
+    };
+    check("Y", "y");
+    check("D/x", "d/");
+    check("D/x", "d/X");
 }

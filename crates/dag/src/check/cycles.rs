@@ -33,9 +33,8 @@ pub(super) fn describe(context: &Context<'_, '_>, inputs: &[Vec<Input>], cycle: 
 fn edge(context: &Context<'_, '_>, inputs: &[Input], instance: u32, next: u32) -> (Span, String) {
     let (name, next_name) = (context.name(instance), context.name(next));
     let stage = &context.file.stages[context.expanded.instances[instance as usize].stage as usize];
-    let syntax = stage.inputs.as_deref().unwrap_or_default();
     let of_next = |list: &[Made]| list.iter().find(|made| made.instance == next).copied();
-    for (input, syntax) in inputs.iter().zip(syntax) {
+    for (input, syntax) in inputs.iter().zip(&stage.inputs.good) {
         let made = match &input.kind {
             InputKind::Path { made_by, holds, .. } => {
                 made_by.filter(|made| made.instance == next).or_else(|| of_next(holds))

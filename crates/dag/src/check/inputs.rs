@@ -6,16 +6,16 @@ use std::rc::Rc;
 use cairn_model::{OutputKind, ProjectPath};
 
 use super::Context;
-use super::outputs::{Outputs, unusable};
+use super::outputs::{Outputs, input_case_clash, unusable};
 use crate::code;
 use crate::diagnostic::{Diagnostic, Repeated};
 use crate::expand::is_gap;
 use crate::syntax::{InputSyntax, Span, StageSyntax, Subject, nearest, show};
-use crate::{Entry, Glob, Input, InputKind, Made};
+use crate::{Entry, Glob, Input, InputKind, Made, Unlisted};
 
 /// Dependencies of the largest pipeline, counted for every input.
 pub(super) const DEPENDENCIES_MAX: usize = 10_000_000;
-/// How many missing inputs are compared with all paths there are: each costs a walk over them.
+/// How many missing inputs and stages are compared with all there are: each costs a walk over them.
 const SUGGESTIONS_MAX: usize = 20;
 
 /// Fills in who makes each input and returns for each instance what it waits for, sorted and without repeats.
@@ -82,7 +82,7 @@ pub(super) struct Resolver<'r, 'a> {
 struct Matched {
     made: Rc<[Made]>,
     /// Whether a file on disk matches, where no stage makes any; or why that cannot be told.
-    on_disk: Result<bool, String>,
+    on_disk: Result<bool, Unlisted>,
 }
 
 impl<'r, 'a> Resolver<'r, 'a> {
@@ -93,7 +93,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
 
     fn instance(&mut self, number: u32, inputs: &mut [Input], needs: &mut Vec<u32>) {
         let stage = self.stage(number);
-        for (input, syntax) in inputs.iter_mut().zip(stage.inputs.iter().flatten()) {
+        for (input, syntax) in inputs.iter_mut().zip(&stage.inputs.good) {
             if is_gap(input) {
                 continue;
             }
@@ -159,7 +159,11 @@ impl<'r, 'a> Resolver<'r, 'a> {
         let entry = self.entry(path);
         if let Some(diagnostic) = unusable("input", path.as_str(), &entry, text.span.clone()) {
             self.found.add(diagnostic);
-        } else if entry == Entry::Missing && !optional && self.context.expanded.outputs_known {
+        } else if entry != Entry::Missing
+            && let Some(made) = self.outputs.maker_by_letter_case(path.as_str())
+        {
+            self.found.add(input_case_clash(self.context, path.as_str(), text.span.clone(), made));
+        } else if entry == Entry::Missing && !optional && self.context.all_known() {
             let literal = text.text == path.as_str();
             let diagnostic = match syntax.name.as_ref() {
                 kind @ ("env" | "command" | "stage") if literal => {
@@ -186,7 +190,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         if let Some(entry) = self.entries.get(path) {
             return entry.clone();
         }
-        let entry = self.context.world.entry(&self.context.in_world(path));
+        let entry = self.context.entry(path);
         self.entries.insert(path.clone(), entry.clone());
         entry
     }
@@ -196,8 +200,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         let diagnostic =
             Diagnostic::error(code::MISSING_INPUT, format!("the input `{shown}` does not exist"))
                 .at(span.clone(), "neither on disk nor made by a stage");
-        self.suggestions += 1;
-        if self.suggestions <= SUGGESTIONS_MAX {
+        if self.may_suggest() {
             let beside = self.files_beside(path);
             let candidates = self.outputs.paths().chain(beside.iter().map(ProjectPath::as_str));
             if let Some(near) = nearest(path.as_str(), candidates) {
@@ -211,9 +214,20 @@ impl<'r, 'a> Resolver<'r, 'a> {
                 };
             }
         }
+        if path.as_str().starts_with("~/") || path.as_str().contains(['$', ':']) {
+            return diagnostic.help(
+                "a path is taken as it is, without `~`, variables and hosts: name a file of the project, or let a stage fetch it",
+            );
+        }
         diagnostic.help(format!(
             "create it, or name it in the `outputs` of the stage that makes it, or write `{{ path = \"{shown}\", optional = true }}`"
         ))
+    }
+
+    /// Returns whether one more name may be compared with all there are.
+    pub(super) fn may_suggest(&mut self) -> bool {
+        self.suggestions += 1;
+        self.suggestions <= SUGGESTIONS_MAX
     }
 
     /// Returns the files in the folder where a missing one was looked for.
@@ -226,8 +240,12 @@ impl<'r, 'a> Resolver<'r, 'a> {
     }
 
     /// Returns the files on disk that match, seen from the pipeline's folder.
-    fn files(&self, glob: &Glob) -> Result<Vec<ProjectPath>, String> {
+    fn files(&self, glob: &Glob) -> Result<Vec<ProjectPath>, Unlisted> {
+        if !self.context.folder_known {
+            return Ok(Vec::new());
+        }
         let Some(workdir) = &self.context.file.workdir else { return self.context.world.matches(glob) };
+        let workdir = &workdir.value;
         let paths = self.context.world.matches(&glob.below(workdir))?;
         let inside = |path: &ProjectPath| {
             path.as_str().strip_prefix(workdir.as_str())?.strip_prefix('/').map(str::to_owned)
@@ -246,14 +264,18 @@ impl<'r, 'a> Resolver<'r, 'a> {
         };
         if let Err(why) = &matched.on_disk {
             let message = format!("the files of `{}` cannot be listed", show(pattern));
-            let diagnostic = Diagnostic::error(code::UNREADABLE, message)
-                .at(text.span.clone(), show(why))
-                .help("give yourself the right to read the folder");
+            let code = match why {
+                Unlisted::LinkLoop { .. } | Unlisted::LeavesProject { .. } => code::LINK,
+                Unlisted::Unreadable { .. } | Unlisted::Name { .. } => code::UNREADABLE,
+            };
+            let diagnostic = Diagnostic::error(code, message)
+                .at(text.span.clone(), show(&why.to_string()))
+                .help(why.help());
             self.found.add(diagnostic);
         } else if matched.made.is_empty()
             && matched.on_disk == Ok(false)
             && !optional
-            && self.context.expanded.outputs_known
+            && self.context.all_known()
         {
             let shown = show(pattern);
             let diagnostic =

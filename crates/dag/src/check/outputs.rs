@@ -16,6 +16,8 @@ use crate::{Entry, Instance, Made};
 pub(super) struct Outputs<'i> {
     instances: &'i [Instance],
     exact: HashMap<&'i str, Made>,
+    /// By their paths without letter case, only those that these change.
+    folded: HashMap<Cow<'i, str>, Made>,
     /// In the order of [`by_parts`], so that what lies in a folder stands together, after the folder.
     sorted: Vec<(&'i str, Made)>,
 }
@@ -33,12 +35,30 @@ impl<'i> Outputs<'i> {
         });
         // Of two writers the first is found; that there are two is an error anyway.
         let exact = sorted.iter().rev().copied().collect();
-        Self { instances, exact, sorted }
+        let with_case = |(path, made): &(&'i str, Made)| {
+            let folded = fold(path);
+            (folded != *path).then_some((folded, *made))
+        };
+        let folded = sorted.iter().rev().filter_map(with_case).collect();
+        Self { instances, exact, folded, sorted }
     }
 
     /// Returns who makes exactly this path.
     pub(super) fn maker(&self, path: &str) -> Option<Made> {
         self.exact.get(path).copied()
+    }
+
+    /// Returns who makes the path, or a folder in which it lies, written with other letter case.
+    pub(super) fn maker_by_letter_case(&self, path: &str) -> Option<Made> {
+        let folded = fold(path);
+        let mut rest = folded.as_ref();
+        loop {
+            let made = self.folded.get(rest).copied().or_else(|| self.maker(rest));
+            if let Some(made) = made.filter(|made| rest == folded || self.kind(*made) == OutputKind::Folder) {
+                return Some(made);
+            }
+            rest = rest.rsplit_once('/')?.0;
+        }
     }
 
     /// Returns who makes a folder in which the path lies.
@@ -76,7 +96,7 @@ impl<'i> Outputs<'i> {
         self.check_clashes(context, &mut repeated);
         for (path, made) in &self.sorted {
             let declared = &self.instances[made.instance as usize].outputs[made.output as usize];
-            let entry = context.world.entry(&context.in_world(&declared.path));
+            let entry = context.entry(&declared.path);
             if let Some(diagnostic) = unusable("output", path, &entry, context.output_span(*made)) {
                 repeated.add(diagnostic);
             }
@@ -104,7 +124,7 @@ impl<'i> Outputs<'i> {
                 } else {
                     case_clash(context, (other_written, *other), (written, *made))
                 });
-                if path == other_path {
+                if written == other_written {
                     continue;
                 }
             }
@@ -118,8 +138,7 @@ impl Context<'_, '_> {
     pub(super) fn output_span(&self, made: Made) -> Span {
         let instance = &self.expanded.instances[made.instance as usize];
         let stage = &self.file.stages[instance.stage as usize];
-        let listed = stage.outputs.as_deref().unwrap_or_default();
-        match (listed.get(made.output as usize), &stage.stdout) {
+        match (stage.outputs.good.get(made.output as usize), &stage.stdout) {
             (Some(output), _) => output.path.span.clone(),
             (None, Some(stdout)) => stdout.span.clone(),
             (None, None) => stage.span.clone(),
@@ -170,6 +189,26 @@ fn example_path(path: &str, inserted: &str) -> String {
     }
 }
 
+/// Why letter case alone tells no paths apart.
+const ONE_FILE: &str = "on the filesystems of macOS and Windows they are one file";
+
+/// Says that an input from disk is an output on a filesystem without letter case.
+pub(super) fn input_case_clash(context: &Context<'_, '_>, input: &str, at: Span, made: Made) -> Diagnostic {
+    let instance = &context.expanded.instances[made.instance as usize];
+    let output = instance.outputs[made.output as usize].path.as_str();
+    let shown = show(input);
+    let message = if fold(input) == fold(output) {
+        format!("the input `{shown}` and the output `{}` differ in letter case only", show(output))
+    } else {
+        format!("letter case alone keeps the input `{shown}` out of the output `{}`", show(output))
+    };
+    Diagnostic::error(code::CASE_CLASH, message)
+        .at(at, "read from disk")
+        .with(context.output_span(made), format!("written by `{}`", instance.name))
+        .note(ONE_FILE)
+        .help("rename one, or write it the same where the same is meant")
+}
+
 fn case_clash(context: &Context<'_, '_>, first: (&str, Made), second: (&str, Made)) -> Diagnostic {
     let message =
         format!("the outputs `{}` and `{}` differ in letter case only", show(first.0), show(second.0));
@@ -182,9 +221,7 @@ fn case_clash(context: &Context<'_, '_>, first: (&str, Made), second: (&str, Mad
     } else {
         diagnostic.with(first_at, format!("written by `{first_name}`"))
     };
-    diagnostic
-        .note("on the filesystems of macOS and Windows they are one file")
-        .help("rename one, or write it the same where the same is meant")
+    diagnostic.note(ONE_FILE).help("rename one, or write it the same where the same is meant")
 }
 
 fn nested(context: &Context<'_, '_>, outer: (&str, Made), inner: (&str, Made)) -> Diagnostic {

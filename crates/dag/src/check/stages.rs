@@ -12,7 +12,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
         let size = |stage: u32| self.context.expanded.stages[stage as usize].instances.len();
         let mut total = 0_usize;
         (0..).zip(&self.context.file.stages).find_map(|(number, stage)| {
-            let read = stage.inputs.iter().flatten().filter_map(|input| match &input.subject {
+            let read = stage.inputs.good.iter().filter_map(|input| match &input.subject {
                 Subject::Stage(name) => Some(name),
                 Subject::Path(_) | Subject::Environment(_) | Subject::Command(_) => None,
             });
@@ -33,7 +33,7 @@ impl<'r, 'a> Resolver<'r, 'a> {
             let declared = u32::try_from(declared).expect("fewer outputs than bytes of the file");
             outputs.extend((0..declared).map(|output| Made { instance, output }));
         }
-        let known = self.context.file.stages[other as usize].outputs.is_some();
+        let known = self.context.file.stages[other as usize].outputs.whole;
         if outputs.is_empty() && known && self.context.expanded.outputs_known {
             let diagnostic =
                 Diagnostic::error(code::BAD_VALUE, format!("the stage `{name}` has no outputs to read"))
@@ -65,7 +65,8 @@ impl<'r, 'a> Resolver<'r, 'a> {
                 let bare = name.split_once('[').map(|(bare, _)| bare);
                 let near = match bare.filter(|bare| self.stages.contains_key(bare)) {
                     Some(bare) => Some(bare),
-                    None => nearest(name, self.stages.keys().copied()),
+                    None if self.may_suggest() => nearest(name, self.stages.keys().copied()),
+                    None => None,
                 };
                 self.found.add(match near {
                     Some(near) if bare == Some(near) => diagnostic

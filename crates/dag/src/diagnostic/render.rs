@@ -68,6 +68,9 @@ fn draw(diagnostic: &Diagnostic, source: &Source<'_>, lines: &Lines<'_>, rendere
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
+    if diagnostic.labels.is_empty() {
+        return draw_without_place(diagnostic, level, renderer);
+    }
     // In a line that is cut the picture's columns are not the file's: what was drawn, and what is true.
     let mut columns: Vec<((usize, usize), (u32, u32))> = Vec::new();
     let mut group = Group::with_title(level.primary_title(&diagnostic.message).id(diagnostic.code));
@@ -123,6 +126,15 @@ fn draw(diagnostic: &Diagnostic, source: &Source<'_>, lines: &Lines<'_>, rendere
         );
     }
     drawn
+}
+
+/// Draws what is not in the file: lines, as there is no picture whose frame could hold them.
+fn draw_without_place(diagnostic: &Diagnostic, level: Level<'_>, renderer: &Renderer) -> String {
+    let title = level.primary_title(&diagnostic.message).id(diagnostic.code);
+    let mut lines = vec![renderer.render(&[Group::with_title(title)])];
+    lines.extend(diagnostic.notes.iter().map(|note| plain(renderer, Level::NOTE, note)));
+    lines.extend(diagnostic.help.iter().map(|help| plain(renderer, Level::HELP, help)));
+    lines.join("\n")
 }
 
 /// Puts labels that stand close together into one picture, that of the fault first.

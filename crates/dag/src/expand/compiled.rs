@@ -59,8 +59,7 @@ impl<'e, 't> StageTemplates<'e, 't> {
         let in_input = path_names("an input", params, matrix);
         let in_output = path_names("an output's path", params, matrix);
         let in_other = path_names("this place", params, matrix);
-        let inputs = stage.inputs.as_deref().unwrap_or_default();
-        let outputs = stage.outputs.as_deref().unwrap_or_default();
+        let (inputs, outputs) = (&stage.inputs.good, &stage.outputs.good);
         let input_templates = inputs
             .iter()
             .map(|input| match &input.subject {
@@ -87,13 +86,13 @@ impl<'e, 't> StageTemplates<'e, 't> {
         }
         let (input_list, output_list) = (vec![What::Path; inputs.len()], vec![What::Path; outputs.len()]);
         let names = Names {
-            inputs: match (&stage.inputs, stage.inputs_named) {
-                (None, _) => Part::Unknown,
+            inputs: match (stage.inputs.whole, stage.inputs_named) {
+                (false, _) => Part::Unknown,
                 (_, true) => Part::Table(&input_items),
                 (_, false) => Part::List(&input_list),
             },
-            outputs: match (&stage.outputs, stage.outputs_named || outputs.is_empty()) {
-                (None, _) => Part::Unknown,
+            outputs: match (stage.outputs.whole, stage.outputs_named || outputs.is_empty()) {
+                (false, _) => Part::Unknown,
                 (_, true) => Part::Table(&output_items),
                 (_, false) => Part::List(&output_list),
             },

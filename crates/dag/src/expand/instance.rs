@@ -63,7 +63,7 @@ pub(super) fn fill(
         filler.names.inputs = if stage.inputs_named { Part::Table(&items) } else { Part::List(&list) };
     }
     if uses.outputs {
-        let named = stage.outputs_named || stage.outputs.as_ref().is_none_or(Vec::is_empty);
+        let named = stage.outputs_named || stage.outputs.good.is_empty();
         values.push(("outputs", outputs_value(&outputs, named)));
         filler.names.outputs = Part::Unknown;
     }
@@ -72,7 +72,7 @@ pub(super) fn fill(
     }
 
     // Without all its inputs and outputs a command's templates would only echo the errors in those.
-    let whole = outputs_known && stage.inputs.is_some() && inputs.iter().all(|input| !is_gap(input));
+    let whole = outputs_known && stage.inputs.whole && inputs.iter().all(|input| !is_gap(input));
     let mut env = shared.env.clone();
     let mut command = Command::Argv(Vec::new());
     if whole {
@@ -139,7 +139,7 @@ impl Filler<'_> {
 
     /// Fills the inputs; one that is wrong leaves a gap, so that their order is the stage's.
     fn inputs(&mut self, stage: &StageSyntax<'_>, templates: &StageTemplates<'_, '_>) -> Vec<Input> {
-        let syntax = stage.inputs.as_deref().unwrap_or_default();
+        let syntax = &stage.inputs.good;
         let mut inputs = Vec::with_capacity(syntax.len());
         for (input, template) in syntax.iter().zip(&templates.inputs) {
             let kind = match (&input.subject, template) {
@@ -181,8 +181,8 @@ impl Filler<'_> {
         file: Option<&ProjectPath>,
     ) -> (Vec<Declared>, bool) {
         let mut outputs = Vec::new();
-        let mut known = stage.outputs.is_some();
-        for (syntax, template) in stage.outputs.iter().flatten().zip(&templates.outputs) {
+        let mut known = stage.outputs.whole;
+        for (syntax, template) in stage.outputs.good.iter().zip(&templates.outputs) {
             let filled = template.as_ref().and_then(|template| self.text(template, Use::Plain));
             match filled.and_then(|text| self.good(paths::output(&text, &syntax.path.span))) {
                 Some((path, folder)) => {
@@ -236,9 +236,13 @@ impl Filler<'_> {
     }
 
     fn check_reserved(&mut self, path: &ProjectPath, file: Option<&ProjectPath>, text: &Text<'_>) {
-        if file.is_some_and(|file| file.as_str().eq_ignore_ascii_case(path.as_str())) {
+        let Some(file) = file else { return };
+        // What is in the file has its name as the first part; the file itself has no other.
+        let (first, below) = path.as_str().split_once('/').unwrap_or((path.as_str(), ""));
+        if file.as_str().eq_ignore_ascii_case(first) {
+            let fault = if below.is_empty() { "is" } else { "lies in" };
             let diagnostic =
-                Diagnostic::error(code::RESERVED_OUTPUT, format!("the output `{path}` is this file"))
+                Diagnostic::error(code::RESERVED_OUTPUT, format!("the output `{path}` {fault} this file"))
                     .at(text.span.clone(), "the pipeline file itself")
                     .help("write to another path");
             (self.report)(diagnostic);
@@ -313,7 +317,7 @@ pub(crate) fn is_gap(input: &Input) -> bool {
 
 /// Returns the inputs by name, each with what it is for a template.
 fn input_items<'i>(stage: &'i StageSyntax<'_>, inputs: &'i [Input]) -> Vec<(&'i str, What<'i>)> {
-    let subjects = stage.inputs.iter().flatten().map(|input| &input.subject);
+    let subjects = stage.inputs.good.iter().map(|input| &input.subject);
     let what = |(input, subject): (&'i Input, &'i Subject<'_>)| {
         let what = match (subject, &input.kind) {
             (Subject::Path(_), InputKind::Glob { pattern, .. }) => What::Glob(pattern),

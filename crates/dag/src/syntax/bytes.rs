@@ -4,6 +4,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::text::Span;
+use super::toml_error::{self, DUPLICATE};
 use crate::code;
 use crate::diagnostic::{Diagnostic, place};
 
@@ -12,8 +13,6 @@ const FILE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of the longest line: more than a matrix of a hundred thousand values, less than a file pasted by mistake.
 const LINE_BYTES_MAX: usize = 2 << 20;
 
-/// toml's words for a key that is there already.
-const DUPLICATE: &str = "duplicate key";
 /// How many repeated keys are shown with their first definition: finding it reads the file up to there.
 const FIRST_DEFINITIONS_MAX: usize = 20;
 
@@ -36,7 +35,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(&str, Spanned<DeTable<'_>>), Vec<Di
         last_line.replace(line) != Some(line)
     });
     let diagnostic = |(at, (span, message)): (usize, (Span, &str))| {
-        let diagnostic = syntax_error(text, message, span.clone());
+        let diagnostic = toml_error::describe(text, message, span.clone());
         if message != DUPLICATE || at >= FIRST_DEFINITIONS_MAX {
             return diagnostic;
         }
@@ -78,39 +77,6 @@ fn readable(bytes: &[u8]) -> Result<&str, Box<Diagnostic>> {
         start += line.len() + 1;
     }
     Ok(text)
-}
-
-fn syntax_error(text: &str, message: &str, span: Span) -> Diagnostic {
-    if message.contains("recurs") {
-        return Diagnostic::error(code::TOO_DEEP, "values are nested more than 80 levels deep")
-            .at(span, "too deep")
-            .help("no pipeline needs more than four levels");
-    }
-    if message == DUPLICATE {
-        let message = format!("`{}` is defined twice", super::show(&text[span.clone()]));
-        return Diagnostic::error(code::TOML_SYNTAX, message)
-            .at(span, "defined again")
-            .help("remove one of the two, or rename it");
-    }
-    let (fault, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    let diagnostic = Diagnostic::error(code::TOML_SYNTAX, fault);
-    let label = if expected.is_empty() { String::new() } else { format!("expected {expected}") };
-    let help = match fault {
-        "string values must be quoted" => "put the text in double quotes",
-        "key with no value" => "write `key = value`",
-        "invalid boolean" => "write `true`, `false`, or a text in quotes",
-        "unclosed array" => "close it with `]`",
-        "unclosed table" => "close the header with `]`",
-        "missing comma between array elements" => {
-            "put a comma between them, or close the array before this line"
-        }
-        "invalid basic string" | "invalid literal string" => "close the string with the quote it began with",
-        "missing escaped value" => {
-            "write `\\\\` for a backslash, or use single quotes, in which it is itself"
-        }
-        _ => "see https://toml.io for the syntax",
-    };
-    diagnostic.at(span, label).help(help)
 }
 
 /// Finds where the key that stands at `again` was defined before: in the same table, or as the same header.

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::names::{nearest, show};
 use super::params::Param;
-use super::reader::{Key, Reader, Value, Wanted};
+use super::reader::{Key, Reader, Value, type_name};
 use super::stage::StageSyntax;
 use super::text::{At, Text};
 use super::words;
@@ -25,7 +25,10 @@ pub(crate) struct File<'a> {
     pub shell: Option<Vec<String>>,
     pub sandbox: Option<SandboxChoice>,
     pub sandbox_require: Option<Level>,
-    pub workdir: Option<ProjectPath>,
+    /// `None` for the file's own folder.
+    pub workdir: Option<At<ProjectPath>>,
+    /// Whether `workdir` is what was meant: false after an error in it.
+    pub workdir_known: bool,
     pub params: Vec<Param<'a>>,
     /// Whether `params` holds all that was meant: false after an error in them.
     pub params_known: bool,
@@ -45,6 +48,7 @@ impl<'a> File<'a> {
             sandbox: None,
             sandbox_require: None,
             workdir: None,
+            workdir_known: true,
             params: Vec::new(),
             params_known: true,
             env: Vec::new(),
@@ -60,7 +64,7 @@ impl<'a> File<'a> {
                     file.read_params(&mut reader, value);
                     file.params_known &= reader.found.len() == before;
                 }
-                "env" => file.env = reader.variables(value).unwrap_or_default(),
+                "env" => file.env = reader.variables(value),
                 "pools" => file.read_pools(&mut reader, value),
                 "stages" => {
                     stages_named = true;
@@ -83,7 +87,7 @@ impl<'a> File<'a> {
     }
 
     fn read_pipeline(&mut self, reader: &mut Reader<'a>, value: &Value<'a>) {
-        let Some(table) = reader.table("`pipeline`", value) else { return };
+        let Some(table) = reader.table("`pipeline`", "{ name = \"demo\" }", value) else { return };
         for (key, value) in Reader::entries(table) {
             match key.get_ref().as_ref() {
                 "name" => {
@@ -101,7 +105,11 @@ impl<'a> File<'a> {
                     let choice = reader.sandbox("`sandbox_require`", value);
                     self.sandbox_require = choice.and_then(|choice| reader.required_level(choice, value));
                 }
-                "workdir" => self.workdir = reader.workdir(value),
+                "workdir" => {
+                    let before = reader.found.len();
+                    self.workdir = reader.workdir(value);
+                    self.workdir_known = reader.found.len() == before;
+                }
                 _ => {
                     reader.unknown_key(&words::PIPELINE, key);
                 }
@@ -110,7 +118,7 @@ impl<'a> File<'a> {
     }
 
     fn read_pools(&mut self, reader: &mut Reader<'a>, value: &Value<'a>) {
-        let Some(table) = reader.table("`pools`", value) else { return };
+        let Some(table) = reader.table("`pools`", "{ db = 2 }", value) else { return };
         for (key, value) in Reader::entries(table) {
             let what = format!("the pool `{}`", show(key.get_ref()));
             // A pool whose size is wrong is there all the same: its stages need no error of their own.
@@ -122,16 +130,13 @@ impl<'a> File<'a> {
     fn read_stages(&mut self, reader: &mut Reader<'a>, key: &Key<'a>, value: &Value<'a>) {
         let table = match value.get_ref() {
             DeValue::Table(table) => table,
-            DeValue::Array(_) => {
-                let diagnostic =
-                    Diagnostic::error(code::WRONG_TYPE, "`stages` must be a table, not an array")
-                        .at(key.span(), "an array has no names")
-                        .help("write `[stages.NAME]` for each stage instead of `[[stages]]`");
+            other => {
+                let found = type_name(other);
+                let message = format!("`stages` must be a table, not {found}");
+                let diagnostic = Diagnostic::error(code::WRONG_TYPE, message)
+                    .at(key.span(), if other.is_array() { "an array has no names" } else { "which stages?" })
+                    .help("write a header `[stages.NAME]` for each stage, and its keys below it");
                 reader.report(diagnostic);
-                return;
-            }
-            _ => {
-                reader.wrong_type("`stages`", "a table", Wanted::Other, value);
                 return;
             }
         };
@@ -155,10 +160,18 @@ impl<'a> File<'a> {
                 Some(near) => diagnostic
                     .help(format!("did you mean `{near}`?"))
                     .patch(pool.span.clone(), format!("\"{near}\"")),
-                None => diagnostic.help(format!("write `{name} = 2` in the table `[pools]`")),
+                None if is_bare(&pool.text) => {
+                    diagnostic.help(format!("write `{name} = 2` in the table `[pools]`"))
+                }
+                None => diagnostic.help(format!("write `\"{name}\" = 2` in the table `[pools]`")),
             });
         }
     }
+}
+
+/// Returns whether a key can be written without quotes.
+fn is_bare(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 impl<'a> Reader<'a> {
@@ -190,7 +203,7 @@ impl<'a> Reader<'a> {
             self.report(diagnostic);
             return None;
         }
-        let words = self.texts("`shell`", value)?;
+        let words = self.texts("`shell`", value).whole()?;
         if words.first().is_none_or(|program| program.text.is_empty()) {
             let help = "write for example `[\"bash\", \"-euo\", \"pipefail\", \"-c\"]`";
             self.bad_value("`shell` names no program", "no program", value.span(), help);
@@ -250,13 +263,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn workdir(&mut self, value: &Value<'a>) -> Option<ProjectPath> {
+    fn workdir(&mut self, value: &Value<'a>) -> Option<At<ProjectPath>> {
         let text = self.filled_text("`workdir`", value)?;
         if text.text.split('/').all(|part| part == ".") {
             return None;
         }
         match ProjectPath::parse(&text.text) {
-            Ok(path) => Some(path),
+            Ok(path) => Some(At { value: path, span: text.span }),
             Err(error) => {
                 let diagnostic = Diagnostic::error(
                     code::BAD_PATH,

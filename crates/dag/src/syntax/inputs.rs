@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use toml::de::{DeTable, DeValue};
 
 use super::names::{list, show};
-use super::reader::{Reader, Value, Wanted};
+use super::reader::{Listed, Reader, Value, Wanted};
 use super::stage::Run;
 use super::text::{Span, Text};
 use super::words;
@@ -43,7 +43,7 @@ pub(crate) struct OutputSyntax<'a> {
 const INPUTS_WANTED: &str = "an array, or a table of names";
 
 impl<'a> Reader<'a> {
-    pub(super) fn inputs(&mut self, value: &Value<'a>) -> Option<Vec<InputSyntax<'a>>> {
+    pub(super) fn inputs(&mut self, value: &Value<'a>) -> Listed<InputSyntax<'a>> {
         let before = self.found.len();
         let mut inputs = Vec::new();
         match value.get_ref() {
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
             }
             _ => self.wrong_type("`inputs`", INPUTS_WANTED, Wanted::Texts, value),
         }
-        (self.found.len() == before).then_some(inputs)
+        Listed { good: inputs, whole: self.found.len() == before }
     }
 
     fn input(&mut self, what: &str, name: Cow<'a, str>, value: &Value<'a>) -> Option<InputSyntax<'a>> {
@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
         (self.found.len() == before).then_some(InputSyntax { name, optional, subject, span })
     }
 
-    pub(super) fn outputs(&mut self, value: &Value<'a>) -> Option<Vec<OutputSyntax<'a>>> {
+    pub(super) fn outputs(&mut self, value: &Value<'a>) -> Listed<OutputSyntax<'a>> {
         let before = self.found.len();
         let mut outputs = Vec::new();
         match value.get_ref() {
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
             }
             _ => self.wrong_type("`outputs`", INPUTS_WANTED, Wanted::Texts, value),
         }
-        (self.found.len() == before).then_some(outputs)
+        Listed { good: outputs, whole: self.found.len() == before }
     }
 
     fn output(&mut self, what: &str, value: &Value<'a>) -> Option<Text<'a>> {

@@ -24,7 +24,7 @@ pub(crate) struct Param<'a> {
 
 impl<'a> File<'a> {
     pub(super) fn read_params(&mut self, reader: &mut Reader<'a>, value: &Value<'a>) {
-        let Some(table) = reader.table("`params`", value) else { return };
+        let Some(table) = reader.table("`params`", "{ year = 2024 }", value) else { return };
         for (key, value) in Reader::entries(table) {
             let name = reader.identifier("a param's name", key);
             let what = format!("the param `{}`", show(key.get_ref()));

@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn resources(&mut self, value: &Value<'a>) -> Resources<'a> {
         let mut resources = Resources::default();
-        let Some(table) = self.table("`resources`", value) else { return resources };
+        let Some(table) = self.table("`resources`", "{ cpus = 2 }", value) else { return resources };
         for (key, value) in Self::entries(table) {
             match key.get_ref().as_ref() {
                 "cpus" => resources.cpus = self.count("`cpus`", 1, value).map(|cpus| (cpus, value.span())),

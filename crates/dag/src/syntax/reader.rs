@@ -20,6 +20,24 @@ pub(super) struct Reader<'a> {
     pub found: Vec<Diagnostic>,
 }
 
+/// Elements that could be read, so that a bad one hides nothing of the others.
+#[derive(Debug)]
+pub(crate) struct Listed<T> {
+    pub good: Vec<T>,
+    /// Whether these are all.
+    pub whole: bool,
+}
+
+impl<T> Listed<T> {
+    /// No elements, and none that were bad.
+    pub(crate) const EMPTY: Self = Self { good: Vec::new(), whole: true };
+
+    /// Returns the elements if none is missing.
+    pub(crate) fn whole(self) -> Option<Vec<T>> {
+        self.whole.then_some(self.good)
+    }
+}
+
 /// What a wrong type can be mended to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -91,7 +109,9 @@ impl<'a> Reader<'a> {
                 Wanted::Text,
                 DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_),
             ) => Some(format!("\"{raw}\"")),
-            (Wanted::Texts, DeValue::String(_)) if raw.len() < 200 => Some(format!("[{raw}]")),
+            (Wanted::Texts, DeValue::String(text)) if raw.len() < 200 && !text.trim().is_empty() => {
+                Some(format!("[{raw}]"))
+            }
             (Wanted::Integer, DeValue::String(text)) if text.parse::<i64>().is_ok() => {
                 Some(text.clone().into_owned())
             }
@@ -152,15 +172,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an array of strings; each that is none is reported, and left out.
-    pub(super) fn texts(&mut self, what: &str, value: &Value<'a>) -> Option<Vec<Text<'a>>> {
+    pub(super) fn texts(&mut self, what: &str, value: &Value<'a>) -> Listed<Text<'a>> {
         let DeValue::Array(items) = value.get_ref() else {
             self.wrong_type(what, "an array of strings", Wanted::Texts, value);
-            return None;
+            return Listed { good: Vec::new(), whole: false };
         };
-        let before = self.found.len();
         let item = format!("an element of {what}");
-        let texts = items.iter().filter_map(|value| self.text(&item, value)).collect();
-        (self.found.len() == before).then_some(texts)
+        let good: Vec<_> = items.iter().filter_map(|value| self.text(&item, value)).collect();
+        Listed { whole: good.len() == items.len(), good }
     }
 
     pub(super) fn boolean(&mut self, what: &str, value: &Value<'a>) -> Option<bool> {
@@ -195,11 +214,17 @@ impl<'a> Reader<'a> {
         u32::try_from(number).ok()
     }
 
-    pub(super) fn table<'t>(&mut self, what: &str, value: &'t Value<'a>) -> Option<&'t DeTable<'a>> {
+    /// Reads a table; `example` is one that could stand here.
+    pub(super) fn table<'t>(
+        &mut self,
+        what: &str,
+        example: &str,
+        value: &'t Value<'a>,
+    ) -> Option<&'t DeTable<'a>> {
         if let DeValue::Table(table) = value.get_ref() {
             return Some(table);
         }
-        self.wrong_type(what, "a table", Wanted::Other, value);
+        self.wrong_type(what, &format!("a table such as `{example}`"), Wanted::Other, value);
         None
     }
 
@@ -223,10 +248,9 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Reads a table of environment variables.
-    pub(super) fn variables(&mut self, value: &Value<'a>) -> Option<Vec<(At<Cow<'a, str>>, Text<'a>)>> {
-        let table = self.table("`env`", value)?;
-        let before = self.found.len();
+    /// Reads a table of environment variables; each that is wrong is reported, and left out.
+    pub(super) fn variables(&mut self, value: &Value<'a>) -> Vec<(At<Cow<'a, str>>, Text<'a>)> {
+        let Some(table) = self.table("`env`", "{ NAME = \"value\" }", value) else { return Vec::new() };
         let mut variables = Vec::new();
         for (key, value) in Self::entries(table) {
             let name = self.variable(key.get_ref(), key.span());
@@ -235,7 +259,7 @@ impl<'a> Reader<'a> {
                 variables.push((At { value: key.get_ref().clone(), span: key.span() }, text));
             }
         }
-        (self.found.len() == before).then_some(variables)
+        variables
     }
 
     /// Checks the name of an environment variable.

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::inputs::{InputSyntax, OutputSyntax};
 use super::names::show;
-use super::reader::{Key, Reader, Value, Wanted};
+use super::reader::{Key, Listed, Reader, Value, Wanted, type_name};
 use super::text::{At, Span, Text};
 use super::words;
 use crate::code;
@@ -22,10 +22,9 @@ pub(crate) struct StageSyntax<'a> {
     pub span: Span,
     pub description: String,
     pub run: Option<Run<'a>>,
-    /// `None` after an error in them.
-    pub inputs: Option<Vec<InputSyntax<'a>>>,
-    /// `None` after an error in them or in `stdout`.
-    pub outputs: Option<Vec<OutputSyntax<'a>>>,
+    pub inputs: Listed<InputSyntax<'a>>,
+    /// Not whole after an error in `stdout` as well.
+    pub outputs: Listed<OutputSyntax<'a>>,
     pub stdout: Option<Text<'a>>,
     /// Whether `inputs` are a table, so that templates name them.
     pub inputs_named: bool,
@@ -75,12 +74,13 @@ impl<'a> StageSyntax<'a> {
                 return None;
             }
             _ => {
-                reader.wrong_type(
-                    &format!("the stage `{}`", show(key.get_ref())),
-                    "a table",
-                    Wanted::Other,
-                    value,
-                );
+                let found = type_name(value.get_ref());
+                let message = format!("the stage `{}` must be a table, not {found}", show(key.get_ref()));
+                let header = name.as_ref().map_or("NAME", Name::as_str);
+                let diagnostic = Diagnostic::error(code::WRONG_TYPE, message)
+                    .at(value.span(), format!("this is {found}"))
+                    .help(format!("write its keys below a header `[stages.{header}]`"));
+                reader.report(diagnostic);
                 return None;
             }
         };
@@ -89,8 +89,8 @@ impl<'a> StageSyntax<'a> {
             span: key.span(),
             description: String::new(),
             run: None,
-            inputs: Some(Vec::new()),
-            outputs: Some(Vec::new()),
+            inputs: Listed::EMPTY,
+            outputs: Listed::EMPTY,
             stdout: None,
             inputs_named: false,
             outputs_named: false,
@@ -113,8 +113,8 @@ impl<'a> StageSyntax<'a> {
                 let meant = reader.unknown_key(&words::STAGE, key);
                 match meant {
                     Some("run") => run_named = true,
-                    Some("inputs") => stage.inputs = None,
-                    Some("outputs" | "stdout") => stage.outputs = None,
+                    Some("inputs") => stage.inputs.whole = false,
+                    Some("outputs" | "stdout") => stage.outputs.whole = false,
                     Some("matrix") => stage.matrix = None,
                     _ => {}
                 }
@@ -147,25 +147,25 @@ impl<'a> StageSyntax<'a> {
                 self.outputs_named = value.get_ref().is_table();
                 let outputs = reader.outputs(value);
                 // An error in `stdout` before stays one.
-                self.outputs = self.outputs.as_ref().and(outputs);
+                self.outputs = Listed { whole: self.outputs.whole && outputs.whole, ..outputs };
             }
             "stdout" => {
                 self.stdout = reader.filled_text("`stdout`", value);
                 if self.stdout.is_none() {
-                    self.outputs = None;
+                    self.outputs.whole = false;
                 }
             }
-            "env" => self.env = reader.variables(value).unwrap_or_default(),
+            "env" => self.env = reader.variables(value),
             "pass_env" => {
-                let names = reader.texts("`pass_env`", value).unwrap_or_default();
+                let names = reader.texts("`pass_env`", value).good;
                 let good = |name: &Text<'a>| reader.variable(&name.text, name.span.clone()).is_some();
                 self.pass_env = names.into_iter().filter(good).collect();
             }
-            "tools" => self.tools = reader.texts("`tools`", value).unwrap_or_default(),
+            "tools" => self.tools = reader.texts("`tools`", value).good,
             "salt" => self.salt = reader.text("`salt`", value),
             "shell" => self.shell = reader.shell(value),
             "matrix" => self.matrix = reader.matrix(value),
-            "needs" => self.needs = reader.texts("`needs`", value).unwrap_or_default(),
+            "needs" => self.needs = reader.texts("`needs`", value).good,
             "retries" => self.policy.retries = reader.retries(value),
             "timeout" => self.policy.timeout_ms = reader.duration("`timeout`", 1, value),
             "kill_after" => {
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
                 None
             }
             DeValue::Array(items) => {
-                let words = self.texts(what, value)?;
+                let words = self.texts(what, value).whole()?;
                 if words.first().is_none_or(|program| program.text.trim().is_empty()) {
                     let help = "write the program first";
                     self.bad_value(format!("{what} names no program"), "no program", items[0].span(), help);

@@ -13,49 +13,33 @@ impl<'a> Reader<'a> {
     pub(super) fn duration(&mut self, what: &str, least: u64, value: &Value<'a>) -> Option<u64> {
         let span = value.span();
         let error = |message: String| Diagnostic::error(code::BAD_DURATION, message);
-        let text = match value.get_ref() {
-            DeValue::String(text) => text.as_ref(),
+        let (text, is_number) = match value.get_ref() {
+            DeValue::String(text) => (text.trim(), text.trim().parse::<f64>().is_ok()),
             DeValue::Integer(_) | DeValue::Float(_) => {
-                let number = self.source.get(span.clone()).unwrap_or_default();
-                let diagnostic = error(format!("{what} is {} of what?", show(number)))
-                    .at(span.clone(), "a duration needs a unit")
-                    .help(format!("write `\"{number}s\"` for seconds"))
-                    .patch(span, format!("\"{number}s\""));
-                self.report(diagnostic);
-                return None;
+                (self.source.get(span.clone()).unwrap_or_default(), true)
             }
             _ => {
                 self.wrong_type(what, "a duration such as `\"10m\"`", Wanted::Other, value);
                 return None;
             }
         };
-        let trimmed = text.trim();
-        if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-            let diagnostic = error(format!("{what} is {} of what?", show(trimmed)))
-                .at(span.clone(), "a duration needs a unit")
-                .help(format!("write `\"{trimmed}s\"` for seconds"))
-                .patch(span, format!("\"{trimmed}s\""));
-            self.report(diagnostic);
-            return None;
-        }
-        let milliseconds = match milliseconds(trimmed) {
-            Ok(milliseconds) => milliseconds,
-            Err(why) => {
-                let diagnostic = error(format!("{what} is no duration: `{}`", show(text)))
-                    .at(span, why)
-                    .help("write for example `\"30s\"`, `\"10m\"`, `\"1h30m\"`, `\"2d\"` or `\"PT1H30M\"`");
-                self.report(diagnostic);
-                return None;
-            }
-        };
-        if milliseconds < least {
-            let diagnostic = error(format!("{what} is too short"))
+        // A mere number is refused all the same; what it would be in seconds decides what is proposed.
+        let with_unit = if is_number { format!("{text}s") } else { text.to_owned() };
+        let diagnostic = match milliseconds(&with_unit) {
+            Ok(milliseconds) if milliseconds < least => error(format!("{what} is too short"))
                 .at(span, "too short")
-                .help(format!("write at least `\"{least}ms\"`"));
-            self.report(diagnostic);
-            return None;
-        }
-        Some(milliseconds)
+                .help(format!("write at least `\"{least}ms\"`")),
+            Ok(_) if is_number => error(format!("{what} is {} of what?", show(text)))
+                .at(span.clone(), "a duration needs a unit")
+                .help(format!("write `\"{with_unit}\"` for seconds"))
+                .patch(span, format!("\"{with_unit}\"")),
+            Ok(milliseconds) => return Some(milliseconds),
+            Err(why) => error(format!("{what} is no duration: `{}`", show(text)))
+                .at(span, why)
+                .help("write for example `\"30s\"`, `\"10m\"`, `\"1h30m\"`, `\"2d\"` or `\"PT1H30M\"`"),
+        };
+        self.report(diagnostic);
+        None
     }
 
     /// Reads a size of memory such as `"1GiB"`.
@@ -71,7 +55,7 @@ impl<'a> Reader<'a> {
         };
         let (message, label, help, patch) = match bytes(text.trim()) {
             Ok(bytes) => return Some(bytes),
-            Err(SizeError::NoUnit) => (
+            Err(SizeError::NoUnit) if bytes(&format!("{}MiB", text.trim())).is_ok() => (
                 format!("{what} is {} of what?", show(&text)),
                 "a size needs a unit",
                 format!("write `\"{0}MiB\"` for mebibytes", show(&text)),
@@ -83,7 +67,7 @@ impl<'a> Reader<'a> {
                 format!("write `{unit}B` for powers of 1000, `{}iB` for powers of 1024", unit.to_uppercase()),
                 None,
             ),
-            Err(SizeError::Other) => (
+            Err(SizeError::NoUnit | SizeError::Other) => (
                 format!("{what} is no size: `{}`", show(&text)),
                 "no size",
                 "write a number and one of `kB`, `MB`, `GB`, `TB`, `KiB`, `MiB`, `GiB`, `TiB`".to_owned(),

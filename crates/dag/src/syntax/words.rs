@@ -103,6 +103,7 @@ pub(super) const STAGE: Words = Words {
                 "cmd",
                 "command",
                 "commands",
+                "cmds",
                 "script",
                 "exec",
                 "bash",
@@ -147,7 +148,17 @@ pub(super) const STAGE: Words = Words {
             Key("outputs"),
         ),
         (
-            &["depends", "depends_on", "dependsOn", "after", "requires", "upstream", "wait_for", "parents"],
+            &[
+                "depends",
+                "depends_on",
+                "depends-on",
+                "dependsOn",
+                "after",
+                "requires",
+                "upstream",
+                "wait_for",
+                "parents",
+            ],
             Mend(
                 "stages that read another's outputs wait for it by themselves; for any other, write `needs = [\"stage\"]`",
             ),

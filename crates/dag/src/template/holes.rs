@@ -94,6 +94,34 @@ enum Token<'t> {
     Mark(char),
 }
 
+/// Words and marks of the longest expression.
+///
+/// minijinja's parser and compiler go a call deeper for most of them, and its own limit on brackets is more than a
+/// thread's stack holds.
+const LENGTH_MAX: usize = 500;
+/// Brackets in brackets.
+const DEPTH_MAX: usize = 40;
+
+/// Says why an expression cannot be given to minijinja.
+pub(super) fn excess(expression: &str) -> Option<String> {
+    let tokens = tokens(expression);
+    if tokens.len() > LENGTH_MAX {
+        return Some(format!("has {} words and marks, more than {LENGTH_MAX}", tokens.len()));
+    }
+    let mut depth = 0_usize;
+    for (token, _) in &tokens {
+        match token {
+            Token::Mark('(' | '[' | '{') => depth += 1,
+            Token::Mark(')' | ']' | '}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return Some(format!("has brackets nested more than {DEPTH_MAX} deep"));
+        }
+    }
+    None
+}
+
 /// Returns the names in an expression, and whether it is nothing but a string.
 ///
 /// Names of filters, tests, attributes and arguments are none.

@@ -96,7 +96,7 @@ impl Template<'_, '_> {
                     .help("give it a value, or a default: `… | default(\"x\")`");
             return Box::new(diagnostic);
         }
-        let help = match expression.references.first() {
+        let help = match expression.references.iter().find(|reference| !reference.called) {
             Some(reference) => names.examples(reference.root),
             None => "write an expression whose value is a text or a number".to_owned(),
         };

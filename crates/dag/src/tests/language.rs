@@ -412,3 +412,27 @@ fn a_fault_of_one_stage_is_no_fault_of_those_that_wait_for_it() {
     let text = "[stages.a]\nrun = \"true\"\noutputs = [\"{{ params.x }}.csv\"]\n[stages.b]\nrun = \"true\"\ninputs = [\"1.csv\"]\n";
     assert_eq!(codes(text, &[]), ["CRN0402"]);
 }
+
+/// The longest expressions fit a thread's stack, however they nest.
+#[test]
+fn an_expression_as_long_as_may_be() {
+    let check = |expression: String| {
+        let text = format!("[stages.a]\nrun = ['x', '{{{{ {expression} }}}}']\n");
+        // Whether it has a value does not matter.
+        let _ = load_with(&text, &options(), &Disk::default());
+    };
+    check("not ".repeat(499) + "1");
+    check("-".repeat(499) + "1");
+    check("1 + ".repeat(249) + "1");
+    check("2 ** ".repeat(166) + "1");
+    check("1".to_owned() + &"|string".repeat(249));
+    check("stage".to_owned() + &".a".repeat(249));
+    check("1 if 1 else ".repeat(124) + "1");
+    check("1 not in ".repeat(166) + "1");
+    check("range(".repeat(40) + "1" + &")".repeat(40));
+    check("[".repeat(40) + "1" + &"]".repeat(40));
+    check("{1:".repeat(40) + "1" + &" }".repeat(40));
+    check("stage".to_owned() + &"[stage".repeat(40) + &"]".repeat(40));
+    check("(1 if ".repeat(40) + "1" + &" else 1)".repeat(40));
+    check("(".repeat(40) + &"not ".repeat(419) + "1" + &")".repeat(40));
+}

@@ -40,7 +40,7 @@ impl World for Everything {
         Entry::File
     }
 
-    fn matches(&self, _: &Glob) -> Result<Vec<ProjectPath>, String> {
+    fn matches(&self, _: &Glob) -> Result<Vec<ProjectPath>, Unlisted> {
         Ok(Vec::new())
     }
 }
@@ -62,6 +62,15 @@ fn a_matrix_of_twenty_thousand_and_what_gathers_it() {
     let pipeline = loaded(&matrix(20_000));
     assert_eq!(pipeline.instances.len(), 20_001);
     assert_eq!(pipeline.instances[20_000].needs.len(), 20_000);
+}
+
+/// Each fault costs what is around it, never all that is in the file: else this takes minutes.
+#[test]
+fn faults_by_the_ten_thousand() {
+    let check = |text: &str, count: usize| assert_eq!(faults(text, &[]).errors(), count);
+    let needs = |n: usize| format!("[stages.s{n}]\nrun = 'x'\nneeds = ['nothing-{n}']\n");
+    check(&(0..10_000).map(needs).collect::<String>(), 10_000);
+    check(&format!("[stages.a]\nrun = '''\n{}'''\n", "echo {{ nothing }}\n".repeat(20_000)), 20_000);
 }
 
 #[test]

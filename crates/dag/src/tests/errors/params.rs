@@ -15,24 +15,19 @@ fn params_of_the_command_line() {
     let report = load_with(text, &with_params(&set), &Disk::default()).unwrap_err();
     insta::assert_snapshot!(draw(text, &report), @r#"
     error[CRN0301]: `-p yaer=2014`: there is no param `yaer`
-     |
-     = help: did you mean `year`?
+    help: did you mean `year`?
 
     error[CRN0302]: `-p year=last`: the param `year` is an integer
-     |
-     = help: write a value like its default, `-p year=2013`
+    help: write a value like its default, `-p year=2013`
 
     error[CRN0302]: `-p full=yes`: the param `full` is a boolean
-     |
-     = help: write a value like its default, `-p full=false`
+    help: write a value like its default, `-p full=false`
 
     error[CRN0302]: `-p day=2024-01-31T00:00:00`: the param `day` is a date
-     |
-     = help: write a value like its default, `-p day=2024-01-31`
+    help: write a value like its default, `-p day=2024-01-31`
 
     error[CRN0303]: `-p carrier=ZZ`: not a choice of the param `carrier`
-     |
-     = help: take one of `UA`, `AA`
+    help: take one of `UA`, `AA`
 
     error[CRN0405]: `params` is a table, not a text
      --> pipeline.toml:7:16

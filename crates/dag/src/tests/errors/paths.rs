@@ -265,3 +265,30 @@ fn an_output_that_is_its_own_program() {
     error: 2 errors in `pipeline.toml`
     "#);
 }
+
+#[test]
+fn a_workdir_that_is_none() {
+    let text = "[pipeline]\nworkdir = \"dta\"\n[stages.a]\nrun = \"x\"\ninputs = [\"in.csv\", \"*.csv\"]\n";
+    insta::assert_snapshot!(drawn(text, &[]), @r#"
+    error[CRN0509]: the folder `dta` does not exist
+     --> pipeline.toml:2:11
+      |
+    2 | workdir = "dta"
+      |           ^^^^^ no such folder
+      |
+      = help: create it, or mend its name: all paths in this file are relative to it
+
+    error: 1 error in `pipeline.toml`
+    "#);
+    insta::assert_snapshot!(drawn(text, &["dta"]), @r#"
+    error[CRN0509]: `workdir` is `dta`, a file
+     --> pipeline.toml:2:11
+      |
+    2 | workdir = "dta"
+      |           ^^^^^ no folder
+      |
+      = help: name the folder that all paths in this file are relative to
+
+    error: 1 error in `pipeline.toml`
+    "#);
+}
