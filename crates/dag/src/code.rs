@@ -16,7 +16,7 @@ codes! {
     NOT_UTF8 = "CRN0102";
     /// The file holds a NUL character, as a byte or as an escape.
     NUL = "CRN0103";
-    /// The file has more than 64 MiB, or a line of it more than 2 MiB.
+    /// The file has more than 12 MiB, or a line of it more than 2 MiB.
     TOO_LARGE = "CRN0104";
     /// Values are nested more than 80 levels deep.
     TOO_DEEP = "CRN0105";

@@ -9,7 +9,7 @@ use crate::code;
 use crate::diagnostic::{Diagnostic, place};
 
 /// Bytes of the largest file.
-const FILE_BYTES_MAX: usize = 64 << 20;
+const FILE_BYTES_MAX: usize = 12 << 20;
 /// Bytes of the longest line: more than a matrix of a hundred thousand values, less than a file pasted by mistake.
 const LINE_BYTES_MAX: usize = 2 << 20;
 
