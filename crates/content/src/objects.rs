@@ -1,16 +1,23 @@
 //! The content store: `objects/ab/cdef…` in the state folder, each file the bytes of that digest, mode 0444.
 //!
-//! Nothing is ever written in place: bytes come in by rename once they are durable ([`Objects::prepare`] or
+//! Objects of at most [`SMALL_MAX`] bytes are not files: their bytes go into the store in the batch that refers to them
+//! ([`Objects::take_in`]) and are found there through [`SmallObjects`]. A file of its own costs such an object some
+//! syncs and a block; in the batch it is durable with what refers to it.
+//!
+//! Of files nothing is ever written in place: bytes come in by rename once they are durable ([`Objects::prepare`] or
 //! [`Objects::copy_in`], a [`Barrier`], [`Objects::adopt`]) and go out as copies whose digest was checked while they
 //! were made. Copies share blocks where the filesystem can, and are never hard links: one edited in place would
 //! change the object.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cairn_model::{Digest, FileContent};
+use cairn_model::{Digest, Domain, FileContent};
 
 use crate::copy::Copied;
 use crate::durable::{Barrier, create_folders, parent, rename};
@@ -23,10 +30,39 @@ mod tests;
 /// Objects are for reading, by anyone.
 const OBJECT_MODE: u32 = 0o444;
 
+/// Bytes in the largest object that is no file: a block of most filesystems.
+pub const SMALL_MAX: u64 = 4096;
+
+/// Where small objects are kept.
+pub trait SmallObjects: Send + Sync {
+    /// Returns the bytes of an object, if they can be read.
+    fn get(&self, digest: &Digest) -> Option<Vec<u8>>;
+}
+
+/// A store without any.
+#[cfg(test)]
+pub(crate) struct NoSmall;
+
+#[cfg(test)]
+impl SmallObjects for NoSmall {
+    fn get(&self, _: &Digest) -> Option<Vec<u8>> {
+        None
+    }
+}
+
 /// The content store of a state folder.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Objects {
     state: PathBuf,
+    small: Arc<dyn SmallObjects>,
+    /// Small objects that were taken in and are not yet in the store.
+    taken: Arc<Mutex<HashMap<Digest, Vec<u8>>>>,
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Objects").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 /// Why bytes did not come in or go out.
@@ -75,12 +111,48 @@ impl ObjectError {
 
 impl Objects {
     /// Opens the content store in the state folder `state`, and makes it if it is not there.
-    pub fn open(state: &Path) -> Result<Self, FileError> {
+    pub fn open(state: &Path, small: Arc<dyn SmallObjects>) -> Result<Self, FileError> {
         let mut barrier = Barrier::new();
         create_folders(&state.join("objects"), &mut barrier)?;
         create_folders(&state.join("tmp"), &mut barrier)?;
         barrier.sync()?;
-        Ok(Self { state: state.to_owned() })
+        Ok(Self { state: state.to_owned(), small, taken: Arc::default() })
+    }
+
+    /// Takes in the small object whose bytes are in the file `from`, and returns them to be kept durably. Until
+    /// [`forget_taken`](Self::forget_taken) copies of it can be made.
+    ///
+    /// # Errors
+    /// `Changed` when `from` has not the bytes of `content`.
+    pub fn take_in(&self, from: &Path, content: &FileContent) -> Result<Vec<u8>, ObjectError> {
+        let mut bytes = Vec::new();
+        let file = open::file_itself(from).map_err(cannot("read", from))?;
+        file.take(SMALL_MAX + 1).read_to_end(&mut bytes).map_err(cannot("read", from))?;
+        if Domain::File.digest(&bytes) != content.digest {
+            return Err(ObjectError::Changed { path: from.to_owned() });
+        }
+        self.taken().insert(content.digest, bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Forgets the small objects that were taken in: they are in the store by now, or will never be.
+    pub fn forget_taken(&self) {
+        self.taken().clear();
+    }
+
+    /// Returns the bytes of a small object of the store.
+    pub fn small(&self, digest: &Digest) -> Option<Vec<u8>> {
+        self.small.get(digest).filter(|bytes| Domain::File.digest(bytes) == *digest)
+    }
+
+    fn taken_or_small(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let taken = self.taken().get(digest).cloned();
+        taken.or_else(|| self.small(digest))
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<Digest, Vec<u8>>> {
+        // Each change to it is one call, so that a thread that panicked left it whole.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns where the object of `digest` is if there is one: for reading.
@@ -90,9 +162,12 @@ impl Objects {
         self.state.join("objects").join(folder).join(name)
     }
 
-    /// Returns whether there is an object of that digest and size. Its bytes are not read.
+    /// Returns whether there is an object of that digest and size. The bytes of a file are not read.
     pub fn contains(&self, digest: &Digest, size: u64) -> bool {
-        fs::symlink_metadata(self.path(digest)).is_ok_and(|data| data.is_file() && data.len() == size)
+        let is_small =
+            size <= SMALL_MAX && self.small(digest).is_some_and(|bytes| bytes.len() as u64 == size);
+        is_small
+            || fs::symlink_metadata(self.path(digest)).is_ok_and(|data| data.is_file() && data.len() == size)
     }
 
     /// Makes the file `staged` ready to be an object: mode 0444, no second name by which it could be written. Enters
@@ -161,6 +236,11 @@ impl Objects {
     /// # Errors
     /// `Io` of kind `AlreadyExists` when `to` was there. After any other error there is no file `to`.
     pub fn copy_out(&self, content: &FileContent, to: &Path) -> Result<File, ObjectError> {
+        if content.size <= SMALL_MAX
+            && let Some(bytes) = self.taken_or_small(&content.digest)
+        {
+            return write_out(&bytes, content, to);
+        }
         let object = self.open_object(content)?;
         match copy::open_file(&object, to) {
             Ok(Copied { file, digest, .. }) if digest == content.digest => {
@@ -215,6 +295,19 @@ impl Objects {
             Err(error) => error.into(),
         }
     }
+}
+
+/// Makes the new file `to` with the bytes of a small object.
+fn write_out(bytes: &[u8], content: &FileContent, to: &Path) -> Result<File, ObjectError> {
+    let mode = if content.executable { 0o755 } else { 0o644 };
+    let mut file =
+        File::options().read(true).write(true).create_new(true).open(to).map_err(cannot("write", to))?;
+    if let Err(error) = file.write_all(bytes) {
+        let _ = fs::remove_file(to);
+        return Err(cannot("write", to)(error).into());
+    }
+    set_mode(&file, to, mode)?;
+    Ok(file)
 }
 
 /// Makes the new file `to` of mode 0444 with the bytes of `from`, which must be those of `content`.

@@ -229,15 +229,11 @@ impl Engine {
         instance: u32,
         prepared: &mut Prepared,
     ) -> Result<(), AttemptError> {
-        if prepared.level != Level::Off {
+        if prepared.set_aside.is_empty() {
             hands.committer.write(started);
             return Ok(());
         }
-        if prepared.set_aside.is_empty() {
-            hands.committer.write(started);
-        } else {
-            hands.committer.flush(started).await?;
-        }
+        hands.committer.flush(started).await?;
         let engine = Arc::clone(self);
         let (staging, standing) = (prepared.staging.clone(), prepared.set_aside.clone());
         blocking(move || staging.set_aside(&engine.project, engine.instance(instance), &standing)).await?;
@@ -299,6 +295,9 @@ impl Engine {
         let base = if level == Level::Off {
             set_aside = standing_outputs(&self.project, declared)?;
             self.restore_made(&gathered)?;
+            if set_aside.is_empty() {
+                staging.set_aside(&self.project, declared, &[])?;
+            }
             self.project.folder().to_owned()
         } else {
             staging.fill(&self.project, declared, &gathered, &self.kept().objects, &self.digests)?;

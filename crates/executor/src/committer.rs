@@ -2,7 +2,7 @@
 //!
 //! It takes all that is pending, a group, and gives each step of the group one barrier (DESIGN: P3 to P6):
 //!
-//! 1. the bytes of all outputs are made durable where they were written,
+//! 1. the bytes of all outputs are made durable where they were written; those of small ones go into the batch of 3,
 //! 2. they are renamed into the content store, and copies are made beside their destinations; both become durable,
 //! 3. one batch with every checkpoint of the group is committed, synced: the commit,
 //! 4. the copies are renamed into place.
@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::{fmt, io};
 
 use cairn_content::durable::Barrier;
-use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placement, Placer};
+use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placement, Placer, SMALL_MAX};
 use cairn_model::{FileContent, Output};
 use cairn_store::{Batch, Durability, Store};
 use tokio::sync::oneshot;
@@ -164,7 +164,7 @@ struct Worker {
 struct Pending {
     outputs: Vec<(Output, PathBuf)>,
     in_place: bool,
-    batch: Option<Batch>,
+    batch: Batch,
     /// Durable files that are to be objects.
     ready: Vec<(PathBuf, FileContent)>,
     placements: Vec<Placement>,
@@ -198,7 +198,7 @@ impl Worker {
                 Message::Publish(publication, reply) => {
                     let Publication { batch, outputs, in_place } = *publication;
                     let (ready, placements) = (Vec::new(), Vec::new());
-                    pending.push(Pending { outputs, in_place, batch: Some(batch), ready, placements, reply });
+                    pending.push(Pending { outputs, in_place, batch, ready, placements, reply });
                 }
             }
         }
@@ -256,10 +256,12 @@ impl Worker {
             }
         }
         for pending in &mut pending {
-            batch.append(pending.batch.take().expect("taken here alone"));
+            batch.append(std::mem::take(&mut pending.batch));
         }
         let durability = if pending.is_empty() && !flush { Durability::Written } else { Durability::Synced };
-        match self.parts.store.commit(std::mem::take(batch), durability) {
+        let committed = self.parts.store.commit(std::mem::take(batch), durability);
+        self.parts.objects.forget_taken();
+        match committed {
             Ok(committed) => {
                 for input_hash in committed.disputed {
                     tracing::warn!(%input_hash, "a second execution made other bytes: the stage is not deterministic");
@@ -277,6 +279,13 @@ impl Worker {
             let failed = |error: ObjectError| PublishError::output(output, "keep", &error, error.help());
             for (below, file) in output.content.files() {
                 let mut path = inside(staged, below);
+                if file.size <= SMALL_MAX {
+                    if objects.small(&file.digest).is_none() {
+                        let bytes = objects.take_in(&path, file).map_err(failed)?;
+                        pending.batch.put_object(file.digest, &bytes);
+                    }
+                    continue;
+                }
                 if !pending.in_place {
                     objects.prepare(&path, file, bytes).map_err(failed)?;
                 } else if objects.contains(&file.digest, file.size) {

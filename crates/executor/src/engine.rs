@@ -18,7 +18,7 @@ use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
 use crate::lookup::{Looked, lookup};
 use crate::project::Project;
-use crate::rows::{StoredRows, stored_key, to_stored};
+use crate::rows::{StoredObjects, StoredRows, stored_key, to_stored};
 use crate::spares::Spares;
 
 /// Inputs up to this size are kept as texts: scripts and settings, not data.
@@ -161,7 +161,8 @@ impl Engine {
         let kept = match store.clone() {
             None => None,
             Some(store) => {
-                let objects = Objects::open(project.state())?;
+                let small = Arc::new(StoredObjects(store.clone()));
+                let objects = Objects::open(project.state(), small)?;
                 let placer = Placer::new(project.root(), project.state(), objects.clone(), &run.to_string())?;
                 Some(Kept { store, objects, placer: Arc::new(placer) })
             }

@@ -1,6 +1,7 @@
-//! The store's file-digest rows, as the digest cache asks for them.
+//! What the content crate asks of the store: file-digest rows, small objects.
 
-use cairn_content::{FileKey, Row, Rows, Stamp};
+use cairn_content::{FileKey, Row, Rows, SmallObjects, Stamp};
+use cairn_model::Digest;
 use cairn_store::{FileRow, Store};
 
 /// Rows of earlier runs; none without a store.
@@ -18,6 +19,19 @@ impl Rows for StoredRows {
                 vec![None; keys.len()]
             }
         }
+    }
+}
+
+/// Objects too small to be files.
+pub(crate) struct StoredObjects(pub(crate) Store);
+
+impl SmallObjects for StoredObjects {
+    fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
+        self.0.definition(digest).unwrap_or_else(|error| {
+            // One that cannot be read is one that is not there: what makes it runs again.
+            tracing::warn!(%error, %digest, "cannot read a small object");
+            None
+        })
     }
 }
 

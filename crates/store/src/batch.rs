@@ -85,6 +85,12 @@ impl Batch {
         self.changes.push(Change::Definition { digest, text: Definition(text.to_vec()) });
     }
 
+    /// Keeps the bytes of a small object, whatever is kept under its `digest`: that may be damaged.
+    /// [`crate::Store::definition`] gives it back.
+    pub fn put_object(&mut self, digest: Digest, bytes: &[u8]) {
+        self.put(Family::Definitions, keys::definition(&digest).to_vec(), &Definition(bytes.to_vec()));
+    }
+
     /// Appends an event to a run's log.
     pub fn event(&mut self, run: RunId, event: &Event) {
         self.changes.push(Change::Event { run, event: event.clone() });

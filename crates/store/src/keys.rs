@@ -14,7 +14,8 @@
 //! | `placed-v1`      | path                                  | variable   | [`Placed`]             | point, many points           |
 //! | `durations-v1`   | pipeline · instance                   | variable   | `record::Duration`     | point; prefix pipeline       |
 //!
-//! `definitions-v1` holds pipeline files under their digest as a definition, and small inputs under theirs as a file.
+//! `definitions-v1` holds pipeline files under their digest as a definition, and small inputs and outputs under theirs as a
+//! file.
 //!
 //! Integers are big-endian, so that byte order is number order. A pipeline's and a stage's name stand behind their
 //! length, one byte. An instance is its stage's name, then `0`, or `1` and its coordinates, which end the key, as a path

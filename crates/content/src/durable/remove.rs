@@ -66,13 +66,19 @@ pub fn empty_tree(
     kept: &BTreeSet<PathBuf>,
     rights: Rights,
 ) -> Result<(), FileError> {
+    let open_top = || open_below(below, names_below(below, path)?);
+    let top = open_top().map_err(cannot("empty", path))?;
     let empty = |inner: &Path| -> io::Result<()> {
-        let folder = open_below(below, names_below(below, &path.join(inner))?)?;
-        let data = rustix::fs::fstat(&folder)?;
+        let mut folder = None;
+        for name in names_below(Path::new(""), inner)? {
+            folder = Some(open_folder(folder.as_ref().unwrap_or(&top).as_fd(), &name)?);
+        }
+        let folder = folder.as_ref().unwrap_or(&top);
+        let data = rustix::fs::fstat(folder)?;
         if rights != (Rights { mode: data.st_mode, owner: data.st_uid, group: data.st_gid }) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "its owner or mode was changed"));
         }
-        for (name, kind) in entries(&folder)? {
+        for (name, kind) in entries(folder)? {
             if !kept.contains(&inner.join(OsStr::from_bytes(name.to_bytes()))) {
                 remove_entry(folder.as_fd(), name, kind)?;
             }

@@ -13,7 +13,7 @@ fn content(bytes: &[u8]) -> FileContent {
 /// A state folder with one object, and that object's content.
 fn store_with(bytes: &[u8]) -> (TempDir, Objects, FileContent) {
     let state = tempfile::tempdir().unwrap();
-    let objects = Objects::open(state.path()).unwrap();
+    let objects = Objects::open(state.path(), Arc::new(NoSmall)).unwrap();
     let content = content(bytes);
     let staged = state.path().join("staged");
     fs::write(&staged, bytes).unwrap();
@@ -205,4 +205,59 @@ fn a_full_disk_is_told_with_the_path_and_leaves_nothing() {
     assert!(error.help().is_some());
     assert_eq!(fs::read_dir(&small).unwrap().count(), 0);
     assert!(objects.contains(&content.digest, content.size));
+}
+
+/// Small objects that a test keeps.
+#[derive(Default)]
+struct Kept(Mutex<HashMap<Digest, Vec<u8>>>);
+
+impl SmallObjects for Kept {
+    fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().get(digest).cloned()
+    }
+}
+
+#[test]
+fn small_objects_are_there_while_they_are_taken_in_and_once_they_are_kept() {
+    let state = tempfile::tempdir().unwrap();
+    let kept = Arc::new(Kept::default());
+    let objects = Objects::open(state.path(), Arc::clone(&kept) as Arc<dyn SmallObjects>).unwrap();
+    let (from, to) = (state.path().join("from"), state.path().join("to"));
+    for length in [0, 1, 4096] {
+        let bytes = vec![b'x'; length];
+        fs::write(&from, &bytes).unwrap();
+        let content = FileContent { executable: true, ..content(&bytes) };
+        assert_eq!(objects.take_in(&from, &content).unwrap(), bytes);
+        assert!(!objects.contains(&content.digest, content.size), "it is not durable yet");
+        let out = || {
+            objects.copy_out(&content, &to)?;
+            assert_eq!((fs::read(&to).unwrap(), mode(&to)), (bytes.clone(), 0o755));
+            fs::remove_file(&to).unwrap();
+            Ok::<_, ObjectError>(())
+        };
+        out().unwrap();
+        objects.forget_taken();
+        assert!(matches!(out(), Err(ObjectError::Missing { .. })));
+        kept.0.lock().unwrap().insert(content.digest, bytes.clone());
+        out().unwrap();
+        assert!(objects.contains(&content.digest, content.size));
+        assert!(!objects.contains(&content.digest, content.size + 1));
+        // Bytes that are not those of the digest are none.
+        kept.0.lock().unwrap().insert(content.digest, b"other".to_vec());
+        assert!(!objects.contains(&content.digest, content.size));
+        assert!(matches!(out(), Err(ObjectError::Missing { .. })));
+    }
+}
+
+#[test]
+fn what_is_not_the_small_object_that_was_said_is_not_taken_in() {
+    let (state, objects, _) = store_with(b"");
+    let from = state.path().join("from");
+    fs::write(&from, vec![b'x'; 5000]).unwrap();
+    for said in [content(b"abc"), content(&[b'x'; 4096]), content(&[b'x'; 5000])] {
+        let error = objects.take_in(&from, &said).unwrap_err();
+        assert!(matches!(error, ObjectError::Changed { .. }), "{error}");
+    }
+    symlink(&from, state.path().join("link")).unwrap();
+    objects.take_in(&state.path().join("link"), &content(&[b'x'; 5000])).unwrap_err();
 }

@@ -1,12 +1,14 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::Arc;
 
 use cairn_model::{Domain, EntryKind, FileContent, Tree, TreeEntry};
 use tempfile::TempDir;
 
 use super::*;
 use crate::mounted::Mounted;
+use crate::objects::NoSmall;
 use crate::{FileKey, Row, Rows};
 
 struct NoRows;
@@ -28,7 +30,7 @@ fn project() -> Project {
     let top = tempfile::tempdir().unwrap();
     let state = top.path().join(".cairn");
     fs::create_dir(&state).unwrap();
-    let objects = Objects::open(&state).unwrap();
+    let objects = Objects::open(&state, Arc::new(NoSmall)).unwrap();
     let placer = Placer::new(top.path(), &state, objects.clone(), "run").unwrap();
     Project { top, placer, objects }
 }
