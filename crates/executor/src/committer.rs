@@ -13,8 +13,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use cairn_content::durable::Barrier;
@@ -22,6 +24,10 @@ use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placem
 use cairn_model::{FileContent, Output};
 use cairn_store::{Batch, Durability, Store};
 use tokio::sync::oneshot;
+
+/// How long after a synced commit the next one waits for more to share it: syncs hold up the files that commands write.
+/// Nothing waits when all that goes on is to be committed.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Messages taken into one group at most: it bounds the memory of a group and how long its first waits for its last.
 const GROUP_MAX: usize = 256;
@@ -81,12 +87,16 @@ enum Message {
     Publish(Box<Publication>, Reply<Vec<String>>),
     Write(Batch),
     Flush(Batch, Reply<()>),
+    /// The group is not to wait for more.
+    Hurry,
 }
 
 /// A handle to the committer thread; dropping it waits for the thread's end.
 pub struct Committer {
     sender: Option<Sender<Message>>,
     thread: Option<JoinHandle<()>>,
+    /// Whether no group is to wait for more.
+    hurry: Arc<AtomicBool>,
 }
 
 /// What the committer works with.
@@ -109,9 +119,18 @@ impl Committer {
     /// Starts the thread.
     pub fn start(parts: Parts) -> io::Result<Self> {
         let (sender, receiver) = channel();
-        let worker = Worker { parts, receiver, unsynced: Barrier::new() };
+        let hurry = Arc::new(AtomicBool::new(true));
+        let unsynced = Barrier::new();
+        let worker = Worker { parts, receiver, unsynced, hurry: Arc::clone(&hurry), synced: None };
         let thread = std::thread::Builder::new().name("cairn-committer".to_owned()).spawn(|| worker.run())?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        Ok(Self { sender: Some(sender), thread: Some(thread), hurry })
+    }
+
+    /// Says whether nothing but commits is under way, so that to wait for more to commit with them is to lose time.
+    pub fn set_hurry(&self, hurry: bool) {
+        if self.hurry.swap(hurry, Ordering::Relaxed) != hurry && hurry {
+            self.send(Message::Hurry);
+        }
     }
 
     fn send(&self, message: Message) {
@@ -158,6 +177,9 @@ struct Worker {
     receiver: Receiver<Message>,
     /// Folders whose latest renames are not durable yet.
     unsynced: Barrier,
+    hurry: Arc<AtomicBool>,
+    /// When the last synced commit was done.
+    synced: Option<Instant>,
 }
 
 /// A publication on its way through a group.
@@ -176,12 +198,20 @@ impl Worker {
         while let Ok(first) = self.receiver.recv() {
             let mut group = vec![first];
             while group.len() < GROUP_MAX
-                && let Ok(next) = self.receiver.try_recv()
+                && let Ok(next) = self.receiver.recv_timeout(self.pause(&group))
             {
                 group.push(next);
             }
             self.commit(group);
         }
+    }
+
+    /// Returns how long to wait for another message.
+    fn pause(&self, group: &[Message]) -> Duration {
+        let is_waited_for =
+            self.hurry.load(Ordering::Relaxed) || matches!(group.last(), Some(Message::Flush(..)));
+        let since = self.synced.map_or(PAUSE, |synced| synced.elapsed());
+        if is_waited_for { Duration::ZERO } else { PAUSE.saturating_sub(since) }
     }
 
     fn commit(&mut self, group: Vec<Message>) {
@@ -190,6 +220,7 @@ impl Worker {
         let mut flushes = Vec::new();
         for message in group {
             match message {
+                Message::Hurry => {}
                 Message::Write(write) => batch.append(write),
                 Message::Flush(write, reply) => {
                     batch.append(write);
@@ -261,6 +292,9 @@ impl Worker {
         let durability = if pending.is_empty() && !flush { Durability::Written } else { Durability::Synced };
         let committed = self.parts.store.commit(std::mem::take(batch), durability);
         self.parts.objects.forget_taken();
+        if durability == Durability::Synced {
+            self.synced = Some(Instant::now());
+        }
         match committed {
             Ok(committed) => {
                 for input_hash in committed.disputed {

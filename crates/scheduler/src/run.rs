@@ -117,6 +117,7 @@ impl Run<'_> {
             if !events.is_empty() {
                 self.hands.committer.write(std::mem::take(&mut events));
             }
+            self.hands.committer.set_hurry(machine.only_settles());
             if let Some(ended) = ended {
                 return self.end(ended).await;
             }

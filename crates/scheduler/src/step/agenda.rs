@@ -148,6 +148,11 @@ impl Agenda {
         self.looking_up > 0 || self.running > 0 || self.settling > 0
     }
 
+    /// Returns whether nothing is under way but results that are made durable.
+    pub(super) fn only_settles(&self) -> bool {
+        self.looking_up == 0 && self.running == 0
+    }
+
     /// Returns whether a retry waits for its time.
     pub(super) fn is_waiting(&self) -> bool {
         !self.delayed.is_empty()

@@ -157,6 +157,11 @@ impl Machine {
         self.selected
     }
 
+    /// Returns whether all that goes on is that results are made durable.
+    pub fn only_settles(&self) -> bool {
+        self.agenda.only_settles()
+    }
+
     /// Returns the state of each instance; one that is not selected stays waiting.
     pub fn states(&self) -> &[State] {
         &self.states
