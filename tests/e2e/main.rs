@@ -17,6 +17,7 @@ mod i7_first_check;
 mod i9_one_writer;
 mod museum;
 mod oracle;
+mod sandbox_off;
 mod scheduling;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cairn");

@@ -96,3 +96,67 @@ fn tools_that_store_times_store_one_time() {
     assert_eq!(run(&project, &["--force"]), "s=RAN");
     assert_eq!(project.snapshot(), first);
 }
+
+#[test]
+fn a_link_that_is_turned_elsewhere_is_seen() {
+    let project = single("run = \"cat link > out\"\ninputs = [\"link\"]\noutputs = [\"out\"]");
+    project.write("one", "1").write("two", "2");
+    let link = project.file("link");
+    std::os::unix::fs::symlink("one", &link).unwrap();
+    assert_eq!(run(&project, &[]), "s=RAN");
+    // Long enough for everything to count as settled, and for a run to have vouched for all at once.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    for _ in 0..2 {
+        project.cairn(&["run"]).expect(0);
+    }
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("two", &link).unwrap();
+    project.cairn(&["run"]).expect(0);
+    assert_eq!(project.read("out"), "2");
+}
+
+#[test]
+fn an_input_whose_stored_bytes_are_lost_is_taken_from_the_project() {
+    let project = Project::with_pipeline(
+        BINARY,
+        "[stages.a]\nrun = \"head -c 5000 /dev/zero > a\"\noutputs = [\"a\"]\n\
+         [stages.b]\nrun = \"cat a in | wc -c > b\"\ninputs = [\"a\", \"in\"]\noutputs = [\"b\"]\n",
+    );
+    project.write("in", "1");
+    assert_eq!(run(&project, &[]), "a=RAN b=RAN");
+    std::fs::remove_dir_all(project.file(".cairn/objects")).unwrap();
+    project.write("in", "12");
+    assert_eq!(run(&project, &[]), "a=FRESH b=RAN");
+    assert_eq!(project.read("b").trim(), "5002");
+}
+
+#[test]
+fn the_stages_name_counts_where_the_command_reads_it() {
+    let pipeline =
+        |name: &str, command: &str| format!("[stages.{name}]\nrun = '{command}'\noutputs = [\"out\"]\n");
+    for (command, outcome) in [("echo $CAIRN_STAGE > out", "new=RAN"), ("echo 1 > out", "new=FRESH")] {
+        let project = Project::with_pipeline(BINARY, &pipeline("old", command));
+        assert_eq!(run(&project, &[]), "old=RAN");
+        project.write("pipeline.toml", pipeline("new", command));
+        assert_eq!(run(&project, &[]), outcome);
+    }
+}
+
+#[test]
+fn a_tool_is_asked_where_the_stage_finds_it() {
+    let project = Project::new(BINARY);
+    let path = format!("{}:/usr/bin:/bin", project.file("bin").display());
+    let stage = "[stages.s]\nrun = \"tool > out\"\ntools = [\"tool\"]\noutputs = [\"out\"]\n";
+    project.write("pipeline.toml", format!("{stage}env = {{ PATH = \"{path}\" }}\n"));
+    let tool = |version: u32| {
+        project.write("bin/tool", format!("#!/bin/sh\necho {version}\n"));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(project.file("bin/tool"), mode).unwrap();
+    };
+    tool(1);
+    assert_eq!(run(&project, &[]), "s=RAN");
+    assert_eq!(run(&project, &[]), "s=FRESH");
+    tool(2);
+    assert_eq!(run(&project, &[]), "s=RAN");
+    assert_eq!(project.read("out"), "2\n");
+}

@@ -96,6 +96,15 @@ impl Project {
         files
     }
 
+    /// Returns every file below the folder `path`, with its bytes; none where there is no such folder.
+    pub fn snapshot_of(&self, path: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        if self.file(path).is_dir() {
+            collect(self.path(), &self.file(path), &mut files);
+        }
+        files
+    }
+
     /// Returns the binary, ready to be run in the project with nothing of the caller's environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
