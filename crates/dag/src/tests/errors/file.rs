@@ -169,9 +169,9 @@ fn empty() {
 
 #[test]
 fn a_file_that_is_too_large() {
-    let source = Source { path: "data.csv", bytes: &vec![b'\n'; (64 << 20) + 1] };
+    let source = Source { path: "data.csv", bytes: &vec![b'\n'; (12 << 20) + 1] };
     let report = load(source, &options(), &Disk::default()).unwrap_err();
-    insta::assert_snapshot!(report, @"CRN0104: the file has 67108865 bytes, more than 67108864");
+    insta::assert_snapshot!(report, @"CRN0104: the file has 12582913 bytes, more than 12582912");
 }
 
 #[test]
