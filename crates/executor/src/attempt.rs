@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_content::{FileError, Standing};
+use cairn_dag::Instance;
 use cairn_model::{
     AttemptId, Event, InputHash, InstanceEvent, Level, Output, OutputKind, ProjectPath, RunEvent,
 };
@@ -19,7 +20,7 @@ use crate::environment::{self, Context};
 use crate::gather::{GatherError, Gathered, Origin, stdout_path};
 use crate::hint;
 use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError};
-use crate::lookup::level_given;
+use crate::lookup::{Looked, level_given, lookup};
 use crate::project::Project;
 use crate::staging::{StageError, Staging, is_unchanged, put_back, standing_outputs};
 
@@ -180,6 +181,9 @@ impl Engine {
             Err(error) => Err(error),
         };
         exited();
+        // What still lives may write to the folder; where that cannot be seen, something may live.
+        let nothing_lives =
+            cfg!(target_os = "linux") && ended.as_ref().is_ok_and(|ended| ended.survivors == 0);
         let judged = {
             let engine = Arc::clone(self);
             let attempt = attempt.clone();
@@ -210,7 +214,13 @@ impl Engine {
                 hands.committer.write(ended_batch(&attempt));
             }
             // Nobody waits for the working folder to go; what a crash leaves, the next run clears away.
-            tokio::task::spawn_blocking(move || engine.spares.give_back(prepared.staging));
+            tokio::task::spawn_blocking(move || {
+                if nothing_lives {
+                    engine.spares.give_back(prepared.staging);
+                } else {
+                    engine.spares.remove(&prepared.staging);
+                }
+            });
             return result;
         }
         let (result, settled) = blocking(move || engine.settle_aside(result, &prepared)).await;
@@ -276,7 +286,7 @@ impl Engine {
                 }
             },
         };
-        self.spares.give_back(prepared.staging.clone());
+        self.spares.remove(&prepared.staging);
         settled
     }
 
@@ -286,22 +296,18 @@ impl Engine {
         let gathered = match self.take_gathered(instance) {
             Some(gathered) if gathered.at.elapsed() < GATHERED_JUST_NOW => gathered,
             Some(gathered) if self.first_changed(&gathered)?.is_none() => gathered,
-            _ => self.gather(instance)?,
+            Some(before) => self.gather_changed(instance, before.input_hash)?,
+            None => self.gather(instance)?,
         };
         let declared = self.instance(instance);
         let level = level_given(&self.pipeline, declared);
         let mut staging = self.spares.take(self.project.staging(attempt))?;
-        let mut set_aside = Vec::new();
-        let base = if level == Level::Off {
-            set_aside = standing_outputs(&self.project, declared)?;
-            self.restore_made(&gathered)?;
-            if set_aside.is_empty() {
-                staging.set_aside(&self.project, declared, &[])?;
+        let (base, set_aside) = match self.fill(declared, level, &gathered, &mut staging) {
+            Ok(filled) => filled,
+            Err(error) => {
+                self.spares.give_back(staging);
+                return Err(error);
             }
-            self.project.folder().to_owned()
-        } else {
-            staging.fill(&self.project, declared, &gathered, &self.kept().objects, &self.digests)?;
-            staging.work()
         };
         let passed = self.gatherer.passed(declared);
         let context = Context {
@@ -324,6 +330,47 @@ impl Engine {
             kill_after_ms: declared.policy.kill_after_ms,
         };
         Ok(Prepared { staging, base, gathered, level, set_aside, job })
+    }
+
+    /// Gathers inputs that changed since the look-up under the hash `before`. Where they are now those of a checkpoint, nothing
+    /// is to be executed, and the look-up that says so is the next run's.
+    fn gather_changed(&self, instance: u32, before: InputHash) -> Result<Arc<Gathered>, AttemptError> {
+        let gathered = self.gather(instance)?;
+        let declared = self.instance(instance);
+        if gathered.input_hash != before {
+            let now = self.clock.now();
+            let looked = lookup(self.store(), &self.pipeline, declared, &gathered, now, false)
+                .map_err(|error| AttemptError::new(error.to_string(), error.help()))?;
+            if matches!(looked, Looked::Hit(_)) {
+                let text =
+                    "its inputs changed, to what it was executed with before, while it waited for its turn";
+                return Err(AttemptError::new(
+                    text.to_owned(),
+                    Some("run again: nothing is left to do".to_owned()),
+                ));
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// Puts in place what the command finds; returns the folder it runs in, and the outputs that are to be set aside.
+    fn fill(
+        &self,
+        declared: &Instance,
+        level: Level,
+        gathered: &Gathered,
+        staging: &mut Staging,
+    ) -> Result<(PathBuf, Vec<ProjectPath>), AttemptError> {
+        if level != Level::Off {
+            staging.fill(&self.project, declared, gathered, &self.kept().objects, &self.digests)?;
+            return Ok((staging.work(), Vec::new()));
+        }
+        let set_aside = standing_outputs(&self.project, declared)?;
+        self.restore_made(gathered)?;
+        if set_aside.is_empty() {
+            staging.set_aside(&self.project, declared, &[])?;
+        }
+        Ok((self.project.folder().to_owned(), set_aside))
     }
 
     fn started(&self, attempt: &AttemptId, prepared: &Prepared, process: &ProcessId) -> Batch {

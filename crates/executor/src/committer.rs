@@ -121,7 +121,8 @@ impl Committer {
         let (sender, receiver) = channel();
         let hurry = Arc::new(AtomicBool::new(true));
         let unsynced = Barrier::new();
-        let worker = Worker { parts, receiver, unsynced, hurry: Arc::clone(&hurry), synced: None };
+        let worker =
+            Worker { parts, receiver, unsynced, hurry: Arc::clone(&hurry), synced: None, broken: None };
         let thread = std::thread::Builder::new().name("cairn-committer".to_owned()).spawn(|| worker.run())?;
         Ok(Self { sender: Some(sender), thread: Some(thread), hurry })
     }
@@ -180,6 +181,8 @@ struct Worker {
     hurry: Arc<AtomicBool>,
     /// When the last synced commit was done.
     synced: Option<Instant>,
+    /// Why nothing more can be made durable.
+    broken: Option<PublishError>,
 }
 
 /// A publication on its way through a group.
@@ -215,6 +218,9 @@ impl Worker {
     }
 
     fn commit(&mut self, group: Vec<Message>) {
+        if let Some(error) = self.broken.clone() {
+            return refuse(group, &error);
+        }
         let mut batch = Batch::new();
         let mut pending = Vec::new();
         let mut flushes = Vec::new();
@@ -232,6 +238,9 @@ impl Worker {
                     pending.push(Pending { outputs, in_place, batch, ready, placements, reply });
                 }
             }
+        }
+        if batch.is_empty() && pending.is_empty() && flushes.is_empty() {
+            return;
         }
         match self.make_durable(&mut batch, pending, !flushes.is_empty()) {
             Ok(published) => {
@@ -251,9 +260,11 @@ impl Worker {
                 }
             }
             Err(error) => {
+                tracing::error!(%error, "nothing more is made durable");
                 for reply in flushes {
                     let _ = reply.send(Err(error.clone()));
                 }
+                self.broken = Some(error);
             }
         }
     }
@@ -266,7 +277,7 @@ impl Worker {
         flush: bool,
     ) -> Result<Vec<Pending>, PublishError> {
         let mut bytes = std::mem::replace(&mut self.unsynced, Barrier::new());
-        let pending = each(pending, |pending| self.prepare(pending, &mut bytes));
+        let pending = each(pending, &mut bytes, |pending, bytes| self.prepare(pending, bytes));
         if !pending.is_empty() || flush {
             if let Err(error) = bytes.sync() {
                 return Err(fail_all(pending, &sync_error(&error)));
@@ -275,7 +286,7 @@ impl Worker {
             self.unsynced = bytes;
         }
         let mut names = Barrier::new();
-        let mut pending = each(pending, |pending| self.enter(pending, &mut names));
+        let mut pending = each(pending, &mut names, |pending, names| self.enter(pending, names));
         if let Err(error) = names.sync() {
             return Err(fail_all(pending, &sync_error(&error)));
         }
@@ -353,7 +364,8 @@ impl Worker {
         for (output, _) in &pending.outputs {
             let failed =
                 |error: PlaceError| PublishError::output(output, "put in place", &error, error.help());
-            let placement = match placer.stage(folder, output, names) {
+            let mut staged = Barrier::new();
+            let placement = match placer.stage(folder, output, &mut staged) {
                 Err(PlaceError::Object(
                     ObjectError::Damaged { digest, .. } | ObjectError::Missing { digest },
                 )) => {
@@ -361,10 +373,12 @@ impl Worker {
                     for (path, file) in pending.ready.iter().filter(|(_, file)| file.digest == digest) {
                         adopt(path, file, names)?;
                     }
-                    placer.stage(folder, output, names).map_err(failed)?
+                    staged.retain_present();
+                    placer.stage(folder, output, &mut staged).map_err(failed)?
                 }
                 other => other.map_err(failed)?,
             };
+            names.append(staged);
             pending.placements.push(placement);
         }
         Ok(())
@@ -428,19 +442,38 @@ fn sync_error(error: &FileError) -> PublishError {
     }
 }
 
-/// Does `step` for each; one that fails is told so and left out.
+/// Does `step` for each, and enters in `barrier` what it entered; one that fails is told so and left out.
 fn each(
     pending: Vec<Pending>,
-    mut step: impl FnMut(&mut Pending) -> Result<(), PublishError>,
+    barrier: &mut Barrier,
+    mut step: impl FnMut(&mut Pending, &mut Barrier) -> Result<(), PublishError>,
 ) -> Vec<Pending> {
     let mut kept = Vec::with_capacity(pending.len());
     for mut pending in pending {
-        match step(&mut pending) {
+        let mut own = Barrier::new();
+        match step(&mut pending, &mut own) {
             Ok(()) => kept.push(pending),
-            Err(error) => drop(pending.reply.send(Err(error))),
+            Err(error) => {
+                drop(pending.placements);
+                // Objects stay that others may refer to; what goes with the failed one would fail the others' sync.
+                own.retain_present();
+                let _ = pending.reply.send(Err(error));
+            }
         }
+        barrier.append(own);
     }
     kept
+}
+
+/// Answers all that wait for an answer.
+fn refuse(group: Vec<Message>, error: &PublishError) {
+    for message in group {
+        match message {
+            Message::Publish(_, reply) => drop(reply.send(Err(error.clone()))),
+            Message::Flush(_, reply) => drop(reply.send(Err(error.clone()))),
+            Message::Write(_) | Message::Hurry => {}
+        }
+    }
 }
 
 fn fail_all(pending: Vec<Pending>, error: &PublishError) -> PublishError {

@@ -59,7 +59,8 @@ impl Spares {
         }
     }
 
-    fn remove(&self, staging: &Staging) {
+    /// Removes the folders of an attempt.
+    pub(crate) fn remove(&self, staging: &Staging) {
         if let Err(error) = durable::remove_tree(&self.state, staging.folder()) {
             let folder = staging.folder().display();
             tracing::warn!(%error, %folder, "cannot clear a working folder away");

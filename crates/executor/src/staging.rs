@@ -253,7 +253,8 @@ impl Staging {
                 let real = fs::canonicalize(source).map_err(at(source))?;
                 return symlink(real, destination).map_err(at(destination));
             }
-            None if content.size < COPY_MAX => {
+            // An object cannot be executed.
+            None if content.size < COPY_MAX || content.executable => {
                 let object = |cause| StageError::Object { path: input.clone(), cause };
                 objects.copy_out(content, destination).map_err(object)?;
             }

@@ -120,6 +120,10 @@ impl Project {
             .env("COLUMNS", "100")
             .envs(&self.env)
             .stdin(Stdio::null());
+        // Where coverage is measured, that of the binary counts too.
+        if let Some(file) = std::env::var_os("LLVM_PROFILE_FILE") {
+            command.env("LLVM_PROFILE_FILE", file);
+        }
         command
     }
 

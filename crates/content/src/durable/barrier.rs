@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -44,17 +45,35 @@ impl Barrier {
         self.folders.insert(path.to_owned());
     }
 
-    /// Makes all of it durable: files, then folders from the deepest up.
+    /// Enters all that is in `other`.
+    pub fn append(&mut self, mut other: Self) {
+        self.files.append(&mut other.files);
+        self.folders.append(&mut other.folders);
+    }
+
+    /// Leaves out what is not there any more.
+    pub fn retain_present(&mut self) {
+        let is_there = |path: &PathBuf| fs::symlink_metadata(path).is_ok();
+        self.files.retain(is_there);
+        self.folders.retain(is_there);
+    }
+
+    /// Makes all of it durable: files, then folders from the deepest up. A folder that is gone is passed over: there are no
+    /// names in it.
     ///
     /// # Errors
     /// The first sync that failed, and no further one is tried: nothing entered can be taken for durable.
-    pub fn sync(self) -> Result<(), FileError> {
+    pub fn sync(mut self) -> Result<(), FileError> {
+        self.folders.retain(|folder| fs::symlink_metadata(folder).is_ok());
         let device = |path: &Path| {
             fs::symlink_metadata(path).map(|data| data.dev()).map_err(cannot("make durable", path))
         };
         for step in self.steps(syncfs_reports_errors(), device)? {
             match step {
-                Step::Path(path) => sync(path)?,
+                Step::Path(path) => match sync(path) {
+                    Err(error) if error.kind() == ErrorKind::NotFound && self.folders.contains(path) => {}
+                    synced => synced?,
+                },
                 Step::Filesystem(path) => sync_filesystem(path)?,
             }
         }
@@ -177,9 +196,20 @@ mod tests {
 
             let mut barrier = Barrier::new();
             (0..count).for_each(|n| barrier.file(&folder.path().join(n.to_string())));
-            barrier.file(&folder.path().join("missing"));
+            let missing = folder.path().join("missing");
+            barrier.folder(&missing.join("folder"));
+            barrier.file(&missing);
             let error = barrier.sync().unwrap_err();
             assert!(error.path.ends_with("missing"), "{error}");
+
+            let mut barrier = Barrier::new();
+            (0..count).for_each(|n| barrier.file(&folder.path().join(n.to_string())));
+            barrier.folder(&missing);
+            let mut present = Barrier::new();
+            present.file(&missing);
+            present.retain_present();
+            barrier.append(present);
+            barrier.sync().unwrap();
         }
     }
 }
