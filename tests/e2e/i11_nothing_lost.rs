@@ -48,3 +48,32 @@ fn cairns_own_old_outputs_fill_no_trash() {
             || std::fs::read_dir(project.file(".cairn/trash")).unwrap().count() == 0
     );
 }
+
+#[test]
+fn a_folder_that_is_no_state_folder_is_not_taken_for_one() {
+    let project = super::chain();
+    project.write("work/tmp/thesis", "mine").write("work/staging/site", "mine");
+    for _ in 0..2 {
+        let outcome = project.cairn(&["run", "--state", "work"]).expect(5);
+        assert!(outcome.stderr.contains("holds other files"), "{}", outcome.shown());
+    }
+    assert_eq!(project.snapshot_of("work").len(), 2);
+    project.cairn(&["run", "--state", "new/folder"]).expect(0);
+    project.cairn(&["run", "--state", "new/folder"]).expect(0);
+}
+
+#[test]
+fn a_state_folder_of_another_project_is_refused_unless_that_was_moved() {
+    let (one, other, elsewhere) = (super::chain(), super::chain(), tempfile::tempdir().unwrap());
+    let state = elsewhere.path().join("state").display().to_string();
+    one.cairn(&["run", "--state", &state]).expect(0);
+    let outcome = other.cairn(&["run", "--state", &state]).expect(5);
+    assert!(outcome.stderr.contains("belongs to the project"), "{}", outcome.shown());
+    drop(one);
+    let outcome = other.cairn(&["run", "--state", &state, "--json"]).expect(0);
+    assert!(
+        cairn_testkit::outcomes(&outcome.stdout).values().all(|outcome| outcome == "RESTORED"),
+        "{}",
+        outcome.shown()
+    );
+}

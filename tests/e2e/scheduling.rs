@@ -113,3 +113,17 @@ fn resume_uses_the_runs_own_definition_and_params() {
     project.cairn(&["resume"]).expect(0);
     assert_eq!(project.read("out"), "given\n");
 }
+
+#[test]
+fn a_stage_that_kills_the_keeper_leaves_nothing_behind() {
+    let project = Project::with_pipeline(
+        BINARY,
+        "[stages.s]\nrun = \"setsid sleep 61 & sleep 0.2; kill -9 $PPID; sleep 61\"\n",
+    );
+    let outcome = project.cairn(&["run"]);
+    assert_ne!(outcome.status, Some(0), "{}", outcome.shown());
+    let left = cairn_testkit::processes_with(&project.path().to_string_lossy());
+    assert_eq!(left, Vec::<u32>::new());
+    let staging = std::fs::read_dir(project.file(".cairn/staging")).unwrap();
+    assert_eq!(staging.count(), 0);
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use cairn_executor::isolation::Keeper;
-use cairn_executor::{Hands, recover};
+use cairn_executor::{Hands, Project, recover};
 use cairn_model::{
     Clock, Counts, Event, InstanceName, Name, RunEvent, RunId, RunStatus, SystemClock, Timestamp,
 };
@@ -22,6 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
+use crate::project::claim;
 use crate::terminal::{Show, ShowOptions, Terminal, write_above};
 use crate::work::{Checked, cpus};
 
@@ -69,7 +70,9 @@ impl Resumed {
 }
 
 /// Opens the store of a project for writing.
-pub(crate) fn open_for_writing(state: &Path) -> Result<Store, Failure> {
+pub(crate) fn open_for_writing(project: &Project) -> Result<Store, Failure> {
+    let state = project.state();
+    claim(state, project.root())?;
     Store::open(state, Access::Write, &SystemClock)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
 }
@@ -283,9 +286,12 @@ fn memory_bytes() -> Option<u64> {
 fn signals() -> UnboundedReceiver<Signal> {
     use tokio::signal::unix::{SignalKind, signal};
     let (sender, receiver) = unbounded_channel();
-    for (kind, meaning) in
-        [(SignalKind::interrupt(), Signal::Interrupt), (SignalKind::terminate(), Signal::Stop)]
-    {
+    for (kind, meaning) in [
+        (SignalKind::interrupt(), Signal::Interrupt),
+        (SignalKind::terminate(), Signal::Stop),
+        // The terminal was closed.
+        (SignalKind::hangup(), Signal::Stop),
+    ] {
         let sender = sender.clone();
         match signal(kind) {
             Ok(mut arrivals) => {

@@ -5,9 +5,11 @@
 //! `pipeline.toml`, `*.toml` with a `[stages]` table, `pipelines/*.toml` with one and `pipelines/*/pipeline.toml`. State
 //! lives in `.cairn` in the project, or where `--state` says.
 
+mod claim;
 mod list;
 mod settle;
 
+pub(crate) use claim::claim;
 pub(crate) use settle::{Settled, name};
 
 use std::fs;

@@ -26,6 +26,7 @@ pub(crate) fn start(verbose: u8, quiet: bool, stderr: Stream) -> Result<(), Fail
         (None, 0) => {
             tracing_subscriber::fmt()
                 .with_max_level(if quiet { Level::ERROR } else { Level::WARN })
+                .with_ansi(stderr.paint.is_on())
                 .event_format(Sentence(stderr.paint))
                 .with_writer(AboveLiveLines)
                 .init();

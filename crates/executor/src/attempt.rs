@@ -19,7 +19,7 @@ use crate::engine::{Engine, Kept};
 use crate::environment::{self, Context};
 use crate::gather::{GatherError, Gathered, Origin, stdout_path};
 use crate::hint;
-use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError};
+use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, strays};
 use crate::lookup::{Looked, level_given, lookup};
 use crate::project::Project;
 use crate::staging::{StageError, Staging, is_unchanged, put_back, standing_outputs};
@@ -180,6 +180,11 @@ impl Engine {
             Ok(()) => hands.keeper.run(prepared.job.clone()).await.map_err(AttemptError::from),
             Err(error) => Err(error),
         };
+        if hands.keeper.is_gone() {
+            // It was killed: what left its session is not ended by the kernel.
+            let state_id = self.project.state_id();
+            blocking(move || strays::end_strays(&state_id)).await;
+        }
         exited();
         // What still lives may write to the folder; where that cannot be seen, something may live.
         let nothing_lives =

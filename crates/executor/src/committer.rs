@@ -356,6 +356,9 @@ impl Worker {
         for (path, file) in &pending.ready {
             if !objects.contains(&file.digest, file.size) {
                 adopt(path, file, names)?;
+            } else if pending.in_place {
+                // A copy that another of the group made as well.
+                let _ = std::fs::remove_file(path);
             }
         }
         if pending.in_place {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use cairn_content::{DigestError, Digests, FileError, Objects, PlaceError, Placer, Standing};
+use cairn_content::{DigestError, Digests, FileError, ObjectError, Objects, PlaceError, Placer, Standing};
 use cairn_dag::{Instance, Pipeline, World};
 use cairn_model::{
     AttemptId, Clock, Digest, Domain, InputHash, InstanceName, Manifest, Output, Reason, RunId, Timestamp,
@@ -335,7 +335,9 @@ impl Engine {
         if !dry && !lost.is_empty() {
             match self.put_back(&lost) {
                 Ok(moved) => trashed = moved,
-                Err(LookUpError::Place(PlaceError::Object(error))) => {
+                Err(LookUpError::Place(PlaceError::Object(
+                    error @ (ObjectError::Missing { .. } | ObjectError::Damaged { .. }),
+                ))) => {
                     tracing::warn!(%error, "a stored output is lost; its stage runs again");
                     let path = lost.first().map(|output| output.path.to_string()).unwrap_or_default();
                     return Ok(Verdict::Miss { input_hash, reason: Reason::ContentLost(path) });

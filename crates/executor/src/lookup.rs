@@ -43,7 +43,8 @@ pub fn lookup(
     }
     if let Cache::Ttl { ms } = instance.policy.cache {
         let age_ms = now.millis_since(checkpoint.finished);
-        if age_ms > ms {
+        // One of the future, after the clock was put back, would hold for longer than was said.
+        if age_ms > ms || now < checkpoint.finished {
             return Ok(Looked::Miss(Reason::Expired { age_ms, ttl_ms: ms }));
         }
     }

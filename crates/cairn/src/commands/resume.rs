@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     if args.dry_run {
         return plan::show(&checked, &request, run, record.logical_time, args.json, context);
     }
-    let store = open_for_writing(checked.project.state())?;
+    let store = open_for_writing(&checked.project)?;
     // Another process may have gone on with it between the look and the lock.
     let record = store.run(run).map_err(damaged)?.unwrap_or(record);
     let asked = Asked {

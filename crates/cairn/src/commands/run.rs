@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         frozen: args.frozen,
         params: args.params.params.clone(),
     };
-    let store = open_for_writing(checked.project.state())?;
+    let store = open_for_writing(&checked.project)?;
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
     let status = execute(&checked, &store, run, now, &asked, None, manner)?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;

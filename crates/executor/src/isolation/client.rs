@@ -165,6 +165,11 @@ impl Keeper {
         self.inner.stop(Urgency::Now, |_| true);
     }
 
+    /// Returns whether it is known that the keeper has ended.
+    pub fn is_gone(&self) -> bool {
+        lock(&self.inner.waiting).gone
+    }
+
     /// Returns the keeper's process number.
     pub fn pid(&self) -> u32 {
         self.inner.pid
