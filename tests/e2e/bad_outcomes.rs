@@ -28,6 +28,7 @@ fn outputs_that_are_not_what_was_declared() {
     fails("run = \"true\"\noutputs = [\"out\"]", "`out` was not made");
     fails("run = \"echo 1 > Out\"\noutputs = [\"out\"]", "Out");
     fails("run = \"mkfifo out\"\noutputs = [\"out\"]", "FIFO");
+    fails("run = \"mkfifo out\"\noutputs = [\"out\"]", "have the command make a file at `out`");
     fails("run = \"ln -s /etc/passwd out\"\noutputs = [\"out\"]", "outside of the stage's folder");
     fails("run = \"mkdir out\"\noutputs = [\"out\"]", "closing slash");
     fails("run = \"echo 1 > out\"\noutputs = [\"out/\"]", "out");

@@ -86,10 +86,15 @@ impl CollectError {
             Self::NotMade { path, instead: None } => {
                 format!("have the command write `{path}`, relative to the folder it starts in")
             }
-            Self::WrongKind { path, declared: "file", .. } => {
+            Self::WrongKind { path, declared: "file", found: "a folder" } => {
                 format!("a folder is declared with a closing slash: `outputs = [\"{path}/\"]`")
             }
-            Self::WrongKind { path, .. } => format!("a file is declared without a closing slash: `{path}`"),
+            Self::WrongKind { path, found: "a file", .. } => {
+                format!("a file is declared without a closing slash: `{path}`")
+            }
+            Self::WrongKind { path, declared, .. } => {
+                format!("have the command make a {declared} at `{path}`")
+            }
             Self::LinkOut { .. } => "copy the file instead of linking to it: `cp -L`".to_owned(),
             Self::Undeclared { path } => {
                 format!("add `\"{path}\"` to `outputs`, or write it below `$TMPDIR`, which is thrown away")
