@@ -12,7 +12,7 @@ use cairn_model::{
 };
 use cairn_store::{ReadError, Store};
 
-use crate::committer::{Committer, Parts, is_ours, shown};
+use crate::committer::{Committer, Parts, is_ours, known_trees, shown};
 use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
@@ -388,9 +388,11 @@ impl Engine {
         barrier.sync().map_err(LookUpError::Sync)?;
         let mut barrier = cairn_content::durable::Barrier::new();
         let mut trashed = Vec::new();
-        for placement in placements {
-            let ours = |stands: &std::path::Path| is_ours(stands, &self.digests, &self.kept().objects);
-            let placed = self.kept().placer.swap(placement, ours, &mut barrier)?;
+        let Kept { store, objects, placer } = self.kept();
+        for (placement, output) in placements.into_iter().zip(outputs) {
+            let known = known_trees(store, &self.project.store_key(&output.path), placement.destination());
+            let ours = |stands: &Path| is_ours(stands, &known, &self.digests, objects);
+            let placed = placer.swap(placement, ours, &mut barrier)?;
             for file in &placed.files {
                 self.digests.learn(file);
             }
