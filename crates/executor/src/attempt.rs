@@ -374,7 +374,6 @@ impl Engine {
         for output in &manifest.outputs {
             let placed = Placed {
                 content_digest: output.content.digest(),
-                file: None,
                 pipeline: self.pipeline.name.clone(),
                 instance: declared.name.clone(),
                 input_hash,
