@@ -1,20 +1,43 @@
 //! I11: what cairn did not put there, or what was edited since, goes to the trash and is named, never overwritten.
 
-use super::{chain, run};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
-fn in_trash(project: &cairn_testkit::Project, text: &str) -> bool {
-    fn find(folder: &std::path::Path, text: &str) -> bool {
-        let Ok(entries) = std::fs::read_dir(folder) else { return false };
-        entries.flatten().any(|entry| {
-            let path = entry.path();
-            if path.is_dir() {
-                find(&path, text)
-            } else {
-                std::fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes())
-            }
-        })
+use cairn_testkit::Project;
+
+use super::{BINARY, chain, run};
+
+fn any_in_trash(project: &Project, is_it: &dyn Fn(&Path) -> bool) -> bool {
+    fn find(folder: &Path, is_it: &dyn Fn(&Path) -> bool) -> bool {
+        let Ok(entries) = fs::read_dir(folder) else { return false };
+        entries
+            .flatten()
+            .map(|entry| entry.path())
+            .any(|path| is_it(&path) || (path.is_dir() && !path.is_symlink() && find(&path, is_it)))
     }
-    find(&project.file(".cairn/trash"), text)
+    find(&project.file(".cairn/trash"), is_it)
+}
+
+fn in_trash(project: &Project, text: &str) -> bool {
+    any_in_trash(project, &|path| fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes()))
+}
+
+fn named_in_trash(project: &Project, name: &str) -> bool {
+    any_in_trash(project, &|path| path.ends_with(name))
+}
+
+fn assert_no_trash(project: &Project) {
+    assert!(!any_in_trash(project, &|_| true));
+}
+
+/// A stage whose output folder has a link and an empty folder of its own, and another link each time it is executed.
+fn links() -> Project {
+    Project::with_pipeline(
+        BINARY,
+        "[stages.s]\nrun = \"mkdir -p out/deep/empty && cp in out/deep/a && cp in out/deep-b && ln -s deep/a out/link && \
+         ln -s $(date +%s%N) out/random\"\ninputs = [\"in\"]\noutputs = [\"out/\"]\n",
+    )
 }
 
 #[test]
@@ -43,10 +66,47 @@ fn cairns_own_old_outputs_fill_no_trash() {
     run(&project, &[]);
     project.write("source.txt", "z\n");
     run(&project, &[]);
-    assert!(
-        !project.exists(".cairn/trash")
-            || std::fs::read_dir(project.file(".cairn/trash")).unwrap().count() == 0
-    );
+    assert_no_trash(&project);
+}
+
+#[test]
+fn links_and_empty_folders_of_a_person_in_an_output_folder_are_kept() {
+    // The folder is put back, and it is replaced.
+    for (source, status) in [("1", "s=RESTORED"), ("2", "s=RAN")] {
+        for (name, put) in [
+            ("link-of-mine", (|path| symlink("/etc/hostname", path)) as fn(&Path) -> std::io::Result<()>),
+            ("empty-of-mine", |path| fs::create_dir(path)),
+        ] {
+            let project = links();
+            project.write("in", "1");
+            run(&project, &[]);
+            put(&project.file("out/deep").join(name)).unwrap();
+            project.write("in", source);
+            assert_eq!(run(&project, &[]), status);
+            assert!(named_in_trash(&project, name), "{name} {status}");
+            assert!(project.file("out/deep").join(name).symlink_metadata().is_err());
+            assert_eq!(project.read("out/deep/a"), source);
+        }
+    }
+}
+
+#[test]
+fn cairns_own_links_and_empty_folders_fill_no_trash() {
+    let project = links();
+    for (source, more, status) in [
+        ("1", &[][..], "s=RAN"),
+        ("2", &[], "s=RAN"),
+        // Put back from an earlier result, and that replaced.
+        ("1", &[], "s=RESTORED"),
+        ("3", &[], "s=RAN"),
+        // Another result of the same inputs.
+        ("3", &["--force"], "s=RAN"),
+        ("3", &["--force"], "s=RAN"),
+    ] {
+        project.write("in", source);
+        assert_eq!(run(&project, more), status);
+        assert_no_trash(&project);
+    }
 }
 
 #[test]

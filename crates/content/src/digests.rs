@@ -36,7 +36,7 @@ pub use error::DigestError;
 pub(crate) use seen::Links;
 use seen::{Neighbours, Seen, see};
 pub use tree::FoundTree;
-pub(crate) use walk::{Entry, EntryKind, walk};
+pub(crate) use walk::{Entry, EntryKind, below, walk};
 
 /// How old a file's times must be for it to be settled: 2 s, which is more than the coarsest grain of times (FAT).
 pub(crate) const SETTLED_NS: i64 = 2_000_000_000;

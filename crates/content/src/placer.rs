@@ -8,7 +8,8 @@
 //!
 //! What stands at the destination and is not cairn's, or was edited since, is moved to the trash first (I11). A link
 //! there is replaced like a file, never written through. After a crash between the steps what is left beside the
-//! destination is told by its name, see [`Placer::clean_leftovers`]; it is never anything but cairn's own.
+//! destination is told by its name, see [`Placer::clean_leftovers`]. It is cairn's own: what stood there is given such a
+//! name only after it was found to be, and is looked at once more before it is removed.
 
 use std::fs;
 use std::io;
@@ -19,7 +20,7 @@ use cairn_model::{Content, FileContent, Output, ProjectPath};
 use crate::digests::Links;
 use crate::durable::{self, Barrier, create_folders, parent, remove_tree, rename_new};
 use crate::file_error::cannot;
-use crate::{DigestError, Digests, FileError, FileKey, ObjectError, Objects, gc, temporary, trash};
+use crate::{DigestError, Digests, FileError, FileKey, ObjectError, Objects, Stamp, gc, temporary, trash};
 
 mod make;
 #[cfg(test)]
@@ -234,7 +235,8 @@ impl Placer {
     }
 
     /// Swaps in what was staged and enters its folder in `barrier`. `ours` is asked whether what stands there is
-    /// cairn's and unedited, so that it may go; else it is moved to the trash.
+    /// cairn's and unedited, so that it may go; else it is moved to the trash, and so is what is edited while `ours` is
+    /// asked, where the filesystem can exchange two names. Of a folder it is asked twice.
     pub fn swap(
         &self,
         mut placement: Placement,
@@ -276,22 +278,17 @@ impl Placer {
             };
         };
         if ours(destination) {
+            match durable::exchange(temporary, destination) {
+                Ok(()) => return self.clear_exchanged(placement, &there, ours),
+                Err(error) if error.is_unsupported() || error.is_other_filesystem() => {}
+                // It went by itself.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => return Ok(()),
+                Err(error) => return Err(error),
+            }
             if !there.is_dir() && !temporary.is_dir() {
                 durable::rename(temporary, destination)?;
                 placement.placed = true;
                 return Ok(());
-            }
-            match durable::exchange(temporary, destination) {
-                Ok(()) => {
-                    placement.placed = true;
-                    let removed = remove_tree(parent(temporary), temporary);
-                    return removed.or_else(|error| {
-                        tracing::warn!(%error, "the folder that was replaced stays under a temporary name");
-                        Ok(())
-                    });
-                }
-                Err(error) if error.is_unsupported() || error.is_other_filesystem() => {}
-                Err(error) => return Err(error),
             }
         }
         match trash::put(&self.state, &self.run, destination, Path::new(placement.path.as_str())) {
@@ -300,6 +297,45 @@ impl Placer {
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {}
             Err(error) => return Err(error),
         }
+        Ok(())
+    }
+
+    /// Removes what was exchanged for the output, or moves it to the trash if it was written since `ours` was asked of it:
+    /// that may have taken long.
+    fn clear_exchanged(
+        &self,
+        placement: &mut Placement,
+        there: &fs::Metadata,
+        ours: impl Fn(&Path) -> bool,
+    ) -> Result<(), FileError> {
+        let (temporary, destination) = (placement.temporary.as_path(), placement.destination.as_path());
+        // The exchange itself changed the ctime of a file, so that asking again would be reading it again.
+        let unwritten = |now: &fs::Metadata| {
+            let looks = |of| (FileKey::of(of), Stamp { ctime_ns: 0, ..Stamp::of(of) });
+            looks(now) == looks(there)
+        };
+        let still_ours = if there.is_dir() {
+            ours(temporary)
+        } else {
+            fs::symlink_metadata(temporary).is_ok_and(|now| unwritten(&now))
+        };
+        if still_ours {
+            placement.placed = true;
+            return remove_tree(parent(temporary), temporary).or_else(|error| {
+                tracing::warn!(%error, "what was replaced stays under a temporary name");
+                Ok(())
+            });
+        }
+        let name = Path::new(placement.path.as_str());
+        match trash::put(&self.state, &self.run, temporary, name) {
+            Ok(moved) => placement.trashed.push(moved),
+            Err(error) => {
+                // Where it does not go back either, it is not to be removed.
+                placement.placed = durable::exchange(temporary, destination).is_err();
+                return Err(error);
+            }
+        }
+        placement.placed = true;
         Ok(())
     }
 

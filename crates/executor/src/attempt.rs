@@ -14,7 +14,7 @@ use cairn_model::{
 use cairn_store::{Attempt, Batch, Checkpoint, Exit, LogRef, Placed, ProcessId};
 
 use crate::collect::{CollectError, Collected, check_undeclared, collect};
-use crate::committer::{Committer, Publication, PublishError, is_ours, shown};
+use crate::committer::{Committer, Publication, PublishError, is_ours, known_trees, shown};
 use crate::engine::{Engine, Kept};
 use crate::environment::{self, Context};
 use crate::gather::{GatherError, Gathered, Origin, stdout_path};
@@ -266,10 +266,11 @@ impl Engine {
         let before = prepared.staging.before();
         let settled = match result {
             Ok(mut done) => {
-                let Kept { objects, .. } = self.kept();
+                let Kept { store, objects, .. } = self.kept();
                 for path in &prepared.set_aside {
                     let aside = path.below(&before);
-                    if is_ours(&aside, &self.digests, objects) {
+                    let known = known_trees(store, path.as_str(), &aside);
+                    if is_ours(&aside, &known, &self.digests, objects) {
                         continue;
                     }
                     let run = self.run.to_string();
@@ -425,7 +426,6 @@ impl Engine {
         for output in &manifest.outputs {
             let placed = Placed {
                 content_digest: output.content.digest(),
-                file: None,
                 pipeline: self.pipeline.name.clone(),
                 instance: declared.name.clone(),
                 input_hash,

@@ -21,7 +21,7 @@ use std::{fmt, io};
 
 use cairn_content::durable::Barrier;
 use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placement, Placer, SMALL_MAX};
-use cairn_model::{FileContent, Output};
+use cairn_model::{Digest, EntryKind, FileContent, Output, Tree};
 use cairn_store::{Batch, Durability, Store};
 use tokio::sync::oneshot;
 
@@ -192,7 +192,8 @@ struct Pending {
     batch: Batch,
     /// Durable files that are to be objects.
     ready: Vec<(PathBuf, FileContent)>,
-    placements: Vec<Placement>,
+    /// Each with the trees that may go when they stand in its place.
+    placements: Vec<(Placement, Vec<Digest>)>,
     reply: Reply<Vec<String>>,
 }
 
@@ -346,7 +347,7 @@ impl Worker {
 
     /// Step 2 for one publication.
     fn enter(&self, pending: &mut Pending, names: &mut Barrier) -> Result<(), PublishError> {
-        let Parts { objects, placer, folder, .. } = &self.parts;
+        let Parts { store, objects, placer, folder, root, .. } = &self.parts;
         let adopt = |path: &Path, file: &FileContent, names: &mut Barrier| {
             objects.adopt(path, &file.digest, names).map_err(|cause| PublishError::Output {
                 text: format!("cannot enter `{}` in the content store: {cause}", path.display()),
@@ -382,7 +383,10 @@ impl Worker {
                 other => other.map_err(failed)?,
             };
             names.append(staged);
-            pending.placements.push(placement);
+            // Asked before the commit, which writes down the new tree.
+            let key = shown(&output.path.below(folder), root);
+            let known = known_trees(store, &key, placement.destination());
+            pending.placements.push((placement, known));
         }
         Ok(())
     }
@@ -391,11 +395,10 @@ impl Worker {
     fn put_in_place(&mut self, pending: Pending) {
         let mut trashed = Vec::new();
         let Pending { placements, reply, .. } = pending;
-        for placement in placements {
+        for (placement, known) in placements {
             let Parts { digests, objects, placer, .. } = &self.parts;
-            // What stands there may be replaced when nothing is lost by it: its bytes are in the content store.
-            let swapped =
-                placer.swap(placement, |stands| is_ours(stands, digests, objects), &mut self.unsynced);
+            let ours = |stands: &Path| is_ours(stands, &known, digests, objects);
+            let swapped = placer.swap(placement, ours, &mut self.unsynced);
             match swapped {
                 Ok(moved) => {
                     trashed.extend(moved.trashed.iter().map(|path| shown(path, &self.parts.root)));
@@ -414,17 +417,51 @@ impl Worker {
     }
 }
 
-/// Returns whether nothing is lost when `stands` is replaced.
-pub(crate) fn is_ours(stands: &Path, digests: &Digests, objects: &Objects) -> bool {
+/// Returns whether nothing is lost when `stands` is replaced: the bytes of all its files are in the content store, and it
+/// is a tree that is `known` to be of a result, or has nothing in it but files.
+pub(crate) fn is_ours(stands: &Path, known: &[Digest], digests: &Digests, objects: &Objects) -> bool {
     let contained = |file: &FileContent| objects.contains(&file.digest, file.size);
     if stands.is_symlink() {
         return false;
     }
     if stands.is_dir() {
-        digests.tree(stands).is_ok_and(|found| found.tree.files().all(|(_, file)| contained(file)))
+        digests.tree(stands).is_ok_and(|found| {
+            found.tree.files().all(|(_, file)| contained(file))
+                && (has_only_files(&found.tree) || known.contains(&found.tree.digest()))
+        })
     } else {
         digests.file(stands).is_ok_and(|found| contained(&found.content))
     }
+}
+
+/// Returns whether there is neither a link nor an empty folder in `tree`: the content store has files alone.
+fn has_only_files(tree: &Tree) -> bool {
+    tree.entries.iter().enumerate().all(|(at, entry)| match &entry.kind {
+        EntryKind::File(_) => true,
+        EntryKind::Link(_) => false,
+        EntryKind::Folder => {
+            // Others may stand between a folder and what is in it: `a`, `a-b`, `a/c`.
+            let after = tree.entries[at + 1..].iter();
+            let mut with_its_name = after.map_while(|next| next.path.strip_prefix(&*entry.path));
+            with_its_name.any(|rest| rest.starts_with(b"/"))
+        }
+    })
+}
+
+/// Returns the digests of the folders that cairn is known to have put where `stands` is, if that is a folder: what was
+/// placed last under the store's `key`, and what else was a result of the same instance. Where the store does not tell,
+/// there are none, and more goes to the trash than need be.
+pub(crate) fn known_trees(store: &Store, key: &str, stands: &Path) -> Vec<Digest> {
+    if !stands.is_dir() {
+        return Vec::new();
+    }
+    let Ok(Some(placed)) = store.placed(key) else { return Vec::new() };
+    let mut known = vec![placed.content_digest];
+    for hash in store.latest(&placed.pipeline, &placed.instance).unwrap_or_default() {
+        let Ok(Some(checkpoint)) = store.checkpoint(&hash) else { continue };
+        known.extend(checkpoint.manifest.outputs.iter().map(|output| output.content.digest()));
+    }
+    known
 }
 
 /// Returns a file of an output: the output itself, or one below its folder.

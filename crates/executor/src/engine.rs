@@ -12,7 +12,7 @@ use cairn_model::{
 };
 use cairn_store::{ReadError, Store};
 
-use crate::committer::{Committer, Parts, is_ours, shown};
+use crate::committer::{Committer, Parts, is_ours, known_trees, shown};
 use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
@@ -390,9 +390,11 @@ impl Engine {
         barrier.sync().map_err(LookUpError::Sync)?;
         let mut barrier = cairn_content::durable::Barrier::new();
         let mut trashed = Vec::new();
-        for placement in placements {
-            let ours = |stands: &std::path::Path| is_ours(stands, &self.digests, &self.kept().objects);
-            let placed = self.kept().placer.swap(placement, ours, &mut barrier)?;
+        let Kept { store, objects, placer } = self.kept();
+        for (placement, output) in placements.into_iter().zip(outputs) {
+            let known = known_trees(store, &self.project.store_key(&output.path), placement.destination());
+            let ours = |stands: &Path| is_ours(stands, &known, &self.digests, objects);
+            let placed = placer.swap(placement, ours, &mut barrier)?;
             for file in &placed.files {
                 self.digests.learn(file);
             }
@@ -405,14 +407,8 @@ impl Engine {
     /// Returns the text of a file that an instance made or read, if it is still stored, is no longer than `size_max` bytes,
     /// and is text.
     pub fn stored_text(&self, digest: &Digest, size_max: u64) -> Option<String> {
-        let kept = self.kept.as_ref()?;
-        if let Ok(Some(source)) = kept.store.definition(digest) {
-            return String::from_utf8(source).ok();
-        }
-        let path = kept.objects.path(digest);
-        let size = std::fs::metadata(&path).ok()?.len();
-        let bytes = (size <= size_max).then(|| std::fs::read(&path).ok())??;
-        (Domain::File.digest(&bytes) == *digest).then(|| String::from_utf8(bytes).ok())?
+        let Kept { store, objects, .. } = self.kept.as_ref()?;
+        text_of(store, objects, digest, size_max)
     }
 
     /// Keeps the texts of small inputs with a result, each once a run, so that `why` can tell a change line by line.
@@ -452,5 +448,43 @@ impl Engine {
         let folders = outputs
             .filter_map(|output| self.project.on_disk(&output.path).parent().map(std::path::Path::to_owned));
         folders.collect()
+    }
+}
+
+fn text_of(store: &Store, objects: &Objects, digest: &Digest, size_max: u64) -> Option<String> {
+    let fits = |size: u64| size <= size_max;
+    if let Ok(Some(source)) = store.definition(digest) {
+        return fits(source.len() as u64).then(|| String::from_utf8(source).ok())?;
+    }
+    let path = objects.path(digest);
+    let bytes = fits(std::fs::metadata(&path).ok()?.len()).then(|| std::fs::read(&path).ok())??;
+    (Domain::File.digest(&bytes) == *digest).then(|| String::from_utf8(bytes).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::FixedClock;
+    use cairn_store::{Access, Batch, Durability};
+
+    use super::*;
+
+    #[test]
+    fn a_stored_text_that_is_too_long_is_not_told_wherever_it_is_stored() {
+        let top = tempfile::tempdir().unwrap();
+        let state = top.path().join(".cairn");
+        let store = Store::open(&state, Access::Write, &FixedClock::new(Timestamp(0))).unwrap();
+        let objects = Objects::open(&state, Arc::new(StoredObjects(store.clone()))).unwrap();
+        let digest = |text: &str| Domain::File.digest(text.as_bytes());
+        let mut batch = Batch::new();
+        batch.put_source(digest("in the store"), b"in the store");
+        let _ = store.commit(batch, Durability::Written).unwrap();
+        let object = objects.path(&digest("in a file"));
+        std::fs::create_dir_all(object.parent().unwrap()).unwrap();
+        std::fs::write(object, "in a file").unwrap();
+        for text in ["in the store", "in a file"] {
+            let told = |size_max| text_of(&store, &objects, &digest(text), size_max);
+            assert_eq!(told(text.len() as u64).as_deref(), Some(text));
+            assert_eq!(told(text.len() as u64 - 1), None);
+        }
     }
 }

@@ -64,6 +64,11 @@ pub fn recover(
         let paths: Vec<ProjectPath> =
             attempt.in_project.iter().filter_map(|path| ProjectPath::parse(path).ok()).collect();
         put_back(project, &before, &paths, Some("recovered"))?;
+        // Beside what was set aside, only parts of what is whole elsewhere: it was on its way from or to another disk.
+        for aside in paths.iter().map(|path| path.below(&before)) {
+            let folder = aside.parent().expect("it lies in `before`");
+            recovered.leftovers += Placer::clean_leftovers(folder)?;
+        }
         batch.attempt_ended(id);
         recovered.attempts += 1;
     }
@@ -96,4 +101,48 @@ fn has_files(folder: &std::path::Path) -> bool {
     entries
         .flatten()
         .any(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()) || has_files(&entry.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use cairn_model::{AttemptId, FixedClock, InputHash, InstanceName, RunId, Timestamp};
+    use cairn_store::{Access, Attempt, ProcessId};
+
+    use super::*;
+
+    #[test]
+    fn what_was_set_aside_is_put_back_and_parts_of_it_fill_no_trash() {
+        let top = tempfile::tempdir().unwrap();
+        let path = |name: &str| top.path().join(name);
+        let project = Project::new(top.path().to_owned(), path(".cairn"), top.path().to_owned());
+        let store = Store::open(project.state(), Access::Write, &FixedClock::new(Timestamp(0))).unwrap();
+        let attempt = Attempt {
+            input_hash: InputHash::from_digest(cairn_model::Domain::File.digest(b"")),
+            epoch: 0,
+            started: Timestamp(0),
+            process: ProcessId { boot_id: "b".to_owned(), pid: 1, start_ticks: 1 },
+            folder: "staging/x".to_owned(),
+            token: "token".to_owned(),
+            in_project: vec!["data/out".to_owned()],
+        };
+        let id = AttemptId {
+            run: RunId::from_bytes([1; 16]),
+            instance: InstanceName::new("s".parse().unwrap(), None),
+            number: 1,
+        };
+        let mut batch = Batch::new();
+        batch.attempt_started(&id, &attempt);
+        let _ = store.commit(batch, Durability::Written).unwrap();
+        let part = ".cairn/staging/x/before/data/.cairn-0123456789abcdef.tmp";
+        fs::create_dir_all(path(part)).unwrap();
+        fs::write(path(part).join("a"), "a part").unwrap();
+        fs::write(path(".cairn/staging/x/before/data/out"), "mine").unwrap();
+
+        let recovered = recover(&project, &store, &BTreeSet::new()).unwrap();
+        assert_eq!((recovered.attempts, recovered.leftovers), (1, 2));
+        assert_eq!(fs::read(path("data/out")).unwrap(), b"mine");
+        assert!(!path(".cairn/trash").exists() && !path(".cairn/staging/x").exists());
+    }
 }

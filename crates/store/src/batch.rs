@@ -122,11 +122,6 @@ impl Batch {
         self.put(Family::Placed, keys::placed(path).to_vec(), placed);
     }
 
-    /// Forgets what was put at `path`.
-    pub fn unplaced(&mut self, path: &str) {
-        self.changes.push(Change::Delete { family: Family::Placed, key: keys::placed(path).to_vec() });
-    }
-
     /// Notes the newest input-hash of an instance.
     pub fn latest(&mut self, pipeline: &Name, instance: &InstanceName, hash: InputHash) {
         self.changes.push(Change::Latest { key: keys::instance(pipeline, instance), hash });

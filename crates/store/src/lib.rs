@@ -43,8 +43,7 @@ pub use open::OpenError;
 pub use process::ProcessId;
 pub use read::ReadError;
 pub use record::{
-    Attempt, Checkpoint, Demoted, Exit, FileKey, FileRow, Force, LogRef, Placed, PlacedFile, RunOptions,
-    RunRecord, Stamp,
+    Attempt, Checkpoint, Demoted, Exit, FileKey, FileRow, Force, LogRef, Placed, RunOptions, RunRecord, Stamp,
 };
 pub use store::{Access, Head, Store};
 pub use table::FindRunError;

@@ -40,7 +40,7 @@ pub(crate) use duration::Duration;
 pub use file_row::{FileKey, FileRow, Stamp};
 pub(crate) use head::{Format, Head};
 pub(crate) use history::History;
-pub use placed::{Placed, PlacedFile};
+pub use placed::Placed;
 pub use run::{Force, RunOptions, RunRecord};
 
 /// A kind of value.

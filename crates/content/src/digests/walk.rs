@@ -98,7 +98,8 @@ fn list(top: &Path, folder: &[u8]) -> Result<Vec<Entry>, DigestError> {
     Ok(entries)
 }
 
-fn below(top: &Path, path: &[u8]) -> PathBuf {
+/// Returns the path of what is at `path` below the folder `top`; without a path, of the folder itself.
+pub(crate) fn below(top: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { top.to_owned() } else { top.join(OsStr::from_bytes(path)) }
 }
 

@@ -1,5 +1,5 @@
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
@@ -158,6 +158,60 @@ fn ours_is_asked_of_the_destination_before_it_is_touched() {
         project.placer.swap(staged, ours, &mut Barrier::new()).unwrap().trashed,
         Vec::<PathBuf>::new()
     );
+}
+
+#[test]
+fn what_is_edited_while_ours_is_asked_goes_to_the_trash() {
+    type Edit = fn(&Path);
+    let file_edits: [Edit; 3] = [
+        |path| fs::write(path, "edited").unwrap(),
+        |path| {
+            fs::write(path.with_extension("new"), "edited").unwrap();
+            durable::rename(&path.with_extension("new"), path).unwrap();
+        },
+        |path| {
+            fs::remove_file(path).unwrap();
+            symlink("edited", path).unwrap();
+        },
+    ];
+    for edit in file_edits {
+        let project = project();
+        project.place(&project.file("a", b"1"), false).unwrap();
+        let staged = project.stage(&project.file("a", b"2")).unwrap();
+        let ours = |path: &Path| {
+            edit(path);
+            true
+        };
+        assert_eq!(project.placer.swap(staged, ours, &mut Barrier::new()).unwrap().trashed.len(), 1);
+        let kept = project.path(".cairn/trash/run/a");
+        let text = fs::read_link(&kept)
+            .map_or_else(|_| fs::read(&kept).unwrap(), |to| to.into_os_string().into_vec());
+        assert_eq!(text, b"edited");
+        assert_eq!(fs::read(project.path("a")).unwrap(), b"2");
+        assert_eq!(project.names("."), [".cairn", "a"]);
+    }
+    let project = project();
+    project.place(&project.file("b", b"1"), false).unwrap();
+    let staged = project.stage(&project.file("b", b"2")).unwrap();
+    let ours = |path: &Path| fs::remove_file(path).is_ok();
+    assert_eq!(
+        project.placer.swap(staged, ours, &mut Barrier::new()).unwrap().trashed,
+        Vec::<PathBuf>::new()
+    );
+    assert_eq!(fs::read(project.path("b")).unwrap(), b"2");
+    fs::remove_file(project.path("b")).unwrap();
+
+    project.place(&project.folder("a", &["x"]), false).unwrap();
+    let staged = project.stage(&project.folder("a", &["y"])).unwrap();
+    let ours = |path: &Path| {
+        let ours = !path.join("mine").exists();
+        fs::write(path.join("mine"), "x").unwrap();
+        ours
+    };
+    assert_eq!(project.placer.swap(staged, ours, &mut Barrier::new()).unwrap().trashed.len(), 1);
+    assert_eq!(project.names(".cairn/trash/run/a"), ["mine", "x"]);
+    assert_eq!(project.names("a"), ["y"]);
+    assert_eq!(project.names("."), [".cairn", "a"]);
 }
 
 #[test]

@@ -3,30 +3,18 @@
 use cairn_model::{Digest, InputHash, InstanceName, Name};
 
 use super::{Damage, Record, from_postcard, names, to_postcard};
-use crate::{FileKey, Stamp};
 
 /// An output that was put in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
     /// Digest of the file or of the folder's tree.
     pub content_digest: Digest,
-    /// The file as it stood afterwards; `None` for a folder.
-    pub file: Option<PlacedFile>,
     /// The pipeline whose output it is.
     pub pipeline: Name,
     /// The instance whose output it is.
     pub instance: InstanceName,
     /// The input-hash of the result it belongs to.
     pub input_hash: InputHash,
-}
-
-/// A placed file's identity and stamp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PlacedFile {
-    /// Which file.
-    pub key: FileKey,
-    /// What `stat` said.
-    pub stamp: Stamp,
 }
 
 mod v1 {
@@ -40,6 +28,7 @@ mod v1 {
     #[derive(Serialize, Deserialize)]
     pub(super) struct Placed<'a> {
         pub(super) content_digest: Digest,
+        /// A part of the format that is neither written nor read.
         pub(super) file: Option<PlacedFile>,
         #[serde(borrow)]
         pub(super) pipeline: Cow<'a, str>,
@@ -60,15 +49,10 @@ impl Record for Placed {
     const VERSION: u8 = 1;
 
     fn body(&self) -> Vec<u8> {
-        let Self { content_digest, file, pipeline, instance, input_hash } = self;
-        let file = file.map(|PlacedFile { key: FileKey { device, inode }, stamp }| v1::PlacedFile {
-            device,
-            inode,
-            stamp: stamp.into(),
-        });
+        let Self { content_digest, pipeline, instance, input_hash } = self;
         to_postcard(&v1::Placed {
             content_digest: *content_digest.as_bytes(),
-            file,
+            file: None,
             pipeline: pipeline.as_str().into(),
             instance: instance.into(),
             input_hash: names::stored_input_hash(input_hash),
@@ -78,15 +62,10 @@ impl Record for Placed {
     fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
         match version {
             1 => {
-                let v1::Placed { content_digest, file, pipeline, instance, input_hash } =
+                let v1::Placed { content_digest, file: _, pipeline, instance, input_hash } =
                     from_postcard(body)?;
-                let file = file.map(|v1::PlacedFile { device, inode, stamp }| PlacedFile {
-                    key: FileKey { device, inode },
-                    stamp: stamp.into(),
-                });
                 Ok(Self {
                     content_digest: Digest::from_bytes(content_digest),
-                    file,
                     pipeline: names::name(&pipeline)?,
                     instance: instance.try_into()?,
                     input_hash: names::input_hash(input_hash),

@@ -16,7 +16,6 @@ enum Change {
     Start(u32),
     End(u32),
     Place { path: u8, number: u32 },
-    Unplace(u8),
     Latest { stage: u8, number: u32 },
     Duration { stage: u8, took_ms: u64 },
 }
@@ -40,7 +39,6 @@ fn any_change() -> impl Strategy<Value = Change> {
         few.clone().prop_map(Change::Start),
         few.clone().prop_map(Change::End),
         (byte.clone(), few.clone()).prop_map(|(path, number)| Change::Place { path, number }),
-        byte.clone().prop_map(Change::Unplace),
         (byte.clone(), 0..12_u32).prop_map(|(stage, number)| Change::Latest { stage, number }),
         (byte, 0..1000_u64).prop_map(|(stage, took_ms)| Change::Duration { stage, took_ms }),
     ]
@@ -110,10 +108,6 @@ impl Model {
             Change::Place { path, number } => {
                 batch.placed(&stage(path), &placed(number));
                 self.placed.insert(path, number);
-            }
-            Change::Unplace(path) => {
-                batch.unplaced(&stage(path));
-                self.placed.remove(&path);
             }
             Change::Latest { stage: of, number } => {
                 batch.latest(&flights, &instance(&stage(of)), hash(number));

@@ -10,7 +10,7 @@ use cairn_model::{
 };
 use cairn_store::{
     Access, Attempt, Batch, Checkpoint, Demoted, Durability, Exit, FileKey, FileRow, Force, LogRef,
-    OpenError, Placed, PlacedFile, ProcessId, ReadError, RunOptions, RunRecord, Stamp, Store,
+    OpenError, Placed, ProcessId, ReadError, RunOptions, RunRecord, Stamp, Store,
 };
 
 pub(crate) struct State {
@@ -166,7 +166,6 @@ pub(crate) fn stamp(size: u64) -> Stamp {
 pub(crate) fn placed(number: u32) -> Placed {
     Placed {
         content_digest: digest("placed"),
-        file: Some(PlacedFile { key: FileKey { device: 1, inode: u64::from(number) }, stamp: stamp(3) }),
         pipeline: name("flights"),
         instance: instance("clean"),
         input_hash: hash(number),
@@ -192,14 +191,15 @@ pub(crate) fn fill(store: &Store) {
             batch.duration(&name("flights"), &instance(&format!("s{number}")), 100);
             let row = FileRow { stamp: stamp(u64::from(number)), digest: digest("row") };
             batch.file_row(FileKey { device: 1, inode: u64::from(number) }, &row);
-            batch.placed(&format!("build/{number}.csv"), &placed(number));
+            if number > 1 {
+                batch.placed(&format!("build/{number}.csv"), &placed(number));
+            }
         });
     }
     commit(store, |batch| {
         batch.put_checkpoint(hash(1), &checkpoint(1, "second"));
         batch.demote(hash(2), "`build/2.csv` is gone");
         batch.attempt_ended(&attempt_id(1, "clean", 1));
-        batch.unplaced("build/1.csv");
     });
 }
 
