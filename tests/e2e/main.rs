@@ -20,6 +20,7 @@ mod museum;
 mod oracle;
 mod sandbox_off;
 mod scheduling;
+mod stalled_reader;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cairn");
 

@@ -58,8 +58,9 @@ pub struct Run<'a> {
     pub clock: Arc<dyn Clock>,
     /// Interrupts.
     pub signals: UnboundedReceiver<Signal>,
-    /// Is shown every event, after it was handed to the store, with the log of the attempt it is about.
-    pub observe: &'a mut (dyn FnMut(&Event, Option<PathBuf>) + Send),
+    /// Is given every event, after it was handed to the store, with the log of the attempt it is about. It must not wait,
+    /// neither for a terminal nor for who reads a pipe: while it does, nothing is committed and no signal is heard.
+    pub observe: &'a mut (dyn FnMut(Event, Option<PathBuf>) + Send),
 }
 
 /// Events are collected for one batch while inputs are at hand, and no longer than for so many: it bounds the batch.
@@ -157,7 +158,7 @@ impl Run<'_> {
         let stored = matches!(&event, InstanceEvent::Committed { trashed, .. } if trashed.is_empty());
         let what = RunEvent::Instance { instance: name, event };
         if stored {
-            (self.observe)(&Event { at: self.clock.now(), what }, log);
+            (self.observe)(Event { at: self.clock.now(), what }, log);
         } else {
             self.record_event(events, what, log);
         }
@@ -166,7 +167,7 @@ impl Run<'_> {
     fn record_event(&mut self, events: &mut Batch, what: RunEvent, log: Option<PathBuf>) {
         let event = Event { at: self.clock.now(), what };
         events.event(self.id, &event);
-        (self.observe)(&event, log);
+        (self.observe)(event, log);
     }
 
     fn terminate(&self, machine: &Machine, instance: u32, now: bool) {
@@ -190,7 +191,7 @@ impl Run<'_> {
             | cairn_executor::PublishError::NotPlaced { text, help }
             | cairn_executor::PublishError::Fatal { text, help } => RunError { error: text, help },
         })?;
-        (self.observe)(&event, None);
+        (self.observe)(event, None);
         self.engine.clear();
         Ok(ended)
     }
