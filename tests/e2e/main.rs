@@ -18,6 +18,7 @@ mod i7_first_check;
 mod i9_one_writer;
 mod museum;
 mod oracle;
+mod questions;
 mod sandbox_off;
 mod scheduling;
 mod stalled_reader;
