@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_executor::{AttemptError, Engine, Hands, Project, Verdict};
+use cairn_executor::{AttemptError, AttemptErrorKind as Kind, Engine, Hands, Project, Verdict};
 use cairn_model::{Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus};
 use cairn_store::{Batch, RunRecord};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -147,7 +147,9 @@ impl Run<'_> {
         let number = match &event {
             InstanceEvent::AttemptStarted { attempt, .. }
             | InstanceEvent::AttemptFailed { attempt, .. }
-            | InstanceEvent::Committed { attempt, .. } => Some(*attempt),
+            | InstanceEvent::Committed { attempt, .. }
+            | InstanceEvent::Trashed { attempt, .. }
+            | InstanceEvent::NotPlaced { attempt, .. } => Some(*attempt),
             InstanceEvent::Failed { attempts, .. } => Some(*attempts).filter(|attempts| *attempts > 0),
             InstanceEvent::CheckpointFound { .. } | InstanceEvent::Blocked { .. } => None,
         };
@@ -155,7 +157,7 @@ impl Run<'_> {
         let log = attempt.map(|attempt| self.engine.project().state().join(Project::log_path(&attempt)));
         let name = self.engine.pipeline().instances[instance as usize].name.clone();
         // This one went into the store with its checkpoint, in one batch.
-        let stored = matches!(&event, InstanceEvent::Committed { trashed, .. } if trashed.is_empty());
+        let stored = matches!(&event, InstanceEvent::Committed { .. });
         let what = RunEvent::Instance { instance: name, event };
         if stored {
             (self.observe)(Event { at: self.clock.now(), what }, log);
@@ -254,13 +256,17 @@ impl Tasks {
                     let cairn_executor::Done { input_hash, took_ms, trashed } = done;
                     Ok(Done { input_hash, took_ms, trashed })
                 }
-                Err(AttemptError { error, help, fatal: true, .. }) => {
+                Err(AttemptError { error, help, kind: Kind::Fatal }) => {
                     let _ = sender.send(Err(RunError { error, help }));
                     return;
                 }
-                Err(AttemptError { error, help, retryable, interrupted, .. }) => {
-                    Err(Failure { error, help, retryable, interrupted })
-                }
+                Err(AttemptError { error, help, kind }) => Err(Failure {
+                    error,
+                    help,
+                    retryable: kind == Kind::Retryable,
+                    interrupted: kind == Kind::Stopped,
+                    committed: kind == Kind::NotPlaced,
+                }),
             };
             let _ = sender.send(Ok(Input::Finished { instance, result }));
         };
