@@ -19,8 +19,10 @@ mod i9_one_writer;
 mod museum;
 mod oracle;
 mod publishing;
+mod questions;
 mod sandbox_off;
 mod scheduling;
+mod stalled_reader;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cairn");
 

@@ -1,15 +1,13 @@
 //! Executes a checked pipeline: what `run` and `resume` have in common.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cairn_executor::isolation::Keeper;
 use cairn_executor::{Hands, Project, recover};
-use cairn_model::{
-    Clock, Counts, Event, InstanceName, Name, RunEvent, RunId, RunStatus, SystemClock, Timestamp,
-};
+use cairn_model::{Clock, Counts, Event, InstanceName, Name, RunId, RunStatus, SystemClock, Timestamp};
 use cairn_scheduler::facts::{Order, expected_ms, setup};
 use cairn_scheduler::plan::prime;
 use cairn_scheduler::retry::History as Attempts;
@@ -18,12 +16,13 @@ use cairn_scheduler::select::{Force, Node, Request, Selection, Target, select};
 use cairn_scheduler::step::Machine;
 use cairn_store::{Access, Batch, Durability, ProcessId, RunOptions, RunRecord, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::json;
 use crate::project::claim;
-use crate::terminal::{Show, ShowOptions, Terminal, write_above};
+use crate::shown::{Showing, Shown, Teller};
+use crate::terminal::Terminal;
 use crate::work::{Checked, cpus};
 
 /// What a run was asked to do, beside its pipeline.
@@ -133,7 +132,9 @@ pub(crate) fn execute(
         histories: resumed.map(|resumed| resumed.attempts.clone()).unwrap_or_default(),
     };
     let machine = Machine::new(setup(&checked.pipeline, &checked.graph, &durations, order));
-    let mut shown = Shown::new(checked, run, jobs, (&names, &expected), manner);
+    let cannot_start = |error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}"));
+    let shown = Shown::new(checked, run, jobs, (&names, &expected), manner);
+    let showing = Showing::start(shown).map_err(cannot_start)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Look-ups and collecting read and hash: more threads than cores only wait for each other.
@@ -141,38 +142,37 @@ pub(crate) fn execute(
         .build()
         .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
     let ended = runtime.block_on(async {
-        let keeper = start_keeper()?;
-        let committer = engine
-            .committer()
-            .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}")))?;
-        let hands =
-            Arc::new(Hands { keeper, committer, process: ProcessId::current(), stopped: Mutex::default() });
-        let mut observe = |event: &Event, log: Option<PathBuf>| shown.event(event, log.as_deref());
-        let loop_ = Run {
-            id: run,
-            record,
-            resumed: resumed.is_some(),
-            engine: Arc::clone(&engine),
-            hands,
-            clock,
-            signals: signals(),
-            observe: &mut observe,
-        };
-        let span = tracing::info_span!("run", id = %run, pipeline = %checked.pipeline.name);
-        let driven = tracing::Instrument::instrument(loop_.drive(machine), span).await;
-        driven.map_err(|error| Failure::new(ExitStatus::Store, error.error).maybe_help(error.help))
-    });
-    runtime.shutdown_timeout(std::time::Duration::from_secs(10));
-    let ended = match ended {
-        Ok(ended) => ended,
-        Err(failure) => {
-            shown.finish();
-            return Err(failure);
+        let teller = showing.teller();
+        let (signals, pressed) = signals(&teller);
+        let driven = async {
+            let keeper = start_keeper()?;
+            let committer = engine.committer().map_err(cannot_start)?;
+            let process = ProcessId::current();
+            let hands = Arc::new(Hands { keeper, committer, process, stopped: Mutex::default() });
+            let mut observe = |event: Event, log: Option<PathBuf>| teller.event(event, log);
+            let loop_ = Run {
+                id: run,
+                record,
+                resumed: resumed.is_some(),
+                engine: Arc::clone(&engine),
+                hands,
+                clock,
+                signals,
+                observe: &mut observe,
+            };
+            let span = tracing::info_span!("run", id = %run, pipeline = %checked.pipeline.name);
+            let driven = tracing::Instrument::instrument(loop_.drive(machine), span).await;
+            driven.map_err(|error| Failure::new(ExitStatus::Store, error.error).maybe_help(error.help))
         }
-    };
-    write_index(checked, &engine, store, asked, ended);
-    shown.finish();
-    Ok(status(ended.status))
+        .await;
+        if let Ok(ended) = &driven {
+            write_index(checked, &engine, store, asked, *ended);
+        }
+        showing.finish(given_up(pressed)).await;
+        driven
+    });
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    Ok(status(ended?.status))
 }
 
 /// Starts the process that starts the commands: this binary once more.
@@ -282,37 +282,56 @@ fn memory_bytes() -> Option<u64> {
     information.totalram.checked_mul(u64::from(information.mem_unit))
 }
 
-/// Turns the system's signals into the loop's.
-fn signals() -> UnboundedReceiver<Signal> {
+/// How urgently the run was asked to end: by the first Ctrl-C, and by the second one or a SIGTERM.
+const GENTLY: u32 = 1;
+const AT_ONCE: u32 = 2;
+
+/// Turns the system's signals into the loop's; also returns how urgent they are, added up.
+fn signals(teller: &Teller) -> (UnboundedReceiver<Signal>, watch::Receiver<u32>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (sender, receiver) = unbounded_channel();
-    for (kind, meaning) in [
-        (SignalKind::interrupt(), Signal::Interrupt),
-        (SignalKind::terminate(), Signal::Stop),
+    let (urgency, asked) = watch::channel(0);
+    for (kind, meaning, urgent) in [
+        (SignalKind::interrupt(), Signal::Interrupt, GENTLY),
+        (SignalKind::terminate(), Signal::Stop, AT_ONCE),
         // The terminal was closed.
-        (SignalKind::hangup(), Signal::Stop),
+        (SignalKind::hangup(), Signal::Stop, AT_ONCE),
     ] {
-        let sender = sender.clone();
+        let (sender, urgency, teller) = (sender.clone(), urgency.clone(), teller.clone());
         match signal(kind) {
             Ok(mut arrivals) => {
                 tokio::spawn(async move {
                     let mut first = true;
                     while arrivals.recv().await.is_some() {
                         if std::mem::take(&mut first) && matches!(meaning, Signal::Interrupt) {
-                            write_above(
-                                b"  stopping: what runs is ended gently; Ctrl-C again ends it at once\n",
+                            teller.note(
+                                "  stopping: what runs is ended gently; Ctrl-C again ends it at once\n",
                             );
                         }
-                        if sender.send(meaning).is_err() {
-                            break;
-                        }
+                        // After the loop's end only the urgency is still looked at.
+                        let _ = sender.send(meaning);
+                        urgency.send_modify(|sum| *sum += urgent);
                     }
                 });
             }
             Err(error) => tracing::warn!(%error, "cannot listen to a signal"),
         }
     }
-    receiver
+    (receiver, asked)
+}
+
+/// How long a run that is to end at once waits until what it printed is read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Returns when a run that has ended is no longer to wait until what it printed is read: at the next signal, or soon when
+/// it was to end at once.
+async fn given_up(mut asked: watch::Receiver<u32>) {
+    if *asked.borrow_and_update() >= AT_ONCE {
+        tokio::time::sleep(LAST_WORDS).await;
+    } else if asked.changed().await.is_err() {
+        // No signal can be listened to: whatever comes ends the process.
+        std::future::pending::<()>().await;
+    }
 }
 
 /// When all was fresh, the next run need not look further than at how the files look.
@@ -348,57 +367,4 @@ fn expectations(
             (instance.name.clone(), if known { expected } else { 0 })
         })
         .unzip()
-}
-
-/// Shows a run's events: lines for people on standard error, or JSON on standard output.
-pub(crate) enum Shown {
-    /// For people.
-    Lines(Box<Show>),
-    /// One JSON object a line.
-    Json(Box<json::Events>),
-}
-
-impl Shown {
-    fn new(
-        checked: &Checked,
-        run: RunId,
-        jobs: u32,
-        (names, expected_ms): (&[InstanceName], &[u64]),
-        manner: Manner,
-    ) -> Self {
-        let pipeline = checked.pipeline.name.to_string();
-        if manner.json {
-            return Self::Json(Box::new(json::Events::new(run, pipeline)));
-        }
-        let options = ShowOptions {
-            stream: manner.terminal.stderr,
-            quiet: manner.quiet,
-            jobs,
-            run,
-            pipeline,
-            folder: checked.project.root().to_owned(),
-        };
-        Self::Lines(Box::new(Show::new(options, names, expected_ms)))
-    }
-
-    fn event(&mut self, event: &Event, log: Option<&Path>) {
-        match self {
-            Self::Lines(show) => show.event(event, log),
-            Self::Json(events) => {
-                let line = events.line(event, log);
-                let mut out = std::io::stdout().lock();
-                // A reader that went away does not stop the run.
-                let _ = out.write_all(line.as_bytes());
-                if matches!(event.what, RunEvent::Ended { .. }) {
-                    let _ = out.flush();
-                }
-            }
-        }
-    }
-
-    fn finish(self) {
-        if let Self::Lines(show) = self {
-            show.finish();
-        }
-    }
 }

@@ -208,10 +208,9 @@ impl InstanceHistory {
                 self.took_ms = self.started.map(|started| at.millis_since(started));
                 self.reason.clone_from(error);
             }
-            InstanceEvent::Committed { attempt: _, input_hash, took_ms, trashed } => {
+            InstanceEvent::Committed { attempt: _, input_hash, took_ms } => {
                 self.input_hash = Some(*input_hash);
                 self.took_ms = Some(*took_ms);
-                self.trashed.clone_from(trashed);
                 let why = self.why_executed.clone().unwrap_or_default();
                 self.reason =
                     if self.attempts > 1 { format!("{why}; attempt {}", self.attempts) } else { why };
@@ -221,6 +220,13 @@ impl InstanceHistory {
                 if *attempts > 0 {
                     self.took_ms = self.started.map(|started| at.millis_since(started));
                 }
+                self.reason.clone_from(error);
+                self.help.clone_from(help);
+            }
+            InstanceEvent::Trashed { attempt: _, paths } => self.trashed.extend_from_slice(paths),
+            InstanceEvent::NotPlaced { attempt: _, error, help } => {
+                // After its commit, what the command took is known.
+                self.took_ms = self.took_ms.or(self.started.map(|started| at.millis_since(started)));
                 self.reason.clone_from(error);
                 self.help.clone_from(help);
             }

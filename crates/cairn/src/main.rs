@@ -2,7 +2,8 @@
 //!
 //! - what can be typed: [`args`], a file for each of [`commands`]
 //! - where things are: [`project`], [`settings`], [`world`]
-//! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`history`]) over a run's events
+//! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`history`]) over a run's events, which
+//!   [`shown`] passes on from a thread of its own
 //! - how it ends: [`exit`], [`failure`], [`mod@panic`]
 //!
 //! What it does not do: decide what runs, hash, store or start a process: that is the crates' below.
@@ -20,6 +21,7 @@ mod panic;
 mod past;
 mod project;
 mod settings;
+mod shown;
 mod terminal;
 mod trace;
 mod work;

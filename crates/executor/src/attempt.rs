@@ -45,25 +45,36 @@ pub struct AttemptError {
     pub error: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// Whether another attempt may fare better.
-    pub retryable: bool,
-    /// Whether a person stopped it.
-    pub interrupted: bool,
-    /// Whether nothing more can be made durable, so that the run must end.
-    pub fatal: bool,
+    /// What follows from it.
+    pub kind: AttemptErrorKind,
+}
+
+/// What follows from a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptErrorKind {
+    /// Another attempt may fare better.
+    Retryable,
+    /// Another attempt would fail in the same way.
+    Permanent,
+    /// A person stopped it.
+    Stopped,
+    /// Its result is committed, and only its outputs are not in their places.
+    NotPlaced,
+    /// Nothing more can be made durable, so that the run must end.
+    Fatal,
 }
 
 impl AttemptError {
     fn new(error: impl Into<String>, help: Option<String>) -> Self {
-        Self { error: error.into(), help, retryable: true, interrupted: false, fatal: false }
+        Self { error: error.into(), help, kind: AttemptErrorKind::Retryable }
     }
 
     fn stopped() -> Self {
-        Self { interrupted: true, ..Self::new("stopped", None).for_good() }
+        Self::new("stopped", None).of_kind(AttemptErrorKind::Stopped)
     }
 
-    fn for_good(self) -> Self {
-        Self { retryable: false, ..self }
+    fn of_kind(self, kind: AttemptErrorKind) -> Self {
+        Self { kind, ..self }
     }
 }
 
@@ -90,8 +101,10 @@ impl From<PublishError> for AttemptError {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Output { text, help } => Self::new(text, help),
-            PublishError::NotPlaced { text, help } => Self::new(text, help).for_good(),
-            PublishError::Fatal { text, help } => Self { fatal: true, ..Self::new(text, help).for_good() },
+            PublishError::NotPlaced { text, help } => {
+                Self::new(text, help).of_kind(AttemptErrorKind::NotPlaced)
+            }
+            PublishError::Fatal { text, help } => Self::new(text, help).of_kind(AttemptErrorKind::Fatal),
         }
     }
 }
@@ -99,9 +112,9 @@ impl From<PublishError> for AttemptError {
 impl From<KeeperError> for AttemptError {
     fn from(error: KeeperError) -> Self {
         let help = error.help();
-        let for_good = error.is_permanent();
+        let permanent = error.is_permanent();
         let made = Self::new(error.to_string(), help);
-        if for_good { made.for_good() } else { made }
+        if permanent { made.of_kind(AttemptErrorKind::Permanent) } else { made }
     }
 }
 
@@ -462,8 +475,7 @@ impl Engine {
         batch.latest(&self.pipeline.name, &declared.name, input_hash);
         batch.duration(&self.pipeline.name, &declared.name, took_ms);
         batch.attempt_ended(attempt);
-        let event =
-            InstanceEvent::Committed { attempt: attempt.number, input_hash, took_ms, trashed: Vec::new() };
+        let event = InstanceEvent::Committed { attempt: attempt.number, input_hash, took_ms };
         let what = RunEvent::Instance { instance: declared.name.clone(), event };
         batch.event(self.run, &Event { at: now, what });
         let in_place = prepared.level == Level::Off;

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use cairn_content::{DigestError, Digests, Found, FoundTree};
 use cairn_dag::{Entry, Glob, Input, InputKind, Instance, Made, Pipeline, Unlisted, World};
@@ -18,6 +18,7 @@ use cairn_model::{
 use cairn_store::Store;
 
 use crate::environment;
+use crate::isolation::question;
 use crate::project::Project;
 
 /// An instance's recipe, and where the bytes of its inputs are.
@@ -137,6 +138,12 @@ pub type Manifests<'a> = dyn Fn(u32) -> Option<Arc<Manifest>> + 'a;
 /// A command and its environment.
 type Asked = (Vec<String>, BTreeMap<String, String>);
 
+/// What a command printed, or what happened instead; who asks first fills it, the others wait for that.
+type Answer = Arc<OnceLock<Result<Vec<u8>, String>>>;
+
+/// How long a command whose output is an input may take: it says which version there is, it does not work.
+const ANSWER_TIME_MAX: Duration = Duration::from_mins(5);
+
 /// Gathers the inputs of one pipeline's instances within one run.
 pub struct Gatherer {
     project: Project,
@@ -149,7 +156,7 @@ pub struct Gatherer {
     logical_time: Timestamp,
     declared: HashSet<ProjectPath>,
     globs: Mutex<HashMap<String, Arc<Vec<ProjectPath>>>>,
-    printed: Mutex<HashMap<Asked, Vec<u8>>>,
+    printed: Mutex<HashMap<Asked, Answer>>,
     /// Whether remains of instances that are gone were left out.
     remains: AtomicBool,
 }
@@ -489,7 +496,7 @@ impl Gatherer {
         self.recipe_env(instance) != instance.env
     }
 
-    /// Returns what a command prints, asked once a run.
+    /// Returns what a command prints; it is asked once a run.
     fn printed(&self, instance: &Instance, argv: &[String], shown: &str) -> Result<Vec<u8>, GatherError> {
         // The environment that the stage's own command gets, as far as the definition decides it.
         let mut env = environment::fixed();
@@ -501,30 +508,28 @@ impl Gatherer {
         }
         env.extend(instance.env.clone());
         let asked = (argv.to_vec(), env);
-        if let Some(known) = self.printed.lock().expect("no panic while it is held").get(&asked) {
-            return Ok(known.clone());
-        }
-        let error = |what: String| GatherError::Command { command: shown.to_owned(), what };
-        let output = std::process::Command::new(&argv[0])
-            .args(&argv[1..])
-            .current_dir(self.project.folder())
-            .env_clear()
-            .envs(&asked.1)
-            .stdin(std::process::Stdio::null())
-            .output()
-            .map_err(|cause| error(format!("cannot be started: {cause}")))?;
+        let answer = {
+            let mut printed = self.printed.lock().expect("no panic while it is held");
+            Arc::clone(printed.entry(asked.clone()).or_default())
+        };
+        let answer = answer.get_or_init(|| self.ask(&asked));
+        answer.clone().map_err(|what| GatherError::Command { command: shown.to_owned(), what })
+    }
+
+    /// Runs a command and returns what it prints, or what happened instead.
+    fn ask(&self, (argv, env): &Asked) -> Result<Vec<u8>, String> {
+        let mut command = std::process::Command::new(&argv[0]);
+        command.args(&argv[1..]).current_dir(self.project.folder()).env_clear().envs(env);
+        let output = question::ask(&mut command, &self.project.state_id(), ANSWER_TIME_MAX)
+            .map_err(|cause| format!("cannot be started: {cause}"))?
+            .ok_or_else(|| format!("takes longer than {} s", ANSWER_TIME_MAX.as_secs()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.lines().last().unwrap_or_default();
-            return Err(error(format!("failed ({}): {said}", output.status)));
+            return Err(format!("failed ({}): {said}", output.status));
         }
-        let mut printed = output.stdout;
         // Some tools print their version as an error message.
-        if printed.is_empty() {
-            printed = output.stderr;
-        }
-        self.printed.lock().expect("no panic while it is held").insert(asked, printed.clone());
-        Ok(printed)
+        Ok(if output.stdout.is_empty() { output.stderr } else { output.stdout })
     }
 }
 

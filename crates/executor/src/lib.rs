@@ -26,7 +26,7 @@ mod rows;
 mod spares;
 pub mod staging;
 
-pub use attempt::{AttemptError, Done, Hands};
+pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands};
 pub use committer::{Committer, PublishError};
 pub use engine::{Engine, LookUpError, Setup, Verdict};
 pub use project::Project;

@@ -81,8 +81,22 @@ pub enum InstanceEvent {
         input_hash: InputHash,
         /// What the command took.
         took_ms: u64,
-        /// Files that stood in the outputs' places, were not cairn's, and were moved to the trash: their paths there.
-        trashed: Vec<String>,
+    },
+    /// After its commit, outputs took the places of files that were not cairn's.
+    Trashed {
+        /// The attempt's number.
+        attempt: u32,
+        /// Where these files were moved to, in the trash.
+        paths: Vec<String>,
+    },
+    /// After its commit, its outputs could not be put in their places: the next run does that, without executing it.
+    NotPlaced {
+        /// The attempt's number.
+        attempt: u32,
+        /// What went wrong.
+        error: String,
+        /// What to do about it.
+        help: Option<String>,
     },
     /// It failed for good.
     Failed {
@@ -204,6 +218,14 @@ impl State {
             (Self::Running { attempt: running, .. }, E::Committed { attempt, .. }) if *attempt == running => {
                 Ok(Self::Ran { attempt: *attempt })
             }
+            (Self::Ran { attempt: ran }, E::Trashed { attempt, .. }) if *attempt == ran => {
+                Ok(Self::Ran { attempt: *attempt })
+            }
+            // In replay its commit comes first: that is written with its checkpoint, before anything is placed.
+            (
+                Self::Running { attempt: last, .. } | Self::Ran { attempt: last },
+                E::NotPlaced { attempt, .. },
+            ) if *attempt == last => Ok(Self::Failed { attempts: *attempt }),
             (Self::Waiting | Self::Running { .. } | Self::Retrying { .. }, E::Failed { attempts, .. }) => {
                 Ok(Self::Failed { attempts: *attempts })
             }
@@ -283,7 +305,7 @@ mod tests {
     }
 
     fn committed(attempt: u32) -> InstanceEvent {
-        InstanceEvent::Committed { attempt, input_hash: hash(), took_ms: 1, trashed: Vec::new() }
+        InstanceEvent::Committed { attempt, input_hash: hash(), took_ms: 1 }
     }
 
     #[test]
@@ -296,6 +318,18 @@ mod tests {
         assert_eq!(state.outcome(), Some(Outcome::Ran));
         assert!(state.clone().after(&committed(2)).is_err(), "committed twice");
         assert!(state.after(&started(3)).is_err(), "started after its commit");
+    }
+
+    #[test]
+    fn what_came_of_placing_follows_the_commit() {
+        let ran = State::Waiting.after(&started(2)).unwrap().after(&committed(2)).unwrap();
+        let trashed = |attempt| InstanceEvent::Trashed { attempt, paths: vec!["t".into()] };
+        let not_placed = |attempt| InstanceEvent::NotPlaced { attempt, error: "e".into(), help: None };
+        assert_eq!(ran.clone().after(&trashed(2)).unwrap(), ran);
+        assert!(ran.clone().after(&trashed(1)).is_err(), "of another attempt");
+        assert_eq!(ran.clone().after(&not_placed(2)).unwrap(), State::Failed { attempts: 2 });
+        assert!(ran.after(&not_placed(1)).is_err(), "of another attempt");
+        assert!(State::Waiting.after(&trashed(1)).is_err(), "without a commit");
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl History {
                 self.failures += 1;
                 self.last = Last::Failed { error: error.clone(), retry_at: Some(*retry_at) };
             }
-            InstanceEvent::Failed { error, .. } => {
+            InstanceEvent::Failed { error, .. } | InstanceEvent::NotPlaced { error, .. } => {
                 self.failures = 0;
                 if self.attempts > 0 {
                     self.last = Last::Failed { error: error.clone(), retry_at: None };
@@ -140,7 +140,7 @@ impl History {
                 self.failures = 0;
                 self.last = Last::Done;
             }
-            InstanceEvent::Blocked { .. } => {}
+            InstanceEvent::Trashed { .. } | InstanceEvent::Blocked { .. } => {}
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
             InstanceEvent::AttemptFailed { attempt: 4, error: "exit 1".into(), retry_at: Timestamp(9) },
             InstanceEvent::Blocked { by: Blocker::Interrupted },
             InstanceEvent::Failed { attempts: 4, error: "exit 2".into(), help: None },
-            InstanceEvent::Committed { attempt: 4, input_hash, took_ms: 1, trashed: Vec::new() },
+            InstanceEvent::Committed { attempt: 4, input_hash, took_ms: 1 },
         ]
     }
 

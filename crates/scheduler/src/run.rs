@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_executor::{AttemptError, Engine, Hands, Project, Verdict};
+use cairn_executor::{AttemptError, AttemptErrorKind as Kind, Engine, Hands, Project, Verdict};
 use cairn_model::{Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus};
 use cairn_store::{Batch, RunRecord};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -58,8 +58,9 @@ pub struct Run<'a> {
     pub clock: Arc<dyn Clock>,
     /// Interrupts.
     pub signals: UnboundedReceiver<Signal>,
-    /// Is shown every event, after it was handed to the store, with the log of the attempt it is about.
-    pub observe: &'a mut (dyn FnMut(&Event, Option<PathBuf>) + Send),
+    /// Is given every event, after it was handed to the store, with the log of the attempt it is about. It must not wait,
+    /// neither for a terminal nor for who reads a pipe: while it does, nothing is committed and no signal is heard.
+    pub observe: &'a mut (dyn FnMut(Event, Option<PathBuf>) + Send),
 }
 
 /// Events are collected for one batch while inputs are at hand, and no longer than for so many: it bounds the batch.
@@ -146,7 +147,9 @@ impl Run<'_> {
         let number = match &event {
             InstanceEvent::AttemptStarted { attempt, .. }
             | InstanceEvent::AttemptFailed { attempt, .. }
-            | InstanceEvent::Committed { attempt, .. } => Some(*attempt),
+            | InstanceEvent::Committed { attempt, .. }
+            | InstanceEvent::Trashed { attempt, .. }
+            | InstanceEvent::NotPlaced { attempt, .. } => Some(*attempt),
             InstanceEvent::Failed { attempts, .. } => Some(*attempts).filter(|attempts| *attempts > 0),
             InstanceEvent::CheckpointFound { .. } | InstanceEvent::Blocked { .. } => None,
         };
@@ -154,10 +157,10 @@ impl Run<'_> {
         let log = attempt.map(|attempt| self.engine.project().state().join(Project::log_path(&attempt)));
         let name = self.engine.pipeline().instances[instance as usize].name.clone();
         // This one went into the store with its checkpoint, in one batch.
-        let stored = matches!(&event, InstanceEvent::Committed { trashed, .. } if trashed.is_empty());
+        let stored = matches!(&event, InstanceEvent::Committed { .. });
         let what = RunEvent::Instance { instance: name, event };
         if stored {
-            (self.observe)(&Event { at: self.clock.now(), what }, log);
+            (self.observe)(Event { at: self.clock.now(), what }, log);
         } else {
             self.record_event(events, what, log);
         }
@@ -166,7 +169,7 @@ impl Run<'_> {
     fn record_event(&mut self, events: &mut Batch, what: RunEvent, log: Option<PathBuf>) {
         let event = Event { at: self.clock.now(), what };
         events.event(self.id, &event);
-        (self.observe)(&event, log);
+        (self.observe)(event, log);
     }
 
     fn terminate(&self, machine: &Machine, instance: u32, now: bool) {
@@ -190,7 +193,7 @@ impl Run<'_> {
             | cairn_executor::PublishError::NotPlaced { text, help }
             | cairn_executor::PublishError::Fatal { text, help } => RunError { error: text, help },
         })?;
-        (self.observe)(&event, None);
+        (self.observe)(event, None);
         self.engine.clear();
         Ok(ended)
     }
@@ -253,13 +256,17 @@ impl Tasks {
                     let cairn_executor::Done { input_hash, took_ms, trashed } = done;
                     Ok(Done { input_hash, took_ms, trashed })
                 }
-                Err(AttemptError { error, help, fatal: true, .. }) => {
+                Err(AttemptError { error, help, kind: Kind::Fatal }) => {
                     let _ = sender.send(Err(RunError { error, help }));
                     return;
                 }
-                Err(AttemptError { error, help, retryable, interrupted, .. }) => {
-                    Err(Failure { error, help, retryable, interrupted })
-                }
+                Err(AttemptError { error, help, kind }) => Err(Failure {
+                    error,
+                    help,
+                    retryable: kind == Kind::Retryable,
+                    interrupted: kind == Kind::Stopped,
+                    committed: kind == Kind::NotPlaced,
+                }),
             };
             let _ = sender.send(Ok(Input::Finished { instance, result }));
         };

@@ -117,7 +117,7 @@ fn instance(number: u32) -> InstanceName {
 
 fn event(number: u32) -> Event {
     let (input_hash, _) = checkpoint(number);
-    let event = InstanceEvent::Committed { attempt: 1, input_hash, took_ms: 5, trashed: Vec::new() };
+    let event = InstanceEvent::Committed { attempt: 1, input_hash, took_ms: 5 };
     Event { at: Timestamp(1), what: RunEvent::Instance { instance: instance(number), event } }
 }
 

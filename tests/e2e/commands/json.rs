@@ -72,7 +72,7 @@ fn every_command() {
     cairn.event/1 instance_attempt_started: at attempt input_hash instance reason run
     cairn.event/1 instance_blocked: at by instance outcome run
     cairn.event/1 instance_checkpoint_found: at input_hash instance outcome restored run saved_ms trashed
-    cairn.event/1 instance_committed: at attempt input_hash instance log outcome run took_ms trashed
+    cairn.event/1 instance_committed: at attempt input_hash instance log outcome run took_ms
     cairn.event/1 run_ended: at outcomes run saved_ms status took_ms
     cairn.event/1 run_started: at instances pipeline resumed run
     cairn.graph/1: nodes pipeline
@@ -99,7 +99,7 @@ fn what_fails() {
     cairn.event/1 instance_attempt_started: at attempt input_hash instance reason run
     cairn.event/1 instance_blocked: at by instance outcome run
     cairn.event/1 instance_checkpoint_found: at input_hash instance outcome restored run saved_ms trashed
-    cairn.event/1 instance_committed: at attempt input_hash instance log outcome run took_ms trashed
+    cairn.event/1 instance_committed: at attempt input_hash instance log outcome run took_ms
     cairn.event/1 instance_failed: at attempts error instance log outcome run
     cairn.event/1 run_ended: at outcomes run saved_ms status took_ms
     cairn.event/1 run_started: at instances pipeline resumed run

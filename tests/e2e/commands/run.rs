@@ -76,6 +76,29 @@ fn what_stood_in_the_way_is_in_the_trash() {
     assert_eq!(project.read(kept), "mine", "{text}");
 }
 
+/// The run's log tells the same: without a grumble, and where the file is now.
+#[test]
+fn what_stood_in_the_way_of_an_execution_is_shown_later_too() {
+    let project = sales();
+    project.write("out/count.txt", "mine");
+    let outcome = project.cairn(&["run", "-j1", "--json"]).expect(0);
+    let lines = outcome.stdout.lines();
+    let kinds: Vec<&str> = lines.filter(|line| line.contains("\"count\"")).map(kind_of).collect();
+    assert_eq!(kinds, ["instance_attempt_started", "instance_committed", "instance_trashed"]);
+    for arguments in [&["show"][..], &["show", "latest", "count"]] {
+        let shown = project.cairn(arguments).expect(0);
+        assert_eq!(shown.stderr, "", "`{}` grumbles", arguments.join(" "));
+    }
+    let shown = project.cairn(&["show", "latest", "count"]).stdout;
+    let kept = shown.split_whitespace().find(|word| word.contains(".cairn/trash/")).expect(&shown);
+    assert_eq!(project.read(kept), "mine", "{shown}");
+    assert!(shown.contains("RAN"), "{shown}");
+}
+
+fn kind_of(line: &str) -> &str {
+    line.split("\"type\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect(line)
+}
+
 #[test]
 fn forced() {
     let project = sales_done();

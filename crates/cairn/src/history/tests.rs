@@ -28,7 +28,7 @@ fn started(attempt: u32, reason: Reason) -> InstanceEvent {
 }
 
 fn committed(attempt: u32) -> InstanceEvent {
-    InstanceEvent::Committed { attempt, input_hash: hash(), took_ms: 7, trashed: vec![] }
+    InstanceEvent::Committed { attempt, input_hash: hash(), took_ms: 7 }
 }
 
 fn found() -> InstanceEvent {
@@ -68,6 +68,32 @@ fn what_cannot_happen_is_passed_over() {
     let history = fold(&[(1, "a", committed(1)), (2, "a", found()), (3, "a", found())], &[]);
     assert_eq!(history.counts(), Counts { fresh: 1, ..Counts::default() });
     assert_eq!(history.saved_ms(), 100);
+}
+
+#[test]
+fn what_came_of_placing_is_told_after_the_commit() {
+    let trashed = InstanceEvent::Trashed { attempt: 1, paths: vec!["t".into()] };
+    let not_placed =
+        InstanceEvent::NotPlaced { attempt: 1, error: "in the way".into(), help: Some("move it".into()) };
+    let history = fold(
+        &[
+            (1, "a", started(1, Reason::First)),
+            (2, "a", committed(1)),
+            (3, "a", trashed),
+            (4, "b", started(1, Reason::First)),
+            (5, "b", committed(1)),
+            (6, "b", not_placed.clone()),
+            // As the terminal is told it, which hears of a commit only together with its outputs' places.
+            (7, "c", started(1, Reason::First)),
+            (8, "c", not_placed),
+        ],
+        &[],
+    );
+    assert_eq!(history.counts(), Counts { ran: 1, failed: 2, ..Counts::default() });
+    let [a, b, c] = &history.instances[..] else { panic!("{:?}", history.instances) };
+    assert_eq!((&*a.trashed, &*a.reason), (&["t".to_owned()][..], "never ran before"));
+    assert_eq!((&*b.reason, b.help.as_deref(), b.took_ms), ("in the way", Some("move it"), Some(7)));
+    assert_eq!((&*c.reason, c.help.as_deref(), c.took_ms), ("in the way", Some("move it"), Some(1)));
 }
 
 #[test]

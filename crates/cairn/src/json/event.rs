@@ -67,7 +67,19 @@ enum What<'a> {
         attempt: u32,
         input_hash: String,
         took_ms: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        log: Option<String>,
+    },
+    Trashed {
+        attempt: u32,
         trashed: &'a [String],
+    },
+    NotPlaced {
+        outcome: &'static str,
+        attempt: u32,
+        error: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        help: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         log: Option<String>,
     },
@@ -191,16 +203,22 @@ fn instance_event(event: &InstanceEvent, log: Option<String>) -> (&'static str, 
                 What::AttemptFailed { attempt: *attempt, error, retry_at: time::rfc3339(*retry_at), log };
             ("instance_attempt_failed", what)
         }
-        InstanceEvent::Committed { attempt, input_hash, took_ms, trashed } => {
+        InstanceEvent::Committed { attempt, input_hash, took_ms } => {
             let what = What::Committed {
                 outcome: Outcome::Ran.as_str(),
                 attempt: *attempt,
                 input_hash: input_hash.to_string(),
                 took_ms: *took_ms,
-                trashed,
                 log,
             };
             ("instance_committed", what)
+        }
+        InstanceEvent::Trashed { attempt, paths } => {
+            ("instance_trashed", What::Trashed { attempt: *attempt, trashed: paths })
+        }
+        InstanceEvent::NotPlaced { attempt, error, help } => {
+            let (outcome, help) = (Outcome::Failed.as_str(), help.as_deref());
+            ("instance_not_placed", What::NotPlaced { outcome, attempt: *attempt, error, help, log })
         }
         InstanceEvent::Failed { attempts, error, help } => {
             let (outcome, help) = (Outcome::Failed.as_str(), help.as_deref());
@@ -308,7 +326,9 @@ mod tests {
                 error: "exit status 7".into(),
                 retry_at: Timestamp(1_795_608_004_000),
             }),
-            instance(InstanceEvent::Committed { attempt: 2, input_hash, took_ms: 9, trashed: vec!["t".into()] }),
+            instance(InstanceEvent::Committed { attempt: 2, input_hash, took_ms: 9 }),
+            instance(InstanceEvent::Trashed { attempt: 2, paths: vec!["t".into()] }),
+            instance(InstanceEvent::NotPlaced { attempt: 2, error: "in the way".into(), help: None }),
             failed(2),
             blocked(Blocker::Failed("clean".into())),
             blocked(Blocker::Frozen(Reason::First)),
@@ -324,13 +344,15 @@ mod tests {
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.250Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"weaker_isolation","text":"was made with sandbox `off`, which is weaker than asked for","level":"off"}}
         {"type":"instance_attempt_started","at":"2026-11-25T12:00:01.500Z","instance":"carrier[UA]","attempt":1,"input_hash":"[HASH]","reason":{"kind":"failed","text":"failed before: exit status 2","error":"exit status 2"}}
         {"type":"instance_attempt_failed","at":"2026-11-25T12:00:01.750Z","instance":"carrier[UA]","attempt":1,"error":"exit status 7","retry_at":"2026-11-25T12:00:04.000Z","log":".cairn/logs/x.log"}
-        {"type":"instance_committed","at":"2026-11-25T12:00:02.000Z","instance":"carrier[UA]","outcome":"RAN","attempt":2,"input_hash":"[HASH]","took_ms":9,"trashed":["t"],"log":".cairn/logs/x.log"}
-        {"type":"instance_failed","at":"2026-11-25T12:00:02.250Z","instance":"carrier[UA]","outcome":"FAILED","attempts":2,"error":"exit status 2","help":"mend it","log":".cairn/logs/x.log"}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:02.500Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"failed","text":"`clean` failed","instance":"clean"}}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:02.750Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"frozen","text":"would run: never ran before","reason":{"kind":"first","text":"never ran before"}}}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:03.000Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"behind_frozen","text":"`clean` would have to run first","instance":"clean"}}
-        {"type":"instance_blocked","at":"2026-11-25T12:00:03.250Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"interrupted","text":"the run was interrupted"}}
-        {"type":"run_ended","at":"2026-11-25T12:00:03.500Z","status":"failed","took_ms":3500,"saved_ms":7,"outcomes":{"ran":0,"restored":1,"fresh":0,"failed":0,"blocked":0}}
+        {"type":"instance_committed","at":"2026-11-25T12:00:02.000Z","instance":"carrier[UA]","outcome":"RAN","attempt":2,"input_hash":"[HASH]","took_ms":9,"log":".cairn/logs/x.log"}
+        {"type":"instance_trashed","at":"2026-11-25T12:00:02.250Z","instance":"carrier[UA]","attempt":2,"trashed":["t"]}
+        {"type":"instance_not_placed","at":"2026-11-25T12:00:02.500Z","instance":"carrier[UA]","outcome":"FAILED","attempt":2,"error":"in the way","log":".cairn/logs/x.log"}
+        {"type":"instance_failed","at":"2026-11-25T12:00:02.750Z","instance":"carrier[UA]","outcome":"FAILED","attempts":2,"error":"exit status 2","help":"mend it","log":".cairn/logs/x.log"}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:03.000Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"failed","text":"`clean` failed","instance":"clean"}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:03.250Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"frozen","text":"would run: never ran before","reason":{"kind":"first","text":"never ran before"}}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:03.500Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"behind_frozen","text":"`clean` would have to run first","instance":"clean"}}
+        {"type":"instance_blocked","at":"2026-11-25T12:00:03.750Z","instance":"carrier[UA]","outcome":"BLOCKED","by":{"kind":"interrupted","text":"the run was interrupted"}}
+        {"type":"run_ended","at":"2026-11-25T12:00:04.000Z","status":"failed","took_ms":4000,"saved_ms":7,"outcomes":{"ran":0,"restored":1,"fresh":0,"failed":0,"blocked":0}}
         "#);
     }
 }

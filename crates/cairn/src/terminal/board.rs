@@ -71,8 +71,10 @@ impl Board {
                     running.retry = Some((now + pause, error.clone()));
                 }
             }
+            InstanceEvent::Trashed { .. } => {}
             InstanceEvent::CheckpointFound { .. }
             | InstanceEvent::Committed { .. }
+            | InstanceEvent::NotPlaced { .. }
             | InstanceEvent::Failed { .. }
             | InstanceEvent::Blocked { .. } => {
                 self.running.retain(|running| running.name != *name);
@@ -202,7 +204,7 @@ mod tests {
 
     fn committed() -> InstanceEvent {
         let input_hash = InputHash::from_digest(Domain::InputHash.digest(b""));
-        InstanceEvent::Committed { attempt: 1, input_hash, took_ms: 5, trashed: vec![] }
+        InstanceEvent::Committed { attempt: 1, input_hash, took_ms: 5 }
     }
 
     fn draw(board: &Board, now: Instant, columns: usize, rows: usize) -> String {

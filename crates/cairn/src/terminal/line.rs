@@ -73,7 +73,7 @@ impl Lines {
         };
         match event {
             InstanceEvent::AttemptStarted { .. } => String::new(),
-            InstanceEvent::Failed { .. } => {
+            InstanceEvent::Failed { .. } | InstanceEvent::NotPlaced { .. } => {
                 let mut out = ended(Outcome::Failed, &took, &instance.reason);
                 if let Some(help) = &instance.help {
                     out.push_str(&fit.below("help: ", help, style::HELP, self.paint));
@@ -94,9 +94,8 @@ impl Lines {
             InstanceEvent::CheckpointFound { .. } => {
                 ended(Outcome::Restored, "", &instance.reason) + &self.trashed(&instance.trashed, fit)
             }
-            InstanceEvent::Committed { .. } => {
-                ended(Outcome::Ran, &took, &instance.reason) + &self.trashed(&instance.trashed, fit)
-            }
+            InstanceEvent::Committed { .. } => ended(Outcome::Ran, &took, &instance.reason),
+            InstanceEvent::Trashed { paths, .. } => self.trashed(paths, fit),
             InstanceEvent::AttemptFailed { attempt, error, retry_at } => {
                 let pause = retry_at.millis_since(instance.since);
                 let reason = format!(

@@ -7,6 +7,7 @@
 //! - [`Keeper`]: the handle on it; [`Job`] goes in, [`Ended`] or a [`StartError`] comes out
 //! - [`keeper_main`]: what that process runs
 //! - [`log`]: what a job wrote, with times
+//! - `question`: asks a command for what it prints, without the keeper
 //! - [`strays`]: ends what is left when keeper and caller were both killed
 //!
 //! What dies when:
@@ -27,6 +28,7 @@ mod client;
 mod job;
 pub mod log;
 mod process;
+pub(crate) mod question;
 mod start_error;
 pub mod strays;
 mod supervisor;

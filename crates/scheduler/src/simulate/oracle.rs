@@ -260,6 +260,9 @@ impl<'a> Oracle<'a> {
                     self.stopped_by = Some(instance);
                 }
             }
+            InstanceEvent::Trashed { .. } | InstanceEvent::NotPlaced { .. } => {
+                unreachable!("in this world every place is free and can be written")
+            }
             InstanceEvent::Blocked { by } => self.check_blocked(instance, by, seen),
         }
         self.plan_what_became_due(now, instance);

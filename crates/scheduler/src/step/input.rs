@@ -87,4 +87,6 @@ pub struct Failure {
     pub retryable: bool,
     /// Whether it was ended from outside ([`super::Action::Terminate`]): then it counts as no failure.
     pub interrupted: bool,
+    /// Whether its result is committed, and only its outputs are not in their places.
+    pub committed: bool,
 }

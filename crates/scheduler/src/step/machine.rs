@@ -222,7 +222,10 @@ impl Machine {
         match result {
             Ok(Done { input_hash, took_ms, trashed }) => {
                 let attempt = self.history(instance).attempts;
-                self.record(instance, InstanceEvent::Committed { attempt, input_hash, took_ms, trashed });
+                self.record(instance, InstanceEvent::Committed { attempt, input_hash, took_ms });
+                if !trashed.is_empty() {
+                    self.record(instance, InstanceEvent::Trashed { attempt, paths: trashed });
+                }
                 self.let_go_on(instance, now);
             }
             Err(failure) => self.attempt_failed(instance, failure, now),
@@ -230,11 +233,14 @@ impl Machine {
     }
 
     fn attempt_failed(&mut self, instance: u32, failure: Failure, now: Timestamp) {
-        let Failure { error, help, retryable, interrupted } = failure;
+        let Failure { error, help, retryable, interrupted, committed } = failure;
         let policy = self.instances[instance as usize].facts.retries;
         let History { attempts: attempt, failures: failures_before, .. } = *self.history(instance);
         let failures = failures_before + 1;
-        if interrupted {
+        if committed {
+            self.record(instance, InstanceEvent::NotPlaced { attempt, error, help });
+            self.failed(instance);
+        } else if interrupted {
             self.block(instance, Blocker::Interrupted);
             self.block_behind(instance, &Blocker::Interrupted);
         } else if retryable && policy.allows_more_after(failures) {
@@ -251,10 +257,15 @@ impl Machine {
         }
     }
 
-    /// Ends an instance as failed for good, with what follows from that.
+    /// Ends an instance as failed for good.
     fn fail(&mut self, instance: u32, error: String, help: Option<String>) {
         let attempts = self.history(instance).attempts;
         self.record(instance, InstanceEvent::Failed { attempts, error, help });
+        self.failed(instance);
+    }
+
+    /// Does what follows from an instance's failure.
+    fn failed(&mut self, instance: u32) {
         self.block_behind(instance, &Blocker::Failed(self.name(instance)));
         if !self.keep_going && self.halt == Halt::None {
             self.stop(Halt::Failure(instance));
@@ -365,15 +376,19 @@ impl Machine {
     fn record(&mut self, instance: u32, event: InstanceEvent) {
         let state = &mut self.states[instance as usize];
         let before = std::mem::replace(state, State::Waiting);
+        let outcome_before = before.outcome();
         *state = before.after(&event).expect("the machine makes no event that is illegal in the state");
-        if let Some(outcome) = state.outcome() {
+        if let Some(outcome) = state.outcome().filter(|_| outcome_before.is_none()) {
             self.counts.add(outcome);
             self.instances[instance as usize].phase = Phase::Ended;
         }
         self.instances[instance as usize].facts.history.record(&event);
         self.status = match (&event, self.status) {
             (InstanceEvent::Blocked { by: Blocker::Interrupted }, _) => RunStatus::Interrupted,
-            (InstanceEvent::Failed { .. }, RunStatus::Succeeded | RunStatus::Frozen) => RunStatus::Failed,
+            (
+                InstanceEvent::Failed { .. } | InstanceEvent::NotPlaced { .. },
+                RunStatus::Succeeded | RunStatus::Frozen,
+            ) => RunStatus::Failed,
             (InstanceEvent::Blocked { by: Blocker::Frozen(_) }, RunStatus::Succeeded) => RunStatus::Frozen,
             (_, status) => status,
         };

@@ -64,6 +64,7 @@ pub(super) mod v1 {
             attempt: u32,
             input_hash: Digest,
             took_ms: u64,
+            /// Always empty: what was moved to the trash is [`Self::Trashed`].
             trashed: Vec<String>,
         },
         Failed {
@@ -76,6 +77,17 @@ pub(super) mod v1 {
         Blocked {
             #[serde(borrow)]
             by: Blocker<'a>,
+        },
+        Trashed {
+            attempt: u32,
+            paths: Vec<String>,
+        },
+        NotPlaced {
+            attempt: u32,
+            #[serde(borrow)]
+            error: Cow<'a, str>,
+            #[serde(borrow)]
+            help: Option<Cow<'a, str>>,
         },
     }
 
@@ -203,11 +215,19 @@ impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
             InstanceEvent::AttemptFailed { attempt, error, retry_at } => {
                 Self::AttemptFailed { attempt: *attempt, error: error.into(), retry_at: retry_at.0 }
             }
-            InstanceEvent::Committed { attempt, input_hash, took_ms, trashed } => Self::Committed {
+            InstanceEvent::Committed { attempt, input_hash, took_ms } => Self::Committed {
                 attempt: *attempt,
                 input_hash: names::stored_input_hash(input_hash),
                 took_ms: *took_ms,
-                trashed: trashed.clone(),
+                trashed: Vec::new(),
+            },
+            InstanceEvent::Trashed { attempt, paths } => {
+                Self::Trashed { attempt: *attempt, paths: paths.clone() }
+            }
+            InstanceEvent::NotPlaced { attempt, error, help } => Self::NotPlaced {
+                attempt: *attempt,
+                error: error.into(),
+                help: help.as_ref().map(Into::into),
             },
             InstanceEvent::Failed { attempts, error, help } => {
                 Self::Failed { attempts: *attempts, error: error.into(), help: help.as_ref().map(Into::into) }
@@ -236,8 +256,12 @@ impl From<v1::InstanceEvent<'_>> for InstanceEvent {
             v1::InstanceEvent::AttemptFailed { attempt, error, retry_at } => {
                 Self::AttemptFailed { attempt, error: error.into_owned(), retry_at: Timestamp(retry_at) }
             }
-            v1::InstanceEvent::Committed { attempt, input_hash, took_ms, trashed } => {
-                Self::Committed { attempt, input_hash: names::input_hash(input_hash), took_ms, trashed }
+            v1::InstanceEvent::Committed { attempt, input_hash, took_ms, trashed: _ } => {
+                Self::Committed { attempt, input_hash: names::input_hash(input_hash), took_ms }
+            }
+            v1::InstanceEvent::Trashed { attempt, paths } => Self::Trashed { attempt, paths },
+            v1::InstanceEvent::NotPlaced { attempt, error, help } => {
+                Self::NotPlaced { attempt, error: error.into_owned(), help: help.map(Into::into) }
             }
             v1::InstanceEvent::Failed { attempts, error, help } => {
                 Self::Failed { attempts, error: error.into_owned(), help: help.map(Into::into) }

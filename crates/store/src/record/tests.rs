@@ -221,14 +221,11 @@ fn golden_events() {
         InstanceEvent::AttemptFailed { attempt: 1, error: "exit 1".to_owned(), retry_at: Timestamp(2) },
         "02 01 06 'exit' 20 '1' 04",
     );
+    check(InstanceEvent::Committed { attempt: 2, input_hash: hash(1), took_ms: 3 }, "03 02 01*32 03 00");
+    check(InstanceEvent::Trashed { attempt: 2, paths: vec!["t".to_owned()] }, "06 02 01 01 't'");
     check(
-        InstanceEvent::Committed {
-            attempt: 2,
-            input_hash: hash(1),
-            took_ms: 3,
-            trashed: vec!["t".to_owned()],
-        },
-        "03 02 01*32 03 01 01 't'",
+        InstanceEvent::NotPlaced { attempt: 2, error: "e".to_owned(), help: Some("h".to_owned()) },
+        "07 02 01 'e' 01 01 'h'",
     );
     check(
         InstanceEvent::Failed { attempts: 2, error: "e".to_owned(), help: Some("h".to_owned()) },

@@ -32,7 +32,7 @@ pub(in crate::commands) fn past_run(status: RunStatus) -> PastRun {
         instance(
             1500,
             name("carrier", Some("UA")),
-            InstanceEvent::Committed { attempt: 1, input_hash, took_ms: 1490, trashed: vec![] },
+            InstanceEvent::Committed { attempt: 1, input_hash, took_ms: 1490 },
         ),
         instance(1600, name("weather", None), started(Reason::First)),
         instance(

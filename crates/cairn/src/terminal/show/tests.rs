@@ -77,11 +77,7 @@ impl Script {
     }
 
     fn ran(&mut self, at: u64, instance: &str, took_ms: u64) -> &mut Self {
-        self.add(
-            at,
-            instance,
-            InstanceEvent::Committed { attempt: 1, input_hash: hash(), took_ms, trashed: vec![] },
-        )
+        self.add(at, instance, InstanceEvent::Committed { attempt: 1, input_hash: hash(), took_ms })
     }
 }
 
@@ -128,14 +124,13 @@ fn flights() -> Script {
         .started(4210, "hours", 1, Reason::First)
         .ran(4900, "carrier[UA]", 1380)
         .started(6200, "carrier[DL]", 2, Reason::Again("attempt 1 failed: exit status 7".into()))
+        .add(6900, "carrier[DL]", InstanceEvent::Committed { attempt: 2, input_hash: hash(), took_ms: 690 })
         .add(
             6900,
             "carrier[DL]",
-            InstanceEvent::Committed {
+            InstanceEvent::Trashed {
                 attempt: 2,
-                input_hash: hash(),
-                took_ms: 690,
-                trashed: vec![".cairn/trash/0193/build/carriers/DL.csv".into()],
+                paths: vec![".cairn/trash/0193/build/carriers/DL.csv".into()],
             },
         )
         .started(6910, "carriers", 1, changed("input `build/carriers/AA.csv` changed"))

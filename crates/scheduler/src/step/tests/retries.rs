@@ -40,6 +40,15 @@ fn a_retry_may_succeed_or_find_a_checkpoint() {
 }
 
 #[test]
+fn what_came_of_placing_is_an_event_of_its_own_and_counts_once() {
+    let mut run = Script::begin(setup(vec![retried("a", 3), retried("b", 3)]), "look up a; look up b");
+    run.miss("a", "a started 1; run a.1");
+    run.miss("b", "b started 1; run b.1");
+    run.succeeds_over_a_file("a", "a committed 1; a trashed by 1");
+    run.is_not_placed("b", "b not placed 1; failed: 1 ran, 1 failed");
+}
+
+#[test]
 fn what_is_hopeless_is_not_tried_again() {
     let mut run = Script::begin(setup(vec![retried("a", 3)]), "look up a");
     run.miss("a", "a started 1; run a.1");
@@ -115,6 +124,7 @@ fn jitter_is_the_same_for_the_same_seed_in_whatever_order_things_end() {
                 help: None,
                 retryable: true,
                 interrupted: false,
+                committed: false,
             };
             machine.step(Timestamp(0), Input::Finished { instance, result: Err(failure) });
         }
@@ -190,8 +200,7 @@ fn resuming_after_the_last_try_grants_all_of_them_again() {
 
 #[test]
 fn force_does_not_repeat_what_the_run_has_executed() {
-    let committed =
-        InstanceEvent::Committed { attempt: 1, input_hash: hash(), took_ms: 1, trashed: Vec::new() };
+    let committed = InstanceEvent::Committed { attempt: 1, input_hash: hash(), took_ms: 1 };
     let forced =
         |events: &[InstanceEvent]| setup(vec![Facts { force: true, history: history(events), ..facts("a") }]);
     Script::begin(forced(&[]), "look up a by force");

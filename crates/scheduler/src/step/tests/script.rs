@@ -117,6 +117,19 @@ impl Script {
     }
 
     #[track_caller]
+    pub(super) fn succeeds_over_a_file(&mut self, name: &str, expect: &str) {
+        let result = Ok(Done { input_hash: hash(), took_ms: 1, trashed: vec!["t".into()] });
+        self.check(Input::Finished { instance: self.number(name), result }, expect);
+    }
+
+    #[track_caller]
+    pub(super) fn is_not_placed(&mut self, name: &str, expect: &str) {
+        let (error, help) = ("in the way".into(), None);
+        let result = Err(Failure { error, help, retryable: false, interrupted: false, committed: true });
+        self.check(Input::Finished { instance: self.number(name), result }, expect);
+    }
+
+    #[track_caller]
     pub(super) fn fails(&mut self, name: &str, expect: &str) {
         self.ends_badly(name, true, false, expect);
     }
@@ -133,7 +146,8 @@ impl Script {
 
     #[track_caller]
     fn ends_badly(&mut self, name: &str, retryable: bool, interrupted: bool, expect: &str) {
-        let result = Err(Failure { error: "exit 1".into(), help: None, retryable, interrupted });
+        let result =
+            Err(Failure { error: "exit 1".into(), help: None, retryable, interrupted, committed: false });
         self.check(Input::Finished { instance: self.number(name), result }, expect);
     }
 
@@ -182,6 +196,8 @@ fn show_event(event: &InstanceEvent) -> String {
             format!("failed {attempt}, again at {at}")
         }
         InstanceEvent::Committed { attempt, .. } => format!("committed {attempt}"),
+        InstanceEvent::Trashed { attempt, .. } => format!("trashed by {attempt}"),
+        InstanceEvent::NotPlaced { attempt, .. } => format!("not placed {attempt}"),
         InstanceEvent::Failed { attempts, .. } => format!("failed after {attempts}"),
         InstanceEvent::Blocked { by } => match by {
             Blocker::Failed(name) => format!("blocked by {name}"),

@@ -1,0 +1,145 @@
+//! Shows a run's events, on a thread of its own: who does not read what is printed holds up what is shown, not the run.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use cairn_model::{Event, InstanceName, RunEvent, RunId};
+use tokio::sync::oneshot;
+
+use crate::execute::Manner;
+use crate::json;
+use crate::terminal::{Show, ShowOptions, write_above};
+use crate::work::Checked;
+
+/// Shows a run's events: lines for people on standard error, or JSON on standard output.
+pub(crate) enum Shown {
+    /// For people.
+    Lines(Box<Show>),
+    /// One JSON object a line.
+    Json(Box<json::Events>),
+}
+
+impl Shown {
+    pub(crate) fn new(
+        checked: &Checked,
+        run: RunId,
+        jobs: u32,
+        (names, expected_ms): (&[InstanceName], &[u64]),
+        manner: Manner,
+    ) -> Self {
+        let pipeline = checked.pipeline.name.to_string();
+        if manner.json {
+            return Self::Json(Box::new(json::Events::new(run, pipeline)));
+        }
+        let options = ShowOptions {
+            stream: manner.terminal.stderr,
+            quiet: manner.quiet,
+            jobs,
+            run,
+            pipeline,
+            folder: checked.project.root().to_owned(),
+        };
+        Self::Lines(Box::new(Show::new(options, names, expected_ms)))
+    }
+
+    fn event(&mut self, event: &Event, log: Option<&Path>) {
+        match self {
+            Self::Lines(show) => show.event(event, log),
+            Self::Json(events) => {
+                let line = events.line(event, log);
+                let mut out = std::io::stdout().lock();
+                // A reader that went away does not stop the run.
+                let _ = out.write_all(line.as_bytes());
+                if matches!(event.what, RunEvent::Ended { .. }) {
+                    let _ = out.flush();
+                }
+            }
+        }
+    }
+
+    /// Shows what it is told until the end.
+    fn all(mut self, told: &Receiver<Told>) {
+        for told in told {
+            match told {
+                Told::Event(event, log) => self.event(&event, log.as_deref()),
+                Told::Note(lines) => write_above(lines.as_bytes()),
+                Told::End => break,
+            }
+        }
+        self.finish();
+    }
+
+    fn finish(self) {
+        if let Self::Lines(show) = self {
+            show.finish();
+        }
+    }
+}
+
+/// The thread that shows a run.
+#[derive(Debug)]
+pub(crate) struct Showing {
+    teller: Teller,
+    /// Its other end goes with the thread, which is not joined: it may be left behind.
+    ended: oneshot::Receiver<()>,
+}
+
+/// Tells the thread what to show; it never waits.
+///
+/// The queue has no bound: one would bring back the waiting. It holds what a run's events hold, of which the store keeps
+/// as much.
+#[derive(Debug, Clone)]
+pub(crate) struct Teller(Sender<Told>);
+
+#[derive(Debug)]
+enum Told {
+    Event(Event, Option<PathBuf>),
+    Note(&'static str),
+    End,
+}
+
+impl Teller {
+    /// Shows an event, with the log of the attempt it is about.
+    pub(crate) fn event(&self, event: Event, log: Option<PathBuf>) {
+        self.tell(Told::Event(event, log));
+    }
+
+    /// Writes whole lines to standard error, where they stand above the live lines.
+    pub(crate) fn note(&self, lines: &'static str) {
+        self.tell(Told::Note(lines));
+    }
+
+    fn tell(&self, told: Told) {
+        // It fails when the thread panicked, and that ends the process.
+        let _ = self.0.send(told);
+    }
+}
+
+impl Showing {
+    /// Starts the thread.
+    pub(crate) fn start(shown: Shown) -> std::io::Result<Self> {
+        let (teller, told) = channel();
+        let (end, ended) = oneshot::channel();
+        let show = move || {
+            let _end: oneshot::Sender<()> = end;
+            shown.all(&told);
+        };
+        std::thread::Builder::new().name("shown".to_owned()).spawn(show)?;
+        Ok(Self { teller: Teller(teller), ended })
+    }
+
+    /// Returns what tells the thread.
+    pub(crate) fn teller(&self) -> Teller {
+        self.teller.clone()
+    }
+
+    /// Returns when all is shown, or `given_up` has ended: then the thread is left behind, and ends with the process.
+    pub(crate) async fn finish(self, given_up: impl Future<Output = ()>) {
+        self.teller.tell(Told::End);
+        tokio::select! {
+            _ = self.ended => {}
+            () = given_up => tracing::debug!("what was not read by now is not shown"),
+        }
+    }
+}
