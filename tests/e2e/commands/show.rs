@@ -58,6 +58,12 @@ fn an_instance() {
 }
 
 #[test]
+fn a_stage_of_the_latest_run() {
+    let project = sales_done();
+    assert_eq!(see(&project, &["show", "fetch"]), see(&project, &["show", "latest", "fetch"]));
+}
+
+#[test]
 fn a_run_that_failed() {
     let project = Project::with_pipeline(BINARY, TROUBLE);
     project.cairn(&["run", "-j1"]).expect(1);

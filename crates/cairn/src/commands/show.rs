@@ -25,11 +25,12 @@ use crate::terminal::{Stream, text, time};
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples(&[
     ("cairn show", "the latest run"),
+    ("cairn show report", "one stage of it"),
     ("cairn show 1a2b3c4d report", "one stage: command, inputs and outputs with digests, log"),
     ("cairn show latest 'carrier[UA]' --json", "one instance of a matrix, for a script"),
 ]))]
 pub(crate) struct Args {
-    /// The run: the beginning or the end of its id, or `latest`
+    /// The run: the beginning or the end of its id, or `latest`; without it, STAGE is one of the latest
     #[arg(value_name = "RUN", default_value = LATEST, hide_default_value = false)]
     run: String,
     /// A stage or an instance of it
@@ -44,17 +45,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let project = context.project()?;
     let past = Past::require(&project)?;
-    let run = past.run(past.find(&args.run)?)?;
-    let instances: Vec<&InstanceHistory> = match &args.stage {
+    let (run, stage) = asked(&past, args)?;
+    let instances: Vec<&InstanceHistory> = match stage {
         None => run.history.instances.iter().collect(),
         Some(stage) => run.instances(stage)?,
     };
-    let one = args.stage.is_some() && instances.len() == 1;
+    let one = stage.is_some() && instances.len() == 1;
     let text = match (args.json, one) {
-        (true, _) => wire(&past, &run, &instances, args.stage.is_some())?,
+        (true, _) => wire(&past, &run, &instances, stage.is_some())?,
         (false, true) => details::draw(&past, &run, instances[0], &project, context.terminal.stdout.paint)?,
         (false, false) => {
-            let mut out = if args.stage.is_none() {
+            let mut out = if stage.is_none() {
                 head(&run, context.terminal.stdout.paint, &time::zone())
             } else {
                 String::new()
@@ -65,6 +66,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     };
     context.print(&text)?;
     Ok(ExitStatus::Done)
+}
+
+/// Returns the run and the stage that are asked about: one word that names no run is a stage of the latest.
+fn asked<'a>(past: &Past, args: &'a Args) -> Result<(PastRun, Option<&'a str>), Failure> {
+    if args.stage.is_none() && !past.is_run(&args.run) {
+        let latest = past.run(past.find(LATEST)?)?;
+        if latest.instances(&args.run).is_ok() {
+            return Ok((latest, Some(&args.run)));
+        }
+    }
+    Ok((past.run(past.find(&args.run)?)?, args.stage.as_deref()))
 }
 
 fn wire(
