@@ -13,16 +13,21 @@ use cairn_model::{
 };
 use cairn_store::{Attempt, Batch, Checkpoint, Exit, LogRef, Placed, ProcessId};
 
-use crate::collect::{CollectError, Collected, check_undeclared, collect};
-use crate::committer::{Committer, Publication, PublishError, is_ours, known_trees, shown};
+use crate::collect::{Collected, check_undeclared, collect};
+use crate::committer::{Committer, Publication, shown};
 use crate::engine::{Engine, Kept};
 use crate::environment::{self, Context};
-use crate::gather::{GatherError, Gathered, Origin, stdout_path};
+use crate::gather::{Gathered, Origin, stdout_path};
 use crate::hint;
-use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, strays};
+use crate::isolation::{Ended, ExitKind, Job, Keeper, strays};
 use crate::lookup::{Looked, level_given, lookup};
+use crate::ours::{is_ours, known_trees};
 use crate::project::Project;
-use crate::staging::{StageError, Staging, is_unchanged, put_back, standing_outputs};
+use crate::staging::{Staging, is_unchanged, make_output_folders, put_back, standing_outputs};
+
+mod error;
+
+pub use error::{AttemptError, AttemptErrorKind};
 
 /// Bytes of one attempt's output that are kept; the rest is dropped, with a mark.
 const LOG_MAX: u64 = 64 * 1024 * 1024;
@@ -36,86 +41,6 @@ pub struct Done {
     pub took_ms: u64,
     /// Where files are now that stood in the outputs' places and were not cairn's.
     pub trashed: Vec<String>,
-}
-
-/// Why an attempt failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttemptError {
-    /// What happened.
-    pub error: String,
-    /// What to do about it.
-    pub help: Option<String>,
-    /// What follows from it.
-    pub kind: AttemptErrorKind,
-}
-
-/// What follows from a failed attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttemptErrorKind {
-    /// Another attempt may fare better.
-    Retryable,
-    /// Another attempt would fail in the same way.
-    Permanent,
-    /// A person stopped it.
-    Stopped,
-    /// Its result is committed, and only its outputs are not in their places.
-    NotPlaced,
-    /// Nothing more can be made durable, so that the run must end.
-    Fatal,
-}
-
-impl AttemptError {
-    fn new(error: impl Into<String>, help: Option<String>) -> Self {
-        Self { error: error.into(), help, kind: AttemptErrorKind::Retryable }
-    }
-
-    fn stopped() -> Self {
-        Self::new("stopped", None).of_kind(AttemptErrorKind::Stopped)
-    }
-
-    fn of_kind(self, kind: AttemptErrorKind) -> Self {
-        Self { kind, ..self }
-    }
-}
-
-impl From<GatherError> for AttemptError {
-    fn from(error: GatherError) -> Self {
-        Self::new(error.to_string(), error.help())
-    }
-}
-
-impl From<StageError> for AttemptError {
-    fn from(error: StageError) -> Self {
-        Self::new(error.to_string(), None)
-    }
-}
-
-impl From<CollectError> for AttemptError {
-    fn from(error: CollectError) -> Self {
-        let help = error.help();
-        Self::new(error.to_string(), help)
-    }
-}
-
-impl From<PublishError> for AttemptError {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::Output { text, help } => Self::new(text, help),
-            PublishError::NotPlaced { text, help } => {
-                Self::new(text, help).of_kind(AttemptErrorKind::NotPlaced)
-            }
-            PublishError::Fatal { text, help } => Self::new(text, help).of_kind(AttemptErrorKind::Fatal),
-        }
-    }
-}
-
-impl From<KeeperError> for AttemptError {
-    fn from(error: KeeperError) -> Self {
-        let help = error.help();
-        let permanent = error.is_permanent();
-        let made = Self::new(error.to_string(), help);
-        if permanent { made.of_kind(AttemptErrorKind::Permanent) } else { made }
-    }
 }
 
 /// What an attempt needs beside the engine.
@@ -180,7 +105,7 @@ impl Engine {
             let (engine, attempt) = (Arc::clone(self), attempt.clone());
             blocking(move || engine.prepare(instance, &attempt)).await
         };
-        let mut prepared = match prepared {
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 exited();
@@ -188,7 +113,7 @@ impl Engine {
             }
         };
         let started = self.started(&attempt, &prepared, &hands.process);
-        let ended = match self.begin(hands, started, instance, &mut prepared).await {
+        let ended = match self.begin(hands, started, instance, &prepared).await {
             Ok(()) if hands.is_stopped(&attempt.slug()) => Err(AttemptError::stopped()),
             Ok(()) => hands.keeper.run(prepared.job.clone()).await.map_err(AttemptError::from),
             Err(error) => Err(error),
@@ -255,7 +180,7 @@ impl Engine {
         hands: &Hands,
         started: Batch,
         instance: u32,
-        prepared: &mut Prepared,
+        prepared: &Prepared,
     ) -> Result<(), AttemptError> {
         if prepared.set_aside.is_empty() {
             hands.committer.write(started);
@@ -387,7 +312,7 @@ impl Engine {
         let set_aside = standing_outputs(&self.project, declared)?;
         self.restore_made(gathered)?;
         if set_aside.is_empty() {
-            staging.set_aside(&self.project, declared, &[])?;
+            make_output_folders(&self.project, declared)?;
         }
         Ok((self.project.folder().to_owned(), set_aside))
     }

@@ -21,9 +21,11 @@ use std::{fmt, io};
 
 use cairn_content::durable::Barrier;
 use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placement, Placer, SMALL_MAX};
-use cairn_model::{Digest, EntryKind, FileContent, Output, Tree};
+use cairn_model::{Digest, FileContent, Output};
 use cairn_store::{Batch, Durability, Store};
 use tokio::sync::oneshot;
+
+use crate::ours::{is_ours, known_trees};
 
 /// How long after a synced commit the next one waits for more to share it: syncs hold up the files that commands write.
 /// Nothing waits when all that goes on is to be committed.
@@ -377,7 +379,7 @@ impl Worker {
                     for (path, file) in pending.ready.iter().filter(|(_, file)| file.digest == digest) {
                         adopt(path, file, names)?;
                     }
-                    staged.retain_present();
+                    staged.forget_files();
                     placer.stage(folder, output, &mut staged).map_err(failed)?
                 }
                 other => other.map_err(failed)?,
@@ -417,53 +419,6 @@ impl Worker {
     }
 }
 
-/// Returns whether nothing is lost when `stands` is replaced: the bytes of all its files are in the content store, and it
-/// is a tree that is `known` to be of a result, or has nothing in it but files.
-pub(crate) fn is_ours(stands: &Path, known: &[Digest], digests: &Digests, objects: &Objects) -> bool {
-    let contained = |file: &FileContent| objects.contains(&file.digest, file.size);
-    if stands.is_symlink() {
-        return false;
-    }
-    if stands.is_dir() {
-        digests.tree(stands).is_ok_and(|found| {
-            found.tree.files().all(|(_, file)| contained(file))
-                && (has_only_files(&found.tree) || known.contains(&found.tree.digest()))
-        })
-    } else {
-        digests.file(stands).is_ok_and(|found| contained(&found.content))
-    }
-}
-
-/// Returns whether there is neither a link nor an empty folder in `tree`: the content store has files alone.
-fn has_only_files(tree: &Tree) -> bool {
-    tree.entries.iter().enumerate().all(|(at, entry)| match &entry.kind {
-        EntryKind::File(_) => true,
-        EntryKind::Link(_) => false,
-        EntryKind::Folder => {
-            // Others may stand between a folder and what is in it: `a`, `a-b`, `a/c`.
-            let after = tree.entries[at + 1..].iter();
-            let mut with_its_name = after.map_while(|next| next.path.strip_prefix(&*entry.path));
-            with_its_name.any(|rest| rest.starts_with(b"/"))
-        }
-    })
-}
-
-/// Returns the digests of the folders that cairn is known to have put where `stands` is, if that is a folder: what was
-/// placed last under the store's `key`, and what else was a result of the same instance. Where the store does not tell,
-/// there are none, and more goes to the trash than need be.
-pub(crate) fn known_trees(store: &Store, key: &str, stands: &Path) -> Vec<Digest> {
-    if !stands.is_dir() {
-        return Vec::new();
-    }
-    let Ok(Some(placed)) = store.placed(key) else { return Vec::new() };
-    let mut known = vec![placed.content_digest];
-    for hash in store.latest(&placed.pipeline, &placed.instance).unwrap_or_default() {
-        let Ok(Some(checkpoint)) = store.checkpoint(&hash) else { continue };
-        known.extend(checkpoint.manifest.outputs.iter().map(|output| output.content.digest()));
-    }
-    known
-}
-
 /// Returns a file of an output: the output itself, or one below its folder.
 fn inside(staged: &Path, below: &[u8]) -> PathBuf {
     let below: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(below);
@@ -495,8 +450,8 @@ fn each(
             Ok(()) => kept.push(pending),
             Err(error) => {
                 drop(pending.placements);
-                // Objects stay that others may refer to; what goes with the failed one would fail the others' sync.
-                own.retain_present();
+                // Objects stay that others may refer to, so their names count; its files go away and would fail the sync.
+                own.forget_files();
                 let _ = pending.reply.send(Err(error));
             }
         }

@@ -12,11 +12,12 @@ use cairn_model::{
 };
 use cairn_store::{ReadError, Store};
 
-use crate::committer::{Committer, Parts, is_ours, known_trees, shown};
+use crate::committer::{Committer, Parts, shown};
 use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
 use crate::lookup::{Looked, lookup};
+use crate::ours::{is_ours, known_trees};
 use crate::project::Project;
 use crate::rows::{StoredObjects, StoredRows, stored_key, to_stored};
 use crate::spares::Spares;

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use cairn_content::{DigestError, Digests, Found, FoundTree};
 use cairn_dag::{Entry, Glob, Input, InputKind, Instance, Made, Pipeline, Unlisted, World};
@@ -17,8 +17,8 @@ use cairn_model::{
 };
 use cairn_store::Store;
 
+use crate::answers::Answers;
 use crate::environment;
-use crate::isolation::question;
 use crate::project::Project;
 
 /// An instance's recipe, and where the bytes of its inputs are.
@@ -135,15 +135,6 @@ impl GatherError {
 /// Gives the manifest of an instance that is done.
 pub type Manifests<'a> = dyn Fn(u32) -> Option<Arc<Manifest>> + 'a;
 
-/// A command and its environment.
-type Asked = (Vec<String>, BTreeMap<String, String>);
-
-/// What a command printed, or what happened instead; who asks first fills it, the others wait for that.
-type Answer = Arc<OnceLock<Result<Vec<u8>, String>>>;
-
-/// How long a command whose output is an input may take: it says which version there is, it does not work.
-const ANSWER_TIME_MAX: Duration = Duration::from_mins(5);
-
 /// Gathers the inputs of one pipeline's instances within one run.
 pub struct Gatherer {
     project: Project,
@@ -156,7 +147,7 @@ pub struct Gatherer {
     logical_time: Timestamp,
     declared: HashSet<ProjectPath>,
     globs: Mutex<HashMap<String, Arc<Vec<ProjectPath>>>>,
-    printed: Mutex<HashMap<Asked, Answer>>,
+    answers: Answers,
     /// Whether remains of instances that are gone were left out.
     remains: AtomicBool,
 }
@@ -187,7 +178,8 @@ impl Gatherer {
         let Scene { project, pipeline, world, digests, store, caller_env, run, logical_time } = scene;
         let outputs = pipeline.instances.iter().flat_map(|instance| &instance.outputs);
         let declared = outputs.map(|output| output.path.clone()).collect();
-        let (globs, printed, remains) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let (globs, remains) = (Mutex::default(), AtomicBool::new(false));
+        let answers = Answers::new(project.folder().to_owned(), project.state_id());
         Self {
             project,
             pipeline,
@@ -199,7 +191,7 @@ impl Gatherer {
             logical_time,
             declared,
             globs,
-            printed,
+            answers,
             remains,
         }
     }
@@ -507,29 +499,8 @@ impl Gatherer {
             };
         }
         env.extend(instance.env.clone());
-        let asked = (argv.to_vec(), env);
-        let answer = {
-            let mut printed = self.printed.lock().expect("no panic while it is held");
-            Arc::clone(printed.entry(asked.clone()).or_default())
-        };
-        let answer = answer.get_or_init(|| self.ask(&asked));
-        answer.clone().map_err(|what| GatherError::Command { command: shown.to_owned(), what })
-    }
-
-    /// Runs a command and returns what it prints, or what happened instead.
-    fn ask(&self, (argv, env): &Asked) -> Result<Vec<u8>, String> {
-        let mut command = std::process::Command::new(&argv[0]);
-        command.args(&argv[1..]).current_dir(self.project.folder()).env_clear().envs(env);
-        let output = question::ask(&mut command, &self.project.state_id(), ANSWER_TIME_MAX)
-            .map_err(|cause| format!("cannot be started: {cause}"))?
-            .ok_or_else(|| format!("takes longer than {} s", ANSWER_TIME_MAX.as_secs()))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.lines().last().unwrap_or_default();
-            return Err(format!("failed ({}): {said}", output.status));
-        }
-        // Some tools print their version as an error message.
-        Ok(if output.stdout.is_empty() { output.stderr } else { output.stdout })
+        let answer = self.answers.of(argv.to_vec(), env);
+        answer.map_err(|what| GatherError::Command { command: shown.to_owned(), what })
     }
 }
 

@@ -1,13 +1,17 @@
 //! One instance: gather its inputs, look its checkpoint up, run it apart, collect and commit what it made.
 //!
 //! - [`Engine`]: everything an instance needs, shared by all of a run
-//! - [`gather`]: from declared inputs to a recipe; [`lookup`]: from its hash to a checkpoint, or a reason why not
-//! - [`staging`]: the private folder; [`environment`]: the made-up environment; [`isolation`]: the process
-//! - [`collect`]: what the command made; [`committer`]: the one thread through which results become durable
+//! - [`gather`]: from declared inputs to a recipe, `answers`: of commands that are inputs; [`lookup`]: from its hash to a
+//!   checkpoint, or a reason why not
+//! - [`staging`]: the private folder, `spares`: those of ended attempts; [`environment`]: the made-up environment;
+//!   [`isolation`]: the process
+//! - [`collect`]: what the command made; [`committer`]: the one thread through which results become durable; `ours`: what
+//!   may be replaced by them
 //! - [`attempt`]: these in their order; [`recover`]: what a killed run left
 //!
 //! What it does not do: decide what runs when, or how often it is tried: that is the scheduler's.
 
+mod answers;
 pub mod attempt;
 pub mod collect;
 pub mod committer;
@@ -20,6 +24,7 @@ mod hint;
 pub mod index;
 pub mod isolation;
 pub mod lookup;
+mod ours;
 mod project;
 pub mod recover;
 mod rows;

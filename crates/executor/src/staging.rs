@@ -147,7 +147,7 @@ impl Staging {
         for input in &gathered.files {
             self.put(input, project, objects, digests, &mut folders)?;
         }
-        make_output_folders(instance, &mut folders)?;
+        folders.make_for_outputs(instance)?;
         let relative = |folder: &PathBuf| folder.strip_prefix(&self.folder).ok().map(Path::to_owned);
         self.folders.extend(folders.made.iter().filter_map(relative));
         Ok(())
@@ -300,9 +300,13 @@ impl Staging {
             fs::create_dir_all(parent).map_err(at(parent))?;
             relocate(&key.below(project.root()), &aside, &mut Barrier::new())?;
         }
-        let mut folders = Folders::new(project.folder().to_owned());
-        make_output_folders(instance, &mut folders)
+        make_output_folders(project, instance)
     }
+}
+
+/// Makes the folders of an instance's outputs in the project, where a command with `sandbox = "off"` starts.
+pub fn make_output_folders(project: &Project, instance: &Instance) -> Result<(), StageError> {
+    Folders::new(project.folder().to_owned()).make_for_outputs(instance)
 }
 
 /// Returns the outputs of an instance that stand in the project, relative to it.
@@ -373,18 +377,6 @@ pub fn put_back(
     Ok(())
 }
 
-/// The folder of a declared output is there when the command starts.
-fn make_output_folders(instance: &Instance, folders: &mut Folders) -> Result<(), StageError> {
-    for output in &instance.outputs {
-        let path = output.path.below(&folders.base);
-        match output.kind {
-            OutputKind::Folder => folders.make(&path)?,
-            OutputKind::File | OutputKind::Stdout => folders.make_parent(&path)?,
-        }
-    }
-    Ok(())
-}
-
 fn epoch() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS.unsigned_abs())
 }
@@ -410,6 +402,18 @@ impl Folders {
             fs::create_dir_all(folder).map_err(at(folder))?;
             let made = folder.ancestors().take_while(|above| *above != self.base);
             self.made.extend(made.map(Path::to_owned));
+        }
+        Ok(())
+    }
+
+    /// The folder of a declared output is there when the command starts.
+    fn make_for_outputs(&mut self, instance: &Instance) -> Result<(), StageError> {
+        for output in &instance.outputs {
+            let path = output.path.below(&self.base);
+            match output.kind {
+                OutputKind::Folder => self.make(&path)?,
+                OutputKind::File | OutputKind::Stdout => self.make_parent(&path)?,
+            }
         }
         Ok(())
     }
