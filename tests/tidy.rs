@@ -14,14 +14,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dag", &["model"]),
     ("content", &["model"]),
     ("store", &["model"]),
-    ("executor", &["model", "content", "dag", "store"]),
+    ("records", &["model"]),
+    ("executor", &["model", "content", "dag", "store", "records"]),
     ("scheduler", &["model", "dag", "executor", "store"]),
-    ("cairn", &["model", "dag", "content", "store", "executor", "scheduler"]),
+    ("cairn", &["model", "dag", "content", "store", "executor", "scheduler", "records"]),
     ("testkit", &[]),
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: &[(&str, &str)] = &[("rocksdb", "store"), ("petgraph", "dag"), ("minijinja", "dag")];
+const OWNERS: &[(&str, &str)] = &[
+    ("rocksdb", "store"),
+    ("petgraph", "dag"),
+    ("minijinja", "dag"),
+    ("rusqlite", "records"),
+    ("tokio-postgres", "records"),
+];
 
 fn manifests() -> BTreeMap<String, toml::Table> {
     let crates = fs::read_dir(root().join("crates")).expect("crates").flatten();

@@ -17,6 +17,7 @@ mod manifest;
 mod name;
 mod path;
 mod recipe;
+mod records;
 mod state;
 
 pub use canonical::{DecodeError, Encoder, Part, Value, decode};
@@ -30,5 +31,9 @@ pub use name::{InstanceName, Name, NameError};
 pub use path::{PathError, ProjectPath};
 pub use recipe::{
     Command, Difference, InputHash, InputKey, KEY_VERSION, OutputKind, Recipe, RecipeInput, differences,
+};
+pub use records::{
+    Address, CommitMode, FieldPath, Format, OnChange, RecordCounts, RecordRetries, Records, Sink, SinkMode,
+    SinkPlace,
 };
 pub use state::{Blocker, IllegalEvent, InstanceEvent, Outcome, Reason, State};

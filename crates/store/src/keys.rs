@@ -13,6 +13,11 @@
 //! | `file-rows-v1`   | device, u64 · inode, u64              | 8 + 8      | [`FileRow`]            | many points                  |
 //! | `placed-v1`      | path                                  | variable   | [`Placed`]             | point, many points           |
 //! | `durations-v1`   | pipeline · instance                   | variable   | `record::Duration`     | point; prefix pipeline       |
+//! | `effects-v1`     | since format 2                        |            |                        |                              |
+//! | `notes-v1`       | since format 2                        |            |                        |                              |
+//! | `dead-v1`        | since format 2                        |            |                        |                              |
+//! | `record-scopes-v1` | since format 2                      |            |                        |                              |
+//! | `record-states-v1` | since format 2                      |            |                        |                              |
 //!
 //! `definitions-v1` holds pipeline files under their digest as a definition, and small inputs and outputs under theirs as a
 //! file.
@@ -50,10 +55,15 @@ pub(crate) enum Family {
     FileRows,
     Placed,
     Durations,
+    Effects,
+    Notes,
+    Dead,
+    RecordScopes,
+    RecordStates,
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Meta,
         Self::Runs,
         Self::Events,
@@ -65,6 +75,11 @@ impl Family {
         Self::FileRows,
         Self::Placed,
         Self::Durations,
+        Self::Effects,
+        Self::Notes,
+        Self::Dead,
+        Self::RecordScopes,
+        Self::RecordStates,
     ];
 
     /// Returns the name RocksDB knows it by. It always has one that is called `default`.
@@ -81,6 +96,11 @@ impl Family {
             Self::FileRows => "file-rows-v1",
             Self::Placed => "placed-v1",
             Self::Durations => "durations-v1",
+            Self::Effects => "effects-v1",
+            Self::Notes => "notes-v1",
+            Self::Dead => "dead-v1",
+            Self::RecordScopes => "record-scopes-v1",
+            Self::RecordStates => "record-states-v1",
         }
     }
 
@@ -98,6 +118,11 @@ impl Family {
             Self::FileRows => 8,
             Self::Placed => 9,
             Self::Durations => 10,
+            Self::Effects => 11,
+            Self::Notes => 12,
+            Self::Dead => 13,
+            Self::RecordScopes => 14,
+            Self::RecordStates => 15,
         }
     }
 }

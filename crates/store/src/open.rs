@@ -222,15 +222,22 @@ fn is_half_made(folder: &Path) -> bool {
     is_empty(keys::FORMAT) && is_empty(keys::HEAD)
 }
 
-/// Says why RocksDB does not open the database. One of a newer format may have families that are not known here: such a
-/// one is to be told from a damaged one, which people are advised to remove.
+/// Says why RocksDB does not open the database. One of a newer format may have families that are not known here, one of an
+/// older format lacks some: such a one is to be told from a damaged one, which people are advised to remove.
 fn newer_or_damaged(state: &Path, folder: &Path, error: EngineError) -> OpenError {
     let format: Option<Format> = match (error.fault(), Database::open_for_format(folder)) {
         (Fault::Files, Ok(database)) => database.get(Family::Meta, keys::FORMAT).ok().flatten(),
         _ => None,
     };
-    let newer = refuse_newer(state, format.map_or(0, |format| format.version));
-    newer.err().unwrap_or_else(|| from_engine(state, folder, error))
+    match format {
+        Some(Format { version: found }) if found > 0 && found < format::VERSION => {
+            OpenError::Older { path: state.to_owned(), found }
+        }
+        format => {
+            let newer = refuse_newer(state, format.map_or(0, |format| format.version));
+            newer.err().unwrap_or_else(|| from_engine(state, folder, error))
+        }
+    }
 }
 
 fn from_engine(state: &Path, folder: &Path, error: EngineError) -> OpenError {

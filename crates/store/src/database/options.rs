@@ -106,16 +106,23 @@ const fn compression(family: Family) -> DBCompressionType {
         | Family::Definitions
         | Family::Checkpoints
         | Family::Disputes
-        | Family::Placed => DBCompressionType::Zstd,
-        Family::Meta | Family::Latest | Family::Attempts | Family::FileRows | Family::Durations => {
-            DBCompressionType::None
-        }
+        | Family::Placed
+        | Family::Effects
+        | Family::Notes
+        | Family::Dead
+        | Family::RecordScopes => DBCompressionType::Zstd,
+        Family::Meta
+        | Family::Latest
+        | Family::Attempts
+        | Family::FileRows
+        | Family::Durations
+        | Family::RecordStates => DBCompressionType::None,
     }
 }
 
 /// Families that are asked for keys they often do not have.
 const fn has_filter(family: Family) -> bool {
-    matches!(family, Family::Checkpoints | Family::FileRows | Family::Placed)
+    matches!(family, Family::Checkpoints | Family::FileRows | Family::Placed | Family::RecordStates)
 }
 
 /// Passes on what RocksDB says, for who wants to know more: whatever goes wrong comes back as an error as well, and is

@@ -52,23 +52,26 @@ fn a_migration_commits_data_and_version_in_one_batch_or_nothing() {
     let Opened { database, mut writer, lock } = open(&state).unwrap();
     let before = writer.head.clone();
 
-    let steps = [Step { from: 1, run: step }, Step { from: 2, run: failing }];
+    let next = format::VERSION + 1;
+    let steps = [Step { from: format::VERSION, run: step }, Step { from: next, run: failing }];
     assert!(migrate::bring_up_to_date(&database, &mut writer, &steps).is_err());
     assert_eq!(writer.head, before);
     assert_eq!(definition(&database, b"migrated"), None);
     let format: Option<Format> = database.get(Family::Meta, keys::FORMAT).unwrap();
-    assert_eq!(format, Some(Format { version: 1 }));
+    assert_eq!(format, Some(Format { version: format::VERSION }));
 
     let committed = migrate::bring_up_to_date(&database, &mut writer, &steps[..1]).unwrap();
     assert_eq!(committed.sequence, before.sequence + 1);
     assert_eq!(definition(&database, b"migrated"), Some(b"new".to_vec()));
     let format: Option<Format> = database.get(Family::Meta, keys::FORMAT).unwrap();
-    assert_eq!(format, Some(Format { version: 2 }));
+    assert_eq!(format, Some(Format { version: next }));
     drop((database, lock));
 
     // For this cairn it is now a newer one, by what the database itself says.
-    assert!(matches!(open(&state), Err(OpenError::Newer { found: 2, known: 1, .. })));
-    assert!(matches!(for_reading(&state), Err(OpenError::Newer { found: 2, known: 1, .. })));
+    let newer =
+        |error| matches!(error, OpenError::Newer { found, known: format::VERSION, .. } if found == next);
+    assert!(open(&state).is_err_and(newer));
+    assert!(for_reading(&state).is_err_and(newer));
 }
 
 #[test]

@@ -81,9 +81,13 @@ impl Record for Head {
     fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
         match version {
             1 => {
-                let v1::Head { sequence, chain, tallies } = from_postcard(body)?;
+                let v1::Head { sequence, chain, tallies: mut counted } = from_postcard(body)?;
+                // An older format has fewer families; those it lacks were never written to.
+                if counted.len() < Family::ALL.len() {
+                    counted.resize(Family::ALL.len(), 0);
+                }
                 let tallies =
-                    tallies.try_into().map_err(|_| Damage::Body { what: "it counts other families" })?;
+                    counted.try_into().map_err(|_| Damage::Body { what: "it counts other families" })?;
                 Ok(Self { sequence, chain: Digest::from_bytes(chain), tallies })
             }
             version => Err(Damage::Version { version }),

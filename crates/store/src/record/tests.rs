@@ -191,7 +191,7 @@ fn golden_small_ones() {
     let tallies = std::array::from_fn(|number| number as u64);
     check(
         &Head { sequence: 300, chain: digest(8), tallies },
-        "01 ac02 08*32 0b 00 01 02 03 04 05 06 07 08 09 0a",
+        "01 ac02 08*32 10 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f",
     );
     check(&History { hashes: vec![hash(2), hash(1)] }, "01 02 02*32 01*32");
     check(&Duration { mean_ms: 300 }, "01 ac02");
@@ -295,4 +295,21 @@ fn no_flip_cut_or_move_gives_another_value() {
     assert_eq!(open::<Attempt>(family, key, &longer), Err(Damage::Body { what: "bytes are left over" }));
     let later = seal_body(family, key, 2, b"");
     assert_eq!(open::<Attempt>(family, key, &later), Err(Damage::Version { version: 2 }));
+}
+
+#[test]
+fn a_head_of_a_format_with_fewer_families_counts_none_in_the_others() {
+    let stored = v1_head_with_tallies(3);
+    let head = <Head as Record>::read(1, &stored).unwrap();
+    assert_eq!(head.tallies[..4], [7, 7, 7, 0]);
+    assert!(<Head as Record>::read(1, &v1_head_with_tallies(Family::ALL.len() + 1)).is_err());
+}
+
+/// A head as postcard writes it: sequence 1, a chain of zeros, and so many tallies of 7.
+fn v1_head_with_tallies(count: usize) -> Vec<u8> {
+    let mut bytes = vec![1];
+    bytes.extend([0; 32]);
+    bytes.push(u8::try_from(count).unwrap());
+    bytes.extend(vec![7; count]);
+    bytes
 }

@@ -1,0 +1,122 @@
+//! Sinks outside of cairn's own files: what each must be able to do so that every record reaches it once.
+
+use bytes::Bytes;
+use cairn_model::Digest;
+
+/// One delivery's identity. A sink with transactions writes it in the same transaction as the records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchId {
+    /// Whose records: unique for each stage of each project, and for each new beginning of it.
+    pub scope: String,
+    /// Number within the scope, from 1, contiguous.
+    pub sequence: u64,
+    /// Digest of the batch's content: a repeated delivery must have the same.
+    pub digest: Digest,
+    /// Grows with each process that writes for this scope: a lower one than the sink has seen is refused.
+    pub fence: u64,
+}
+
+/// What is to be done with one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// The record stands under its key afterwards.
+    Put,
+    /// Nothing stands under the key afterwards.
+    Delete,
+}
+
+/// One record of a batch. No two of a batch have the same key unless the mode is `append`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// What is to be done.
+    pub operation: Operation,
+    /// One JSON object in UTF-8.
+    pub record: Bytes,
+    /// Of key and version: the same in each try.
+    pub idempotency_key: Digest,
+}
+
+/// What a delivery led to, where records can fail one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Delivered {
+    /// Records of the batch that the sink did not take, by index; all others it has.
+    pub refused: Vec<RecordFault>,
+    /// What the sink answered, by index, where it answers anything worth keeping.
+    pub receipts: Vec<(usize, String)>,
+}
+
+/// What is wrong with one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordFault {
+    /// Its index in the batch.
+    pub index: usize,
+    /// What is wrong, with the column and the value where there is one.
+    pub error: String,
+    /// Whether another try may succeed.
+    pub retry: bool,
+    /// The least pause before it, in milliseconds, when the sink named one.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// A delivery that did not take place.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The sink cannot be reached, or broke off: nothing is wrong with the records, another try may succeed. Whether the
+    /// batch was applied, [`Sink::applied`] tells.
+    #[error("{sink} is not available: {error}")]
+    Unavailable {
+        /// Which sink, without a password.
+        sink: String,
+        /// What happened.
+        error: String,
+        /// The least pause before another try, in milliseconds, when the sink named one.
+        retry_after_ms: Option<u64>,
+    },
+    /// The sink cannot take any such batch until a person does something.
+    #[error("{sink}: {error}")]
+    Refused {
+        /// Which sink, without a password.
+        sink: String,
+        /// What is wrong.
+        error: String,
+        /// What to do about it, for example the DDL that is missing.
+        help: Option<String>,
+    },
+    /// Some records do not fit. Nothing was applied; without them the batch may be.
+    #[error("{} records do not fit", .0.len())]
+    Records(Vec<RecordFault>),
+}
+
+/// A sink, used by one thread at a time. All calls block.
+///
+/// `deliver` of one batch is whole or not at all where [`Sink::is_transactional`]; a batch whose [`BatchId`] the sink has
+/// recorded before is not applied again and counts as delivered.
+pub trait Sink: Send {
+    /// Returns what people call it, without a password: `postgres table orders at localhost`.
+    fn name(&self) -> String;
+
+    /// Returns whether records and ledger are written in one transaction.
+    fn is_transactional(&self) -> bool;
+
+    /// Returns the number of the last batch of `scope` that was applied, 0 for none; `None` when it cannot tell.
+    fn last_applied(&mut self, scope: &str) -> Result<Option<u64>, SinkError>;
+
+    /// Returns whether this very batch was applied; `None` when it cannot tell. One of another digest under the same
+    /// number is [`SinkError::Refused`].
+    fn applied(&mut self, batch: &BatchId) -> Result<Option<bool>, SinkError>;
+
+    /// Delivers a batch.
+    fn deliver(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError>;
+
+    /// Returns a digest of all that the table holds, whatever the order of its rows; `None` when it cannot be read.
+    fn fingerprint(&mut self) -> Result<Option<Digest>, SinkError>;
+
+    /// Prepares the batch's transaction without committing it (`commit = "two-phase"`).
+    fn prepare(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<(), SinkError>;
+
+    /// Commits (or with `commit` false, rolls back) a prepared transaction; one that is not there any more is no error.
+    fn settle(&mut self, batch: &BatchId, commit: bool) -> Result<(), SinkError>;
+
+    /// Returns numbers of batches of `scope` that are prepared and not settled.
+    fn prepared(&mut self, scope: &str) -> Result<Vec<u64>, SinkError>;
+}
