@@ -15,7 +15,7 @@
 //! | `durations-v1`   | pipeline · instance                   | variable   | `record::Duration`     | point; prefix pipeline       |
 //! | `effects-v1`     | since format 2                        |            |                        |                              |
 //! | `notes-v1`       | since format 2                        |            |                        |                              |
-//! | `dead-v1`        | since format 2                        |            |                        |                              |
+//! | `dead-v1`        | pipeline · instance · kind · id       | … + 1 + 16 | [`DeadLetter`]         | point; prefix pipeline or instance |
 //! | `record-scopes-v1` | since format 2                      |            |                        |                              |
 //! | `record-states-v1` | since format 2                      |            |                        |                              |
 //!
@@ -31,6 +31,7 @@
 //! A family's name carries the version of its keys. A kind of key that is given up keeps its name and its number,
 //! with a note here; neither is used again.
 //!
+//! [`DeadLetter`]: crate::DeadLetter
 //! [`RunRecord`]: crate::RunRecord
 //! [`Event`]: cairn_model::Event
 //! [`Attempt`]: crate::Attempt
@@ -39,7 +40,7 @@
 
 use cairn_model::{AttemptId, Digest, InputHash, InstanceName, Name, RunId};
 
-use crate::FileKey;
+use crate::{DeadId, DeadKind, FileKey};
 
 /// A column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -222,6 +223,32 @@ pub(crate) fn file_row(file: FileKey) -> [u8; 16] {
 
 pub(crate) fn placed(path: &str) -> &[u8] {
     path.as_bytes()
+}
+
+/// Bytes of a dead letter's key behind its instance: kind and id.
+pub(crate) const DEAD_REST: usize = 17;
+
+pub(crate) fn dead(pipeline: &Name, instance: &InstanceName, kind: DeadKind, id: DeadId) -> Vec<u8> {
+    let mut key = self::instance(pipeline, instance);
+    key.push(kind.number());
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// Returns what the keys of dead letters of a pipeline, or of an instance of it, begin with.
+pub(crate) fn dead_prefix(pipeline: Option<&Name>, instance: Option<&InstanceName>) -> Vec<u8> {
+    match (pipeline, instance) {
+        (None, _) => Vec::new(),
+        (Some(pipeline), None) => self::pipeline(pipeline),
+        (Some(pipeline), Some(instance)) => self::instance(pipeline, instance),
+    }
+}
+
+pub(crate) fn read_dead(key: &[u8]) -> Option<(Name, InstanceName, DeadKind, DeadId)> {
+    let (key, id) = key.split_last_chunk::<16>()?;
+    let (kind, key) = key.split_last()?;
+    let (pipeline, instance) = read_instance(key)?;
+    Some((pipeline, instance, DeadKind::from_number(*kind)?, DeadId::from_bytes(*id)))
 }
 
 fn push_name(key: &mut Vec<u8>, name: &Name) {

@@ -14,6 +14,7 @@
 
 mod attempt;
 mod checkpoint;
+mod dead;
 mod definition;
 mod duration;
 mod event;
@@ -35,6 +36,7 @@ use crate::keys::Family;
 pub use attempt::Attempt;
 pub(crate) use checkpoint::Recorded;
 pub use checkpoint::{Checkpoint, Demoted, Exit, LogRef};
+pub use dead::{DeadId, DeadIdError, DeadKind, DeadLetter, Retry};
 pub(crate) use definition::Definition;
 pub(crate) use duration::Duration;
 pub use file_row::{FileKey, FileRow, Stamp};

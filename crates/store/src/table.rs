@@ -2,10 +2,12 @@
 
 mod attempts;
 pub(crate) mod checkpoints;
+mod dead;
 mod events;
 mod file_rows;
 mod instances;
 mod placed;
 mod runs;
 
+pub use dead::{DeadCounts, DeadOf, FindDeadError};
 pub use runs::FindRunError;
