@@ -153,7 +153,11 @@ impl Batch {
         self.changes.push(Change::Delete { family: Family::Dead, key });
     }
 
-    fn put<R: Record>(&mut self, family: Family, key: Vec<u8>, record: &R) {
+    pub(crate) fn delete(&mut self, family: Family, key: Vec<u8>) {
+        self.changes.push(Change::Delete { family, key });
+    }
+
+    pub(crate) fn put<R: Record>(&mut self, family: Family, key: Vec<u8>, record: &R) {
         let value = record::seal(family, &key, record);
         self.changes.push(Change::Put { family, key, value });
     }

@@ -48,4 +48,4 @@ pub use record::{
     LogRef, Placed, Retry, RunOptions, RunRecord, Stamp,
 };
 pub use store::{Access, Head, Store};
-pub use table::{DeadCounts, DeadOf, FindDeadError, FindRunError};
+pub use table::{DeadCounts, DeadOf, FindDeadError, FindRunError, RecordsOf};

@@ -7,7 +7,9 @@ mod events;
 mod file_rows;
 mod instances;
 mod placed;
+mod records;
 mod runs;
 
 pub use dead::{DeadCounts, DeadOf, FindDeadError};
+pub use records::RecordsOf;
 pub use runs::FindRunError;
