@@ -13,7 +13,9 @@
 //! value. In postcard the order of fields, and of an enum's variants, is the format.
 
 mod attempt;
+mod blob;
 mod checkpoint;
+mod dead;
 mod definition;
 mod duration;
 mod event;
@@ -33,8 +35,10 @@ use serde::{Deserialize, Serialize};
 use crate::keys::Family;
 
 pub use attempt::Attempt;
+pub(crate) use blob::Blob;
 pub(crate) use checkpoint::Recorded;
 pub use checkpoint::{Checkpoint, Demoted, Exit, LogRef};
+pub use dead::{DeadId, DeadIdError, DeadKind, DeadLetter, Retry};
 pub(crate) use definition::Definition;
 pub(crate) use duration::Duration;
 pub use file_row::{FileKey, FileRow, Stamp};

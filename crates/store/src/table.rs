@@ -2,10 +2,14 @@
 
 mod attempts;
 pub(crate) mod checkpoints;
+mod dead;
 mod events;
 mod file_rows;
 mod instances;
 mod placed;
+mod records;
 mod runs;
 
+pub use dead::{DeadCounts, DeadOf, FindDeadError};
+pub use records::RecordsOf;
 pub use runs::FindRunError;

@@ -45,8 +45,14 @@ proptest! {
         prop_assert_eq!(read_event(&event(run, number)), Some((run, number)));
         prop_assert_eq!(read_checkpoint(&checkpoint(&hash)), Some(hash));
         prop_assert_eq!(read_dispute(&dispute(&hash, number)), Some((hash, number)));
-        prop_assert_eq!(read_instance(&instance(&pipeline, &name)), Some((pipeline, name)));
+        prop_assert_eq!(read_instance(&instance(&pipeline, &name)), Some((pipeline.clone(), name.clone())));
         prop_assert_eq!(read_attempt(&attempt(&id)), Some(id));
+        let dead_id = DeadId::from_bytes(*run.as_bytes());
+        for kind in DeadKind::ALL {
+            let key = dead(&pipeline, &name, kind, dead_id);
+            prop_assert_eq!(read_dead(&key), Some((pipeline.clone(), name.clone(), kind, dead_id)));
+            prop_assert_eq!(key.len(), dead_prefix(Some(&pipeline), Some(&name)).len() + DEAD_REST);
+        }
     }
 
     #[test]
@@ -84,6 +90,7 @@ proptest! {
         prop_assert!(read_dispute(&bytes).is_none_or(|(hash, number)| dispute(&hash, number) == *bytes));
         prop_assert!(read_instance(&bytes).is_none_or(|(name, read)| instance(&name, &read) == bytes));
         prop_assert!(read_attempt(&bytes).is_none_or(|read| attempt(&read) == bytes));
+        prop_assert!(read_dead(&bytes).is_none_or(|(name, of, kind, id)| dead(&name, &of, kind, id) == bytes));
     }
 }
 
@@ -109,8 +116,17 @@ fn golden() {
     check(&pipeline(&name("flights")), b"\x07flights");
     check(&instance(&name("flights"), &alone), b"\x07flights\x05clean\0");
     check(&instance(&name("flights"), &of_matrix), b"\x07flights\x0aby-carrier\x01UA,2013");
-    let id = AttemptId { run, instance: of_matrix, number: 258 };
+    let id = AttemptId { run, instance: of_matrix.clone(), number: 258 };
     check(&attempt(&id), b"0123456789abcdef\0\0\x01\x02\x0aby-carrier\x01UA,2013");
+    let dead_id = DeadId::from_bytes(*b"0123456789abcdef");
+    check(
+        &dead(&name("flights"), &alone, DeadKind::Record, dead_id),
+        b"\x07flights\x05clean\0\00123456789abcdef",
+    );
+    check(
+        &dead(&name("flights"), &of_matrix, DeadKind::Instance, dead_id),
+        b"\x07flights\x0aby-carrier\x01UA,2013\x020123456789abcdef",
+    );
     check(&file_row(FileKey { device: 1, inode: 258 }), b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\x02");
     check(placed("build/a.csv"), b"build/a.csv");
 }

@@ -123,7 +123,7 @@ fn keys_of_later_versions() {
 
     error: 2 errors in `pipeline.toml`
     "#);
-    for key in ["when", "records", "effect", "secrets", "on_failure", "executor", "schedule"] {
+    for key in ["when", "effect", "secrets", "on_failure", "executor", "schedule"] {
         let text = format!("[stages.a]\nrun = \"true\"\n{key} = 1\n");
         assert_eq!(codes(&text, &[]), [crate::code::NOT_YET], "{key}");
     }
