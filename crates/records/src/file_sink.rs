@@ -88,7 +88,8 @@ impl FileWriter {
     ///
     /// `columns` are the types of all columns by name, in this order: `string`, `integer`, `float`, `boolean`,
     /// `timestamp`, `json`. When there are none, a CSV file has the fields of the first record, in their order; a Parquet
-    /// file has those of the first 10 000, each of the narrowest type that takes all their values. JSON Lines need none.
+    /// file has those of the first 10 000, each of the narrowest type that takes all their values. JSON Lines need none. A Parquet file of no records
+    /// has no columns but declared ones, and then not every program reads it.
     pub fn create(
         path: &Path,
         format: Format,

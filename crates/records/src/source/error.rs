@@ -56,7 +56,17 @@ pub enum SourceError {
         /// What is wrong with it.
         what: String,
     },
-    /// It is no Parquet file, or a damaged one, or one with a type that has no form in JSON.
+    /// A column of a Parquet file has a type that has no form in JSON.
+    #[error("the column `{column}` of `{path}` holds {values}, which have no form in JSON")]
+    ParquetType {
+        /// The file.
+        path: ProjectPath,
+        /// The column, names within groups after dots.
+        column: String,
+        /// What its values are called.
+        values: &'static str,
+    },
+    /// It is no Parquet file, or a damaged one.
     #[error("`{path}` cannot be read as Parquet{position}: {what}")]
     Parquet {
         /// The file.
@@ -94,6 +104,7 @@ impl SourceError {
             | Self::Truncated { path, .. }
             | Self::Damaged { path, .. }
             | Self::Header { path, .. }
+            | Self::ParquetType { path, .. }
             | Self::Parquet { path, .. } => path,
         }
     }
@@ -116,6 +127,9 @@ impl SourceError {
                 Some(format!("fetch or write `{path}` again, or give it the ending of what it is"))
             }
             Self::Header { .. } => Some("give each column a name of its own in the first line".to_owned()),
+            Self::ParquetType { column, .. } => {
+                Some(format!("write the file without `{column}`, or with texts in it"))
+            }
             Self::Parquet { path, .. } => {
                 Some(format!("fetch or write `{path}` again, or say what it is by `format = \"jsonl\"` or `\"csv\"`"))
             }

@@ -243,7 +243,7 @@ mod tests {
             assert_eq!(lines.body().map(<[u8]>::len).ok(), whole.then_some(total), "{total} {rest:?}");
             assert_eq!(lines.advance().unwrap(), rest.ends_with(b"{}"));
         };
-        for rest in [&b""[..], b"\n", b"\r\n", b"\n{}", b"\r\n{}"] {
+        for rest in [&b""[..], b"\n{}", b"\r\n{}"] {
             check(BadRecord::LONGEST, rest, true);
             check(BadRecord::LONGEST + 1, rest, false);
             check(BadRecord::LONGEST + 2, rest, false);

@@ -12,7 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Row;
 use parquet::record::reader::{ReaderIter, TreeBuilder};
-use parquet::schema::types::{SchemaDescPtr, Type};
+use parquet::schema::types::{ColumnDescriptor, SchemaDescPtr, Type};
 
 use super::{BadClass, BadRecord, Position, SourceError};
 
@@ -33,13 +33,17 @@ impl Rows {
         let failed =
             |what: String| SourceError::Parquet { path: path.clone(), position: Position::Start, what };
         let file = caught(|| SerializedFileReader::new(from)).map_err(failed)?;
+        let no_form = |column: &ColumnDescriptor, values| {
+            let column = column.path().string();
+            SourceError::ParquetType { path: path.clone(), column, values }
+        };
         let schema = file.metadata().file_metadata().schema_descr_ptr();
         for column in schema.columns() {
             if column.converted_type() == ConvertedType::INTERVAL {
-                return Err(failed(format!("the column `{}` holds intervals", column.path().string())));
+                return Err(no_form(column, "intervals"));
             }
             if matches!(column.logical_type_ref(), Some(LogicalType::Variant(_))) {
-                return Err(failed(format!("the column `{}` holds variants", column.path().string())));
+                return Err(no_form(column, "variants"));
             }
         }
         Ok(Self { file, schema, groups: 0, group: None, row: None, count: 0, json: Vec::new() })

@@ -6,9 +6,11 @@
 //! | strings, enums, JSON | a text |
 //! | decimals | a text with all digits (`"12.30"`) |
 //! | dates, times, timestamps | a text: `2026-01-31`, `10:00:00.000001`, RFC 3339; with `Z` where the type says UTC |
-//! | binary | a text in Base64 |
+//! | UUIDs | a text: `0198c2a5-…` |
+//! | other binary | a text in Base64 |
 //! | groups, lists, maps | objects, arrays, objects |
 
+use std::fmt;
 use std::io::Write;
 
 use jiff::civil::Time;
@@ -53,6 +55,9 @@ fn write_field(field: &Field, of: Option<&Type>, out: &mut Vec<u8>) -> Result<()
         Field::Float(value) => write(out, value),
         Field::Double(value) => write(out, value),
         Field::Str(value) => write(out, value),
+        Field::Bytes(bytes) if bytes.len() == 16 && logical_type(of) == Some(&LogicalType::Uuid) => {
+            write(out, &uuid(bytes.data()));
+        }
         Field::Decimal(_) | Field::Bytes(_) => write(out, &field.to_json_value()),
         Field::Date(days) => write(out, &date(*days)?),
         Field::TimeMillis(value) => write(out, &time(i64::from(*value) * 1_000_000)?),
@@ -106,7 +111,7 @@ fn write_key(key: &Field, of: Option<&Type>, out: &mut Vec<u8>) -> Result<(), St
 
 /// The library gives units that its converted types have no name for as plain integers.
 fn write_long(value: i64, of: Option<&Type>, out: &mut Vec<u8>) -> Result<(), String> {
-    match of.and_then(|of| of.get_basic_info().logical_type_ref()) {
+    match logical_type(of) {
         Some(LogicalType::Timestamp(kind)) => {
             let since = match kind.unit {
                 TimeUnit::MILLIS => SignedDuration::from_millis(value),
@@ -131,9 +136,22 @@ fn write_long(value: i64, of: Option<&Type>, out: &mut Vec<u8>) -> Result<(), St
     }
 }
 
+fn logical_type(of: Option<&Type>) -> Option<&LogicalType> {
+    of?.get_basic_info().logical_type_ref()
+}
+
+/// Returns 16 bytes in hex, in the groups of RFC 9562.
+fn uuid(bytes: &[u8]) -> String {
+    let hex = bytes.iter().fold(String::with_capacity(32), |mut hex, byte| {
+        let _ = fmt::Write::write_fmt(&mut hex, format_args!("{byte:02x}"));
+        hex
+    });
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
 /// Returns whether a timestamp is an instant; without a word on it, it is (as the old types say).
 fn is_utc(of: Option<&Type>) -> bool {
-    match of.and_then(|of| of.get_basic_info().logical_type_ref()) {
+    match logical_type(of) {
         Some(LogicalType::Timestamp(kind)) => kind.is_adjusted_to_u_t_c,
         _ => true,
     }

@@ -57,7 +57,7 @@ fn every_type_has_its_json() {
         required int32 day (DATE); required int32 price (DECIMAL(9,2)); required int64 milli (TIMESTAMP(MILLIS,true));
         required int64 local (TIMESTAMP(MICROS,false)); required int64 nano (TIMESTAMP(NANOS,true));
         required int64 at (TIME(MICROS,true)); required int96 old; required binary raw;
-        required fixed_len_byte_array(3) fixed; required binary text (JSON);
+        required fixed_len_byte_array(3) fixed; required fixed_len_byte_array(16) uuid (UUID); required binary text (JSON);
         required group list (LIST) { repeated group list { required int64 element (TIMESTAMP(NANOS,true)); } }
         required group map (MAP) { repeated group key_value { required int32 key; required int32 value; } }
         optional group inner { required int32 x; }
@@ -78,6 +78,12 @@ fn every_type_has_its_json() {
         column::<Int96Type>(group, &[Int96::from(vec![0, 0, 2_440_589])], None, None);
         column::<ByteArrayType>(group, &[ByteArray::from(vec![0xff, 0])], None, None);
         column::<FixedLenByteArrayType>(group, &[ByteArray::from("abc").into()], None, None);
+        column::<FixedLenByteArrayType>(
+            group,
+            &[ByteArray::from((0..16).collect::<Vec<u8>>()).into()],
+            None,
+            None,
+        );
         column::<ByteArrayType>(group, &[ByteArray::from("[1]")], None, None);
         column::<Int64Type>(group, &[0, 1], Some(&[1, 1]), Some(&[0, 1]));
         column::<Int32Type>(group, &[7], Some(&[1]), Some(&[0]));
@@ -88,7 +94,7 @@ fn every_type_has_its_json() {
         r#"{"flag":true,"small":-1,"large":18446744073709551615,"single":0.1,"double":0.1,"infinite":null,"#,
         r#""day":"1969-12-31","price":"12.30","milli":"1970-01-01T00:00:01.5Z","local":"1970-01-01T00:00:00.000001","#,
         r#""nano":"1969-12-31T23:59:59.999999999Z","at":"01:00:00.000001","old":"1970-01-02T00:00:00Z","raw":"/wA=","#,
-        r#""fixed":"YWJj","text":"[1]","list":["1970-01-01T00:00:00Z","1970-01-01T00:00:00.000000001Z"],"#,
+        r#""fixed":"YWJj","uuid":"00010203-0405-0607-0809-0a0b0c0d0e0f","text":"[1]","list":["1970-01-01T00:00:00Z","1970-01-01T00:00:00.000000001Z"],"#,
         r#""map":{"7":8},"inner":{"x":9}}"#
     );
     assert_eq!(records("a.parquet", &bytes)[0].1, expect);
@@ -127,7 +133,7 @@ fn a_type_without_a_form_is_an_error() {
     });
     assert_eq!(
         error("a.parquet", &bytes).0,
-        "`a.parquet` cannot be read as Parquet: the column `span` holds intervals"
+        "the column `span` of `a.parquet` holds intervals, which have no form in JSON"
     );
 }
 
@@ -139,11 +145,8 @@ fn a_damaged_file_is_an_error_or_other_values() {
         column::<ByteArrayType>(group, &[ByteArray::from("abc")], Some(&[1, 0, 0]), None);
     });
     for at in 0..bytes.len() {
-        for flip in [1, 0x80, 0xff] {
-            let mut bytes = bytes.clone();
-            bytes[at] ^= flip;
-            let _ = read("a.parquet", &bytes, None);
-        }
-        let _ = read("a.parquet", &bytes[..at], None);
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0xff;
+        let _ = read("a.parquet", &damaged, None);
     }
 }
