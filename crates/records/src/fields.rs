@@ -120,14 +120,11 @@ fn is_set(value: &str, untyped: bool) -> bool {
     match bytes.first() {
         Some(b'n' | b'f') => false,
         Some(b't') => true,
-        Some(b'"') => {
-            let text = &value[1..value.len() - 1];
-            let none = |text: &str| {
-                text.trim().is_empty()
-                    || ["0", "false", "null"].iter().any(|none| text.trim().eq_ignore_ascii_case(none))
-            };
-            !text.is_empty() && !(untyped && none(text))
+        Some(b'"') if untyped => {
+            let text = value[1..value.len() - 1].trim();
+            !["", "0", "false", "null"].iter().any(|none| text.eq_ignore_ascii_case(none))
         }
+        Some(b'"') => value.len() > 2,
         Some(b'[' | b'{') => bytes[1..bytes.len() - 1].iter().any(|byte| !byte.is_ascii_whitespace()),
         // A number is 0 when all digits before its exponent are.
         _ => bytes

@@ -10,7 +10,7 @@
 //! It knows neither TOML nor the store: what was delivered before it is told.
 
 pub mod fields;
-// pub mod file_sink;
+pub mod file_sink;
 mod object;
 pub mod order;
 pub mod sink;

@@ -53,6 +53,8 @@ pub struct Reader {
     path: ProjectPath,
     /// How many records were read or passed over.
     ordinal: u64,
+    /// What a file gives after an error would be a record cut in two.
+    failed: bool,
     form: Form,
 }
 
@@ -72,7 +74,7 @@ impl Reader {
             opened::Opened::Csv(from) => Form::Csv(Box::new(csv::Rows::new(&path, from)?)),
             opened::Opened::Parquet(from) => Form::Parquet(Box::new(parquet::Rows::new(&path, from)?)),
         };
-        Ok(Self { path, ordinal: 0, form })
+        Ok(Self { path, ordinal: 0, failed: false, form })
     }
 
     /// Returns whether the file has no types, so that a text of digits may well be a number: CSV.
@@ -80,7 +82,7 @@ impl Reader {
         matches!(self.form, Form::Csv(_))
     }
 
-    /// Returns the next record, `None` after the last.
+    /// Returns the next record, `None` after the last and after an error.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend its buffer")]
     pub fn next(&mut self) -> Result<Option<Raw<'_>>, SourceError> {
         self.next_if(|_| true)
@@ -88,15 +90,7 @@ impl Reader {
 
     /// Returns the next record whose ordinal `wanted` says true to. The others are neither checked nor put into JSON.
     pub fn next_if(&mut self, mut wanted: impl FnMut(u64) -> bool) -> Result<Option<Raw<'_>>, SourceError> {
-        loop {
-            let advanced = match &mut self.form {
-                Form::Jsonl(lines) => lines.advance().map_err(|error| lines.error(&self.path, error))?,
-                Form::Csv(rows) => rows.advance(&self.path)?,
-                Form::Parquet(rows) => rows.advance(&self.path)?,
-            };
-            if !advanced {
-                return Ok(None);
-            }
+        while self.advance()? {
             let ordinal = self.ordinal;
             self.ordinal += 1;
             if wanted(ordinal) {
@@ -108,6 +102,20 @@ impl Reader {
                 return Ok(Some(Raw { ordinal, line, body }));
             }
         }
+        Ok(None)
+    }
+
+    fn advance(&mut self) -> Result<bool, SourceError> {
+        if self.failed {
+            return Ok(false);
+        }
+        let advanced = match &mut self.form {
+            Form::Jsonl(lines) => lines.advance().map_err(|error| lines.error(&self.path, error)),
+            Form::Csv(rows) => rows.advance(&self.path),
+            Form::Parquet(rows) => rows.advance(&self.path),
+        };
+        self.failed = advanced.is_err();
+        advanced
     }
 }
 

@@ -43,7 +43,10 @@ fn read(name: &str, bytes: &[u8], format: Option<Format>) -> (Vec<Seen>, Option<
         match reader.next() {
             Ok(Some(raw)) => all.push(seen(raw)),
             Ok(None) => return (all, None),
-            Err(error) => return (all, Some(error)),
+            Err(error) => {
+                assert!(reader.next().unwrap().is_none(), "there is nothing after an error");
+                return (all, Some(error));
+            }
         }
     }
 }
@@ -60,6 +63,12 @@ fn error(name: &str, bytes: &[u8]) -> (String, Option<String>) {
     let error = error.unwrap();
     assert_eq!(error.path().as_str(), name);
     (error.to_string(), error.help())
+}
+
+#[test]
+fn a_reader_can_go_to_another_thread() {
+    fn check<T: Send>() {}
+    check::<Reader>();
 }
 
 #[test]
