@@ -6,8 +6,10 @@ mod dead;
 mod events;
 mod file_rows;
 mod instances;
+mod notes;
 mod placed;
 mod runs;
 
 pub use dead::{DeadCounts, DeadOf, FindDeadError};
+pub use notes::NoteKey;
 pub use runs::FindRunError;
