@@ -121,7 +121,8 @@ impl Hands<'_> {
     /// Returns the pause after try number `tries`, from 1: drawn from 0 to what grows ("full jitter").
     pub(crate) fn delay_ms(&self, retries: &RecordRetries, tries: u32) -> u64 {
         let doubled = 1_u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX);
-        let grown = if retries.exponential { retries.delay_ms.saturating_mul(doubled) } else { retries.delay_ms };
+        let grown =
+            if retries.exponential { retries.delay_ms.saturating_mul(doubled) } else { retries.delay_ms };
         let most = grown.min(retries.max_delay_ms.max(retries.delay_ms));
         if !retries.jitter || most == 0 {
             return most;
@@ -297,16 +298,14 @@ fn code_of(digest: &Digest) -> u64 {
 /// last.
 fn name_files(scope: &Scope, setup: &Setup<'_>, asked: &[Asked]) -> (Vec<String>, Vec<u32>) {
     let mut paths = scope.files.clone();
-    let mut known: HashMap<String, u32> =
-        paths.iter().cloned().zip(0..).collect();
+    let mut known: HashMap<String, u32> = paths.iter().cloned().zip(0..).collect();
     let mut number_of = |path: &str| {
         *known.entry(path.to_owned()).or_insert_with(|| {
             paths.push(path.to_owned());
             u32::try_from(paths.len() - 1).expect("fewer than 2³² files")
         })
     };
-    let mut numbers: Vec<u32> =
-        setup.sources.iter().map(|source| number_of(source.path.as_str())).collect();
+    let mut numbers: Vec<u32> = setup.sources.iter().map(|source| number_of(source.path.as_str())).collect();
     // Dead letters come from files that may be gone.
     let dead: BTreeSet<&str> = asked.iter().map(|asked| asked.file.as_str()).collect();
     let last = dead.first().map_or_else(|| number_of(""), |path| number_of(path));

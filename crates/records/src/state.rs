@@ -95,7 +95,8 @@ impl State<'_> {
             Status::Dead => 2,
             Status::Retrying => 3,
         };
-        let parts = [(self.made.is_some(), MADE), (self.kept.is_some(), KEPT), (self.retry_at.is_some(), RETRY)];
+        let parts =
+            [(self.made.is_some(), MADE), (self.kept.is_some(), KEPT), (self.retry_at.is_some(), RETRY)];
         for (there, flag) in parts {
             kind |= if there { flag } else { 0 };
         }
@@ -249,10 +250,21 @@ mod tests {
     fn states() -> impl Strategy<Value = State<'static>> {
         let made = proptest::option::of((any::<Short>(), any::<u64>()));
         let kept = proptest::option::of((any::<u64>(), any::<u32>()));
-        (any::<Short>(), 0..4_u8, any::<u8>(), any::<Short>(), any::<u32>(), 0..1_u64 << 48, 0..3_usize, made, kept)
+        (
+            any::<Short>(),
+            0..4_u8,
+            any::<u8>(),
+            any::<Short>(),
+            any::<u32>(),
+            0..1_u64 << 48,
+            0..3_usize,
+            made,
+            kept,
+        )
             .prop_map(|(key, status, tries, digest, file, ordinal, version, made, kept)| State {
                 key,
-                status: [Status::Delivered, Status::Dropped, Status::Dead, Status::Retrying][usize::from(status)],
+                status: [Status::Delivered, Status::Dropped, Status::Dead, Status::Retrying]
+                    [usize::from(status)],
                 tries,
                 digest,
                 place: Place { file, ordinal },
@@ -327,7 +339,8 @@ mod tests {
         expected.extend([3; 16]);
         expected.extend([4, 0, 0, 0, 5, 0, 0, 0, 0, 0, 2, 0x30, b'v']);
         expected.extend([6; 16]);
-        expected.extend([7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0]);
+        expected
+            .extend([7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(encoded(&[state]), expected);
     }
 }

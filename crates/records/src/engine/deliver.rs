@@ -9,8 +9,8 @@ use cairn_model::{CommitMode, Digest, RecordCounts, Records};
 
 use super::deltas::{self, Head};
 use super::error::EngineError;
-use super::marks::Spot;
 use super::item::{Fate, Finished, Item, result_digest};
+use super::marks::Spot;
 use super::{Hands, Names};
 use crate::fields::key_text;
 use crate::ledger::{Changes, Dead, Ledger, Letter, Scope};
@@ -408,7 +408,11 @@ impl Deliverer<'_> {
             }
         }
         self.scope.decided = id.sequence;
-        self.ledger.apply(Changes { scope: Some(self.scope.clone()), durable: true, ..Changes::default() })?;
+        self.ledger.apply(Changes {
+            scope: Some(self.scope.clone()),
+            durable: true,
+            ..Changes::default()
+        })?;
         for sink in &mut self.sinks {
             sink.settle(id, true)?;
         }

@@ -35,7 +35,9 @@ pub enum EngineError {
         help: Option<String>,
     },
     /// More than a tenth fail: that is no fault of single records.
-    #[error("{failed} of {of} records failed, which looks like an outage: none of them became a dead letter. The first: {first}")]
+    #[error(
+        "{failed} of {of} records failed, which looks like an outage: none of them became a dead letter. The first: {first}"
+    )]
     Outage {
         /// Records that failed.
         failed: u64,
@@ -77,17 +79,26 @@ impl EngineError {
             }
             Self::File { help, .. } | Self::Worker { help, .. } => help.clone(),
             Self::Outage { help, .. } => Some(help.clone().unwrap_or_else(|| {
-                "mend the cause and run again: the records are tried again as if for the first time".to_owned()
+                "mend the cause and run again: the records are tried again as if for the first time"
+                    .to_owned()
             })),
             Self::Row(_) => Some("the store is damaged: put it back from a backup".to_owned()),
-            Self::NotConserved(_) => Some("this is a fault of cairn: please report it with the run's log".to_owned()),
+            Self::NotConserved(_) => {
+                Some("this is a fault of cairn: please report it with the run's log".to_owned())
+            }
             Self::Spool(_) | Self::TooMuch(_) | Self::Stopped | Self::Sink(SinkError::Records(_)) => None,
         }
     }
 
     /// Tells whether another attempt would fail in the same way.
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Sink(SinkError::Refused { .. }) | Self::Outage { .. } | Self::TooMuch(_) | Self::File { .. })
+        matches!(
+            self,
+            Self::Sink(SinkError::Refused { .. })
+                | Self::Outage { .. }
+                | Self::TooMuch(_)
+                | Self::File { .. }
+        )
     }
 }
 

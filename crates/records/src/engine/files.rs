@@ -7,12 +7,12 @@ use std::path::Path;
 
 use cairn_model::SinkPlace;
 
+use super::Setup;
 use super::error::EngineError;
 use super::join::Joined;
 use super::marks::{Mark, Spot};
 use super::read::{self, Source};
-use super::Setup;
-use crate::file_sink::{FileSinkError, FileWriter};
+use crate::file_sink::{FileWriter, WriteError};
 
 /// Opens the file of results so that what is written next stands after `length` bytes: what comes later was never
 /// confirmed.
@@ -88,6 +88,6 @@ fn write_results(
     Ok(())
 }
 
-fn failed(error: FileSinkError) -> EngineError {
+fn failed(error: WriteError) -> EngineError {
     EngineError::File { help: error.help(), error: error.to_string() }
 }

@@ -72,7 +72,12 @@ pub(super) fn join(
     rules: &Rules<'_>,
     files: usize,
 ) -> Result<Joined, WalkError> {
-    let mut joined = Joined { marks: Marks::new(files), priors: Vec::new(), kept: Vec::new(), counts: RecordCounts::default() };
+    let mut joined = Joined {
+        marks: Marks::new(files),
+        priors: Vec::new(),
+        kept: Vec::new(),
+        counts: RecordCounts::default(),
+    };
     joined.counts.read = entries.count();
     let mut walk = Walk::new(ledger, entries.count() <= FEW);
     for part in 0..PARTS {
@@ -91,11 +96,19 @@ pub(super) fn join(
 /// Which of two records of one key is the newer. One that is tried again at a person's word comes last.
 fn order(left: &Entry<'_>, right: &Entry<'_>) -> Ordering {
     let again = |entry: &Entry<'_>| entry.flags & AGAIN;
-    again(left).cmp(&again(right)).then_with(|| left.version.cmp(right.version)).then(left.spot.cmp(&right.spot))
+    again(left)
+        .cmp(&again(right))
+        .then_with(|| left.version.cmp(right.version))
+        .then(left.spot.cmp(&right.spot))
 }
 
 impl Joined {
-    fn group(&mut self, group: &[Entry<'_>], walk: &mut Walk<'_>, rules: &Rules<'_>) -> Result<(), WalkError> {
+    fn group(
+        &mut self,
+        group: &[Entry<'_>],
+        walk: &mut Walk<'_>,
+        rules: &Rules<'_>,
+    ) -> Result<(), WalkError> {
         let (newest, others) = group.split_last().expect("a group has a record");
         let state = walk.seek(&newest.key)?;
         if newest.flags & BAD != 0 {
@@ -203,6 +216,7 @@ fn is_older(newest: &Entry<'_>, state: &State<'_>, rules: &Rules<'_>) -> bool {
     let path = |number: u32| rules.paths.get(number as usize).map_or("", String::as_str);
     let place = place_of(newest.spot, rules.numbers);
     let by_version = newest.version.cmp(state.version);
-    let by_place = || path(place.file).cmp(path(state.place.file)).then(place.ordinal.cmp(&state.place.ordinal));
+    let by_place =
+        || path(place.file).cmp(path(state.place.file)).then(place.ordinal.cmp(&state.place.ordinal));
     by_version.then_with(by_place) == Ordering::Less
 }

@@ -291,7 +291,11 @@ fn read_marked(
                     Some(help) => format!("{}; {help}", bad.error),
                     None => bad.error.clone(),
                 };
-                Finished { item, fate: Fate::Failed { class: bad.class.as_str(), error }, attempts: Vec::new() }
+                Finished {
+                    item,
+                    fate: Fate::Failed { class: bad.class.as_str(), error },
+                    attempts: Vec::new(),
+                }
             }
         };
         bytes += finished.item.record.len() + size_of::<Finished>();

@@ -75,7 +75,9 @@ impl<'l> Walk<'l> {
             None => self.ledger.page(prefix)?,
             Some(pages) => {
                 let mut found = Vec::new();
-                while let Some(page) = pages.next_if(|page| !matches!(page, Ok((number, _)) if *number > prefix)) {
+                while let Some(page) =
+                    pages.next_if(|page| !matches!(page, Ok((number, _)) if *number > prefix))
+                {
                     let (number, bytes) = page?;
                     if number == prefix {
                         found = bytes;
@@ -94,7 +96,8 @@ impl<'l> Walk<'l> {
         if let Some((prefix, page)) = &self.page
             && !self.over.is_empty()
         {
-            let merged = if page.is_empty() { std::mem::take(&mut self.over) } else { merge(page, &self.over)? };
+            let merged =
+                if page.is_empty() { std::mem::take(&mut self.over) } else { merge(page, &self.over)? };
             self.over.clear();
             self.changed_bytes += merged.len();
             self.changed.push((*prefix, merged));

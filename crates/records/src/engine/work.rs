@@ -8,9 +8,9 @@ use std::sync::mpsc::Receiver;
 
 use cairn_model::Records;
 
+use super::Hands;
 use super::error::EngineError;
 use super::item::Finished;
-use super::Hands;
 
 /// Starts workers.
 pub trait Spawn: Sync {

@@ -14,9 +14,9 @@ use cairn_model::Records;
 
 use super::answer::{self, Answer};
 use super::{Process, Spawn};
+use crate::engine::Hands;
 use crate::engine::error::EngineError;
 use crate::engine::item::{Fate, Finished};
-use crate::engine::Hands;
 use crate::fields::key_json;
 
 /// Records that a worker has at once.
@@ -35,8 +35,16 @@ enum Event {
     Input(Vec<Finished>),
     /// There are no more.
     InputEnded,
-    Line { worker: usize, start: u64, line: Vec<u8> },
-    Ended { worker: usize, start: u64, how: Option<String> },
+    Line {
+        worker: usize,
+        start: u64,
+        line: Vec<u8>,
+    },
+    Ended {
+        worker: usize,
+        start: u64,
+        how: Option<String>,
+    },
 }
 
 /// A record that is being worked on.
@@ -156,8 +164,10 @@ impl<'p> Pool<'p> {
                 asked = credit.send(()).is_ok();
             }
             let idle = self.workers.iter().flatten().all(|worker| worker.has.is_empty());
-            let over = !open && idle && self.queue.is_empty() && self.suspects.is_empty() && self.delayed.is_empty();
-            if self.done.len() >= self.most || over || (!self.done.is_empty() && flushed.elapsed() > PATIENCE) {
+            let over =
+                !open && idle && self.queue.is_empty() && self.suspects.is_empty() && self.delayed.is_empty();
+            if self.done.len() >= self.most || over || (!self.done.is_empty() && flushed.elapsed() > PATIENCE)
+            {
                 flushed = Instant::now();
                 if !self.done.is_empty() {
                     (self.send)(std::mem::take(&mut self.done))?;
@@ -263,8 +273,8 @@ impl<'p> Pool<'p> {
 
     fn start(&mut self, number: usize, events: &Sender<Event>) -> Result<(), EngineError> {
         let spawned = self.spawn.spawn(number);
-        let Process { mut stdin, stdout, wait, kill } = spawned
-            .map_err(|error| EngineError::Worker { error: error.to_string(), help: error.help })?;
+        let Process { mut stdin, stdout, wait, kill } =
+            spawned.map_err(|error| EngineError::Worker { error: error.to_string(), help: error.help })?;
         self.starts += 1;
         let (start, to) = (self.starts, events.clone());
         let (requests, lines) = mpsc::channel::<Vec<u8>>();
@@ -365,14 +375,19 @@ impl<'p> Pool<'p> {
     }
 
     fn ended(&mut self, number: usize, start: u64, how: Option<String>) -> Result<(), EngineError> {
-        let Some(worker) = self.workers[number].take_if(|worker| worker.start == start) else { return Ok(()) };
+        let Some(worker) = self.workers[number].take_if(|worker| worker.start == start) else {
+            return Ok(());
+        };
         if worker.has.is_empty() {
             return Ok(());
         }
         let how = if worker.timed_out {
             format!("the worker did not answer within {} ms", self.records.worker_timeout_ms)
         } else {
-            how.map_or_else(|| "the worker ended without an answer".to_owned(), |how| format!("the worker {how}"))
+            how.map_or_else(
+                || "the worker ended without an answer".to_owned(),
+                |how| format!("the worker {how}"),
+            )
         };
         if !self.answered {
             self.false_starts += 1;
@@ -424,7 +439,9 @@ impl<'p> Pool<'p> {
                 Ok(Event::Line { worker, start, line }) => self.answer(worker, start, &line)?,
                 Ok(Event::Input(_) | Event::InputEnded) => {}
                 Err(_) if left.is_zero() => {
-                    tracing::warn!("a worker does not end although its standard input is closed; it is killed");
+                    tracing::warn!(
+                        "a worker does not end although its standard input is closed; it is killed"
+                    );
                     return Ok(());
                 }
                 Err(_) => self.hands.check_stop()?,
