@@ -44,15 +44,24 @@ pub(super) fn write_canonical(value: Option<&str>, out: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
-/// Returns the key of a record for people and ledgers: `["a",1]`; of one field alone its plain value, `a`; without key
-/// fields the digest in hex. What a record lacks is shown as `null`.
-pub fn key_text(json: &[u8], key: &[FieldPath]) -> String {
+/// Returns a JSON value in the one form of its kind, `None` for one that cannot be a part of a key.
+pub(crate) fn canonical(json: &str) -> Option<String> {
+    let mut out = Vec::new();
+    write_canonical(Some(json), &mut out).ok()?;
+    String::from_utf8(out).ok()
+}
+
+/// Returns the key of a record as JSON: an array of its fields' values, of one field alone the value; without key fields
+/// the digest in hex, as a text.
+pub(crate) fn key_json(json: &[u8], key: &[FieldPath]) -> String {
     if key.is_empty() {
-        return short_digest(&KEY, json).iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        return format!("\"{}\"", key_text(json, key));
     }
+    let canonical = canonical_array(json, key);
+    if key.len() > 1 { canonical } else { canonical[1..canonical.len() - 1].to_owned() }
+}
+
+fn canonical_array(json: &[u8], key: &[FieldPath]) -> String {
     let mut wanted = Wanted::new(&key.iter().collect::<Vec<_>>());
     let found = wanted.find(json).ok();
     let mut out = Vec::new();
@@ -63,10 +72,23 @@ pub fn key_text(json: &[u8], key: &[FieldPath]) -> String {
             out.extend_from_slice(b"null");
         }
     }
-    let canonical = String::from_utf8(out).expect("it was put together from texts");
-    if key.len() > 1 {
-        return canonical + "]";
+    out.push(b']');
+    String::from_utf8(out).expect("it was put together from texts")
+}
+
+/// Returns the key of a record for people and ledgers: `["a",1]`; of one field alone its plain value, `a`; without key
+/// fields the digest in hex. What a record lacks is shown as `null`.
+pub fn key_text(json: &[u8], key: &[FieldPath]) -> String {
+    if key.is_empty() {
+        return short_digest(&KEY, json).iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
     }
-    let value = &canonical[1..];
+    let canonical = canonical_array(json, key);
+    if key.len() > 1 {
+        return canonical;
+    }
+    let value = &canonical[1..canonical.len() - 1];
     serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_owned())
 }

@@ -1,0 +1,6 @@
+//! The sinks outside of cairn's own files, each against a real one.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on has failed"))]
+
+mod sqlite;
+mod support;
