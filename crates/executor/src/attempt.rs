@@ -267,6 +267,7 @@ impl Engine {
             argv: declared.command.argv().into_iter().map(str::to_owned).collect(),
             env: environment::of_attempt(&self.project, declared, &context),
             cwd: base.clone(),
+            stdin: None,
             stdout: stdout_path(declared).map(|path| path.below(&base)),
             log: self.project.state().join(Project::log_path(attempt)),
             log_max: LOG_MAX,

@@ -308,7 +308,7 @@ fn name_files(scope: &Scope, setup: &Setup<'_>, asked: &[Asked]) -> (Vec<String>
     let mut numbers: Vec<u32> = setup.sources.iter().map(|source| number_of(source.path.as_str())).collect();
     // Dead letters come from files that may be gone.
     let dead: BTreeSet<&str> = asked.iter().map(|asked| asked.file.as_str()).collect();
-    let last = dead.first().map_or_else(|| number_of(""), |path| number_of(path));
+    let last = number_of(dead.first().copied().unwrap_or(""));
     numbers.push(last);
     (paths, numbers)
 }

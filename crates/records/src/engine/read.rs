@@ -190,7 +190,6 @@ pub(super) fn deliver(
                 })
             }),
             Some(spawn) => {
-                let token = deliverer.scope.token.clone();
                 scope.spawn(move || {
                     let (to_work, work) = mpsc::sync_channel::<Vec<Finished>>(1);
                     std::thread::scope(|inner| {
@@ -200,10 +199,9 @@ pub(super) fn deliver(
                                 to_work.send(batch).map_err(|_| EngineError::Stopped)
                             })
                         });
-                        let worked = work::work(&work, spawn, records, hands, &token, most, &mut |batch| {
+                        let worked = work::work(work, spawn, records, hands, most, &mut |batch| {
                             items.send(batch).map_err(|_| EngineError::Stopped)
                         });
-                        drop(work);
                         let read = reading.join().expect("reading does not panic");
                         worked.and(read)
                     })
