@@ -5,8 +5,10 @@
 //!   checkpoint, or a reason why not
 //! - [`staging`]: the private folder, `spares`: those of ended attempts; [`environment`]: the made-up environment;
 //!   [`isolation`]: the process
+//! - `records`: stages that pass records on instead of running a command
 //! - [`collect`]: what the command made; [`committer`]: the one thread through which results become durable; `ours`: what
 //!   may be replaced by them
+//! - [`notes`]: what the stage's own commands have remembered
 //! - [`attempt`]: these in their order; [`recover`]: what a killed run left
 //!
 //! What it does not do: decide what runs when, or how often it is tried: that is the scheduler's.
@@ -24,8 +26,10 @@ mod hint;
 pub mod index;
 pub mod isolation;
 pub mod lookup;
+pub mod notes;
 mod ours;
 mod project;
+mod records;
 pub mod recover;
 mod rows;
 mod spares;

@@ -1,6 +1,7 @@
 //! Sinks outside of cairn's own files: what each must be able to do so that every record reaches it once.
 
 mod fingerprint;
+mod postgres;
 mod record;
 mod sqlite;
 mod table;
@@ -167,7 +168,10 @@ pub fn open(
         SinkPlace::Sqlite { path, table } => {
             Ok(Box::new(sqlite::Sqlite::open(&fill(path)?, context.folder, wanted(table))?))
         }
-        SinkPlace::Postgres { .. } | SinkPlace::Http { .. } => Err(SinkError::Refused {
+        SinkPlace::Postgres { url, table } => {
+            Ok(Box::new(postgres::Postgres::open(&fill(url)?, wanted(table))?))
+        }
+        SinkPlace::Http { .. } => Err(SinkError::Refused {
             sink: sink.place.kind().to_owned(),
             error: "this kind of sink is not known".to_owned(),
             help: None,
@@ -178,6 +182,11 @@ pub fn open(
             help: None,
         }),
     }
+}
+
+/// The scope as ledger and fence have it: two sinks of a stage may be tables of one database.
+fn table_scope(scope: &str, table: &str) -> String {
+    format!("{scope}/{table}")
 }
 
 /// What is wrong when a number of the ledger stands for another batch.

@@ -42,14 +42,12 @@ pub struct Process {
 
 /// Has workers work on the records that come from `work`, and sends on what became of them, at most `most` at a time.
 pub(super) fn work(
-    work: &Receiver<Vec<Finished>>,
+    work: Receiver<Vec<Finished>>,
     spawn: &dyn Spawn,
     records: &Records,
     hands: &Hands<'_>,
-    scope: &str,
     most: usize,
     send: &mut dyn FnMut(Vec<Finished>) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
-    let _ = scope;
     pool::Pool::new(spawn, records, hands, most.min(1000), send).run(work)
 }

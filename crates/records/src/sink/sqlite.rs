@@ -85,6 +85,10 @@ impl Sqlite {
         move |error| failed(&name, &error)
     }
 
+    fn scope(&self, scope: &str) -> String {
+        super::table_scope(scope, &self.wanted.table)
+    }
+
     fn refused(&self, error: String, help: Option<String>) -> SinkError {
         SinkError::Refused { sink: self.name(), error, help }
     }
@@ -100,7 +104,8 @@ impl Sqlite {
             .connection
             .prepare_cached("SELECT digest FROM cairn_ledger WHERE scope = ?1 AND batch_seq = ?2")
             .and_then(|mut find| {
-                find.query_row((&batch.scope, signed(batch.sequence)), |row| row.get(0)).optional()
+                find.query_row((self.scope(&batch.scope), signed(batch.sequence)), |row| row.get(0))
+                    .optional()
             })
             .map_err(&failed)?;
         match digest {
@@ -120,7 +125,7 @@ impl Sqlite {
         let last: Option<i64> = self
             .connection
             .prepare_cached("SELECT max(batch_seq) FROM cairn_ledger WHERE scope = ?1")
-            .and_then(|mut find| find.query_row([scope], |row| row.get(0)))
+            .and_then(|mut find| find.query_row([self.scope(scope)], |row| row.get(0)))
             .map_err(self.failed())?;
         Ok(last.and_then(|last| u64::try_from(last).ok()).unwrap_or(0))
     }
@@ -139,7 +144,7 @@ impl Sqlite {
         let seen: Option<i64> = self
             .connection
             .prepare_cached("SELECT fence FROM cairn_fence WHERE scope = ?1")
-            .and_then(|mut find| find.query_row([&batch.scope], |row| row.get(0)).optional())
+            .and_then(|mut find| find.query_row([self.scope(&batch.scope)], |row| row.get(0)).optional())
             .map_err(&failed)?;
         let ours = signed(batch.fence);
         if seen.is_some_and(|seen| seen > ours) {
@@ -149,28 +154,24 @@ impl Sqlite {
         if seen != Some(ours) {
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO cairn_fence (scope, fence) VALUES (?1, ?2)")
-                .and_then(|mut put| put.execute((&batch.scope, ours)))
+                .and_then(|mut put| put.execute((self.scope(&batch.scope), ours)))
                 .map_err(&failed)?;
         }
         Ok(())
     }
 
     fn record(&self, batch: &BatchId) -> Result<(), SinkError> {
+        let scope = self.scope(&batch.scope);
         let record = || -> Result<(), rusqlite::Error> {
             self.connection
                 .prepare_cached(
                     "INSERT INTO cairn_ledger (scope, batch_seq, fence, digest, committed_at)
                      VALUES (?1, ?2, ?3, ?4, strftime('%Y-%m-%dT%H:%M:%fZ'))",
                 )?
-                .execute((
-                    &batch.scope,
-                    signed(batch.sequence),
-                    signed(batch.fence),
-                    batch.digest.to_string(),
-                ))?;
+                .execute((&scope, signed(batch.sequence), signed(batch.fence), batch.digest.to_string()))?;
             self.connection
                 .prepare_cached("DELETE FROM cairn_ledger WHERE scope = ?1 AND batch_seq <= ?2")?
-                .execute((&batch.scope, signed(batch.sequence.saturating_sub(LEDGER_KEEPS))))?;
+                .execute((&scope, signed(batch.sequence.saturating_sub(LEDGER_KEEPS))))?;
             Ok(())
         };
         record().map_err(self.failed())

@@ -108,3 +108,12 @@ pub(crate) fn refusal<T>(result: Result<T, SinkError>) -> (String, String) {
         Ok(_) => panic!("a refusal expected"),
     }
 }
+
+/// What happened to a sink that is not there.
+pub(crate) fn outage<T>(result: Result<T, SinkError>) -> String {
+    match result {
+        Err(SinkError::Unavailable { error, .. }) => error,
+        Err(other) => panic!("an outage expected, not {other:?}"),
+        Ok(_) => panic!("an outage expected"),
+    }
+}

@@ -114,7 +114,7 @@ impl<'p> Pool<'p> {
     }
 
     /// Works until the input has ended and everything is done.
-    pub(super) fn run(mut self, work: &Receiver<Vec<Finished>>) -> Result<(), EngineError> {
+    pub(super) fn run(mut self, work: Receiver<Vec<Finished>>) -> Result<(), EngineError> {
         let (events, inbox) = mpsc::channel();
         let (credit, credits) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
@@ -140,10 +140,6 @@ impl<'p> Pool<'p> {
             self.workers.clear();
             for thread in self.threads.drain(..) {
                 let _ = thread.join();
-            }
-            // What still comes is nobody's any more: taking it lets the reader of the source go on to its end.
-            if worked.is_err() {
-                while work.try_recv().is_ok() {}
             }
             worked
         })
