@@ -185,7 +185,7 @@ pub fn open(
                     .map(|(name, value)| Ok((name.clone(), fill(value)?)))
                     .collect::<Result<_, SinkError>>()?,
             };
-            Ok(Box::new(http::Http::open(endpoint, Arc::clone(context.clock))?))
+            Ok(Box::new(http::Http::open(&endpoint, Arc::clone(context.clock))?))
         }
         SinkPlace::File { path, .. } => Err(SinkError::Refused {
             sink: sink.place.kind().to_owned(),

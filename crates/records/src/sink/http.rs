@@ -70,7 +70,7 @@ pub(super) struct Http {
 
 impl Http {
     /// Checks what can be checked without a request.
-    pub(super) fn open(endpoint: Endpoint, clock: Arc<dyn Clock>) -> Result<Self, SinkError> {
+    pub(super) fn open(endpoint: &Endpoint, clock: Arc<dyn Clock>) -> Result<Self, SinkError> {
         let refused = |sink: &str, error: String, help: &str| SinkError::Refused {
             sink: sink.to_owned(),
             error,
