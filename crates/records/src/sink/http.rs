@@ -7,7 +7,7 @@
 //! | | one record a request | `batched` |
 //! |---|---|---|
 //! | body | the record | an array of records |
-//! | `Idempotency-Key` | of the record's key and version | of scope, number and content of the batch |
+//! | `Idempotency-Key` | of the record's key and version | of the stage, the batch's number and the records in it |
 //! | in flight | up to 8 | 1 |
 //! | tombstones | `DELETE` with the tombstone as its body | in the array, as they are |
 //!
@@ -179,11 +179,8 @@ impl Http {
             if part.is_empty() || refused >= FAULTS_MAX {
                 break;
             }
-            let answer = self.send(
-                &self.method,
-                &part_key(batch, records.len(), &part),
-                &array(&records[part.clone()]),
-            );
+            let sent = &records[part.clone()];
+            let answer = self.send(&self.method, &batch_key(batch, sent), &array(sent));
             if answer.is_of_server() {
                 answers[part.start] = Some(answer);
                 break;
@@ -246,13 +243,18 @@ impl Http {
     }
 }
 
-/// Returns the key of a request with a part of a batch: the same for the same part in each try.
-fn part_key(batch: &BatchId, records: usize, part: &Range<usize>) -> Digest {
+/// Returns the key of a request with `records` of a batch: of what is sent, since the rest of a batch may be sent again
+/// under its number without those that were delivered or refused before.
+fn batch_key(batch: &BatchId, records: &[Delivery]) -> Digest {
     let mut hasher = blake3::Hasher::new_derive_key("cairn v1 http batch");
-    hasher.update(&(batch.scope.len() as u64).to_le_bytes()).update(batch.scope.as_bytes());
-    hasher.update(&batch.sequence.to_le_bytes()).update(batch.digest.as_bytes());
-    if part.len() < records {
-        hasher.update(&(part.start as u64).to_le_bytes()).update(&(part.end as u64).to_le_bytes());
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
+    part(batch.scope.as_bytes());
+    part(&batch.sequence.to_le_bytes());
+    for delivery in records {
+        part(delivery.idempotency_key.as_bytes());
+        part(&delivery.record);
     }
     hasher.finalize().into()
 }

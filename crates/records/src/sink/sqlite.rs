@@ -41,6 +41,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Memory for pages, in KiB, negative as SQLite wants it: inner pages of the key's index stay in.
 const CACHE_KIB: i64 = -65_536;
 
+/// Pages of 4 KiB in the log before they are moved to the file: a page that several batches change is moved once.
+const CHECKPOINT_PAGES: i64 = 10_000;
+
 /// The sink.
 pub(super) struct Sqlite {
     path: PathBuf,
@@ -70,6 +73,7 @@ impl Sqlite {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
             order::register(&connection)?;
             Ok(connection)
         };

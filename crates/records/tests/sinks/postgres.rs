@@ -520,7 +520,8 @@ fn prepared_transactions_are_settled_by_whoever_comes() {
         let (mut orders, mut refunds) = (db.open(), open(&refunds(&db)));
         orders.prepare(&id, &records).unwrap();
         refunds.prepare(&id, &records).unwrap();
-        assert_eq!(prepared(), "cairn:project/load/0/orders:1\ncairn:project/load/0/refunds:1");
+        let name = |table: &str| format!("cairn:project/load/0/{table}@{}:1", db.name);
+        assert_eq!(prepared(), format!("{}\n{}", name("orders"), name("refunds")));
         assert_eq!(
             orders.applied(&id).unwrap(),
             Some(false),
@@ -550,7 +551,7 @@ fn prepared_transactions_are_settled_by_whoever_comes() {
     // Rolled back, it can be prepared again; applied, it is not once more.
     refunds.prepare(&id, &records).unwrap();
     orders.prepare(&id, &records).unwrap();
-    assert_eq!(prepared(), "cairn:project/load/0/refunds:1");
+    assert_eq!(prepared(), format!("cairn:project/load/0/refunds@{}:1", db.name));
     refunds.settle(&id, true).unwrap();
     let more = [put(r#"{"id":2,"v":"c"}"#), delete(r#"{"id":1}"#)];
     let next = batch(2, &more);
@@ -562,6 +563,19 @@ fn prepared_transactions_are_settled_by_whoever_comes() {
         "0",
         "no staging table stays"
     );
+}
+
+#[test]
+fn the_same_table_of_two_databases_is_prepared_apart() {
+    let (one, two) = (Database::new(), Database::new());
+    let (mut here, mut there) = (one.open(), two.open());
+    let records = [put(r#"{"id":1}"#)];
+    let id = batch(1, &records);
+    here.prepare(&id, &records).unwrap();
+    there.prepare(&id, &records).unwrap();
+    here.settle(&id, true).unwrap();
+    there.settle(&id, true).unwrap();
+    assert_eq!([one.sql("SELECT count(*) FROM orders"), two.sql("SELECT count(*) FROM orders")], ["1", "1"]);
 }
 
 #[test]
