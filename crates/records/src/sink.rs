@@ -18,7 +18,8 @@ use self::table::Wanted;
 /// One delivery's identity. A sink with transactions writes it in the same transaction as the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchId {
-    /// Whose records: unique for each stage of each project, and for each new beginning of it.
+    /// Whose records: unique for each stage of each project, and for each new beginning of it. All sinks of a stage may
+    /// be given the same: a sink's ledger tells its tables apart.
     pub scope: String,
     /// Number within the scope, from 1, contiguous.
     pub sequence: u64,
@@ -53,7 +54,8 @@ pub struct Delivery {
 pub struct Delivered {
     /// Records of the batch that the sink did not take, by index; all others it has.
     pub refused: Vec<RecordFault>,
-    /// What the sink answered, by index, where it answers anything worth keeping.
+    /// What the sink answered, by index, where it answers anything worth keeping; an answer to several records stands at
+    /// the first of them.
     pub receipts: Vec<(usize, String)>,
 }
 

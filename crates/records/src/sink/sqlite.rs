@@ -2,7 +2,7 @@
 //!
 //! One transaction a batch: the fence is looked at, then the ledger (a batch that is there is not applied again), then
 //! rows go in in the order of their key, one prepared statement for all. `synchronous = FULL`: what the ledger says
-//! survives a power cut, since cairn's own state is committed after it.
+//! survives a power cut, since cairn's own state is committed after it. The file is in WAL mode from then on.
 //!
 //! | the table | its columns |
 //! |---|---|
@@ -294,6 +294,10 @@ impl Sqlite {
                 }
             };
             let delete = delivery.operation == Operation::Delete;
+            if delete && key.is_empty() {
+                faults.push(fault(index, super::table::NO_KEY.to_owned()));
+                continue;
+            }
             if !delete && !unknown.is_empty() {
                 faults.push(fault(index, unknown_fields(&unknown, &self.wanted.table, "TEXT")));
                 continue;

@@ -615,3 +615,19 @@ fn a_server_that_prepares_nothing_is_refused_with_the_mend() {
     drop(server);
     outage(deliver(&mut *sink, &[put(r#"{"id":2}"#)]));
 }
+
+#[test]
+fn what_is_appended_without_a_key_cannot_be_deleted_and_with_one_is_all_of_it() {
+    let db = Database::new();
+    for key in [&[][..], &["id"]] {
+        let mut sink = open(&db.given().key(key).mode(SinkMode::Append));
+        deliver(&mut *sink, &[put(r#"{"id":1}"#), put(r#"{"id":1}"#), put(r#"{"id":2}"#)]).unwrap();
+        let deleted = deliver(&mut *sink, &[delete(r#"{"id":1}"#)]);
+        if key.is_empty() {
+            assert!(faults(deleted)[0].1.contains("no `key`"));
+        } else {
+            deleted.unwrap();
+        }
+    }
+    assert_eq!(db.sql("SELECT id FROM orders"), "2\n2");
+}

@@ -332,3 +332,19 @@ fn a_trigger_that_rolls_back_takes_the_whole_batch_with_it() {
     assert_eq!(rows(&db, "SELECT id FROM orders"), ["1"], "{error:?}");
     assert_eq!(sink.last_applied(crate::support::SCOPE).unwrap(), Some(1));
 }
+
+#[test]
+fn what_is_appended_without_a_key_cannot_be_deleted_and_with_one_is_all_of_it() {
+    let (folder, db) = file();
+    for key in [&[][..], &["id"]] {
+        let mut sink = given().key(key).mode(SinkMode::Append).open(folder.path());
+        deliver(&mut *sink, &[put(r#"{"id":1}"#), put(r#"{"id":1}"#), put(r#"{"id":2}"#)]).unwrap();
+        let deleted = deliver(&mut *sink, &[delete(r#"{"id":1}"#)]);
+        if key.is_empty() {
+            assert!(faults(deleted)[0].1.contains("no `key`"));
+        } else {
+            deleted.unwrap();
+        }
+    }
+    assert_eq!(rows(&db, "SELECT id FROM orders"), ["2", "2"]);
+}

@@ -12,7 +12,7 @@ use super::columns::{Column, Table};
 use super::encode::Kind;
 use super::error::{Failure, of_records, sentence};
 use crate::sink::record::{Layout, Value};
-use crate::sink::table::{Wanted, fault, list, quoted, unknown_fields};
+use crate::sink::table::{NO_KEY, Wanted, fault, list, quoted, unknown_fields};
 use crate::sink::{Delivery, Operation, RecordFault};
 
 /// Bytes of a message: large enough that the message costs nothing, small enough to stay in the cache.
@@ -63,6 +63,9 @@ pub(super) fn encode(
         let start = encoded.bytes.len();
         let mut encode = || -> Result<Range<usize>, String> {
             let unknown = layout.read(&delivery.record, &mut slots)?;
+            if delete && key.is_empty() {
+                return Err(NO_KEY.to_owned());
+            }
             if !delete && !unknown.is_empty() {
                 return Err(unknown_fields(&unknown, &wanted.table, "text"));
             }
