@@ -348,3 +348,22 @@ fn what_is_appended_without_a_key_cannot_be_deleted_and_with_one_is_all_of_it() 
     }
     assert_eq!(rows(&db, "SELECT id FROM orders"), ["2", "2"]);
 }
+
+#[test]
+fn a_large_batch_arrives_whole() {
+    let (folder, db) = file();
+    let record = |id: usize| {
+        put(&format!(r#"{{"id":{},"n":{id},"text":"{}"}}"#, (id * 7919) % 20_000, "é".repeat(60)))
+    };
+    let mut records: Vec<_> = (0..20_000).map(record).collect();
+    // One value larger than what is sent at once.
+    records.push(put(&format!(r#"{{"id":20000,"n":0,"text":"{}"}}"#, "x".repeat(1_000_000))));
+    let mut sink = given().open(folder.path());
+    deliver(&mut *sink, &records).unwrap();
+    let sums = || rows(&db, "SELECT count(*), sum(n), sum(length(text)) FROM orders").remove(0);
+    let expected = "20001|199990000|2200000";
+    assert_eq!(sums(), expected);
+    let print = sink.fingerprint().unwrap();
+    deliver(&mut *sink, &records).unwrap();
+    assert_eq!((sums(), sink.fingerprint().unwrap()), (expected.to_owned(), print));
+}
