@@ -75,6 +75,7 @@ fn job(argv: &[String], number: u64, folder: &Path) -> Job {
         argv: argv.to_vec(),
         env,
         cwd: folder.to_owned(),
+        stdin: None,
         stdout: None,
         log: folder.join(format!("{token}.log")),
         token,

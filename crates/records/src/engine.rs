@@ -127,7 +127,6 @@ impl Hands<'_> {
         if !retries.jitter || most == 0 {
             return most;
         }
-        static DRAWS: AtomicU64 = AtomicU64::new(0);
         let draw = DRAWS.fetch_add(1, Ordering::Relaxed);
         let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
@@ -138,6 +137,9 @@ impl Hands<'_> {
         drawn % (most + 1)
     }
 }
+
+/// How many pauses were drawn: each is drawn anew.
+static DRAWS: AtomicU64 = AtomicU64::new(0);
 
 /// Runs the engine to its end.
 pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {

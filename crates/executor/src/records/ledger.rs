@@ -16,11 +16,11 @@ pub(crate) struct StoreLedger<'s> {
     pub(crate) clock: &'s dyn Clock,
 }
 
-fn unread(error: ReadError) -> LedgerError {
+fn unread(error: &ReadError) -> LedgerError {
     LedgerError { help: error.help(), error: error.to_string() }
 }
 
-fn unwritten(error: CommitError) -> LedgerError {
+fn unwritten(error: &CommitError) -> LedgerError {
     LedgerError { error: error.to_string(), help: None }
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn letters(
 
 /// Reads a stored scope.
 pub(crate) fn scope_of(store: &Store, of: RecordsOf<'_>) -> Result<Option<Scope>, LedgerError> {
-    let Some(bytes) = store.record_scope(of).map_err(unread)? else { return Ok(None) };
+    let Some(bytes) = store.record_scope(of).map_err(|error| unread(&error))? else { return Ok(None) };
     Scope::decode(&bytes).map(Some)
 }
 
@@ -76,25 +76,25 @@ impl Ledger for StoreLedger<'_> {
     }
 
     fn pages(&self) -> Pages<'_> {
-        Box::new(self.store.record_pages(self.of()).map(|page| page.map_err(unread)))
+        Box::new(self.store.record_pages(self.of()).map(|page| page.map_err(|error| unread(&error))))
     }
 
     fn page(&self, prefix: u16) -> Result<Vec<u8>, LedgerError> {
-        self.store.record_page(self.of(), prefix).map_err(unread)
+        self.store.record_page(self.of(), prefix).map_err(|error| unread(&error))
     }
 
     fn deltas(&self) -> Result<Vec<u64>, LedgerError> {
-        self.store.record_deltas(self.of()).map_err(unread)
+        self.store.record_deltas(self.of()).map_err(|error| unread(&error))
     }
 
     fn delta(&self, number: u64) -> Result<Vec<u8>, LedgerError> {
-        self.store.record_delta(self.of(), number).map_err(unread)
+        self.store.record_delta(self.of(), number).map_err(|error| unread(&error))
     }
 
     fn asked(&self) -> Result<Vec<Asked>, LedgerError> {
         let mut asked = Vec::new();
         for letter in letters(self.store, self.of()) {
-            let letter = letter.map_err(unread)?;
+            let letter = letter.map_err(|error| unread(&error))?;
             if let Some(retry) = letter.retry {
                 let (file, line) = letter.source.unwrap_or_default();
                 asked.push(Asked {
@@ -143,6 +143,6 @@ impl Ledger for StoreLedger<'_> {
             batch.put_dead(&self.letter(letter));
         }
         let durability = if durable { Durability::Synced } else { Durability::Written };
-        self.store.commit(batch, durability).map(drop).map_err(unwritten)
+        self.store.commit(batch, durability).map(drop).map_err(|error| unwritten(&error))
     }
 }

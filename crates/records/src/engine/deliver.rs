@@ -1,6 +1,6 @@
 //! Delivers batches: written down, delivered, confirmed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 
@@ -182,7 +182,11 @@ impl Deliverer<'_> {
         }
         let (key, payload) = match &item.letter {
             Some(letter) => (letter.key.clone(), letter.payload.clone()),
-            None => (key_text(&item.record, &self.records.key), item.record.to_vec()),
+            // One whose key cannot be read is known by its bytes.
+            None if matches!(class, "worker" | "sink") => {
+                (key_text(&item.record, &self.records.key), item.record.to_vec())
+            }
+            None => (String::new(), item.record.to_vec()),
         };
         self.dead.push(Dead {
             key,
@@ -221,9 +225,9 @@ impl Deliverer<'_> {
             match self.hand_over(&id, &deliveries, &owners)? {
                 Taken::All(faults) => {
                     self.scope.confirmed = sequence;
-                    let faulty: Vec<usize> = faults.iter().map(|(index, _)| *index).collect();
+                    let refused: HashSet<usize> = faults.iter().map(|(index, _)| *index).collect();
                     for (index, one) in going.iter().enumerate() {
-                        if !faulty.contains(&index) {
+                        if !refused.contains(&index) {
                             self.count(&one.finished.item);
                             let item = one.finished.item.clone();
                             self.revive(&item);
@@ -242,10 +246,11 @@ impl Deliverer<'_> {
                     let first = || faults.first().map(|(_, fault)| fault.error.clone()).unwrap_or_default();
                     check_outage(faults.len() as u64, of, first)?;
                     let mut left = Vec::with_capacity(going.len());
+                    let faults: HashMap<usize, RecordFault> = faults.into_iter().collect();
                     for (index, one) in going.into_iter().enumerate() {
-                        match faults.iter().find(|(faulty, _)| *faulty == index) {
+                        match faults.get(&index) {
                             None => left.push(one),
-                            Some((_, fault)) => {
+                            Some(fault) => {
                                 let Finished { item, attempts, .. } = one.finished;
                                 self.bury(&item, "sink", fault.error.clone(), attempts);
                             }
@@ -325,7 +330,8 @@ impl Deliverer<'_> {
                 }
                 Err(EngineError::Sink(SinkError::Records(faults))) => {
                     let bad = by_record(faults, owners);
-                    let fits = |index: &usize| !bad.iter().any(|(record, _)| *record == owners[*index]);
+                    let misfits: HashSet<usize> = bad.iter().map(|(record, _)| *record).collect();
+                    let fits = |index: &usize| !misfits.contains(&owners[*index]);
                     let rest: Vec<Delivery> =
                         (0..deliveries.len()).filter(fits).map(|index| deliveries[index].clone()).collect();
                     let id = BatchId { digest: digest_of(&rest), ..id.clone() };
@@ -377,7 +383,9 @@ impl Deliverer<'_> {
                     (indices, retry_after_ms)
                 }
                 Err(SinkError::Records(mut faults)) => {
-                    faults.iter_mut().for_each(|fault| fault.index = indices[fault.index]);
+                    for fault in &mut faults {
+                        fault.index = indices[fault.index];
+                    }
                     return Err(SinkError::Records(faults).into());
                 }
                 Err(error) => return Err(error.into()),

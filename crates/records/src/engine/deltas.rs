@@ -50,7 +50,7 @@ pub(super) fn numbers_of(number: u64) -> impl Iterator<Item = u64> {
 
 /// Returns the heads of all deltas, the oldest first.
 pub(super) fn heads(ledger: &dyn Ledger) -> Result<Vec<(u64, Head)>, LedgerError> {
-    let numbers = ledger.deltas()?.into_iter().filter(|number| number & 0xff == 0);
+    let numbers = ledger.deltas()?.into_iter().filter(|number| number.trailing_zeros() >= 8);
     numbers
         .map(|number| {
             let damaged = |_| LedgerError {

@@ -73,11 +73,12 @@ impl EngineError {
         match self {
             Self::Source(error) => error.help(),
             Self::Ledger(error) => error.help.clone(),
-            Self::Sink(SinkError::Refused { help, .. }) => help.clone(),
             Self::Sink(SinkError::Unavailable { .. }) => {
                 Some("run again once it is there: what was delivered is not delivered again".to_owned())
             }
-            Self::File { help, .. } | Self::Worker { help, .. } => help.clone(),
+            Self::File { help, .. }
+            | Self::Worker { help, .. }
+            | Self::Sink(SinkError::Refused { help, .. }) => help.clone(),
             Self::Outage { help, .. } => Some(help.clone().unwrap_or_else(|| {
                 "mend the cause and run again: the records are tried again as if for the first time"
                     .to_owned()

@@ -37,11 +37,11 @@ pub(super) fn write(
     let sinks = setup.records.sinks.iter().filter(|sink| matches!(sink.place, SinkPlace::File { .. }));
     let mut writers = Vec::with_capacity(setup.files.len());
     for (sink, (path, format)) in sinks.zip(&setup.files) {
-        writers.push(FileWriter::create(path, *format, &sink.columns).map_err(failed)?);
+        writers.push(FileWriter::create(path, *format, &sink.columns).map_err(|error| failed(&error))?);
     }
     let mut put = |record: &[u8]| -> Result<(), EngineError> {
         for writer in &mut writers {
-            writer.write(record).map_err(failed)?;
+            writer.write(record).map_err(|error| failed(&error))?;
         }
         Ok(())
     };
@@ -55,7 +55,7 @@ pub(super) fn write(
         })?;
     }
     for writer in writers {
-        writer.finish().map_err(failed)?;
+        writer.finish().map_err(|error| failed(&error))?;
     }
     Ok(())
 }
@@ -88,6 +88,6 @@ fn write_results(
     Ok(())
 }
 
-fn failed(error: WriteError) -> EngineError {
+fn failed(error: &WriteError) -> EngineError {
     EngineError::File { help: error.help(), error: error.to_string() }
 }

@@ -16,6 +16,7 @@ const FEW: u64 = 4096;
 
 /// What decides about a key, but for its records.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "four questions about a stage, each answered once")]
 pub(super) struct Rules<'r> {
     /// Whether records have a version; else the last of the source is the newest.
     pub versioned: bool,
@@ -202,12 +203,11 @@ fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> V
         Status::Retrying if same => Verdict::Deliver { tries: state.tries, same: false },
         Status::Dead if same && !outdated => Verdict::Dead,
         Status::Dropped if same && !outdated => Verdict::Dropped,
-        Status::Retrying | Status::Dead | Status::Dropped => fresh,
         Status::Delivered if same && outdated => Verdict::Deliver { tries: 0, same: true },
         Status::Delivered if same => Verdict::Same,
         Status::Delivered if rules.insert => Verdict::Late,
         Status::Delivered if rules.versioned && is_older(newest, state, rules) => Verdict::Late,
-        Status::Delivered => fresh,
+        Status::Delivered | Status::Retrying | Status::Dead | Status::Dropped => fresh,
     }
 }
 

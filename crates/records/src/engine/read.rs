@@ -146,7 +146,7 @@ pub(super) fn scan(source: &Source<'_>, spool: &Path, hands: &Hands<'_>) -> Resu
             }
         };
         pushed.map_err(EngineError::Spool)?;
-        if entries.count() % 65_536 == 0 {
+        if entries.count().is_multiple_of(65_536) {
             hands.check_stop()?;
             counts.read = entries.count();
             (hands.progress)(&counts);
@@ -207,17 +207,17 @@ pub(super) fn deliver(
                 })
             }
         };
-        let mut delivered = Ok(());
+        let mut outcome = Ok(());
         for batch in &taken {
-            delivered = deliverer.take(batch);
-            if delivered.is_err() {
+            outcome = deliverer.take(batch);
+            if outcome.is_err() {
                 break;
             }
         }
         drop(taken);
         let read = reading.join().expect("reading does not panic");
         // Where a delivery failed, reading was stopped by it.
-        delivered.and(read)
+        outcome.and(read)
     })
 }
 
@@ -306,12 +306,15 @@ fn read_marked(
     if batch.is_empty() { Ok(()) } else { send(batch) }
 }
 
+/// Takes a record.
+type Show<'s> = dyn FnMut(Spot, &[u8]) -> Result<(), EngineError> + 's;
+
 /// Shows the spots and bytes of all records that stand in files.
 pub(super) fn standing(
     source: &Source<'_>,
     wanted: &dyn Fn(Spot) -> bool,
     marks: &Marks,
-    show: &mut dyn FnMut(Spot, &[u8]) -> Result<(), EngineError>,
+    show: &mut Show<'_>,
 ) -> Result<(), EngineError> {
     source.each(wanted, &|file| marks.any(file), &mut |seen| match seen.body {
         Ok(body) => show(seen.spot, body),
