@@ -59,12 +59,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
                 })
             });
             let records = keys.collect::<Result<Vec<_>, Failure>>()?;
-            let passes = match caller.ask(&Request::Seen { records })? {
-                Reply::Passes(passes) if passes.len() == next.len() => passes,
+            let answers = match caller.ask(&Request::Seen { records })? {
+                Reply::Passes(answers) if answers.len() == next.len() => answers,
                 other => return Err(unexpected(&other)),
             };
             passed.clear();
-            for ((_, line), _) in next.iter().zip(passes).filter(|(_, passes)| *passes) {
+            for ((_, line), _) in next.iter().zip(answers).filter(|(_, passes)| *passes) {
                 passed.extend_from_slice(line);
                 passed.push(b'\n');
             }
