@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-use cairn_model::{Command, InstanceName, Level, Name, OutputKind, ProjectPath};
+use cairn_model::{Command, InstanceName, Level, Name, OutputKind, ProjectPath, Records};
 use serde::{Deserialize, Serialize};
 
 /// A pipeline that may run: names are unique, inputs exist or are made, the graph has no cycle.
@@ -73,6 +73,9 @@ pub struct Instance {
     pub needs: Vec<u32>,
     /// How it is run: nothing here is in the input-hash.
     pub policy: Policy,
+    /// What it does with records, for a stage that runs no command but passes records on; `command` is then its worker,
+    /// without words when there is none.
+    pub records: Option<Records>,
 }
 
 /// One declared input.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use cairn_content::{FileError, Standing};
 use cairn_dag::Instance;
 use cairn_model::{
-    AttemptId, Event, InputHash, InstanceEvent, Level, Output, OutputKind, ProjectPath, RunEvent,
+    AttemptId, Event, InputHash, InstanceEvent, Level, Output, OutputKind, ProjectPath, RecordCounts,
+    RunEvent,
 };
 use cairn_store::{Attempt, Batch, Checkpoint, Exit, LogRef, Placed, ProcessId};
 
@@ -42,6 +43,8 @@ pub struct Done {
     pub took_ms: u64,
     /// Where files are now that stood in the outputs' places and were not cairn's.
     pub trashed: Vec<String>,
+    /// What became of the records, of a stage that passes records on.
+    pub records: Option<RecordCounts>,
 }
 
 /// What an attempt needs beside the engine.
@@ -53,7 +56,7 @@ pub struct Hands {
     /// The process that runs the run.
     pub process: ProcessId,
     /// Tokens of attempts that are to stop: one may be asked to before its command was started.
-    pub stopped: Mutex<HashSet<String>>,
+    pub stopped: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Hands {
@@ -82,13 +85,13 @@ fn ended_batch(attempt: &AttemptId) -> Batch {
 const GATHERED_JUST_NOW: Duration = Duration::from_secs(1);
 
 /// Ready to be run.
-struct Prepared {
-    staging: Staging,
-    base: PathBuf,
-    gathered: Arc<Gathered>,
+pub(crate) struct Prepared {
+    pub(crate) staging: Staging,
+    pub(crate) base: PathBuf,
+    pub(crate) gathered: Arc<Gathered>,
     level: Level,
     set_aside: Vec<ProjectPath>,
-    job: Job,
+    pub(crate) job: Job,
 }
 
 impl Engine {
@@ -106,7 +109,7 @@ impl Engine {
             let (engine, attempt) = (Arc::clone(self), attempt.clone());
             blocking(move || engine.prepare(instance, &attempt)).await
         };
-        let prepared = match prepared {
+        let mut prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 exited();
@@ -119,8 +122,16 @@ impl Engine {
         }
         let ended = match self.begin(hands, started, instance, &prepared).await {
             Ok(()) if hands.is_stopped(&attempt.slug()) => Err(AttemptError::stopped()),
-            Ok(()) => hands.keeper.run(prepared.job.clone()).await.map_err(AttemptError::from),
+            Ok(()) => {
+                let (passed, back) = self.execute(hands, instance, &attempt, prepared).await;
+                prepared = back;
+                passed
+            }
             Err(error) => Err(error),
+        };
+        let (ended, records) = match ended {
+            Ok((ended, records)) => (Ok(ended), records),
+            Err(error) => (Err(error), None),
         };
         if hands.keeper.is_gone() {
             // It was killed: what left its session is not ended by the kernel.
@@ -160,7 +171,7 @@ impl Engine {
                 let published = hands.committer.publish(publication).await;
                 let result = published.map(|trashed| {
                     self.set_manifest(instance, manifest);
-                    Done { trashed, ..done }
+                    Done { trashed, records, ..done }
                 });
                 result.map_err(AttemptError::from)
             }
@@ -192,6 +203,29 @@ impl Engine {
         result
     }
 
+    /// Runs the command, or passes the records on.
+    async fn execute(
+        self: &Arc<Self>,
+        hands: &Hands,
+        instance: u32,
+        attempt: &AttemptId,
+        prepared: Prepared,
+    ) -> (Result<(Ended, Option<RecordCounts>), AttemptError>, Prepared) {
+        if self.instance(instance).records.is_none() {
+            let ended = hands.keeper.run(prepared.job.clone()).await;
+            return (ended.map(|ended| (ended, None)).map_err(AttemptError::from), prepared);
+        }
+        let (engine, attempt) = (Arc::clone(self), attempt.clone());
+        let (keeper, stopped) = (hands.keeper.clone(), Arc::clone(&hands.stopped));
+        blocking(move || {
+            let token = attempt.slug();
+            let is_stopped = move || stopped.lock().expect("no panic while it is held").contains(&token);
+            let passed = engine.pass_records(&keeper, &is_stopped, instance, &attempt, &prepared);
+            (passed.map(|(ended, counts)| (ended, Some(counts))), prepared)
+        })
+        .await
+    }
+
     /// Writes down that the attempt starts. With outputs to be set aside it is durable before they are: recovery knows
     /// where they belong.
     async fn begin(
@@ -201,11 +235,15 @@ impl Engine {
         instance: u32,
         prepared: &Prepared,
     ) -> Result<(), AttemptError> {
-        if prepared.set_aside.is_empty() {
+        if prepared.set_aside.is_empty() && self.instance(instance).records.is_none() {
             hands.committer.write(started);
             return Ok(());
         }
+        // What a records stage keeps on its way counts only while its attempt is open.
         hands.committer.flush(started).await?;
+        if prepared.set_aside.is_empty() {
+            return Ok(());
+        }
         let engine = Arc::clone(self);
         let (staging, standing) = (prepared.staging.clone(), prepared.set_aside.clone());
         blocking(move || staging.set_aside(&engine.project, engine.instance(instance), &standing)).await?;
@@ -291,6 +329,7 @@ impl Engine {
             argv: declared.command.argv().into_iter().map(str::to_owned).collect(),
             env: environment::of_attempt(&self.project, declared, &context),
             cwd: base.clone(),
+            stdin: None,
             stdout: stdout_path(declared).map(|path| path.below(&base)),
             log: self.project.state().join(Project::log_path(attempt)),
             log_max: LOG_MAX,
@@ -443,7 +482,7 @@ impl Engine {
         let what = RunEvent::Instance { instance: declared.name.clone(), event };
         batch.event(self.run, &Event { at: now, what });
         let in_place = prepared.level == Level::Off;
-        let done = Done { input_hash, took_ms, trashed: Vec::new() };
+        let done = Done { input_hash, took_ms, trashed: Vec::new(), records: None };
         Ok((Publication { batch, outputs, in_place }, done))
     }
 

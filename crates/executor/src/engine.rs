@@ -369,6 +369,9 @@ impl Engine {
             Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
             Looked::Hit(checkpoint) => checkpoint,
         };
+        if let Some(reason) = self.records_pending(declared, &gathered)? {
+            return Ok(Verdict::Miss { input_hash, reason });
+        }
         let (mut restored, mut trashed) = (Vec::new(), Vec::new());
         let outputs: Vec<&Output> = checkpoint.manifest.outputs.iter().collect();
         let standings = self.kept().placer.check_all(self.project.folder(), &outputs, &self.digests);

@@ -16,8 +16,8 @@
 //! | `effects-v1`     | since format 2                        |            |                        |                              |
 //! | `notes-v1`       | scope · kind · key                    | variable   | [`Once`], [`Mark`], `record::Seen`, `record::Settled` by kind | point, many points; prefix scope and kind |
 //! | `dead-v1`        | pipeline · instance · kind · id       | … + 1 + 16 | [`DeadLetter`]         | point; prefix pipeline or instance |
-//! | `record-scopes-v1` | since format 2                      |            |                        |                              |
-//! | `record-states-v1` | since format 2                      |            |                        |                              |
+//! | `record-scopes-v1` | pipeline · instance                 | variable   | `record::Blob`         | point                        |
+//! | `record-states-v1` | length, u16 · pipeline · instance · `p` · prefix, u16, or `d` · sequence, u64 | variable | `record::Blob` | point; prefix instance |
 //!
 //! `definitions-v1` holds pipeline files under their digest as a definition, and small inputs and outputs under theirs as a
 //! file.
@@ -223,6 +223,46 @@ pub(crate) fn file_row(file: FileKey) -> [u8; 16] {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&file.device.to_be_bytes());
     key[8..].copy_from_slice(&file.inode.to_be_bytes());
+    key
+}
+
+/// Returns what the keys of an instance's pages of record states begin with.
+pub(crate) fn record_pages(pipeline: &Name, instance: &InstanceName) -> Vec<u8> {
+    record_states(pipeline, instance, b'p')
+}
+
+/// Returns what the keys of an instance's deltas of record states begin with.
+pub(crate) fn record_deltas(pipeline: &Name, instance: &InstanceName) -> Vec<u8> {
+    record_states(pipeline, instance, b'd')
+}
+
+pub(crate) fn record_page(pipeline: &Name, instance: &InstanceName, prefix: u16) -> Vec<u8> {
+    let mut key = record_pages(pipeline, instance);
+    key.extend_from_slice(&prefix.to_be_bytes());
+    key
+}
+
+pub(crate) fn read_record_page(key: &[u8]) -> Option<u16> {
+    key.last_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+pub(crate) fn record_delta(pipeline: &Name, instance: &InstanceName, sequence: u64) -> Vec<u8> {
+    let mut key = record_deltas(pipeline, instance);
+    key.extend_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+pub(crate) fn read_record_delta(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The length comes first, so that no instance's keys begin with another's.
+fn record_states(pipeline: &Name, instance: &InstanceName, kind: u8) -> Vec<u8> {
+    let of = self::instance(pipeline, instance);
+    let length = u16::try_from(of.len()).unwrap_or(u16::MAX);
+    let mut key = length.to_be_bytes().to_vec();
+    key.extend_from_slice(&of);
+    key.push(kind);
     key
 }
 

@@ -48,4 +48,4 @@ pub use record::{
     Generation, LogRef, Mark, NoteScope, Once, Placed, Retry, RunOptions, RunRecord, Stamp,
 };
 pub use store::{Access, Head, Store};
-pub use table::{DeadCounts, DeadOf, FindDeadError, FindRunError, NoteKey};
+pub use table::{DeadCounts, DeadOf, FindDeadError, FindRunError, NoteKey, RecordsOf};

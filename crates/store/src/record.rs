@@ -13,6 +13,7 @@
 //! value. In postcard the order of fields, and of an enum's variants, is the format.
 
 mod attempt;
+mod blob;
 mod checkpoint;
 mod dead;
 mod definition;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use crate::keys::Family;
 
 pub use attempt::Attempt;
+pub(crate) use blob::Blob;
 pub(crate) use checkpoint::Recorded;
 pub use checkpoint::{Checkpoint, Demoted, Exit, LogRef};
 pub use dead::{DeadId, DeadIdError, DeadKind, DeadLetter, Retry};

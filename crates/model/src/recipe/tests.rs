@@ -18,6 +18,7 @@ fn recipe() -> Recipe {
         outputs: BTreeMap::from([(ProjectPath::parse("c").unwrap(), (String::new(), OutputKind::File))]),
         salt: None,
         platform: "linux-x86_64".into(),
+        records: None,
     }
 }
 
