@@ -242,7 +242,10 @@ fn seen_answers_who_writes_slowly_and_says_what_is_wrong_with_a_record() {
     assert_eq!(run(&project, &[]), "s=RAN");
     assert_eq!(lines(&project, "had"), [r#"{"id":1}"#, "1"]);
     let error = project.read("error");
-    assert!(error.contains("line 2 has no field `id`") && error.contains("did you mean `ide`?"), "{error}");
+    assert!(
+        error.contains("line 2: field `id` of the key is missing") && error.contains("did you mean `ide`?"),
+        "{error}"
+    );
 }
 
 #[test]
