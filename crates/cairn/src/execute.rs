@@ -148,7 +148,7 @@ pub(crate) fn execute(
             let keeper = start_keeper()?;
             let committer = engine.committer().map_err(cannot_start)?;
             let process = ProcessId::current();
-            let hands = Arc::new(Hands { keeper, committer, process, stopped: Mutex::default() });
+            let hands = Arc::new(Hands { keeper, committer, process, stopped: Arc::default() });
             let mut observe = |event: Event, log: Option<PathBuf>| teller.event(event, log);
             let loop_ = Run {
                 id: run,

@@ -1,4 +1,5 @@
-//! Prints how many records a second one core reads and tells apart: `scan [RECORDS]`.
+//! Prints how many records a second one core reads and tells apart:
+//! `cargo run --release -p cairn-records --example scan [RECORDS]`.
 //!
 //! The records have some 200 bytes, with a key and a version. Each phase does what the ones before do and one thing more.
 
@@ -7,7 +8,8 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::time::Instant;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use cairn_model::{FieldPath, ProjectPath};
 use cairn_records::fields::Extractor;
@@ -51,6 +53,15 @@ fn while_some(mut next: impl FnMut() -> Result<bool, Box<dyn Error>>) -> Result<
     Ok(count)
 }
 
+/// Returns how long this thread has been on a processor, which other programs do not change; where the system does not
+/// say, the time on the clock.
+fn processor_time() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = told.and_then(|text| text.split(' ').next()?.parse().ok());
+    nanoseconds.map_or_else(|| START.elapsed(), Duration::from_nanos)
+}
+
 /// Prints the best of three passes over the file.
 fn time(
     what: &str,
@@ -61,9 +72,9 @@ fn time(
     let mut best = f64::INFINITY;
     for _ in 0..3 {
         let mut reader = Reader::open(file, None)?;
-        let start = Instant::now();
+        let start = processor_time();
         pass(&mut reader)?;
-        best = best.min(start.elapsed().as_secs_f64());
+        best = best.min(processor_time().saturating_sub(start).as_secs_f64());
     }
     let (nanoseconds, rate) = per_record(best, count);
     println!("{what:35} {nanoseconds:7.0} ns a record, {rate:6.2} M records/s");

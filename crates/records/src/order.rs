@@ -100,7 +100,8 @@ impl OrderBytes {
         }
     }
 
-    fn of_text(text: &str, untyped: bool) -> Result<Self, OrderError> {
+    /// Returns the order of a text; see [`Self::of_json`].
+    pub(crate) fn of_text(text: &str, untyped: bool) -> Result<Self, OrderError> {
         if untyped && decimal::is_plain_number(text.as_bytes()) {
             return Self::of_number(text.as_bytes());
         }
@@ -120,7 +121,8 @@ impl OrderBytes {
         bytes.finish()
     }
 
-    fn of_number(text: &[u8]) -> Result<Self, OrderError> {
+    /// Returns the order of a number as it is written.
+    pub(crate) fn of_number(text: &[u8]) -> Result<Self, OrderError> {
         let number = Decimal::parse(text).ok_or(OrderError::OutOfRange)?;
         let mut bytes = Builder::new();
         bytes.push(NUMBER);

@@ -1,22 +1,25 @@
 //! Sinks outside of cairn's own files: what each must be able to do so that every record reaches it once.
 
 mod fingerprint;
+mod http;
 mod postgres;
 mod record;
 mod sqlite;
 mod table;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use cairn_model::{Digest, FieldPath, SinkMode, SinkPlace};
+use cairn_model::{Clock, Digest, FieldPath, SinkMode, SinkPlace};
 
 use self::table::Wanted;
 
 /// One delivery's identity. A sink with transactions writes it in the same transaction as the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchId {
-    /// Whose records: unique for each stage of each project, and for each new beginning of it.
+    /// Whose records: unique for each stage of each project, and for each new beginning of it. All sinks of a stage may
+    /// be given the same: a sink's ledger tells its tables apart.
     pub scope: String,
     /// Number within the scope, from 1, contiguous.
     pub sequence: u64,
@@ -51,7 +54,8 @@ pub struct Delivery {
 pub struct Delivered {
     /// Records of the batch that the sink did not take, by index; all others it has.
     pub refused: Vec<RecordFault>,
-    /// What the sink answered, by index, where it answers anything worth keeping.
+    /// What the sink answered, by index, where it answers anything worth keeping; an answer to several records stands at
+    /// the first of them.
     pub receipts: Vec<(usize, String)>,
 }
 
@@ -138,9 +142,11 @@ pub struct OpenContext<'a> {
     pub folder: &'a Path,
     /// Looks up what stands for `${NAME}` in an address.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Against which a server's `Retry-After` is read when it gives a date and does not tell its own time.
+    pub clock: &'a Arc<dyn Clock>,
 }
 
-/// Opens a sink: connects, so that a wrong address or password is told of before any work is done.
+/// Opens a sink: connects (HTTP excepted), so that a wrong address or password is told of before any work is done.
 ///
 /// `key` is the stage's, for sinks without one of their own; `version` keeps an older record from taking the place of a
 /// newer one in mode `upsert`. File sinks are none of these: they are outputs, and are refused here.
@@ -171,11 +177,18 @@ pub fn open(
         SinkPlace::Postgres { url, table } => {
             Ok(Box::new(postgres::Postgres::open(&fill(url)?, wanted(table))?))
         }
-        SinkPlace::Http { .. } => Err(SinkError::Refused {
-            sink: sink.place.kind().to_owned(),
-            error: "this kind of sink is not known".to_owned(),
-            help: None,
-        }),
+        SinkPlace::Http { url, method, batched, headers } => {
+            let endpoint = http::Endpoint {
+                url: fill(url)?,
+                method: method.clone(),
+                batched: *batched,
+                headers: headers
+                    .iter()
+                    .map(|(name, value)| Ok((name.clone(), fill(value)?)))
+                    .collect::<Result<_, SinkError>>()?,
+            };
+            Ok(Box::new(http::Http::open(&endpoint, Arc::clone(context.clock))?))
+        }
         SinkPlace::File { path, .. } => Err(SinkError::Refused {
             sink: sink.place.kind().to_owned(),
             error: format!("`{path}` is an output of the stage, not a sink outside of it"),

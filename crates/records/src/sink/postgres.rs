@@ -17,8 +17,9 @@
 //! An upsert writes only rows that differ, and never an older version over a newer one: a second delivery of the same
 //! records leaves each row's `xmin` as it is.
 //!
-//! With `commit = "two-phase"` the same transaction is prepared under the name `cairn:SCOPE:NUMBER`, and committed or
-//! rolled back later, by whichever process; it holds its locks until then.
+//! With `commit = "two-phase"` the same transaction is prepared under the name `cairn:SCOPE/TABLE@DATABASE:NUMBER` (names
+//! are shared by all databases of a server), and committed or rolled back later, by whichever process; it holds its locks
+//! until then.
 
 mod batch;
 mod columns;
@@ -66,6 +67,7 @@ impl Postgres {
             server,
             wanted,
             client: None,
+            database: String::new(),
             table: None,
             has_ledger: false,
             fenced: None,
@@ -162,6 +164,8 @@ struct Session {
     ledger: String,
     fence: String,
     client: Option<Client>,
+    /// The database that the client is connected to.
+    database: String,
     /// The table as it was in the last transaction that was committed.
     table: Option<Table>,
     has_ledger: bool,
@@ -173,7 +177,9 @@ impl Session {
     async fn client(&mut self) -> Result<&mut Client, Failure> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
             self.disconnect();
-            self.client = Some(self.server.connect().await?);
+            let client = self.server.connect().await?;
+            self.database = client.query_one("SELECT current_database()::text", &[]).await?.get(0);
+            self.client = Some(client);
         }
         Ok(self.client.as_mut().expect("connected just now"))
     }
@@ -276,7 +282,7 @@ impl Session {
         // A connection that broke since the last batch is made anew.
         self.client().await?;
         self.make_ledger(&scope).await?;
-        let gid = self.gid(batch);
+        let gid = self.gid(batch).await?;
         if prepare && self.is_prepared(batch).await? {
             let help = "settle it first (`COMMIT PREPARED` or `ROLLBACK PREPARED`)".to_owned();
             return Err(self.refused(format!("the transaction `{gid}` is prepared already"), Some(help)));
@@ -449,7 +455,7 @@ impl Session {
 
     async fn settle(&mut self, batch: &BatchId, commit: bool) -> Result<(), Failure> {
         let verb = if commit { "COMMIT" } else { "ROLLBACK" };
-        let statement = format!("{verb} PREPARED {}", literal(&self.gid(batch)));
+        let statement = format!("{verb} PREPARED {}", literal(&self.gid(batch).await?));
         if !commit {
             // It may have made the table.
             self.table = None;
@@ -461,7 +467,7 @@ impl Session {
     }
 
     async fn prepared(&mut self, scope: &str) -> Result<Vec<u64>, Failure> {
-        let prefix = self.gid_prefix(scope);
+        let prefix = self.gid_prefix(scope).await?;
         let query =
             "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() AND starts_with(gid, $1)";
         let rows = self.client().await?.query(query, &[&prefix]).await?;
@@ -472,24 +478,25 @@ impl Session {
     }
 
     async fn is_prepared(&mut self, batch: &BatchId) -> Result<bool, Failure> {
-        let gid = self.gid(batch);
+        let gid = self.gid(batch).await?;
         let query =
             "SELECT EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database() AND gid = $1)";
         Ok(self.client().await?.query_one(query, &[&gid]).await?.get(0))
     }
 
     /// The name of a batch's prepared transaction.
-    fn gid(&self, batch: &BatchId) -> String {
-        format!("{}{}", self.gid_prefix(&batch.scope), batch.sequence)
+    async fn gid(&mut self, batch: &BatchId) -> Result<String, Failure> {
+        Ok(format!("{}{}", self.gid_prefix(&batch.scope).await?, batch.sequence))
     }
 
-    fn gid_prefix(&self, scope: &str) -> String {
-        let scope = self.scope(scope);
-        if scope.len() <= GID_SCOPE_MAX {
+    async fn gid_prefix(&mut self, scope: &str) -> Result<String, Failure> {
+        self.client().await?;
+        let scope = format!("{}@{}", self.scope(scope), self.database);
+        Ok(if scope.len() <= GID_SCOPE_MAX {
             format!("cairn:{scope}:")
         } else {
             format!("cairn:{}:", blake3::hash(scope.as_bytes()).to_hex())
-        }
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One transaction a batch: the fence is looked at, then the ledger (a batch that is there is not applied again), then
 //! rows go in in the order of their key, one prepared statement for all. `synchronous = FULL`: what the ledger says
-//! survives a power cut, since cairn's own state is committed after it.
+//! survives a power cut, since cairn's own state is committed after it. The file is in WAL mode from then on.
 //!
 //! | the table | its columns |
 //! |---|---|
@@ -41,6 +41,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Memory for pages, in KiB, negative as SQLite wants it: inner pages of the key's index stay in.
 const CACHE_KIB: i64 = -65_536;
 
+/// Pages of 4 KiB in the log before they are moved to the file: a page that several batches change is moved once.
+const CHECKPOINT_PAGES: i64 = 10_000;
+
 /// The sink.
 pub(super) struct Sqlite {
     path: PathBuf,
@@ -70,6 +73,7 @@ impl Sqlite {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
             order::register(&connection)?;
             Ok(connection)
         };
@@ -290,6 +294,10 @@ impl Sqlite {
                 }
             };
             let delete = delivery.operation == Operation::Delete;
+            if delete && key.is_empty() {
+                faults.push(fault(index, super::table::NO_KEY.to_owned()));
+                continue;
+            }
             if !delete && !unknown.is_empty() {
                 faults.push(fault(index, unknown_fields(&unknown, &self.wanted.table, "TEXT")));
                 continue;

@@ -13,6 +13,9 @@ pub(crate) const OWN_TABLES: [&str; 2] = ["cairn_ledger", "cairn_fence"];
 /// How many batches of a scope the ledger remembers: a repeated delivery is of the last one, or of a few.
 pub(crate) const LEDGER_KEEPS: u64 = 100;
 
+/// What is wrong with a tombstone where no field says what it is of.
+pub(crate) const NO_KEY: &str = "a tombstone, but the sink has no `key` by which rows could be deleted";
+
 /// What is asked of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
@@ -91,8 +94,7 @@ impl Wanted {
         }
         for path in self.paths().filter(|path| path.0.len() > 1) {
             see(&path.to_string(), None);
-            let inner = super::record::Layout::new(vec![path.to_string()], std::iter::once(path));
-            let mut inner = inner;
+            let mut inner = super::record::Layout::new(vec![path.to_string()], std::iter::once(path));
             for delivery in records {
                 let mut row = [None];
                 if inner.read(&delivery.record, &mut row).is_ok() {

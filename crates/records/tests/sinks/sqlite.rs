@@ -332,3 +332,98 @@ fn a_trigger_that_rolls_back_takes_the_whole_batch_with_it() {
     assert_eq!(rows(&db, "SELECT id FROM orders"), ["1"], "{error:?}");
     assert_eq!(sink.last_applied(crate::support::SCOPE).unwrap(), Some(1));
 }
+
+#[test]
+fn what_is_appended_without_a_key_cannot_be_deleted_and_with_one_is_all_of_it() {
+    let (folder, db) = file();
+    for key in [&[][..], &["id"]] {
+        let mut sink = given().key(key).mode(SinkMode::Append).open(folder.path());
+        deliver(&mut *sink, &[put(r#"{"id":1}"#), put(r#"{"id":1}"#), put(r#"{"id":2}"#)]).unwrap();
+        let deleted = deliver(&mut *sink, &[delete(r#"{"id":1}"#)]);
+        if key.is_empty() {
+            assert!(faults(deleted)[0].1.contains("no `key`"));
+        } else {
+            deleted.unwrap();
+        }
+    }
+    assert_eq!(rows(&db, "SELECT id FROM orders"), ["2", "2"]);
+}
+
+#[test]
+fn a_large_batch_arrives_whole() {
+    let (folder, db) = file();
+    let record = |id: usize| {
+        put(&format!(r#"{{"id":{},"n":{id},"text":"{}"}}"#, (id * 7919) % 20_000, "é".repeat(60)))
+    };
+    let mut records: Vec<_> = (0..20_000).map(record).collect();
+    // One value larger than what is sent at once.
+    records.push(put(&format!(r#"{{"id":20000,"n":0,"text":"{}"}}"#, "x".repeat(1_000_000))));
+    let mut sink = given().open(folder.path());
+    deliver(&mut *sink, &records).unwrap();
+    let sums = || rows(&db, "SELECT count(*), sum(n), sum(length(text)) FROM orders").remove(0);
+    let expected = "20001|199990000|2200000";
+    assert_eq!(sums(), expected);
+    let print = sink.fingerprint().unwrap();
+    deliver(&mut *sink, &records).unwrap();
+    assert_eq!((sums(), sink.fingerprint().unwrap()), (expected.to_owned(), print));
+}
+
+const ROWS: u64 = 200;
+
+fn rows_of(sequence: u64) -> Vec<cairn_records::sink::Delivery> {
+    (0..ROWS).map(|n| put(&format!(r#"{{"id":{},"n":{sequence}}}"#, sequence * ROWS + n))).collect()
+}
+
+/// What the next test kills: delivers batch after batch into the folder that the environment names.
+#[test]
+#[ignore = "run by the next test, in a process of its own"]
+fn deliver_until_killed() {
+    let Some(folder) = std::env::var_os("CAIRN_TEST_FOLDER") else { return };
+    let mut sink = given().open(std::path::Path::new(&folder));
+    let last = sink.last_applied(crate::support::SCOPE).unwrap().unwrap();
+    // With an end, should nobody be there to kill it.
+    for sequence in last + 1..last + 10_000 {
+        let records = rows_of(sequence);
+        sink.deliver(&batch(sequence, &records), &records).unwrap();
+    }
+}
+
+/// A process that is killed at the end, also that of a test that fails.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_killed_process_leaves_whole_batches_and_a_ledger_that_knows_them() {
+    let (folder, db) = file();
+    db.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    let mut before = 0;
+    for _ in 0..5 {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "sqlite::deliver_until_killed", "--ignored"])
+            .env("CAIRN_TEST_FOLDER", folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        let mut child = Killed(child.unwrap());
+        // Killed at whatever it does once some more batches are there.
+        let mut watch = given().open(folder.path());
+        while watch.last_applied(crate::support::SCOPE).unwrap().unwrap() < before + 3 {
+            assert!(child.0.try_wait().unwrap().is_none(), "it delivers until it is killed");
+        }
+        drop(child);
+        let last = watch.last_applied(crate::support::SCOPE).unwrap().unwrap();
+        let counted = rows(&db, "SELECT count(*), count(DISTINCT n), max(n) FROM orders");
+        assert_eq!(counted, [format!("{}|{last}|{last}", last * ROWS)], "whole batches, those of the ledger");
+        let records = rows_of(last);
+        assert_eq!(watch.applied(&batch(last, &records)).unwrap(), Some(true));
+        watch.deliver(&batch(last, &records), &records).unwrap();
+        assert_eq!(watch.applied(&batch(last + 1, &records)).unwrap(), Some(false));
+        assert_eq!(rows(&db, "SELECT count(*) FROM orders"), [(last * ROWS).to_string()]);
+        before = last;
+    }
+}

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use cairn_model::{Digest, FieldPath, Sink as Definition, SinkMode, SinkPlace};
+use cairn_model::{Clock, Digest, FieldPath, Sink as Definition, SinkMode, SinkPlace, SystemClock};
 use cairn_records::sink::{self, BatchId, Delivery, OpenContext, Operation, RecordFault, Sink, SinkError};
 
 pub(crate) const SCOPE: &str = "project/load/0";
@@ -69,7 +70,9 @@ impl Given {
     }
 
     pub(crate) fn try_open(&self, folder: &Path) -> Result<Box<dyn Sink>, SinkError> {
-        let context = OpenContext { folder, variable: &|_| None };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let variable = |name: &str| (name == "SECRET").then(|| "hidden".to_owned());
+        let context = OpenContext { folder, variable: &variable, clock: &clock };
         sink::open(&self.definition, &self.key, self.version.as_ref(), &context)
     }
 

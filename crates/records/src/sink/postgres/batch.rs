@@ -12,7 +12,7 @@ use super::columns::{Column, Table};
 use super::encode::Kind;
 use super::error::{Failure, of_records, sentence};
 use crate::sink::record::{Layout, Value};
-use crate::sink::table::{Wanted, fault, list, quoted, unknown_fields};
+use crate::sink::table::{NO_KEY, Wanted, fault, list, quoted, unknown_fields};
 use crate::sink::{Delivery, Operation, RecordFault};
 
 /// Bytes of a message: large enough that the message costs nothing, small enough to stay in the cache.
@@ -63,6 +63,9 @@ pub(super) fn encode(
         let start = encoded.bytes.len();
         let mut encode = || -> Result<Range<usize>, String> {
             let unknown = layout.read(&delivery.record, &mut slots)?;
+            if delete && key.is_empty() {
+                return Err(NO_KEY.to_owned());
+            }
             if !delete && !unknown.is_empty() {
                 return Err(unknown_fields(&unknown, &wanted.table, "text"));
             }
@@ -311,14 +314,23 @@ fn differs(column: &Column) -> String {
     format!("t.{name}{cast} IS DISTINCT FROM EXCLUDED.{name}{cast}")
 }
 
-/// Returns the condition that version `new` may take the place of `old`. Texts that are times are compared as instants,
-/// others by their bytes, whatever the database's collation: as the engine orders them.
+/// Returns the condition that version `new` may take the place of `old`, by the engine's order: texts that are times as
+/// instants, others by their bytes, whatever the database's collation. What a column of texts holds does not tell whether
+/// `9` was a number, nor is every form of a time known here: where one reading lets the record pass, it does, since the
+/// engine has decided already. This is for what others wrote.
 fn not_older(column: &Column, new: &str, old: &str) -> String {
-    const TIME: &str = r"'^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?$'";
+    const TIME: &str = r"'^\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)?)?$'";
+    const NUMBER: &str = r"'^-?\d+(\.\d+)?$'";
+    const DATE: &str = r"'^\d{4}-\d\d-\d\d'";
+    let both = |form: &str| format!("{new} ~ {form} AND {old} ~ {form}");
     let newer = match column.kind {
         Kind::Text(_) => format!(
-            "CASE WHEN {new} ~ {TIME} AND {old} ~ {TIME} THEN {new}::timestamptz >= {old}::timestamptz \
-             ELSE {new} COLLATE \"C\" >= {old} COLLATE \"C\" END"
+            "CASE WHEN {} THEN {new}::timestamptz >= {old}::timestamptz \
+             WHEN {} THEN {new}::numeric >= {old}::numeric OR {new} COLLATE \"C\" >= {old} COLLATE \"C\" \
+             ELSE {} OR {new} COLLATE \"C\" >= {old} COLLATE \"C\" END",
+            both(TIME),
+            both(NUMBER),
+            both(DATE),
         ),
         Kind::Json => format!("{new}::text >= {old}::text"),
         _ => format!("{new} >= {old}"),

@@ -51,3 +51,28 @@ pub(super) fn failed(name: &str, error: &rusqlite::Error) -> SinkError {
         _ => SinkError::Refused { sink: name.to_owned(), error: text, help: None },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn another_try_mends_what_passes_by_itself() {
+        for (code, mends, words) in [
+            (ffi::SQLITE_BUSY, true, "another process has held its lock for 30 s"),
+            (ffi::SQLITE_FULL, true, "the disk is full"),
+            (ffi::SQLITE_IOERR, true, ""),
+            (ffi::SQLITE_READONLY, false, ""),
+            (ffi::SQLITE_CORRUPT, false, ""),
+            (ffi::SQLITE_NOTADB, false, ""),
+            (ffi::SQLITE_ERROR, false, ""),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let failed = failed("a table", &error);
+            assert!(failed.to_string().contains(words), "{failed}");
+            assert_eq!(matches!(failed, SinkError::Unavailable { .. }), mends, "{failed}");
+        }
+    }
+}
