@@ -84,7 +84,7 @@ impl Engine {
     /// Opens the sinks that are no files.
     fn open_sinks(&self, records: &Records) -> Result<Vec<Box<dyn Sink>>, SinkError> {
         let variable = |name: &str| self.gatherer.variable(name).cloned();
-        let context = OpenContext { folder: self.project.folder(), variable: &variable };
+        let context = OpenContext { folder: self.project.folder(), variable: &variable, clock: &self.clock };
         let external = records.sinks.iter().filter(|sink| !matches!(sink.place, SinkPlace::File { .. }));
         external.map(|sink| sink::open(sink, &records.key, records.version.as_ref(), &context)).collect()
     }
