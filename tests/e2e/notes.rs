@@ -72,7 +72,7 @@ fn once_passes_on_how_a_command_failed_and_lets_it_be_run_again() {
         "code=0; cairn once k -- sh -c 'echo tried >> $P/ledger; exit 7' || code=$?; echo $code >> $P/codes\n\
          code=0; cairn once l -- sh -c 'kill -9 $$' || code=$?; echo $code >> $P/codes\n\
          code=0; cairn once m -- no-such-command || code=$?; echo $code >> $P/codes\n\
-         cairn once k -- sh -c 'echo done >> $P/ledger'",
+         cairn once --hold k -- sh -c 'echo done >> $P/ledger'",
     );
     assert_eq!(run(&project, &[]), "s=RAN");
     assert_eq!(lines(&project, "ledger"), ["tried", "done"]);
@@ -242,7 +242,10 @@ fn seen_answers_who_writes_slowly_and_says_what_is_wrong_with_a_record() {
     assert_eq!(run(&project, &[]), "s=RAN");
     assert_eq!(lines(&project, "had"), [r#"{"id":1}"#, "1"]);
     let error = project.read("error");
-    assert!(error.contains("line 2 has no field `id`") && error.contains("did you mean `ide`?"), "{error}");
+    assert!(
+        error.contains("line 2: field `id` of the key is missing") && error.contains("did you mean `ide`?"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Effects, Style};
 use cairn_scheduler::select::{self, Request};
 use clap::builder::{StyledStr, Styles};
-use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgAction, Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands;
 use crate::exit::ExitStatus;
@@ -117,6 +117,9 @@ pub(crate) enum Command {
 /// `--color` is looked for before all else: it counts for these as well.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Cli {
     let words: Vec<OsString> = words.collect();
+    if let Some(cli) = parse_note(&words) {
+        return cli;
+    }
     let chosen = words.iter().enumerate().find_map(|(at, word)| match word.to_str()? {
         "--color" => words.get(at + 1)?.to_str(),
         word => word.strip_prefix("--color="),
@@ -128,6 +131,30 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Cli {
     };
     let matches = Cli::command().color(color).get_matches_from(words);
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads the command line of what a stage's own commands call, without making the definition of all the others, which
+/// takes longer than all that is then done. Where that does not go well, the whole definition tells what is wrong.
+fn parse_note(words: &[OsString]) -> Option<Cli> {
+    fn parse<A: clap::Args>(
+        name: &'static str,
+        words: &[OsString],
+        command: fn(A) -> Command,
+    ) -> Option<Cli> {
+        let subcommand = A::augment_args(clap::Command::new(name)).disable_help_flag(true);
+        let whole = Globals::augment_args(clap::Command::new("cairn")).subcommand(subcommand);
+        let mut matches = whole.try_get_matches_from(words).ok()?;
+        let globals = Globals::from_arg_matches(&matches).ok()?;
+        let (_, mut matches) = matches.remove_subcommand()?;
+        Some(Cli { globals, command: Some(command(A::from_arg_matches_mut(&mut matches).ok()?)) })
+    }
+    match words.get(1)?.to_str()? {
+        "once" => parse("once", words, Command::Once),
+        "seen" => parse("seen", words, Command::Seen),
+        "mark" => parse("mark", words, Command::Mark),
+        "reject" => parse("reject", words, Command::Reject),
+        _ => None,
+    }
 }
 
 /// `[FILE] [STAGE]…`: which of the two the first word is, [`crate::project::Project::settle`] decides.
@@ -264,6 +291,30 @@ mod tests {
             assert_eq!(first, "Examples:", "{}", command.get_name());
             assert!((2..=5).contains(&rest.lines().count()), "{}: {help}", command.get_name());
             assert!(rest.lines().all(|line| line.trim_start().starts_with("cairn ")), "{help}");
+        }
+    }
+
+    #[test]
+    fn what_stages_call_is_read_in_short_as_it_is_in_whole() {
+        for line in [
+            "cairn once k -- curl -sf --help",
+            "cairn once --hold --scope mine k -- true",
+            "cairn once -q k --color never -- true",
+            "cairn seen --key id customer.day --state elsewhere",
+            "cairn mark a=b=c",
+            "cairn mark --get a",
+            "cairn reject --reason no -vv",
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let short = parse_note(&words).unwrap_or_else(|| panic!("{line}"));
+            let whole = Cli::try_parse_from(&words).unwrap();
+            assert_eq!(format!("{short:?}"), format!("{whole:?}"), "{line}");
+        }
+        for line in
+            ["cairn once --help", "cairn once k", "cairn mark a", "cairn run once", "cairn seen --nothing"]
+        {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert!(parse_note(&words).is_none(), "{line}");
         }
     }
 

@@ -56,7 +56,7 @@ impl<R: Read> Lines<R> {
             };
             self.taken = whole;
             let first = self.number;
-            let found = self.buffer[..whole].iter().filter(|byte| **byte == b'\n').count() as u64;
+            let found = self.buffer[..whole].split(|byte| *byte == b'\n').skip(1).count() as u64;
             // What a last line lacks is its line feed.
             self.number += found + u64::from(whole > 0 && self.buffer[whole - 1] != b'\n');
             let text = self.buffer[..whole].strip_suffix(b"\n").unwrap_or(&self.buffer[..whole]);

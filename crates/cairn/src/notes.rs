@@ -131,7 +131,7 @@ impl Caller {
 
     /// Asks, and waits for the answer.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
-        self.client.ask(request).map_err(failed)
+        self.client.ask(request).map_err(|error| failed(&error))
     }
 
     /// Asks for what does not depend on what was asked before: outside of attempts another process may answer it, when
@@ -142,13 +142,13 @@ impl Caller {
                 *self = Self::of_scope(self.again.take().expect("it was just looked at"))?;
                 self.ask(request)
             }
-            answered => answered.map_err(failed),
+            answered => answered.map_err(|error| failed(&error)),
         }
     }
 
     /// Has commands that are started from here on keep the conversation open.
     pub(crate) fn share_with_commands(&self) -> Result<(), Failure> {
-        self.client.share_with_commands().map_err(|error| failed(ClientError::Gone(error)))
+        self.client.share_with_commands().map_err(|error| failed(&ClientError::Gone(error)))
     }
 
     /// Ends the conversation; where this process holds the store, when all others have ended theirs.
@@ -162,13 +162,13 @@ impl Caller {
     }
 }
 
-fn failed(error: ClientError) -> Failure {
-    match &error {
+fn failed(error: &ClientError) -> Failure {
+    match error {
         ClientError::Refused { error, help, store } => {
             let status = if *store { ExitStatus::Store } else { ExitStatus::Wrong };
             Failure::new(status, error.clone()).maybe_help(help.clone())
         }
-        ClientError::Gone(_) => Failure::of(ExitStatus::Store, &error),
+        ClientError::Gone(_) => Failure::of(ExitStatus::Store, error),
     }
 }
 

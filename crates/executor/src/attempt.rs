@@ -181,17 +181,19 @@ impl Engine {
         drop(notes);
         let engine = Arc::clone(self);
         if prepared.set_aside.is_empty() {
-            if result.is_err() {
-                hands.committer.write(ended_batch(&attempt));
-            }
-            // Nobody waits for the working folder to go; what a crash leaves, the next run clears away.
-            tokio::task::spawn_blocking(move || {
+            let cleared = tokio::task::spawn_blocking(move || {
                 if nothing_lives {
                     engine.spares.give_back(prepared.staging);
                 } else {
                     engine.spares.remove(&prepared.staging);
                 }
             });
+            // After a success nobody waits for the working folder to go; what a crash leaves, the next run clears away. After
+            // a failure it may be what fills the disk, and what is written down of the failure needs room.
+            if result.is_err() {
+                let _ = cleared.await;
+                hands.committer.write(ended_batch(&attempt));
+            }
             return result;
         }
         let (result, settled) = blocking(move || engine.settle_aside(result, &prepared)).await;

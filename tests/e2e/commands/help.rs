@@ -27,6 +27,11 @@ fn alone() {
       logs    Show what a run's commands printed
       why     Tell which part of an input-hash changed
       graph   Draw a pipeline with its states
+      dead    Show, try again or drop what failed for good
+      once    Run a command unless it is known to have succeeded
+      seen    Pass on records that were not had before
+      mark    Keep a value for the next attempt
+      reject  Make records dead letters
 
     Options:
       -h, --help     Print help (see more with '--help')
@@ -69,6 +74,7 @@ fn of_two_commands() {
                                 processors]
       -k, --keep-going          After a failure, make all that does not depend on it
           --frozen              Execute nothing: fail with status 3 when something would run
+          --fail-on-dead        End with status 1 when the pipeline has dead records
       -n, --dry-run             Show what would be done, and why, and do nothing: as `cairn plan`
           --json                Print each event as a JSON object on a line
       -h, --help                Print help

@@ -57,7 +57,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
 /// Returns the shape that `--json` prints.
 fn wire(letter: &DeadLetter) -> json::Dead {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    let hexadecimal = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hexadecimal = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            text::append!(text, "{byte:02x}");
+            text
+        })
+    };
     let has_payload = letter.kind != DeadKind::Instance;
     let payload = text(&letter.payload).filter(|_| has_payload);
     json::Dead {

@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use cairn_executor::notes::protocol::{Reply, Request};
 use cairn_model::{Domain, FieldPath};
-use serde_json::Value;
+use cairn_records::fields::Extractor;
+use cairn_records::source::BadRecord;
 
 use super::Context;
 use crate::args::examples;
@@ -12,7 +13,6 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::lines::Lines;
 use crate::notes::{Caller, Scope, unexpected};
-use crate::terminal::text;
 
 /// Pass on the records of standard input that no successful attempt had before.
 ///
@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let mut lines = Lines::new(std::io::stdin().lock());
     let mut out = std::io::stdout().lock();
     let mut passed = Vec::new();
+    let mut fields = (!args.key.is_empty()).then(|| Extractor::new(&args.key, None, None));
     loop {
         let next = lines.next().map_err(|error| Failure::of(ExitStatus::StageFailed, &error))?;
         if next.is_empty() {
@@ -53,18 +54,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         }
         for next in next.chunks(RECORDS_MAX) {
             let keys = next.iter().map(|(number, line)| {
-                key_of(line, &args.key).map_err(|wrong| {
-                    Failure::new(ExitStatus::StageFailed, format!("line {number} {}", wrong.what))
-                        .help(wrong.help)
+                key_of(line, fields.as_mut()).map_err(|bad| {
+                    Failure::new(ExitStatus::StageFailed, format!("line {number}: {}", bad.error))
+                        .maybe_help(bad.help)
                 })
             });
             let records = keys.collect::<Result<Vec<_>, Failure>>()?;
-            let passes = match caller.ask(&Request::Seen { records })? {
-                Reply::Passes(passes) if passes.len() == next.len() => passes,
+            let answers = match caller.ask(&Request::Seen { records })? {
+                Reply::Passes(answers) if answers.len() == next.len() => answers,
                 other => return Err(unexpected(&other)),
             };
             passed.clear();
-            for ((_, line), _) in next.iter().zip(passes).filter(|(_, passes)| *passes) {
+            for ((_, line), _) in next.iter().zip(answers).filter(|(_, passes)| *passes) {
                 passed.extend_from_slice(line);
                 passed.push(b'\n');
             }
@@ -80,80 +81,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     Ok(ExitStatus::Done)
 }
 
-/// What is wrong with a record.
-#[derive(Debug, PartialEq, Eq)]
-struct Wrong {
-    what: String,
-    help: String,
-}
-
-/// Returns what a record is known by: a digest over its key fields' values as canonical JSON, in which `1`, `1.0` and
-/// `1e0` are one, or over the whole line.
-fn key_of(line: &[u8], key: &[FieldPath]) -> Result<[u8; 16], Wrong> {
-    let mut text = Vec::new();
-    if key.is_empty() {
-        text.extend_from_slice(line);
-    } else {
-        let record: Value = serde_json::from_slice(line).map_err(|error| Wrong {
-            what: format!("is not a JSON object: {error}"),
-            help: "put bad lines aside with `cairn reject` first".to_owned(),
-        })?;
-        for field in key {
-            let value = find(&record, field)?;
-            serde_json::to_writer(&mut text, &canonical(value)).expect("a value is written to memory");
-            text.push(b',');
+/// Returns what a record is known by: as in a records stage, a digest over its key fields' values as canonical JSON, in
+/// which `1`, `1.0` and `1e0` are one; without fields a digest of the line.
+fn key_of(line: &[u8], fields: Option<&mut Extractor>) -> Result<[u8; 16], BadRecord> {
+    match fields {
+        Some(fields) => Ok(fields.extract(line)?.key),
+        None => {
+            let digest = Domain::NoteKey.digest(line);
+            Ok(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
         }
-    }
-    let digest = Domain::NoteKey.digest(&text);
-    Ok(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
-}
-
-fn find<'a>(record: &'a Value, field: &FieldPath) -> Result<&'a Value, Wrong> {
-    let mut value = record;
-    for name in &field.0 {
-        let Value::Object(fields) = value else {
-            return Err(Wrong {
-                what: format!("has no field `{field}`"),
-                help: "it is no object there; name a field that all records have".to_owned(),
-            });
-        };
-        value = fields.get(name).ok_or_else(|| {
-            let known: Vec<&str> = fields.keys().map(String::as_str).collect();
-            let near = text::nearest(name, known.iter().copied());
-            let help = match near.first() {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are {}", text::list(&known)),
-            };
-            Wrong { what: format!("has no field `{field}`"), help }
-        })?;
-    }
-    if value.is_null() || value.is_array() || value.is_object() {
-        let what = format!("has no key in `{field}`: it is {}", kind(value));
-        return Err(Wrong { what, help: "a key is a text, a number or a truth value".to_owned() });
-    }
-    Ok(value)
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => "a value",
-    }
-}
-
-/// A number has one form, whichever way it is written.
-fn canonical(value: &Value) -> Value {
-    /// Up to here every whole number is one of these.
-    const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
-    match value.as_f64() {
-        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() <= WHOLE_MAX =>
-        {
-            #[expect(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
-            Value::from(number as i64)
-        }
-        _ => value.clone(),
     }
 }
 
@@ -161,9 +97,10 @@ fn canonical(value: &Value) -> Value {
 mod tests {
     use super::*;
 
-    fn key(line: &str, fields: &[&str]) -> Result<[u8; 16], Wrong> {
+    fn key(line: &str, fields: &[&str]) -> Result<[u8; 16], BadRecord> {
         let fields: Vec<FieldPath> = fields.iter().map(|field| FieldPath::parse(field).unwrap()).collect();
-        key_of(line.as_bytes(), &fields)
+        let mut extractor = (!fields.is_empty()).then(|| Extractor::new(&fields, None, None));
+        key_of(line.as_bytes(), extractor.as_mut())
     }
 
     #[test]
@@ -187,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_record_without_its_key_is_told_what_it_has() {
-        assert!(key(r#"{"id":1}"#, &["idd"]).unwrap_err().help.contains("`id`"));
-        assert!(key("[1]", &["id"]).is_err());
-        assert!(key("{", &["id"]).unwrap_err().what.contains("JSON"));
-        assert!(key(r#"{"id":null}"#, &["id"]).unwrap_err().what.contains("null"));
+        let bad = |line: &str| key(line, &["idd"]).unwrap_err();
+        assert!(bad(r#"{"id":1}"#).help.is_some_and(|help| help.contains("`id`")));
+        assert!(bad("[1]").error.contains("not one JSON object"));
+        assert!(bad(r#"{"idd":null}"#).error.contains("null"));
     }
 }

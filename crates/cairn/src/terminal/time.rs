@@ -38,6 +38,17 @@ pub(crate) fn about(ms: u64) -> String {
     }
 }
 
+/// Returns how long ago something was, in one unit: `5 s`, `12 min`, `30 h`, `10 d`.
+pub(crate) fn age(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// Returns the time of RFC 3339 in UTC with milliseconds: `2026-11-25T16:51:08.123Z`.
 pub(crate) fn rfc3339(at: Timestamp) -> String {
     match jiff::Timestamp::from_millisecond(at.0) {
@@ -100,6 +111,18 @@ mod tests {
         check(3_599_500, "1 h 00 min");
         check(3_600_000, "1 h 00 min");
         check(90_000_000, "1 d 01 h");
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let check = |seconds: u64, expect: &str| assert_eq!(age(seconds * 1000 + 999), expect, "{seconds}");
+        check(0, "0 s");
+        check(119, "119 s");
+        check(120, "2 min");
+        check(7_199, "119 min");
+        check(7_200, "2 h");
+        check(172_799, "47 h");
+        check(864_000, "10 d");
     }
 
     #[test]

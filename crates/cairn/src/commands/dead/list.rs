@@ -46,7 +46,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         if let Some(path) = &args.output {
             File::create(path).map_err(|error| unwritable(path, &error))?;
         }
-        return nothing(args, context);
+        nothing(args, context);
+        return Ok(ExitStatus::Done);
     };
     let letters = args.filter.each(&past.store, context);
     if let Some(path) = &args.output {
@@ -90,25 +91,25 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
             Cell::new(letter.kind.as_str()),
             Cell::new(letter.instance.to_string()),
             Cell::new(text::clean(&known_by(&letter))),
-            Cell::new(time::about(now.millis_since(letter.died))),
+            Cell::new(time::age(now.millis_since(letter.died))),
             Cell::styled(waits, style::HELP),
             Cell::styled(text::clean(&first_line), style::ERROR),
         ])
     });
     let rows = rows.collect::<Result<Vec<_>, Failure>>()?;
     if rows.is_empty() {
-        return nothing(args, context);
+        nothing(args, context);
+        return Ok(ExitStatus::Done);
     }
     context.print(&table(&columns, &rows, context.terminal.stdout))?;
     Ok(ExitStatus::Done)
 }
 
-fn nothing(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+fn nothing(args: &Args, context: &Context) {
     if !args.json && !args.records {
         let words = if args.filter.is_empty() { "no dead letters" } else { "no such dead letters" };
         context.remark(&format!("{words}\n"));
     }
-    Ok(ExitStatus::Done)
 }
 
 /// A record without a key is told by its beginning.
