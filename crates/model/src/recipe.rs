@@ -11,6 +11,7 @@
 //! | outputs | `outputs`: by name and path: kind |
 //! | `salt` | `salt` |
 //! | platform | `platform` |
+//! | mode and key of an effect | `effect`: `mode`, and `key` or none; only where there is an effect |
 //!
 //! Not in it: names of pipeline, stage and instance; their order; anything about time, host, user, absolute paths;
 //! retries, timeouts, resources, priority, sandbox. [`Recipe::encode`] destructures the type without `..`, so a field
@@ -22,7 +23,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, DecodeError, Encoder, Part};
-use crate::{Digest, Domain, ProjectPath};
+use crate::{Digest, Domain, EffectMode, ProjectPath};
 
 /// Version of the encoding below. A change of it makes all checkpoints of before unreachable.
 pub const KEY_VERSION: i64 = 1;
@@ -186,12 +187,14 @@ pub struct Recipe {
     pub salt: Option<String>,
     /// Operating system and processor: `linux-x86_64`.
     pub platform: String,
+    /// How the effect is done and the key that identifies it, if it is not the input-hash.
+    pub effect: Option<(EffectMode, Option<String>)>,
 }
 
 impl Recipe {
     /// Returns the canonical encoding: the preimage of the input-hash.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { command, env, pass_env, tools, inputs, outputs, salt, platform } = self;
+        let Self { command, env, pass_env, tools, inputs, outputs, salt, platform, effect } = self;
         let mut to = Encoder::new();
         to.integer("key-version", KEY_VERSION);
         let list = |to: &mut Encoder, tag: &str, items: &[String]| {
@@ -242,6 +245,15 @@ impl Recipe {
         });
         to.text_or_absent("salt", salt.as_deref());
         to.text("platform", platform);
+        // Where there is none nothing is written, so that stages without effects keep their hashes.
+        if let Some((mode, key)) = effect {
+            to.group("effect", |to| {
+                to.text("mode", mode.as_str());
+                if let Some(key) = key {
+                    to.text("key", key);
+                }
+            });
+        }
         to.finish()
     }
 
@@ -306,6 +318,7 @@ impl Difference {
             ["tools", name] => format!("tool `{name}` {verb}"),
             ["inputs", _, subject, "executable"] => format!("the executable bit of `{subject}` changed"),
             ["inputs", _, subject, ..] => format!("input `{subject}` {verb}"),
+            ["effect", part] => format!("the effect's {part} {verb}"),
             ["outputs", _, path] => format!("output `{path}` {verb}"),
             [only] => format!("the {only} {verb}"),
             _ => format!("`{}` {verb}", tags.join(".")),
