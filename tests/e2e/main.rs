@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_outcomes;
 mod commands;
 mod disk;
+mod effects;
 mod examples;
 mod i10_no_clock;
 mod i11_nothing_lost;

@@ -1,6 +1,7 @@
 //! The commands, one a file: its `Args`, whose doc comments are the help, and `run`.
 
 pub(crate) mod check;
+pub(crate) mod effects;
 pub(crate) mod graph;
 pub(crate) mod init;
 pub(crate) mod logs;
@@ -94,5 +95,6 @@ pub(crate) fn dispatch(command: &Command, context: &Context) -> Result<ExitStatu
         Command::Logs(args) => logs::run(args, context),
         Command::Why(args) => why::run(args, context),
         Command::Graph(args) => graph::run(args, context),
+        Command::Effects(args) => effects::run(args, context),
     }
 }

@@ -215,7 +215,8 @@ impl InstanceHistory {
                 self.reason =
                     if self.attempts > 1 { format!("{why}; attempt {}", self.attempts) } else { why };
             }
-            InstanceEvent::Failed { attempts, error, help } => {
+            InstanceEvent::Failed { attempts, error, help }
+            | InstanceEvent::InDoubt { attempts, error, help } => {
                 self.attempts = self.attempts.max(*attempts);
                 if *attempts > 0 {
                     self.took_ms = self.started.map(|started| at.millis_since(started));
@@ -231,6 +232,13 @@ impl InstanceHistory {
                 self.help.clone_from(help);
             }
             InstanceEvent::Blocked { by } => self.reason = blocked_reason(by),
+            InstanceEvent::Undone { key, error } => {
+                let undone = match error {
+                    None => format!("; its effect `{key}` was undone"),
+                    Some(error) => format!("; its effect `{key}` was not undone: {error}"),
+                };
+                self.reason.push_str(&undone);
+            }
         }
         true
     }
@@ -250,6 +258,7 @@ pub(crate) fn blocked_reason(by: &Blocker) -> String {
     match by {
         Blocker::Failed(name) => format!("`{name}` failed"),
         Blocker::Stopping(name) => format!("the run stopped because `{name}` failed"),
+        Blocker::InDoubt(name) => format!("the effect of `{name}` is in doubt"),
         Blocker::Interrupted => "the run was interrupted".to_owned(),
         Blocker::Frozen(reason) => format!("would run: {}", reason.text()),
         Blocker::BehindFrozen(name) => format!("`{name}` would have to run first"),

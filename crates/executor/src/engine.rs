@@ -13,6 +13,7 @@ use cairn_model::{
 use cairn_store::{ReadError, Store};
 
 use crate::committer::{Committer, Parts, shown};
+use crate::effects::{LentSlot, Standing as EffectStanding};
 use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
@@ -47,6 +48,8 @@ pub struct Setup {
     pub seed: u64,
     /// Instances that earlier processes of this run executed.
     pub done_before: HashSet<InstanceName>,
+    /// Whether what is forced does its effect again as well.
+    pub force_effects: bool,
 }
 
 /// Everything an instance needs, shared by all of a run.
@@ -70,6 +73,13 @@ pub struct Engine {
     /// Small inputs whose texts this run keeps.
     sources: Mutex<HashSet<Digest>>,
     pub(crate) spares: Spares,
+    pub(crate) force_effects: bool,
+    /// Instances whose effect is to be done again although it is known to have taken place.
+    insisted: Vec<AtomicBool>,
+    /// The effects that attempts are doing, by key.
+    pub(crate) acting: Mutex<HashMap<String, u32>>,
+    /// Who runs commands beside attempts.
+    pub(crate) lent: LentSlot,
     /// How what was found fresh looks on disk.
     pub(crate) collector: Mutex<Collector>,
 }
@@ -102,6 +112,15 @@ pub enum Verdict {
         /// Why.
         reason: Reason,
     },
+    /// Nobody can say whether its effect took place.
+    InDoubt {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// Why.
+        error: String,
+        /// What to do.
+        help: Option<String>,
+    },
 }
 
 /// Why there is no verdict.
@@ -119,6 +138,25 @@ pub enum LookUpError {
     /// An output cannot be put back.
     #[error(transparent)]
     Place(#[from] PlaceError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    Commit(cairn_store::CommitError),
+    /// An effect took place, and the outputs of its stage are not there.
+    #[error("its effect `{key}` took place, and its output `{path}` is lost")]
+    EffectLost {
+        /// The effect's key.
+        key: String,
+        /// The output.
+        path: String,
+    },
+    /// A probe has no answer.
+    #[error("the `probe` of its effect `{key}` has no answer: {what}")]
+    Probe {
+        /// The effect's key.
+        key: String,
+        /// What went wrong.
+        what: String,
+    },
     /// The disk refused.
     #[error("cannot put back outputs: {0}")]
     Sync(#[source] FileError),
@@ -133,12 +171,20 @@ impl LookUpError {
             Self::Digest(error) => error.help(),
             Self::Place(error) => error.help(),
             Self::Sync(_) => None,
+            Self::Commit(error) => error.help(),
+            Self::EffectLost { .. } => Some(
+                "make outputs in a stage of their own, or do the effect again with `cairn run --force-effects`"
+                    .to_owned(),
+            ),
+            Self::Probe { .. } => {
+                Some("mend what it asks, or the probe itself; nothing was done again".to_owned())
+            }
         }
     }
 
     /// Returns whether the store itself is damaged: then the run cannot go on.
     pub fn is_store(&self) -> bool {
-        matches!(self, Self::Store(_))
+        matches!(self, Self::Store(_) | Self::Commit(_))
     }
 }
 
@@ -156,6 +202,7 @@ impl Engine {
             logical_time,
             seed,
             done_before,
+            force_effects,
         } = setup;
         let digests = Arc::new(Digests::new(Box::new(StoredRows(store.clone())), seed));
         // Where nothing ran yet a plan leaves nothing behind either.
@@ -180,12 +227,17 @@ impl Engine {
         });
         let manifests = pipeline.instances.iter().map(|_| OnceLock::new()).collect();
         let waiting = pipeline.instances.iter().map(|_| Mutex::new(None)).collect();
+        let insisted = pipeline.instances.iter().map(|_| AtomicBool::new(false)).collect();
         let replacing = pipeline.instances.iter().map(|_| AtomicBool::new(false)).collect();
         // Every process that opened the store for writing began with a commit: no two share a head.
         let epoch = store.as_ref().map_or(0, |store| store.head().sequence);
         let collector = Mutex::new(Collector::new(clock.now()));
         Ok(Self {
             spares: Spares::new(project.state().to_owned()),
+            force_effects,
+            insisted,
+            acting: Mutex::default(),
+            lent: Mutex::default(),
             project,
             pipeline,
             gatherer,
@@ -275,6 +327,16 @@ impl Engine {
         self.replacing[instance as usize].load(Ordering::Relaxed)
     }
 
+    /// Has the next attempt do its effect although it is known to have taken place.
+    pub(crate) fn insist(&self, instance: u32) {
+        self.insisted[instance as usize].store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether that was asked for, once.
+    pub(crate) fn is_insisted(&self, instance: u32) -> bool {
+        self.insisted[instance as usize].swap(false, Ordering::Relaxed)
+    }
+
     /// Gathers the inputs of an instance all of whose needs are done.
     pub fn gather(&self, instance: u32) -> Result<Arc<Gathered>, GatherError> {
         let made = |index: u32| self.manifests[index as usize].get().cloned();
@@ -303,20 +365,23 @@ impl Engine {
     fn verdict(&self, instance: u32, force: bool, dry: bool) -> Result<Verdict, LookUpError> {
         let gathered = self.gather(instance)?;
         let input_hash = gathered.input_hash;
-        if force {
-            return Ok(Verdict::Miss { input_hash, reason: Reason::Forced });
-        }
-        let declared = self.instance(instance);
-        let now = self.clock.now();
-        let done_before = self.done_before.contains(&declared.name);
-        let checkpoint = match lookup(self.store(), &self.pipeline, declared, &gathered, now, done_before)? {
-            Looked::Miss(Reason::First) => {
-                let failed = self.failed_before(instance)?;
-                let reason = failed.map_or(Reason::First, |error| Reason::Failed(error.to_owned()));
-                return Ok(Verdict::Miss { input_hash, reason });
+        let (checkpoint, effect_stands) = match self.effect_standing(instance, &gathered, force, dry)? {
+            EffectStanding::Verdict(verdict) => return Ok(verdict),
+            EffectStanding::Stands(Some(checkpoint)) => (checkpoint, true),
+            // It has no outputs: that it took place is all there is to it.
+            EffectStanding::Stands(None) => {
+                self.set_manifest(instance, Manifest { outputs: Vec::new() });
+                self.take_gathered(instance);
+                let (restored, trashed) = (Vec::new(), Vec::new());
+                return Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms: 0 });
             }
-            Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
-            Looked::Hit(checkpoint) => checkpoint,
+            EffectStanding::Unknown if force => {
+                return Ok(Verdict::Miss { input_hash, reason: Reason::Forced });
+            }
+            EffectStanding::Unknown => match self.checkpoint(instance, &gathered)? {
+                Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
+                Looked::Hit(checkpoint) => (checkpoint, false),
+            },
         };
         let (mut restored, mut trashed) = (Vec::new(), Vec::new());
         let outputs: Vec<&Output> = checkpoint.manifest.outputs.iter().collect();
@@ -331,6 +396,9 @@ impl Engine {
             lost.push(output);
         }
         if let Some(reason) = self.content_lost(&lost) {
+            if effect_stands {
+                return Err(self.effect_lost(instance, &gathered, &lost));
+            }
             return Ok(Verdict::Miss { input_hash, reason });
         }
         if !dry && !lost.is_empty() {
@@ -339,6 +407,9 @@ impl Engine {
                 Err(LookUpError::Place(PlaceError::Object(
                     error @ (ObjectError::Missing { .. } | ObjectError::Damaged { .. }),
                 ))) => {
+                    if effect_stands {
+                        return Err(self.effect_lost(instance, &gathered, &lost));
+                    }
                     tracing::warn!(%error, "a stored output is lost; its stage runs again");
                     let path = lost.first().map(|output| output.path.to_string()).unwrap_or_default();
                     return Ok(Verdict::Miss { input_hash, reason: Reason::ContentLost(path) });
@@ -352,6 +423,30 @@ impl Engine {
         self.set_manifest(instance, checkpoint.manifest);
         self.take_gathered(instance);
         Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms: checkpoint.took_ms })
+    }
+
+    /// Looks for a checkpoint that holds.
+    fn checkpoint(&self, instance: u32, gathered: &Gathered) -> Result<Looked, LookUpError> {
+        let declared = self.instance(instance);
+        let now = self.clock.now();
+        let done_before = self.done_before.contains(&declared.name);
+        Ok(match lookup(self.store(), &self.pipeline, declared, gathered, now, done_before)? {
+            Looked::Miss(Reason::First) => {
+                let failed = self.failed_before(instance)?;
+                Looked::Miss(failed.map_or(Reason::First, |error| Reason::Failed(error.to_owned())))
+            }
+            looked => looked,
+        })
+    }
+
+    /// An effect that took place is not done again only to have its outputs.
+    fn effect_lost(&self, instance: u32, gathered: &Gathered, lost: &[&Output]) -> LookUpError {
+        let effect = self.instance(instance).effect.as_ref();
+        let key = effect.map_or_else(String::new, |effect| crate::effects::key_of(effect, gathered));
+        LookUpError::EffectLost {
+            key,
+            path: lost.first().map(|output| output.path.to_string()).unwrap_or_default(),
+        }
     }
 
     /// Returns how an instance failed in an earlier run, the last time.
@@ -441,6 +536,7 @@ impl Engine {
     /// Removes what was kept for further attempts, of which there will be none.
     pub fn clear(&self) {
         self.spares.clear();
+        self.give_back();
     }
 
     /// Returns the folders in which outputs are placed, where a crash may have left temporary files.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_executor::{AttemptError, AttemptErrorKind as Kind, Engine, Hands, Project, Verdict};
-use cairn_model::{Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus};
+use cairn_executor::{AttemptError, AttemptErrorKind as Kind, Engine, Hands, Project, UndoError, Verdict};
+use cairn_model::{Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus, State};
 use cairn_store::{Batch, RunRecord};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{Instrument, Span, field, info_span};
@@ -54,6 +54,8 @@ pub struct Run<'a> {
     pub engine: Arc<Engine>,
     /// Starts processes and makes results durable.
     pub hands: Arc<Hands>,
+    /// Whether its effects are undone when it fails for good, whatever the pipeline says.
+    pub rollback: bool,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Interrupts.
@@ -69,6 +71,7 @@ const EVENTS_MAX: usize = 1024;
 impl Run<'_> {
     /// Runs `machine` to its end.
     pub async fn drive(mut self, mut machine: Machine) -> Result<Ended, RunError> {
+        self.engine.lend(self.hands.keeper.clone());
         let (sender, mut inputs) = unbounded_channel();
         let mut tasks = Tasks {
             engine: Arc::clone(&self.engine),
@@ -119,7 +122,10 @@ impl Run<'_> {
                 self.hands.committer.write(std::mem::take(&mut events));
             }
             self.hands.committer.set_hurry(machine.only_settles());
-            if let Some(ended) = ended {
+            if let Some(mut ended) = ended {
+                if ended.status == RunStatus::Failed && self.rolls_back(&machine) {
+                    self.roll_back(&machine, &mut ended).await?;
+                }
                 return self.end(ended).await;
             }
             if input != Input::Tick {
@@ -150,8 +156,12 @@ impl Run<'_> {
             | InstanceEvent::Committed { attempt, .. }
             | InstanceEvent::Trashed { attempt, .. }
             | InstanceEvent::NotPlaced { attempt, .. } => Some(*attempt),
-            InstanceEvent::Failed { attempts, .. } => Some(*attempts).filter(|attempts| *attempts > 0),
-            InstanceEvent::CheckpointFound { .. } | InstanceEvent::Blocked { .. } => None,
+            InstanceEvent::Failed { attempts, .. } | InstanceEvent::InDoubt { attempts, .. } => {
+                Some(*attempts).filter(|attempts| *attempts > 0)
+            }
+            InstanceEvent::CheckpointFound { .. }
+            | InstanceEvent::Blocked { .. }
+            | InstanceEvent::Undone { .. } => None,
         };
         let attempt = number.map(|number| self.engine.attempt_id(instance, number));
         let log = attempt.map(|attempt| self.engine.project().state().join(Project::log_path(&attempt)));
@@ -177,6 +187,53 @@ impl Run<'_> {
         self.hands.stop(&self.engine.attempt_id(instance, attempt).slug(), now);
     }
 
+    /// Returns whether the run's effects are to be undone after a failure.
+    fn rolls_back(&self, machine: &Machine) -> bool {
+        let pipeline = self.engine.pipeline();
+        let asks = |(state, instance): (&State, &cairn_dag::Instance)| {
+            matches!(state, State::Failed { .. }) && instance.policy.rollback
+        };
+        self.rollback || pipeline.rollback || machine.states().iter().zip(&pipeline.instances).any(asks)
+    }
+
+    /// Undoes the run's effects, the last one first. After an `undo` that failed nothing more is undone: what was done
+    /// before may be what it stands on.
+    async fn roll_back(&mut self, machine: &Machine, ended: &mut Ended) -> Result<(), RunError> {
+        // What was confirmed is read from the store: it is to have all of it.
+        self.hands.committer.flush(Batch::new()).await.map_err(run_error)?;
+        let read = |error: cairn_store::ReadError| RunError { error: error.to_string(), help: error.help() };
+        let Some(store) = self.engine.store().cloned() else { return Ok(()) };
+        let pipeline = Arc::clone(self.engine.pipeline());
+        let standing = crate::rollback::standing(&store, &pipeline.name, self.id).map_err(read)?;
+        let mut stopped = false;
+        for crate::rollback::Done { key, effect } in standing {
+            let at = pipeline.instances.iter().position(|instance| instance.name == effect.instance);
+            let Some(instance) = at.and_then(|at| u32::try_from(at).ok()) else { continue };
+            let result = if stopped {
+                Err("an effect after it was not undone".to_owned())
+            } else {
+                let State::Ran { attempt } = machine.states()[instance as usize] else { continue };
+                let log = self.engine.attempt_id(instance, attempt);
+                let (engine, key) = (Arc::clone(&self.engine), key.clone());
+                let undone = tokio::task::spawn_blocking(move || engine.undo(&key, Some(&log))).await;
+                match undone.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+                    Ok(()) => Ok(()),
+                    Err(error) => {
+                        stopped = !matches!(error, UndoError::NoUndo);
+                        if matches!(error, UndoError::Failed { .. }) {
+                            ended.status = RunStatus::InDoubt;
+                        }
+                        Err(error.to_string())
+                    }
+                }
+            };
+            let mut events = Batch::new();
+            self.record_instance(&mut events, instance, InstanceEvent::Undone { key, error: result.err() });
+            self.hands.committer.write(events);
+        }
+        Ok(())
+    }
+
     /// Enters the end in the run's record; success is told when all is durable.
     async fn end(mut self, ended: Ended) -> Result<Ended, RunError> {
         let mut batch = Batch::new();
@@ -188,11 +245,7 @@ impl Run<'_> {
         let event = Event { at: self.clock.now(), what: RunEvent::Ended { status: ended.status } };
         batch.event(self.id, &event);
         self.engine.save_rows(&mut batch);
-        self.hands.committer.flush(batch).await.map_err(|error| match error {
-            cairn_executor::PublishError::Output { text, help }
-            | cairn_executor::PublishError::NotPlaced { text, help }
-            | cairn_executor::PublishError::Fatal { text, help } => RunError { error: text, help },
-        })?;
+        self.hands.committer.flush(batch).await.map_err(run_error)?;
         (self.observe)(event, None);
         self.engine.clear();
         Ok(ended)
@@ -203,6 +256,14 @@ impl Run<'_> {
         self.hands.keeper.kill_all();
         tokio::task::yield_now().await;
         fatal
+    }
+}
+
+fn run_error(error: cairn_executor::PublishError) -> RunError {
+    match error {
+        cairn_executor::PublishError::Output { text, help }
+        | cairn_executor::PublishError::NotPlaced { text, help }
+        | cairn_executor::PublishError::Fatal { text, help } => RunError { error: text, help },
     }
 }
 
@@ -228,6 +289,7 @@ impl Tasks {
                     Found::Hit { input_hash, restored, trashed, saved_ms }
                 }
                 Ok(Verdict::Miss { input_hash, reason }) => Found::Miss { input_hash, reason },
+                Ok(Verdict::InDoubt { error, help, .. }) => Found::InDoubt { error, help },
                 Err(error) if error.is_store() => {
                     let _ = sender.send(Err(RunError { error: error.to_string(), help: error.help() }));
                     return;
@@ -266,6 +328,7 @@ impl Tasks {
                     retryable: kind == Kind::Retryable,
                     interrupted: kind == Kind::Stopped,
                     committed: kind == Kind::NotPlaced,
+                    in_doubt: kind == Kind::InDoubt,
                 }),
             };
             let _ = sender.send(Ok(Input::Finished { instance, result }));

@@ -3,7 +3,8 @@
 //! - [`Store`] is opened, for reading or by one process for writing, on the state folder; [`Store::commit`] is the one
 //!   way to change it, by a [`Batch`] that becomes durable whole or not at all
 //! - what is kept: a [`Checkpoint`] for each input-hash; each run as a [`RunRecord`] with its events; each [`Attempt`]
-//!   that has not ended; a [`FileRow`] for each file that was hashed; what was [`Placed`] in the project
+//!   that has not ended; a [`FileRow`] for each file that was hashed; what was [`Placed`] in the project; each
+//!   [`Effect`] in a system outside
 //! - `keys` tells families and keys, `record` the values, `format` the versions, `head_file` and `tally` how a loss is
 //!   noticed: between them they are the format on disk
 //!
@@ -43,7 +44,8 @@ pub use open::OpenError;
 pub use process::ProcessId;
 pub use read::ReadError;
 pub use record::{
-    Attempt, Checkpoint, Demoted, Exit, FileKey, FileRow, Force, LogRef, Placed, RunOptions, RunRecord, Stamp,
+    Attempt, Checkpoint, Demoted, Effect, Exit, FileKey, FileRow, Force, LogRef, Placed, RunOptions,
+    RunRecord, Stamp,
 };
 pub use store::{Access, Head, Store};
 pub use table::FindRunError;

@@ -2,6 +2,7 @@
 
 mod attempts;
 pub(crate) mod checkpoints;
+mod effects;
 mod events;
 mod file_rows;
 mod instances;

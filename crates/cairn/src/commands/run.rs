@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cairn_executor::index::{self, Index, Unchanged};
 use cairn_model::{Clock as _, RunId};
-use cairn_scheduler::select::Request;
+use cairn_scheduler::select::{Force, Request};
 
 use super::{Context, plan};
 use crate::args::{Choice, Jobs, Params, Target, examples};
@@ -12,7 +12,7 @@ use crate::execute::{Asked, Manner, execute, open_for_writing, selection};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::terminal::{style, text, time};
-use crate::work::{Definition, Given, caller_env};
+use crate::work::{Checked, Definition, Given, caller_env};
 
 /// Make what is not done.
 ///
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Execute nothing: fail with status 3 when something would run
     #[arg(long)]
     pub(crate) frozen: bool,
+    /// When a stage fails for good, undo the run's effects, the last one first
+    #[arg(long)]
+    pub(crate) rollback: bool,
     /// Show what would be done, and why, and do nothing: as `cairn plan`
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
@@ -58,7 +61,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let definition = settled.pipeline.read()?;
     let request = args.choice.request(&settled.stages);
     // What follows is only wanted where there may be something to do.
-    let plain = request == Request::default() && !args.json && !args.dry_run && context.globals.verbose == 0;
+    let force_effects = args.choice.force_effects;
+    let plain = request == Request::default()
+        && !force_effects
+        && !args.json
+        && !args.dry_run
+        && context.globals.verbose == 0;
     if plain && let Some(unchanged) = unchanged(&definition, &args.params.params, context) {
         context.remark(&nothing_to_do(unchanged, began, context));
         return Ok(ExitStatus::Done);
@@ -68,15 +76,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
-    selection(&checked, &request)?;
+    selection(&checked, &request, force_effects)?;
     if args.dry_run {
-        return plan::show(&checked, &request, run, now, args.json, context);
+        return plan::show(&checked, (&request, force_effects), run, now, args.json, context);
+    }
+    if request.force != Force::None && !force_effects && has_effects(&checked, &request)? {
+        let note = context.terminal.stderr.paint.with(style::DIM, "note:");
+        context.remark(&format!(
+            "  {note} what took place outside is not done again by `--force`; `--force-effects` insists\n"
+        ));
     }
     let asked = Asked {
         request,
         jobs: args.jobs.jobs.or(context.project()?.settings.jobs),
         keep_going: args.keep_going,
         frozen: args.frozen,
+        force_effects,
+        rollback: args.rollback,
         params: args.params.params.clone(),
     };
     let store = open_for_writing(&checked.project)?;
@@ -84,6 +100,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let status = execute(&checked, &store, run, now, &asked, None, manner)?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(status)
+}
+
+/// Returns whether something that is forced has an effect.
+fn has_effects(checked: &Checked, request: &Request) -> Result<bool, Failure> {
+    let forced = selection(checked, request, false)?.forced;
+    let mut instances = checked.pipeline.instances.iter().zip(forced);
+    Ok(instances.any(|(instance, forced)| forced && instance.effect.is_some()))
 }
 
 /// Asks the index whether everything looks as it did when it was last found in place.

@@ -56,6 +56,13 @@ pub enum Found {
         /// Why it has to run.
         reason: Reason,
     },
+    /// It has an effect of which nobody can say whether it took place.
+    InDoubt {
+        /// Why.
+        error: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
     /// It cannot even be looked up: an input is missing, say.
     Broken {
         /// What went wrong.
@@ -89,4 +96,6 @@ pub struct Failure {
     pub interrupted: bool,
     /// Whether its result is committed, and only its outputs are not in their places.
     pub committed: bool,
+    /// Whether nobody can say if its effect took place: a person is to settle it.
+    pub in_doubt: bool,
 }

@@ -46,7 +46,9 @@ proptest! {
         prop_assert_eq!(read_checkpoint(&checkpoint(&hash)), Some(hash));
         prop_assert_eq!(read_dispute(&dispute(&hash, number)), Some((hash, number)));
         prop_assert_eq!(read_instance(&instance(&pipeline, &name)), Some((pipeline, name)));
-        prop_assert_eq!(read_attempt(&attempt(&id)), Some(id));
+        prop_assert_eq!(read_attempt(&attempt(&id)), Some(id.clone()));
+        let key = id.instance.to_string();
+        prop_assert_eq!(read_effect(&effect(id.instance.stage(), &key)), Some((id.instance.stage().clone(), key)));
     }
 
     #[test]
@@ -83,6 +85,7 @@ proptest! {
         prop_assert!(read_event(&bytes).is_none_or(|(run, number)| event(run, number) == *bytes));
         prop_assert!(read_dispute(&bytes).is_none_or(|(hash, number)| dispute(&hash, number) == *bytes));
         prop_assert!(read_instance(&bytes).is_none_or(|(name, read)| instance(&name, &read) == bytes));
+        prop_assert!(read_effect(&bytes).is_none_or(|(name, key)| effect(&name, &key) == bytes));
         prop_assert!(read_attempt(&bytes).is_none_or(|read| attempt(&read) == bytes));
     }
 }
@@ -112,6 +115,7 @@ fn golden() {
     let id = AttemptId { run, instance: of_matrix, number: 258 };
     check(&attempt(&id), b"0123456789abcdef\0\0\x01\x02\x0aby-carrier\x01UA,2013");
     check(&file_row(FileKey { device: 1, inode: 258 }), b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\x02");
+    check(&effect(&name("flights"), "sales/é"), "\x07flightssales/é".as_bytes());
     check(placed("build/a.csv"), b"build/a.csv");
 }
 

@@ -38,6 +38,7 @@ pub(super) mod v1 {
         Failed,
         Interrupted,
         Frozen,
+        InDoubt,
     }
 
     #[derive(Serialize, Deserialize)]
@@ -89,6 +90,19 @@ pub(super) mod v1 {
             #[serde(borrow)]
             help: Option<Cow<'a, str>>,
         },
+        InDoubt {
+            attempts: u32,
+            #[serde(borrow)]
+            error: Cow<'a, str>,
+            #[serde(borrow)]
+            help: Option<Cow<'a, str>>,
+        },
+        Undone {
+            #[serde(borrow)]
+            key: Cow<'a, str>,
+            #[serde(borrow)]
+            error: Option<Cow<'a, str>>,
+        },
     }
 
     #[derive(Serialize, Deserialize)]
@@ -102,6 +116,8 @@ pub(super) mod v1 {
         Frozen(Reason<'a>),
         #[serde(borrow)]
         BehindFrozen(Cow<'a, str>),
+        #[serde(borrow)]
+        InDoubt(Cow<'a, str>),
     }
 
     #[derive(Serialize, Deserialize)]
@@ -122,6 +138,10 @@ pub(super) mod v1 {
         Again(Cow<'a, str>),
         #[serde(borrow)]
         Failed(Cow<'a, str>),
+        #[serde(borrow)]
+        Drifted(Cow<'a, str>),
+        #[serde(borrow)]
+        Effect(Cow<'a, str>),
     }
 }
 
@@ -183,6 +203,7 @@ pub(super) fn stored_status(status: RunStatus) -> v1::RunStatus {
         RunStatus::Failed => v1::RunStatus::Failed,
         RunStatus::Interrupted => v1::RunStatus::Interrupted,
         RunStatus::Frozen => v1::RunStatus::Frozen,
+        RunStatus::InDoubt => v1::RunStatus::InDoubt,
     }
 }
 
@@ -193,6 +214,7 @@ pub(super) fn status(stored: &v1::RunStatus) -> RunStatus {
         v1::RunStatus::Failed => RunStatus::Failed,
         v1::RunStatus::Interrupted => RunStatus::Interrupted,
         v1::RunStatus::Frozen => RunStatus::Frozen,
+        v1::RunStatus::InDoubt => RunStatus::InDoubt,
     }
 }
 
@@ -233,6 +255,14 @@ impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
                 Self::Failed { attempts: *attempts, error: error.into(), help: help.as_ref().map(Into::into) }
             }
             InstanceEvent::Blocked { by } => Self::Blocked { by: by.into() },
+            InstanceEvent::InDoubt { attempts, error, help } => Self::InDoubt {
+                attempts: *attempts,
+                error: error.into(),
+                help: help.as_ref().map(Into::into),
+            },
+            InstanceEvent::Undone { key, error } => {
+                Self::Undone { key: key.into(), error: error.as_ref().map(Into::into) }
+            }
         }
     }
 }
@@ -267,6 +297,12 @@ impl From<v1::InstanceEvent<'_>> for InstanceEvent {
                 Self::Failed { attempts, error: error.into_owned(), help: help.map(Into::into) }
             }
             v1::InstanceEvent::Blocked { by } => Self::Blocked { by: by.into() },
+            v1::InstanceEvent::InDoubt { attempts, error, help } => {
+                Self::InDoubt { attempts, error: error.into_owned(), help: help.map(Into::into) }
+            }
+            v1::InstanceEvent::Undone { key, error } => {
+                Self::Undone { key: key.into_owned(), error: error.map(Into::into) }
+            }
         }
     }
 }
@@ -279,6 +315,7 @@ impl<'a> From<&'a Blocker> for v1::Blocker<'a> {
             Blocker::Interrupted => Self::Interrupted,
             Blocker::Frozen(reason) => Self::Frozen(reason.into()),
             Blocker::BehindFrozen(instance) => Self::BehindFrozen(instance.into()),
+            Blocker::InDoubt(instance) => Self::InDoubt(instance.into()),
         }
     }
 }
@@ -291,6 +328,7 @@ impl From<v1::Blocker<'_>> for Blocker {
             v1::Blocker::Interrupted => Self::Interrupted,
             v1::Blocker::Frozen(reason) => Self::Frozen(reason.into()),
             v1::Blocker::BehindFrozen(instance) => Self::BehindFrozen(instance.into_owned()),
+            v1::Blocker::InDoubt(instance) => Self::InDoubt(instance.into_owned()),
         }
     }
 }
@@ -307,6 +345,8 @@ impl<'a> From<&'a Reason> for v1::Reason<'a> {
             Reason::WeakerIsolation(level) => Self::WeakerIsolation(level.into()),
             Reason::Again(why) => Self::Again(why.into()),
             Reason::Failed(error) => Self::Failed(error.into()),
+            Reason::Drifted(how) => Self::Drifted(how.into()),
+            Reason::Effect(why) => Self::Effect(why.into()),
         }
     }
 }
@@ -323,6 +363,8 @@ impl From<v1::Reason<'_>> for Reason {
             v1::Reason::WeakerIsolation(level) => Self::WeakerIsolation(level.into_owned()),
             v1::Reason::Again(why) => Self::Again(why.into_owned()),
             v1::Reason::Failed(error) => Self::Failed(error.into_owned()),
+            v1::Reason::Drifted(how) => Self::Drifted(how.into_owned()),
+            v1::Reason::Effect(why) => Self::Effect(why.into_owned()),
         }
     }
 }
