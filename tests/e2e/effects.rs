@@ -294,7 +294,13 @@ fn what_is_done_is_not_done_again_by_an_edit_or_by_force() {
     assert_eq!(bank.pay(0), "RAN");
     bank.project.write("pay.sh", format!("# edited\n{PAY}"));
     assert_eq!(bank.pay(0), "FRESH");
-    assert_eq!(bank.pay_with(&["--force"], 0), "FRESH");
+    let shown = bank.project.cairn(&["run", "--force"]).expect(0);
+    assert!(
+        shown.stderr.contains("FRESH     pay               its effect `invoice/7` is done"),
+        "{}",
+        shown.stderr
+    );
+    assert!(shown.stderr.contains("`--force-effects` insists"), "{}", shown.stderr);
     assert_eq!(bank.book().len(), 1);
     assert_eq!(bank.pay_with(&["--force-effects"], 0), "RAN");
     assert_eq!(bank.book().len(), 2);

@@ -172,7 +172,11 @@ impl InstanceHistory {
 
     /// Returns whether the event was one that can happen.
     fn add(&mut self, at: Timestamp, event: &InstanceEvent) -> bool {
-        if let (State::Ran { .. }, InstanceEvent::CheckpointFound { trashed, .. }) = (&self.state, event) {
+        if let (
+            State::Ran { .. },
+            InstanceEvent::CheckpointFound { trashed, .. } | InstanceEvent::EffectStands { trashed, .. },
+        ) = (&self.state, event)
+        {
             // A resumed run finds what an earlier part of it made: in this run, it ran.
             self.trashed.extend_from_slice(trashed);
             return true;
@@ -191,6 +195,15 @@ impl InstanceHistory {
                 self.trashed.clone_from(trashed);
                 self.saved_ms = *saved_ms;
                 self.reason = restored_reason(restored);
+            }
+            InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms } => {
+                self.input_hash = Some(*input_hash);
+                self.trashed.clone_from(trashed);
+                self.saved_ms = *saved_ms;
+                self.reason = match restored.as_slice() {
+                    [] => format!("its effect `{key}` is done"),
+                    restored => format!("its effect `{key}` is done; {}", restored_reason(restored)),
+                };
             }
             InstanceEvent::AttemptStarted { attempt, input_hash, reason } => {
                 self.attempts += 1;

@@ -33,8 +33,8 @@ pub(crate) enum Standing {
     Unknown,
     /// It decides by itself.
     Verdict(Verdict),
-    /// It took place and stands. Its checkpoint, where it has outputs; they may have to be put back.
-    Stands(Option<Box<Checkpoint>>),
+    /// It took place and stands. Its result, where there is one, whose outputs may have to be put back; and its key.
+    Stands(Option<Box<Checkpoint>>, String),
 }
 
 /// How an attempt at an effect begins.
@@ -167,7 +167,7 @@ impl Engine {
                 None => self.write_effect(store, key, &Effect { probe: Some(now), ..known })?,
             }
         }
-        Ok(Standing::Stands(checkpoint))
+        Ok(Standing::Stands(checkpoint, key.to_owned()))
     }
 
     fn write_effect(&self, store: &Store, key: &str, record: &Effect) -> Result<(), LookUpError> {

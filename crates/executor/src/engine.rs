@@ -105,6 +105,20 @@ pub enum Verdict {
         /// What the execution took that need not be repeated.
         saved_ms: u64,
     },
+    /// Its effect took place under its key: it is not executed, though there is no checkpoint under this very input-hash,
+    /// or it is forced.
+    Stands {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// The effect's key.
+        key: String,
+        /// Outputs that were put back, or would be.
+        restored: Vec<String>,
+        /// Where files are now that stood in their places and were not cairn's.
+        trashed: Vec<String>,
+        /// What the execution took that did it.
+        saved_ms: u64,
+    },
     /// The instance has to be executed.
     Miss {
         /// The input-hash.
@@ -367,20 +381,20 @@ impl Engine {
         let input_hash = gathered.input_hash;
         let (checkpoint, effect_stands) = match self.effect_standing(instance, &gathered, force, dry)? {
             EffectStanding::Verdict(verdict) => return Ok(verdict),
-            EffectStanding::Stands(Some(checkpoint)) => (checkpoint, true),
+            EffectStanding::Stands(Some(checkpoint), key) => (checkpoint, Some(key)),
             // It has no outputs: that it took place is all there is to it.
-            EffectStanding::Stands(None) => {
+            EffectStanding::Stands(None, key) => {
                 self.set_manifest(instance, Manifest { outputs: Vec::new() });
                 self.take_gathered(instance);
                 let (restored, trashed) = (Vec::new(), Vec::new());
-                return Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms: 0 });
+                return Ok(Verdict::Stands { input_hash, key, restored, trashed, saved_ms: 0 });
             }
             EffectStanding::Unknown if force => {
                 return Ok(Verdict::Miss { input_hash, reason: Reason::Forced });
             }
             EffectStanding::Unknown => match self.checkpoint(instance, &gathered)? {
                 Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
-                Looked::Hit(checkpoint) => (checkpoint, false),
+                Looked::Hit(checkpoint) => (checkpoint, None),
             },
         };
         let (mut restored, mut trashed) = (Vec::new(), Vec::new());
@@ -396,8 +410,8 @@ impl Engine {
             lost.push(output);
         }
         if let Some(reason) = self.content_lost(&lost) {
-            if effect_stands {
-                return Err(self.effect_lost(instance, &gathered, &lost));
+            if let Some(key) = effect_stands {
+                return Err(effect_lost(key, &lost));
             }
             return Ok(Verdict::Miss { input_hash, reason });
         }
@@ -407,8 +421,8 @@ impl Engine {
                 Err(LookUpError::Place(PlaceError::Object(
                     error @ (ObjectError::Missing { .. } | ObjectError::Damaged { .. }),
                 ))) => {
-                    if effect_stands {
-                        return Err(self.effect_lost(instance, &gathered, &lost));
+                    if let Some(key) = effect_stands {
+                        return Err(effect_lost(key, &lost));
                     }
                     tracing::warn!(%error, "a stored output is lost; its stage runs again");
                     let path = lost.first().map(|output| output.path.to_string()).unwrap_or_default();
@@ -420,9 +434,15 @@ impl Engine {
         if restored.is_empty() {
             self.note_fresh(instance, &gathered, &checkpoint);
         }
+        // What has no other reason to be passed over than its effect says so.
+        let own = !force && checkpoint.preimage == gathered.preimage;
+        let saved_ms = checkpoint.took_ms;
         self.set_manifest(instance, checkpoint.manifest);
         self.take_gathered(instance);
-        Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms: checkpoint.took_ms })
+        Ok(match effect_stands.filter(|_| !own) {
+            Some(key) => Verdict::Stands { input_hash, key, restored, trashed, saved_ms },
+            None => Verdict::Hit { input_hash, restored, trashed, saved_ms },
+        })
     }
 
     /// Looks for a checkpoint that holds.
@@ -437,16 +457,6 @@ impl Engine {
             }
             looked => looked,
         })
-    }
-
-    /// An effect that took place is not done again only to have its outputs.
-    fn effect_lost(&self, instance: u32, gathered: &Gathered, lost: &[&Output]) -> LookUpError {
-        let effect = self.instance(instance).effect.as_ref();
-        let key = effect.map_or_else(String::new, |effect| crate::effects::key_of(effect, gathered));
-        LookUpError::EffectLost {
-            key,
-            path: lost.first().map(|output| output.path.to_string()).unwrap_or_default(),
-        }
     }
 
     /// Returns how an instance failed in an earlier run, the last time.
@@ -545,6 +555,14 @@ impl Engine {
         let folders = outputs
             .filter_map(|output| self.project.on_disk(&output.path).parent().map(std::path::Path::to_owned));
         folders.collect()
+    }
+}
+
+/// An effect that took place is not done again only to have its outputs.
+fn effect_lost(key: String, lost: &[&Output]) -> LookUpError {
+    LookUpError::EffectLost {
+        key,
+        path: lost.first().map(|output| output.path.to_string()).unwrap_or_default(),
     }
 }
 

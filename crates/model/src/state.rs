@@ -60,6 +60,20 @@ pub enum InstanceEvent {
         /// What the execution that made the checkpoint took: the time saved.
         saved_ms: u64,
     },
+    /// Its effect took place under its key, so that it is not executed, though it has no checkpoint under its input-hash or
+    /// is forced.
+    EffectStands {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// The effect's key.
+        key: String,
+        /// Paths that were put back from the content store; none: [`Outcome::Fresh`].
+        restored: Vec<String>,
+        /// Files that stood in their places, were not cairn's, and were moved to the trash: their paths there.
+        trashed: Vec<String>,
+        /// What the execution took that did it: the time saved.
+        saved_ms: u64,
+    },
     /// An attempt starts.
     AttemptStarted {
         /// Its number, from 1.
@@ -228,9 +242,10 @@ impl State {
         use InstanceEvent as E;
         match (self, event) {
             // A retrying one finds a checkpoint when another run made it meanwhile.
-            (Self::Waiting | Self::Retrying { .. }, E::CheckpointFound { restored, .. }) => {
-                Ok(if restored.is_empty() { Self::Fresh } else { Self::Restored })
-            }
+            (
+                Self::Waiting | Self::Retrying { .. },
+                E::CheckpointFound { restored, .. } | E::EffectStands { restored, .. },
+            ) => Ok(if restored.is_empty() { Self::Fresh } else { Self::Restored }),
             (Self::Waiting, E::AttemptStarted { attempt, input_hash, .. }) => {
                 Ok(Self::Running { attempt: *attempt, input_hash: *input_hash })
             }

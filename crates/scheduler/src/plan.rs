@@ -11,6 +11,8 @@ pub enum Prediction {
     Fresh {
         /// What its execution took.
         saved_ms: u64,
+        /// The key of its effect, where nothing else keeps it from being executed.
+        effect: Option<String>,
     },
     /// Outputs would be put back from the content store: which.
     Restore(Vec<String>),
@@ -123,8 +125,13 @@ fn predict(
         }
     }
     Ok(match engine.look_up(index, force, true) {
-        Ok(Verdict::Hit { restored, saved_ms, .. }) if restored.is_empty() => Prediction::Fresh { saved_ms },
-        Ok(Verdict::Hit { restored, .. }) => Prediction::Restore(restored),
+        Ok(Verdict::Hit { restored, saved_ms, .. }) if restored.is_empty() => {
+            Prediction::Fresh { saved_ms, effect: None }
+        }
+        Ok(Verdict::Stands { key, restored, saved_ms, .. }) if restored.is_empty() => {
+            Prediction::Fresh { saved_ms, effect: Some(key) }
+        }
+        Ok(Verdict::Hit { restored, .. } | Verdict::Stands { restored, .. }) => Prediction::Restore(restored),
         Ok(Verdict::Miss { input_hash, reason: reason @ Reason::Drifted(_) }) => {
             Prediction::Drifted { input_hash, reason }
         }

@@ -144,7 +144,9 @@ impl History {
             }
             // What was undone has no result any more: a run that goes on does it again.
             InstanceEvent::Undone { error: None, .. } => self.last = Last::None,
-            InstanceEvent::CheckpointFound { .. } | InstanceEvent::Committed { .. } => {
+            InstanceEvent::CheckpointFound { .. }
+            | InstanceEvent::EffectStands { .. }
+            | InstanceEvent::Committed { .. } => {
                 self.failures = 0;
                 self.last = Last::Done;
             }

@@ -96,7 +96,9 @@ impl Run<'_> {
                         Action::Terminate { instance, now } => self.terminate(&machine, instance, now),
                         Action::Record { instance, event } => {
                             recorded += 1;
-                            if let InstanceEvent::CheckpointFound { saved_ms: saved, .. } = &event {
+                            if let InstanceEvent::CheckpointFound { saved_ms: saved, .. }
+                            | InstanceEvent::EffectStands { saved_ms: saved, .. } = &event
+                            {
                                 saved_ms += saved;
                             }
                             self.record_instance(&mut events, instance, event);
@@ -160,6 +162,7 @@ impl Run<'_> {
                 Some(*attempts).filter(|attempts| *attempts > 0)
             }
             InstanceEvent::CheckpointFound { .. }
+            | InstanceEvent::EffectStands { .. }
             | InstanceEvent::Blocked { .. }
             | InstanceEvent::Undone { .. } => None,
         };
@@ -289,6 +292,9 @@ impl Tasks {
                     Found::Hit { input_hash, restored, trashed, saved_ms }
                 }
                 Ok(Verdict::Miss { input_hash, reason }) => Found::Miss { input_hash, reason },
+                Ok(Verdict::Stands { input_hash, key, restored, trashed, saved_ms }) => {
+                    Found::Stands { input_hash, key, restored, trashed, saved_ms }
+                }
                 Ok(Verdict::InDoubt { error, help, .. }) => Found::InDoubt { error, help },
                 Err(error) if error.is_store() => {
                     let _ = sender.send(Err(RunError { error: error.to_string(), help: error.help() }));
@@ -296,7 +302,10 @@ impl Tasks {
                 }
                 Err(error) => Found::Broken { error: error.to_string(), help: error.help() },
             };
-            if let Found::Hit { input_hash, .. } | Found::Miss { input_hash, .. } = &found {
+            if let Found::Hit { input_hash, .. }
+            | Found::Stands { input_hash, .. }
+            | Found::Miss { input_hash, .. } = &found
+            {
                 span.record("input_hash", field::display(input_hash));
             }
             let _ = sender.send(Ok(Input::LookedUp { instance, found }));

@@ -191,7 +191,8 @@ pub(crate) fn reason(prediction: &Prediction) -> String {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("{}{more} missing or changed", quoted.join(", "))
         }
-        Prediction::Fresh { saved_ms } => format!("unchanged, saves {}", time::took(*saved_ms)),
+        Prediction::Fresh { effect: Some(key), .. } => format!("its effect `{key}` is done"),
+        Prediction::Fresh { saved_ms, effect: None } => format!("unchanged, saves {}", time::took(*saved_ms)),
         Prediction::Broken { error, .. } | Prediction::InDoubt { error, .. } => error.clone(),
         Prediction::Blocked(name) => format!("`{name}` before it would fail"),
         Prediction::NotSelected => String::new(),

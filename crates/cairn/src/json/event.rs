@@ -45,6 +45,9 @@ enum What<'a> {
     },
     CheckpointFound {
         outcome: &'static str,
+        /// The key of its effect, where nothing else keeps it from being executed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        effect: Option<&'a str>,
         input_hash: String,
         restored: &'a [String],
         trashed: &'a [String],
@@ -198,12 +201,25 @@ fn instance_event(event: &InstanceEvent, log: Option<String>) -> (&'static str, 
             let outcome = if restored.is_empty() { Outcome::Fresh } else { Outcome::Restored };
             let what = What::CheckpointFound {
                 outcome: outcome.as_str(),
+                effect: None,
                 input_hash: input_hash.to_string(),
                 restored,
                 trashed,
                 saved_ms: *saved_ms,
             };
             ("instance_checkpoint_found", what)
+        }
+        InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms } => {
+            let outcome = if restored.is_empty() { Outcome::Fresh } else { Outcome::Restored };
+            let what = What::CheckpointFound {
+                outcome: outcome.as_str(),
+                effect: Some(key),
+                input_hash: input_hash.to_string(),
+                restored,
+                trashed,
+                saved_ms: *saved_ms,
+            };
+            ("instance_effect_stands", what)
         }
         InstanceEvent::AttemptStarted { attempt, input_hash, reason } => {
             let (attempt, input_hash) = (*attempt, input_hash.to_string());

@@ -73,6 +73,7 @@ impl Board {
             }
             InstanceEvent::Trashed { .. } | InstanceEvent::Undone { .. } => {}
             InstanceEvent::CheckpointFound { .. }
+            | InstanceEvent::EffectStands { .. }
             | InstanceEvent::Committed { .. }
             | InstanceEvent::NotPlaced { .. }
             | InstanceEvent::Failed { .. }

@@ -105,14 +105,17 @@ impl Lines {
                 let line = Line { word: "UNDONE", style, name: &name, took: "", reason: &reason, dim: false };
                 fit.full(&line, self.paint)
             }
-            InstanceEvent::CheckpointFound { restored, .. } if restored.is_empty() => {
+            InstanceEvent::CheckpointFound { restored, .. }
+            | InstanceEvent::EffectStands { restored, .. }
+                if restored.is_empty() =>
+            {
                 if self.crowded {
                     String::new()
                 } else {
                     ended(Outcome::Fresh, "", &instance.reason)
                 }
             }
-            InstanceEvent::CheckpointFound { .. } => {
+            InstanceEvent::CheckpointFound { .. } | InstanceEvent::EffectStands { .. } => {
                 ended(Outcome::Restored, "", &instance.reason) + &self.trashed(&instance.trashed, fit)
             }
             InstanceEvent::Committed { .. } => ended(Outcome::Ran, &took, &instance.reason),

@@ -122,7 +122,9 @@ impl<'a> Oracle<'a> {
                 let expected = match found {
                     Found::Hit { .. } => Expected::Found,
                     Found::Broken { .. } => Expected::Failed,
-                    Found::InDoubt { .. } => unreachable!("nothing in this world has an effect outside"),
+                    Found::InDoubt { .. } | Found::Stands { .. } => {
+                        unreachable!("nothing in this world has an effect outside")
+                    }
                     Found::Miss { .. } if self.is_halted() => Expected::Blocked,
                     Found::Miss { .. } if self.case.setup.frozen => Expected::Blocked,
                     Found::Miss { .. } => {
@@ -264,7 +266,9 @@ impl<'a> Oracle<'a> {
             InstanceEvent::Trashed { .. } | InstanceEvent::NotPlaced { .. } => {
                 unreachable!("in this world every place is free and can be written")
             }
-            InstanceEvent::InDoubt { .. } | InstanceEvent::Undone { .. } => {
+            InstanceEvent::InDoubt { .. }
+            | InstanceEvent::Undone { .. }
+            | InstanceEvent::EffectStands { .. } => {
                 unreachable!("nothing in this world has an effect outside")
             }
             InstanceEvent::Blocked { by } => self.check_blocked(instance, by, seen),

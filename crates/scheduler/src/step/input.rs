@@ -49,6 +49,19 @@ pub enum Found {
         /// What the execution that made the checkpoint took.
         saved_ms: u64,
     },
+    /// Its effect took place under its key, and its outputs are in place.
+    Stands {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// The effect's key.
+        key: String,
+        /// Paths that were put back from the content store.
+        restored: Vec<String>,
+        /// Where files that were not cairn's went from the outputs' places.
+        trashed: Vec<String>,
+        /// What the execution took that did it.
+        saved_ms: u64,
+    },
     /// Nothing that can be used.
     Miss {
         /// The input-hash.

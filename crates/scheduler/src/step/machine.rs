@@ -191,6 +191,11 @@ impl Machine {
                 );
                 self.let_go_on(instance, now);
             }
+            Found::Stands { input_hash, key, restored, trashed, saved_ms } => {
+                let event = InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms };
+                self.record(instance, event);
+                self.let_go_on(instance, now);
+            }
             Found::Miss { input_hash, reason } => {
                 let reason = self.history(instance).again().unwrap_or(reason);
                 if let Some(by) = self.halted_by() {

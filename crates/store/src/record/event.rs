@@ -103,6 +103,14 @@ pub(super) mod v1 {
             #[serde(borrow)]
             error: Option<Cow<'a, str>>,
         },
+        EffectStands {
+            input_hash: Digest,
+            #[serde(borrow)]
+            key: Cow<'a, str>,
+            restored: Vec<String>,
+            trashed: Vec<String>,
+            saved_ms: u64,
+        },
     }
 
     #[derive(Serialize, Deserialize)]
@@ -229,6 +237,15 @@ impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
                     saved_ms: *saved_ms,
                 }
             }
+            InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms } => {
+                Self::EffectStands {
+                    input_hash: names::stored_input_hash(input_hash),
+                    key: key.into(),
+                    restored: restored.clone(),
+                    trashed: trashed.clone(),
+                    saved_ms: *saved_ms,
+                }
+            }
             InstanceEvent::AttemptStarted { attempt, input_hash, reason } => Self::AttemptStarted {
                 attempt: *attempt,
                 input_hash: names::stored_input_hash(input_hash),
@@ -273,6 +290,15 @@ impl From<v1::InstanceEvent<'_>> for InstanceEvent {
             v1::InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
                 Self::CheckpointFound {
                     input_hash: names::input_hash(input_hash),
+                    restored,
+                    trashed,
+                    saved_ms,
+                }
+            }
+            v1::InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms } => {
+                Self::EffectStands {
+                    input_hash: names::input_hash(input_hash),
+                    key: key.into_owned(),
                     restored,
                     trashed,
                     saved_ms,

@@ -274,6 +274,16 @@ fn golden_events() {
         InstanceEvent::InDoubt { attempts: 1, error: "e".to_owned(), help: Some("h".to_owned()) },
         "08 01 01 'e' 01 01 'h'",
     );
+    check(
+        InstanceEvent::EffectStands {
+            input_hash: hash(1),
+            key: "k".to_owned(),
+            restored: vec!["a".to_owned()],
+            trashed: Vec::new(),
+            saved_ms: 9,
+        },
+        "0a 01*32 01 'k' 01 01 'a' 00 09",
+    );
     check(InstanceEvent::Undone { key: "k".to_owned(), error: None }, "09 01 'k' 00");
     let blockers = [
         (Blocker::Failed("s".to_owned()), "00 01 's'"),

@@ -201,6 +201,7 @@ fn action_count(action: &Action, outcome: Outcome) -> u32 {
 fn show_event(event: &InstanceEvent) -> String {
     match event {
         InstanceEvent::CheckpointFound { .. } => "found".to_owned(),
+        InstanceEvent::EffectStands { key, .. } => format!("{key} stands"),
         InstanceEvent::AttemptStarted { attempt, reason: Reason::First, .. } => format!("started {attempt}"),
         InstanceEvent::AttemptStarted { attempt, reason, .. } => {
             format!("started {attempt} ({})", reason.text())
