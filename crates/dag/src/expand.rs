@@ -14,6 +14,7 @@ use crate::{Instance, Options, ParamValue, Stage};
 mod compiled;
 mod instance;
 mod paths;
+mod records;
 
 pub(crate) use instance::is_gap;
 
@@ -141,6 +142,7 @@ fn fill_pipeline_env<'t>(
         inputs: Part::NotHere,
         outputs: Part::NotHere,
         stage: false,
+        environment: false,
     };
     let values = context! { params => shared.values.clone(), run => shared.run.clone() };
     let mut env = BTreeMap::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-use cairn_model::{Command, InstanceName, Level, Name, OutputKind, ProjectPath};
+use cairn_model::{Command, InstanceName, Level, Name, OutputKind, ProjectPath, Records};
 use serde::{Deserialize, Serialize};
 
 use crate::Effect;
@@ -79,6 +79,9 @@ pub struct Instance {
     pub effect: Option<Box<Effect>>,
     /// How it is run: nothing here is in the input-hash.
     pub policy: Policy,
+    /// What it does with records, for a stage that runs no command but passes records on; `command` is then its worker,
+    /// without words when there is none.
+    pub records: Option<Records>,
 }
 
 /// One declared input.

@@ -234,6 +234,7 @@ impl Gatherer {
             salt: instance.salt.clone(),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
             effect: instance.effect.as_ref().map(|effect| (effect.mode, effect.key.clone())),
+            records: instance.records.clone(),
         };
         let preimage = recipe.encode();
         let input_hash = InputHash::of_preimage(&preimage);

@@ -67,8 +67,8 @@ pub fn path(state: &Path, name: &Digest) -> PathBuf {
 fn is_visible(instance: &Instance) -> bool {
     let commands = instance.inputs.iter().any(|input| matches!(input.kind, InputKind::Command { .. }));
     // Whether an effect still stands, its probe and the store say.
-    let effect = instance.effect.is_some();
-    instance.policy.cache == Cache::Always && instance.tools.is_empty() && !commands && !effect
+    let apart = instance.effect.is_some() || instance.records.is_some();
+    instance.policy.cache == Cache::Always && instance.tools.is_empty() && !commands && !apart
 }
 
 /// Collects an index while instances are found fresh.

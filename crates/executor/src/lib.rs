@@ -7,6 +7,7 @@
 //!   [`isolation`]: the process
 //! - [`collect`]: what the command made; [`committer`]: the one thread through which results become durable; `ours`: what
 //!   may be replaced by them
+//! - [`notes`]: what the stage's own commands have remembered
 //! - [`attempt`]: these in their order; `effects`: what it does to systems outside; [`recover`]: what a killed run left
 //!
 //! What it does not do: decide what runs when, or how often it is tried: that is the scheduler's.
@@ -25,6 +26,7 @@ mod hint;
 pub mod index;
 pub mod isolation;
 pub mod lookup;
+pub mod notes;
 mod ours;
 mod project;
 pub mod recover;

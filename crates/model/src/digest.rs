@@ -82,12 +82,27 @@ pub enum Domain {
     Definition,
     /// A file that cairn keeps beside the store and may lose.
     Index,
+    /// The bytes of one record as they came.
+    Record,
+    /// What makes a dead letter the one it is.
+    DeadLetter,
+    /// The key of a command that is to succeed once, or of a record that passes once.
+    NoteKey,
 }
 
 impl Domain {
     /// All domains.
-    pub const ALL: [Self; 6] =
-        [Self::File, Self::Tree, Self::InputHash, Self::EventChain, Self::Definition, Self::Index];
+    pub const ALL: [Self; 9] = [
+        Self::File,
+        Self::Tree,
+        Self::InputHash,
+        Self::EventChain,
+        Self::Definition,
+        Self::Index,
+        Self::Record,
+        Self::DeadLetter,
+        Self::NoteKey,
+    ];
 
     /// Returns BLAKE3's context string. Never changed: stored digests depend on it.
     pub const fn context(self) -> &'static str {
@@ -98,6 +113,9 @@ impl Domain {
             Self::EventChain => "cairn v1 event-chain",
             Self::Definition => "cairn v1 definition",
             Self::Index => "cairn v1 index",
+            Self::Record => "cairn v1 record",
+            Self::DeadLetter => "cairn v1 dead-letter",
+            Self::NoteKey => "cairn v1 note-key",
         }
     }
 

@@ -10,6 +10,7 @@
 //! | inputs | `inputs`: by name and path: kind, executable bit, link text, content digest, or a value |
 //! | outputs | `outputs`: by name and path: kind |
 //! | `salt` | `salt` |
+//! | `records` | `records`: source, key, version, tombstone, sinks; absent for other stages |
 //! | platform | `platform` |
 //! | mode and key of an effect | `effect`: `mode`, and `key` or none; only where there is an effect |
 //!
@@ -23,7 +24,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, DecodeError, Encoder, Part};
-use crate::{Digest, Domain, EffectMode, ProjectPath};
+use crate::{Digest, Domain, EffectMode, FieldPath, Format, OnChange, ProjectPath, Records, Sink, SinkPlace};
 
 /// Version of the encoding below. A change of it makes all checkpoints of before unreachable.
 pub const KEY_VERSION: i64 = 1;
@@ -189,12 +190,14 @@ pub struct Recipe {
     pub platform: String,
     /// How the effect is done and the key that identifies it, if it is not the input-hash.
     pub effect: Option<(EffectMode, Option<String>)>,
+    /// What a records stage does.
+    pub records: Option<Records>,
 }
 
 impl Recipe {
     /// Returns the canonical encoding: the preimage of the input-hash.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { command, env, pass_env, tools, inputs, outputs, salt, platform, effect } = self;
+        let Self { command, env, pass_env, tools, inputs, outputs, salt, platform, records, effect } = self;
         let mut to = Encoder::new();
         to.integer("key-version", KEY_VERSION);
         let list = |to: &mut Encoder, tag: &str, items: &[String]| {
@@ -254,6 +257,10 @@ impl Recipe {
                 }
             });
         }
+        // Stages of other kinds have no such part, so that their hashes are those of before there were records.
+        if let Some(records) = records {
+            to.group("records", |to| encode_records(to, records));
+        }
         to.finish()
     }
 
@@ -290,6 +297,64 @@ fn encode_input(to: &mut Encoder, input: &RecipeInput) {
     }
 }
 
+/// How many workers there are, how long they may take, how much goes into a batch and how often a record is tried decide
+/// nothing about a result; the worker is the recipe's command.
+fn encode_records(to: &mut Encoder, records: &Records) {
+    let Records {
+        source,
+        format,
+        key,
+        version,
+        tombstone,
+        worker: _,
+        workers: _,
+        worker_timeout_ms: _,
+        batch: _,
+        on_change,
+        retries: _,
+        commit: _,
+        sinks,
+    } = records;
+    let fields = |to: &mut Encoder, tag: &str, fields: &[FieldPath]| {
+        to.group(tag, |to| {
+            for field in fields {
+                to.text("", &field.to_string());
+            }
+        });
+    };
+    to.text("source", source);
+    to.text_or_absent("format", format.map(Format::as_str));
+    fields(to, "key", key);
+    to.text_or_absent("version", version.as_ref().map(ToString::to_string).as_deref());
+    to.text_or_absent("tombstone", tombstone.as_ref().map(ToString::to_string).as_deref());
+    to.boolean("reprocess", *on_change == OnChange::Reprocess);
+    for (number, Sink { place, mode, key, columns }) in sinks.iter().enumerate() {
+        to.group(&format!("sink {}", number + 1), |to| {
+            to.text("type", place.kind()).text("mode", mode.as_str());
+            match place {
+                SinkPlace::File { path, format: _ } => {
+                    to.text("path", path.as_str());
+                }
+                SinkPlace::Sqlite { path, table } => {
+                    to.text("path", &path.0).text("table", table);
+                }
+                SinkPlace::Postgres { url, table } => {
+                    to.text("url", &url.0).text("table", table);
+                }
+                SinkPlace::Http { url, method, batched, headers: _ } => {
+                    to.text("url", &url.0).text("method", method).boolean("batched", *batched);
+                }
+            }
+            fields(to, "key", key);
+            to.group("columns", |to| {
+                for (name, kind) in columns {
+                    to.text(name, kind);
+                }
+            });
+        });
+    }
+}
+
 /// One difference between two recipes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -319,6 +384,7 @@ impl Difference {
             ["inputs", _, subject, "executable"] => format!("the executable bit of `{subject}` changed"),
             ["inputs", _, subject, ..] => format!("input `{subject}` {verb}"),
             ["effect", part] => format!("the effect's {part} {verb}"),
+            ["records", ..] => "what is done with records changed".to_owned(),
             ["outputs", _, path] => format!("output `{path}` {verb}"),
             [only] => format!("the {only} {verb}"),
             _ => format!("`{}` {verb}", tags.join(".")),

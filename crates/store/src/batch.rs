@@ -7,7 +7,7 @@ use crate::commit::CommitError;
 use crate::keys::{self, Family};
 use crate::record::{self, Definition, Duration, History, Record};
 use crate::table::checkpoints;
-use crate::{Attempt, Checkpoint, Effect, FileKey, FileRow, Placed, RunRecord};
+use crate::{Attempt, Checkpoint, DeadId, DeadKind, DeadLetter, Effect, FileKey, FileRow, Placed, RunRecord};
 
 /// Changes that become durable together or not at all. They take effect in the order in which they are added, so a
 /// later one sees an earlier one.
@@ -29,6 +29,10 @@ enum Change {
     RequireAttempt { id: AttemptId, epoch: u64 },
     Latest { key: Vec<u8>, hash: InputHash },
     Duration { key: Vec<u8>, took_ms: u64 },
+}
+
+fn dead_key(letter: &DeadLetter) -> Vec<u8> {
+    keys::dead(&letter.pipeline, &letter.instance, letter.kind, letter.id())
 }
 
 impl Batch {
@@ -137,7 +141,28 @@ impl Batch {
         self.changes.push(Change::Duration { key: keys::instance(pipeline, instance), took_ms });
     }
 
-    fn put<R: Record>(&mut self, family: Family, key: Vec<u8>, record: &R) {
+    /// Stores a dead letter in the place of the one with its id.
+    pub fn put_dead(&mut self, letter: &DeadLetter) {
+        self.put(Family::Dead, dead_key(letter), letter);
+    }
+
+    /// Removes a dead letter, one that is not there too.
+    pub fn remove_dead(&mut self, letter: &DeadLetter) {
+        self.delete(Family::Dead, dead_key(letter));
+    }
+
+    /// Removes the dead letter of an instance, one that is not there too.
+    pub fn remove_dead_instance(&mut self, pipeline: &Name, instance: &InstanceName) {
+        let id = DeadId::of_instance(pipeline, instance);
+        let key = keys::dead(pipeline, instance, DeadKind::Instance, id);
+        self.delete(Family::Dead, key);
+    }
+
+    pub(crate) fn delete(&mut self, family: Family, key: Vec<u8>) {
+        self.changes.push(Change::Delete { family, key });
+    }
+
+    pub(crate) fn put<R: Record>(&mut self, family: Family, key: Vec<u8>, record: &R) {
         let value = record::seal(family, &key, record);
         self.changes.push(Change::Put { family, key, value });
     }

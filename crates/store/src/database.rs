@@ -199,6 +199,15 @@ impl Database {
         self.decoded(family, rows)
     }
 
+    /// Returns the keys of a family that begin with `prefix`, in order.
+    pub(crate) fn keys(
+        &self,
+        family: Family,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<Box<[u8]>, ReadError>> + use<'_> {
+        self.rows(family, prefix, IteratorMode::From(prefix, Direction::Forward)).map(|row| Ok(row?.0))
+    }
+
     /// Returns the keys of a family, the last first.
     pub(crate) fn keys_back(&self, family: Family) -> impl Iterator<Item = Result<Box<[u8]>, ReadError>> {
         self.rows(family, &[], IteratorMode::End).map(|row| Ok(row?.0))

@@ -14,10 +14,10 @@
 //! | `placed-v1`      | path                                  | variable   | [`Placed`]             | point, many points           |
 //! | `durations-v1`   | pipeline · instance                   | variable   | `record::Duration`     | point; prefix pipeline       |
 //! | `effects-v1`     | pipeline · key of the effect, text  | variable   | [`Effect`]             | point; whole                 |
-//! | `notes-v1`       | since format 2                        |            |                        |                              |
-//! | `dead-v1`        | since format 2                        |            |                        |                              |
-//! | `record-scopes-v1` | since format 2                      |            |                        |                              |
-//! | `record-states-v1` | since format 2                      |            |                        |                              |
+//! | `notes-v1`       | scope · kind · key                    | variable   | [`Once`], [`Mark`], `record::Seen`, `record::Settled` by kind | point, many points; prefix scope and kind |
+//! | `dead-v1`        | pipeline · instance · kind · id       | … + 1 + 16 | [`DeadLetter`]         | point; prefix pipeline or instance |
+//! | `record-scopes-v1` | pipeline · instance                 | variable   | `record::Blob`         | point                        |
+//! | `record-states-v1` | length, u16 · pipeline · instance · `p` · prefix, u16, or `d` · sequence, u64 | variable | `record::Blob` | point; prefix instance |
 //!
 //! `definitions-v1` holds pipeline files under their digest as a definition, and small inputs and outputs under theirs as a
 //! file.
@@ -28,9 +28,15 @@
 //!
 //! Each family also holds a row under the one byte `ff`, which begins no other key: its tally, see [`crate::tally`].
 //!
+//! A note's scope is `0`, pipeline and stage; or `1` and a name; or `2` and an input-hash. No scope is the beginning of
+//! another.
+//!
 //! A family's name carries the version of its keys. A kind of key that is given up keeps its name and its number,
 //! with a note here; neither is used again.
 //!
+//! [`DeadLetter`]: crate::DeadLetter
+//! [`Mark`]: crate::Mark
+//! [`Once`]: crate::Once
 //! [`RunRecord`]: crate::RunRecord
 //! [`Event`]: cairn_model::Event
 //! [`Attempt`]: crate::Attempt
@@ -40,7 +46,7 @@
 
 use cairn_model::{AttemptId, Digest, InputHash, InstanceName, Name, RunId};
 
-use crate::FileKey;
+use crate::{DeadId, DeadKind, FileKey, NoteScope};
 
 /// A column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -221,6 +227,46 @@ pub(crate) fn file_row(file: FileKey) -> [u8; 16] {
     key
 }
 
+/// Returns what the keys of an instance's pages of record states begin with.
+pub(crate) fn record_pages(pipeline: &Name, instance: &InstanceName) -> Vec<u8> {
+    record_states(pipeline, instance, b'p')
+}
+
+/// Returns what the keys of an instance's deltas of record states begin with.
+pub(crate) fn record_deltas(pipeline: &Name, instance: &InstanceName) -> Vec<u8> {
+    record_states(pipeline, instance, b'd')
+}
+
+pub(crate) fn record_page(pipeline: &Name, instance: &InstanceName, prefix: u16) -> Vec<u8> {
+    let mut key = record_pages(pipeline, instance);
+    key.extend_from_slice(&prefix.to_be_bytes());
+    key
+}
+
+pub(crate) fn read_record_page(key: &[u8]) -> Option<u16> {
+    key.last_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+pub(crate) fn record_delta(pipeline: &Name, instance: &InstanceName, sequence: u64) -> Vec<u8> {
+    let mut key = record_deltas(pipeline, instance);
+    key.extend_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+pub(crate) fn read_record_delta(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The length comes first, so that no instance's keys begin with another's.
+fn record_states(pipeline: &Name, instance: &InstanceName, kind: u8) -> Vec<u8> {
+    let of = self::instance(pipeline, instance);
+    let length = u16::try_from(of.len()).unwrap_or(u16::MAX);
+    let mut key = length.to_be_bytes().to_vec();
+    key.extend_from_slice(&of);
+    key.push(kind);
+    key
+}
+
 pub(crate) fn placed(path: &str) -> &[u8] {
     path.as_bytes()
 }
@@ -235,6 +281,74 @@ pub(crate) fn effect(pipeline: &Name, key: &str) -> Vec<u8> {
 pub(crate) fn read_effect(mut key: &[u8]) -> Option<(Name, String)> {
     let pipeline = take_name(&mut key)?;
     Some((pipeline, std::str::from_utf8(key).ok()?.to_owned()))
+}
+
+/// Bytes of a dead letter's key behind its instance: kind and id.
+pub(crate) const DEAD_REST: usize = 17;
+
+pub(crate) fn dead(pipeline: &Name, instance: &InstanceName, kind: DeadKind, id: DeadId) -> Vec<u8> {
+    let mut key = self::instance(pipeline, instance);
+    key.push(kind.number());
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// Returns what the keys of dead letters of a pipeline, or of an instance of it, begin with.
+pub(crate) fn dead_prefix(pipeline: Option<&Name>, instance: Option<&InstanceName>) -> Vec<u8> {
+    match (pipeline, instance) {
+        (None, _) => Vec::new(),
+        (Some(pipeline), None) => self::pipeline(pipeline),
+        (Some(pipeline), Some(instance)) => self::instance(pipeline, instance),
+    }
+}
+
+pub(crate) fn read_dead(key: &[u8]) -> Option<(Name, InstanceName, DeadKind, DeadId)> {
+    let (key, id) = key.split_last_chunk::<16>()?;
+    let (kind, key) = key.split_last()?;
+    let (pipeline, instance) = read_instance(key)?;
+    Some((pipeline, instance, DeadKind::from_number(*kind)?, DeadId::from_bytes(*id)))
+}
+
+/// What a note is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoteKind {
+    Once,
+    Seen,
+    Generation,
+    Mark,
+}
+
+impl NoteKind {
+    const fn number(self) -> u8 {
+        match self {
+            Self::Once => 0,
+            Self::Seen => 1,
+            Self::Generation => 2,
+            Self::Mark => 3,
+        }
+    }
+}
+
+pub(crate) fn note(scope: &NoteScope, kind: NoteKind, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(64);
+    match scope {
+        NoteScope::Stage { pipeline, stage } => {
+            key.push(0);
+            push_name(&mut key, pipeline);
+            push_name(&mut key, stage);
+        }
+        NoteScope::Named(name) => {
+            key.push(1);
+            push_name(&mut key, name);
+        }
+        NoteScope::Inputs(hash) => {
+            key.push(2);
+            key.extend_from_slice(hash.digest().as_bytes());
+        }
+    }
+    key.push(kind.number());
+    key.extend_from_slice(rest);
+    key
 }
 
 fn push_name(key: &mut Vec<u8>, name: &Name) {

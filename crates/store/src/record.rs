@@ -13,7 +13,9 @@
 //! value. In postcard the order of fields, and of an enum's variants, is the format.
 
 mod attempt;
+mod blob;
 mod checkpoint;
+mod dead;
 mod definition;
 mod duration;
 mod effect;
@@ -23,6 +25,7 @@ mod head;
 mod history;
 mod manifest;
 mod names;
+mod note;
 mod placed;
 mod process;
 mod run;
@@ -34,14 +37,18 @@ use serde::{Deserialize, Serialize};
 use crate::keys::Family;
 
 pub use attempt::Attempt;
+pub(crate) use blob::Blob;
 pub(crate) use checkpoint::Recorded;
 pub use checkpoint::{Checkpoint, Demoted, Exit, LogRef};
+pub use dead::{DeadId, DeadIdError, DeadKind, DeadLetter, Retry};
 pub(crate) use definition::Definition;
 pub(crate) use duration::Duration;
 pub use effect::Effect;
 pub use file_row::{FileKey, FileRow, Stamp};
 pub(crate) use head::{Format, Head};
 pub(crate) use history::History;
+pub use note::{Generation, Mark, NoteScope, Once};
+pub(crate) use note::{Seen, Settled};
 pub use placed::Placed;
 pub use run::{Force, RunOptions, RunRecord};
 

@@ -45,7 +45,7 @@ pub(crate) struct Inner {
 
 #[derive(Debug)]
 enum Role {
-    Writer(Mutex<Writer>),
+    Writer(Box<Mutex<Writer>>),
     Reader(Head),
 }
 
@@ -61,7 +61,7 @@ impl Store {
         let inner = match access {
             Access::Write => {
                 let open::Opened { database, writer, lock } = open::for_writing(state, clock)?;
-                Inner { database, role: Role::Writer(Mutex::new(writer)), _lock: Some(lock) }
+                Inner { database, role: Role::Writer(Box::new(Mutex::new(writer))), _lock: Some(lock) }
             }
             Access::Read => {
                 let (database, head) = open::for_reading(state)?;

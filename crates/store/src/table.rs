@@ -2,11 +2,17 @@
 
 mod attempts;
 pub(crate) mod checkpoints;
+mod dead;
 mod effects;
 mod events;
 mod file_rows;
 mod instances;
+mod notes;
 mod placed;
+mod records;
 mod runs;
 
+pub use dead::{DeadCounts, DeadOf, FindDeadError};
+pub use notes::NoteKey;
+pub use records::RecordsOf;
 pub use runs::FindRunError;

@@ -3,14 +3,17 @@
 use std::time::Instant;
 
 use cairn_executor::index::{self, Index, Unchanged};
-use cairn_model::{Clock as _, RunId};
+use cairn_model::{Clock as _, Name, RunId};
 use cairn_scheduler::select::{Force, Request};
+use cairn_store::{DeadCounts, Store};
 
-use super::{Context, plan};
+use super::{Context, dead, plan};
 use crate::args::{Choice, Jobs, Params, Target, examples};
 use crate::execute::{Asked, Manner, execute, open_for_writing, selection};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::json;
+use crate::past;
 use crate::terminal::{style, text, time};
 use crate::work::{Checked, Definition, Given, caller_env};
 
@@ -44,6 +47,9 @@ pub(crate) struct Args {
     /// When a stage fails for good, undo the run's effects, the last one first
     #[arg(long)]
     pub(crate) rollback: bool,
+    /// End with status 1 when the pipeline has dead records
+    #[arg(long)]
+    pub(crate) fail_on_dead: bool,
     /// Show what would be done, and why, and do nothing: as `cairn plan`
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
@@ -66,6 +72,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         && !force_effects
         && !args.json
         && !args.dry_run
+        && !args.fail_on_dead
         && context.globals.verbose == 0;
     if plain && let Some(unchanged) = unchanged(&definition, &args.params.params, context) {
         context.remark(&nothing_to_do(unchanged, began, context));
@@ -98,6 +105,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let store = open_for_writing(&checked.project)?;
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
     let status = execute(&checked, &store, run, now, &asked, None, manner)?;
+    let has_dead = tell_dead(&store, &checked.pipeline.name, args.json, context)?;
+    let status = if has_dead && args.fail_on_dead && status == ExitStatus::Done {
+        ExitStatus::StageFailed
+    } else {
+        status
+    };
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(status)
 }
@@ -107,6 +120,33 @@ fn has_effects(checked: &Checked, request: &Request) -> Result<bool, Failure> {
     let forced = selection(checked, request, false)?.forced;
     let mut instances = checked.pipeline.instances.iter().zip(forced);
     Ok(instances.any(|(instance, forced)| forced && instance.effect.is_some()))
+}
+
+/// Says how many records of a pipeline are dead, if any are. Dead instances are told as what failed.
+pub(crate) fn tell_dead(
+    store: &Store,
+    pipeline: &Name,
+    json: bool,
+    context: &Context,
+) -> Result<bool, Failure> {
+    let counts = store.dead_counts(pipeline).map_err(past::damaged)?;
+    let records = DeadCounts { instances: 0, ..counts };
+    if records.total() == 0 {
+        return Ok(false);
+    }
+    if json {
+        let line = json::DeadCounts { schema: Some(json::DeadCounts::SCHEMA), ..counts.into() };
+        context.print(&json::line(&line))?;
+    } else {
+        let paint = context.terminal.stderr.paint;
+        let command = paint.with(style::HELP, "cairn dead list");
+        context.remark(&format!(
+            "  {} {}  {command}\n",
+            paint.with(style::ERROR, "dead:"),
+            dead::count_words(&records)
+        ));
+    }
+    Ok(true)
 }
 
 /// Asks the index whether everything looks as it did when it was last found in place.

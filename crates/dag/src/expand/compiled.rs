@@ -3,7 +3,7 @@
 use super::{RunTemplate, compile};
 use crate::code;
 use crate::diagnostic::Diagnostic;
-use crate::syntax::{Run, StageSyntax, Subject};
+use crate::syntax::{Run, SinkKind, StageSyntax, Subject, Text};
 use crate::template::{Names, Part, Template, Templates, What};
 
 /// Every template of a stage; what could not be compiled is `None`.
@@ -20,7 +20,17 @@ pub(super) struct StageTemplates<'e, 't> {
     pub tools: Vec<Option<Template<'e, 't>>>,
     pub salt: Option<Template<'e, 't>>,
     pub effect: EffectTemplates<'e, 't>,
+    /// In the order of the records' sinks.
+    pub sinks: Vec<SinkTemplates<'e, 't>>,
     pub uses: Uses,
+}
+
+/// The templates of a sink outside of the project's files.
+pub(super) struct SinkTemplates<'e, 't> {
+    pub path: Option<Template<'e, 't>>,
+    pub url: Option<Template<'e, 't>>,
+    pub table: Option<Template<'e, 't>>,
+    pub headers: Vec<Option<Template<'e, 't>>>,
 }
 
 /// Which values the templates of a stage need: none is made that none looks at.
@@ -56,7 +66,13 @@ pub(super) fn path_names<'n>(
     params: Option<&'n [&'n str]>,
     matrix: &'n [&'n str],
 ) -> Names<'n> {
-    Names { place, params, matrix: Some(matrix), inputs: Part::NotHere, outputs: Part::NotHere, stage: true }
+    let (inputs, outputs) = (Part::NotHere, Part::NotHere);
+    Names { place, params, matrix: Some(matrix), inputs, outputs, stage: true, environment: false }
+}
+
+/// What may be referred to in the address of a sink.
+pub(super) fn address_names<'n>(params: Option<&'n [&'n str]>, matrix: &'n [&'n str]) -> Names<'n> {
+    Names { environment: true, ..path_names("the address of a sink", params, matrix) }
 }
 
 impl<'e, 't> StageTemplates<'e, 't> {
@@ -109,7 +125,23 @@ impl<'e, 't> StageTemplates<'e, 't> {
             },
             ..path_names("a command", params, matrix)
         };
+        let address = address_names(params, matrix);
+        let sinks = stage.records.iter().flat_map(|records| &records.sinks).map(|sink| {
+            let external = !matches!(sink.kind, SinkKind::File(_));
+            let mut optional = |text: &'t Option<Text<'t>>| {
+                text.as_ref()
+                    .filter(|_| external)
+                    .and_then(|text| compile(text, &address, templates, &mut found))
+            };
+            let (path, url, table) = (optional(&sink.path), optional(&sink.url), optional(&sink.table));
+            let headers = &sink.headers;
+            let headers =
+                headers.iter().map(|(_, text)| compile(text, &address, templates, &mut found)).collect();
+            SinkTemplates { path, url, table, headers }
+        });
+        let sinks = sinks.collect();
         let mut compiled = Self {
+            sinks,
             inputs: input_templates,
             outputs: output_templates,
             stdout,
@@ -150,6 +182,10 @@ impl<'e, 't> StageTemplates<'e, 't> {
             if let InputTemplate::Path(template) = input {
                 visit(template);
             }
+        }
+        for sink in &self.sinks {
+            let texts = [&sink.path, &sink.url, &sink.table];
+            texts.into_iter().chain(&sink.headers).flatten().for_each(&mut visit);
         }
         let listed = self.outputs.iter().chain(&self.env).chain(&self.tools).flatten();
         listed.chain(&self.stdout).chain(&self.salt).chain(key).for_each(visit);

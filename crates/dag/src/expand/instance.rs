@@ -5,6 +5,7 @@ use minijinja::{Value, context};
 
 use super::compiled::{InputTemplate, StageTemplates, path_names};
 use super::paths::{self, PathOrGlob};
+use super::records::{self, AddressBook};
 use super::{RunTemplate, Shared, template_value};
 use crate::code;
 use crate::diagnostic::Diagnostic;
@@ -53,7 +54,7 @@ pub(super) fn fill(
         values: template::table(values.iter().cloned()),
         names: path_names("this place", shared.params, axis_names),
         shell: stage.shell.as_deref().unwrap_or(shared.shell),
-        report,
+        report: &mut *report,
     };
 
     let inputs = filler.inputs(stage, templates);
@@ -71,7 +72,7 @@ pub(super) fn fill(
         filler.names.outputs = Part::Unknown;
     }
     if uses.inputs || uses.outputs {
-        filler.values = template::table(values);
+        filler.values = template::table(values.iter().cloned());
     }
 
     // Without all its inputs and outputs a command's templates would only echo the errors in those.
@@ -104,7 +105,7 @@ pub(super) fn fill(
 
     let effect = if whole { filler.effect(stage, templates) } else { None };
 
-    let instance = Instance {
+    let mut instance = Instance {
         name: place.name,
         stage: place.stage,
         command,
@@ -117,7 +118,12 @@ pub(super) fn fill(
         needs: Vec::new(),
         effect,
         policy: stage.policy.clone(),
+        records: None,
     };
+    let book = AddressBook { values: &values, params: shared.params, axes: axis_names };
+    if whole {
+        instance.records = records::fill(stage, templates, &book, &instance, report);
+    }
     (instance, outputs_known)
 }
 

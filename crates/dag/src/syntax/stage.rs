@@ -9,6 +9,7 @@ use super::effect::EffectSyntax;
 use super::inputs::{InputSyntax, OutputSyntax};
 use super::names::show;
 use super::reader::{Key, Listed, Reader, Value, Wanted, type_name};
+use super::records::RecordsSyntax;
 use super::text::{At, Span, Text};
 use super::words;
 use crate::code;
@@ -44,6 +45,7 @@ pub(crate) struct StageSyntax<'a> {
     /// Where `cpus` stands.
     pub cpus_span: Option<Span>,
     pub policy: Policy,
+    pub records: Option<RecordsSyntax<'a>>,
 }
 
 /// A command.
@@ -107,11 +109,16 @@ impl<'a> StageSyntax<'a> {
             effect: None,
             cpus_span: None,
             policy: Policy::default(),
+            records: None,
         };
+        let mut records_named = None;
         let mut run_named = false;
         for (key, value) in Reader::entries(table) {
             let name = key.get_ref().as_ref();
             run_named |= name == "run";
+            if name == "records" {
+                records_named = Some(key.span());
+            }
             if !stage.read_key(reader, name, value) {
                 let meant = reader.unknown_key(&words::STAGE, key);
                 match meant {
@@ -123,7 +130,9 @@ impl<'a> StageSyntax<'a> {
                 }
             }
         }
-        if !run_named {
+        if let Some(span) = records_named {
+            stage.take_records(reader, span);
+        } else if !run_named {
             let diagnostic =
                 Diagnostic::error(code::MISSING_KEY, format!("the stage `{}` has no `run`", stage.name))
                     .at(stage.span.clone(), "runs nothing")
@@ -191,10 +200,31 @@ impl<'a> StageSyntax<'a> {
             }
             "effect" => self.effect = reader.effect(value),
             "on_failure" => self.policy.rollback = reader.on_failure(value),
+            "records" => self.records = reader.records(value),
             "sandbox" => self.policy.sandbox = reader.sandbox("`sandbox`", value),
             _ => return false,
         }
         true
+    }
+
+    /// Makes the records' worker the stage's command, their source one of its inputs, file sinks outputs of it.
+    fn take_records(&mut self, reader: &mut Reader<'a>, span: Span) {
+        if let Some(run) = &self.run {
+            let diagnostic = Diagnostic::error(code::BAD_VALUE, "a stage has `run` or `records`, not both")
+                .at(run.span(), "runs a command")
+                .with(span.clone(), "passes records on")
+                .help("make two stages of them; a process that transforms records is `worker` in `records`");
+            reader.report(diagnostic);
+        }
+        if let Some(stdout) = &self.stdout {
+            let diagnostic = Diagnostic::error(code::BAD_VALUE, "a records stage has no `stdout`")
+                .at(stdout.span.clone(), "not here")
+                .help("write `sink = { type = \"jsonl\", path = \"…\" }` in `records`");
+            reader.report(diagnostic);
+        }
+        let Some(records) = &mut self.records else { return };
+        self.run = records.worker.take();
+        records.join(&mut self.inputs, self.inputs_named, &mut self.outputs, self.outputs_named);
     }
 
     fn check_variables(&self, reader: &mut Reader<'a>) {

@@ -87,11 +87,12 @@ pub(super) const STAGE: Words = Words {
         "resources",
         "priority",
         "sandbox",
+        "records",
         "description",
         "effect",
         "on_failure",
     ],
-    later: &["foreach", "when", "records", "secrets", "executor", "schedule", "network"],
+    later: &["foreach", "when", "secrets", "executor", "schedule", "network"],
     foreign: &[
         (
             &[
@@ -212,6 +213,54 @@ pub(super) const RETRIES: Words = Words {
         (&["interval", "retry_delay", "wait", "sleep", "interval_sec"], Key("delay")),
         (&["cap", "max_interval", "max_wait"], Key("max_delay")),
         (&["strategy", "policy"], Key("backoff")),
+    ],
+};
+
+pub(super) const RECORDS: Words = Words {
+    of: "`records`",
+    known: &[
+        "source",
+        "format",
+        "key",
+        "version",
+        "tombstone",
+        "worker",
+        "workers",
+        "timeout",
+        "batch",
+        "on_change",
+        "retries",
+        "commit",
+        "sink",
+    ],
+    later: &[],
+    foreign: &[
+        (&["sources", "input", "inputs", "path", "file", "files", "from", "src"], Key("source")),
+        (&["keys", "primary_key", "unique_key", "id", "merge_key", "upsert_key"], Key("key")),
+        (&["cursor", "updated_at", "sequence", "incremental", "watermark", "order_by"], Key("version")),
+        (&["delete", "deleted", "hard_delete", "soft_delete"], Key("tombstone")),
+        (&["run", "cmd", "command", "script", "transform", "processor", "map"], Key("worker")),
+        (&["parallelism", "concurrency", "processes", "threads"], Key("workers")),
+        (&["batch_size", "chunk", "chunk_size"], Key("batch")),
+        (&["retry", "max_attempts", "max_retries"], Key("retries")),
+        (&["sinks", "output", "outputs", "destination", "target", "to"], Key("sink")),
+    ],
+};
+
+pub(super) const SINK: Words = Words {
+    of: "a sink",
+    known: &["type", "path", "url", "table", "mode", "key", "columns", "method", "batched", "headers"],
+    later: &[],
+    foreign: &[
+        (&["kind", "driver", "connector"], Key("type")),
+        (&["file", "filename"], Key("path")),
+        (&["uri", "dsn", "connection", "database_url", "endpoint"], Key("url")),
+        (&["relation", "into"], Key("table")),
+        (&["write_disposition", "strategy", "on_conflict"], Key("mode")),
+        (&["keys", "primary_key", "unique_key", "conflict_key"], Key("key")),
+        (&["types", "schema", "dtypes"], Key("columns")),
+        (&["verb"], Key("method")),
+        (&["header"], Key("headers")),
     ],
 };
 

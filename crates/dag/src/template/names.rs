@@ -20,6 +20,8 @@ pub(crate) struct Names<'n> {
     pub outputs: Part<'n>,
     /// Whether `stage` means something.
     pub stage: bool,
+    /// Whether `env` means something: only in the address of a sink.
+    pub environment: bool,
 }
 
 /// Inputs or outputs of a stage.
@@ -93,6 +95,13 @@ impl Names<'_> {
             "stage" if self.stage => STAGE.to_vec(),
             "stage" => return Some(self.not_here(reference, span(&reference.root_at))),
             "run" => RUN.to_vec(),
+            "env" if self.environment => {
+                return reference.name().is_none().then(|| {
+                    Diagnostic::error(code::UNKNOWN_TEMPLATE_NAME, "`env` names no variable")
+                        .at(span(&reference.root_at), "which one?")
+                        .help("write `env.NAME`")
+                });
+            }
             _ => return Some(self.unknown_root(reference, span(&reference.root_at))),
         };
         match &reference.below {

@@ -115,6 +115,8 @@ impl Engine {
                 passed: &passed,
                 home: &staging.home(),
                 temporary: &staging.temporary(),
+                // What it says of records would count for no result.
+                notes: None,
             };
             let mut env = environment::of_attempt(&self.project, declared, &context);
             for (name, value) in &mut env {
@@ -132,6 +134,7 @@ impl Engine {
                 argv: aside.command.argv().into_iter().map(str::to_owned).collect(),
                 env,
                 cwd,
+                stdin: None,
                 stdout: Some(printed.clone()),
                 log: log.clone(),
                 log_max: LOG_MAX,

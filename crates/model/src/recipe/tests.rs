@@ -19,6 +19,7 @@ fn recipe() -> Recipe {
         salt: None,
         platform: "linux-x86_64".into(),
         effect: None,
+        records: None,
     }
 }
 

@@ -45,8 +45,14 @@ proptest! {
         prop_assert_eq!(read_event(&event(run, number)), Some((run, number)));
         prop_assert_eq!(read_checkpoint(&checkpoint(&hash)), Some(hash));
         prop_assert_eq!(read_dispute(&dispute(&hash, number)), Some((hash, number)));
-        prop_assert_eq!(read_instance(&instance(&pipeline, &name)), Some((pipeline, name)));
+        prop_assert_eq!(read_instance(&instance(&pipeline, &name)), Some((pipeline.clone(), name.clone())));
         prop_assert_eq!(read_attempt(&attempt(&id)), Some(id.clone()));
+        let dead_id = DeadId::from_bytes(*run.as_bytes());
+        for kind in DeadKind::ALL {
+            let key = dead(&pipeline, &name, kind, dead_id);
+            prop_assert_eq!(read_dead(&key), Some((pipeline.clone(), name.clone(), kind, dead_id)));
+            prop_assert_eq!(key.len(), dead_prefix(Some(&pipeline), Some(&name)).len() + DEAD_REST);
+        }
         let key = id.instance.to_string();
         prop_assert_eq!(read_effect(&effect(id.instance.stage(), &key)), Some((id.instance.stage().clone(), key)));
     }
@@ -87,6 +93,7 @@ proptest! {
         prop_assert!(read_instance(&bytes).is_none_or(|(name, read)| instance(&name, &read) == bytes));
         prop_assert!(read_effect(&bytes).is_none_or(|(name, key)| effect(&name, &key) == bytes));
         prop_assert!(read_attempt(&bytes).is_none_or(|read| attempt(&read) == bytes));
+        prop_assert!(read_dead(&bytes).is_none_or(|(name, of, kind, id)| dead(&name, &of, kind, id) == bytes));
     }
 }
 
@@ -112,8 +119,25 @@ fn golden() {
     check(&pipeline(&name("flights")), b"\x07flights");
     check(&instance(&name("flights"), &alone), b"\x07flights\x05clean\0");
     check(&instance(&name("flights"), &of_matrix), b"\x07flights\x0aby-carrier\x01UA,2013");
-    let id = AttemptId { run, instance: of_matrix, number: 258 };
+    let id = AttemptId { run, instance: of_matrix.clone(), number: 258 };
     check(&attempt(&id), b"0123456789abcdef\0\0\x01\x02\x0aby-carrier\x01UA,2013");
+    let dead_id = DeadId::from_bytes(*b"0123456789abcdef");
+    check(
+        &dead(&name("flights"), &alone, DeadKind::Record, dead_id),
+        b"\x07flights\x05clean\0\x000123456789abcdef",
+    );
+    check(
+        &dead(&name("flights"), &of_matrix, DeadKind::Instance, dead_id),
+        b"\x07flights\x0aby-carrier\x01UA,2013\x020123456789abcdef",
+    );
+    let stage = NoteScope::Stage { pipeline: name("flights"), stage: name("clean") };
+    check(&note(&stage, NoteKind::Once, b"key"), b"\0\x07flights\x05clean\0key");
+    check(&note(&NoteScope::Named(name("mine")), NoteKind::Seen, b"key"), b"\x01\x04mine\x01key");
+    check(
+        &note(&NoteScope::Inputs(hash), NoteKind::Generation, b"key"),
+        b"\x020123456789abcdef0123456789ABCDEF\x02key",
+    );
+    check(&note(&NoteScope::Named(name("mine")), NoteKind::Mark, b"key"), b"\x01\x04mine\x03key");
     check(&file_row(FileKey { device: 1, inode: 258 }), b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\x02");
     check(&effect(&name("flights"), "sales/é"), "\x07flightssales/é".as_bytes());
     check(placed("build/a.csv"), b"build/a.csv");

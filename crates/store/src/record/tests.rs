@@ -237,6 +237,50 @@ fn golden_small_ones() {
 }
 
 #[test]
+fn golden_dead_letter() {
+    let letter = DeadLetter {
+        kind: DeadKind::Rejected,
+        pipeline: "p".parse().unwrap(),
+        instance: alone(),
+        key: "7".to_owned(),
+        payload: b"{}".to_vec(),
+        digest: digest(1),
+        source: Some(("a.jsonl".to_owned(), 300)),
+        class: "rejected".to_owned(),
+        error: "no id".to_owned(),
+        attempts: vec![(Timestamp(1), "e".to_owned())],
+        input_hash: Some(hash(2)),
+        run: RunId::from_bytes([9; 16]),
+        idempotency_key: "k".to_owned(),
+        died: Timestamp(2),
+        retry: Some(Retry { payload: Some(b"[]".to_vec()), asked: Timestamp(3) }),
+    };
+    let head = "01 'p' 05 'clean' 00 01 '7' 02 '{}' 01*32";
+    let middle = "08 'rejected' 05 'no_id' 01 02 01 'e'";
+    check(
+        &letter,
+        &format!("01 01 {head} 01 07 'a.jsonl' ac02 {middle} 01 02*32 09*16 01 'k' 04 01 01 02 '[]' 06")
+            .replace("'no_id'", "6e6f206964"),
+    );
+    for (number, kind) in DeadKind::ALL.into_iter().enumerate() {
+        let bare = DeadLetter { kind, source: None, input_hash: None, retry: None, ..letter.clone() };
+        let expect = format!("01 0{number} {head} 00 {middle} 00 09*16 01 'k' 04 00");
+        check(&bare, &expect.replace("'no_id'", "6e6f206964"));
+    }
+}
+
+#[test]
+fn golden_notes() {
+    let run = Some(RunId::from_bytes([9; 16]));
+    let once = Once { key: "k".to_owned(), done: true, at: Timestamp(1), run, starts: 300 };
+    check(&once, "01 01 'k' 01 02 01 09*16 ac02");
+    check(&Once { done: false, run: None, ..once }, "01 01 'k' 00 02 00 ac02");
+    check(&Mark { value: "88".to_owned(), at: Timestamp(-1) }, "01 02 '88' 01");
+    check(&Seen(Generation([7; 16])), "01 07*16");
+    check(&Settled { at: Timestamp(1) }, "01 02");
+}
+
+#[test]
 fn golden_events() {
     let check =
         |what: RunEvent, expect: &str| check(&Event { at: Timestamp(-1), what }, &format!("01 01 {expect}"));

@@ -238,6 +238,7 @@ mod tests {
             salt: Some("2".into()),
             platform: "linux-x86_64".into(),
             effect: None,
+            records: None,
         };
         let read = Recipe::read(&recipe.encode()).unwrap();
         assert_eq!(read.command(), recipe.command);

@@ -1,0 +1,352 @@
+//! Dead letters: records, and instances, that failed for good.
+
+use std::fmt;
+use std::str::FromStr;
+
+use cairn_model::{Digest, Domain, InputHash, InstanceName, Name, RunId, Timestamp};
+
+use super::{Damage, Record, from_postcard, names, to_postcard};
+
+/// What failed for good, with all that is needed to look into it and to try it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// What it is.
+    pub kind: DeadKind,
+    /// The pipeline.
+    pub pipeline: Name,
+    /// The instance that failed, or that read the record.
+    pub instance: InstanceName,
+    /// The record's key as people are shown it; empty for an instance, and for a record without one.
+    pub key: String,
+    /// The record as it came, cut short where it was too long to be kept; empty for an instance.
+    pub payload: Vec<u8>,
+    /// Digest of the record's bytes, see [`DeadLetter::digest_of`].
+    pub digest: Digest,
+    /// The file that the record came from, and its line there from 1, 0 where lines mean nothing.
+    pub source: Option<(String, u64)>,
+    /// What sort of failure it was, in a word: `invalid-json`, `worker`, `sink`, `rejected`, `exit-status`.
+    pub class: String,
+    /// What happened, the last time.
+    pub error: String,
+    /// Each try: when it ended, and how. The first ones are left out when there were many.
+    pub attempts: Vec<(Timestamp, String)>,
+    /// What it was tried under, where that is known.
+    pub input_hash: Option<InputHash>,
+    /// The run in which it died.
+    pub run: RunId,
+    /// The key under which it was tried, and is tried again.
+    pub idempotency_key: String,
+    /// When it died.
+    pub died: Timestamp,
+    /// Whether the next run is to take it in again.
+    pub retry: Option<Retry>,
+}
+
+/// What a dead letter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeadKind {
+    /// A record that a records stage could not deliver.
+    Record,
+    /// A record that a stage's command refused, by `cairn reject`.
+    Rejected,
+    /// An instance.
+    Instance,
+}
+
+impl DeadKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Record, Self::Rejected, Self::Instance];
+
+    /// Returns the word that people and programs are shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Rejected => "rejected",
+            Self::Instance => "instance",
+        }
+    }
+
+    /// Returns the number that stands for it in keys and values.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Record => 0,
+            Self::Rejected => 1,
+            Self::Instance => 2,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+/// That a dead letter is to be taken in again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// The record as a person mended it; `None`: as it came.
+    pub payload: Option<Vec<u8>>,
+    /// When it was asked for.
+    pub asked: Timestamp,
+}
+
+/// Names a dead letter: the same poison record has the same id whenever it dies.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeadId([u8; 16]);
+
+impl DeadId {
+    /// Wraps stored bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Returns what people are shown and type: the first 8 of 32 hex digits.
+    pub fn short(&self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+
+    /// Returns the id of the one dead letter that an instance has at a time.
+    pub fn of_instance(pipeline: &Name, instance: &InstanceName) -> Self {
+        Self::new(DeadKind::Instance, pipeline, instance, "", None)
+    }
+
+    /// A record is known by its key, or where it has none by its bytes.
+    fn new(
+        kind: DeadKind,
+        pipeline: &Name,
+        instance: &InstanceName,
+        key: &str,
+        digest: Option<&Digest>,
+    ) -> Self {
+        let mut hasher = Domain::DeadLetter.hasher();
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_be_bytes()).update(bytes);
+        };
+        part(&[kind.number()]);
+        part(pipeline.as_str().as_bytes());
+        part(instance.stage().as_str().as_bytes());
+        part(&[u8::from(instance.coordinates().is_some())]);
+        part(instance.coordinates().unwrap_or_default().as_bytes());
+        part(key.as_bytes());
+        part(digest.map_or(&[], |digest| digest.as_bytes()));
+        let digest = Digest::from(hasher.finalize());
+        Self(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
+    }
+}
+
+impl fmt::Display for DeadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for DeadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeadId({})", self.short())
+    }
+}
+
+/// A text that is no dead letter's id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not the id of a dead letter: 32 hex digits")]
+pub struct DeadIdError {
+    /// What was read.
+    pub text: String,
+}
+
+impl FromStr for DeadId {
+    type Err = DeadIdError;
+
+    fn from_str(text: &str) -> Result<Self, DeadIdError> {
+        let wrong = || DeadIdError { text: text.to_owned() };
+        if text.len() != 32 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 16];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl DeadLetter {
+    /// Returns the digest of a record's bytes.
+    pub fn digest_of(payload: &[u8]) -> Digest {
+        Domain::Record.digest(payload)
+    }
+
+    /// Returns its id.
+    pub fn id(&self) -> DeadId {
+        let digest = (self.kind != DeadKind::Instance && self.key.is_empty()).then_some(&self.digest);
+        DeadId::new(self.kind, &self.pipeline, &self.instance, &self.key, digest)
+    }
+
+    /// Returns the record as it is to be taken in again: as it was mended, else as it came.
+    pub fn payload_to_retry(&self) -> &[u8] {
+        let mended = self.retry.as_ref().and_then(|retry| retry.payload.as_deref());
+        mended.unwrap_or(&self.payload)
+    }
+}
+
+mod v1 {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Serialize};
+
+    use crate::record::names::v1::{Digest, InstanceName, RunId, Timestamp};
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct DeadLetter<'a> {
+        pub(super) kind: u8,
+        #[serde(borrow)]
+        pub(super) pipeline: Cow<'a, str>,
+        #[serde(borrow)]
+        pub(super) instance: InstanceName<'a>,
+        #[serde(borrow)]
+        pub(super) key: Cow<'a, str>,
+        #[serde(borrow)]
+        pub(super) payload: Cow<'a, [u8]>,
+        pub(super) digest: Digest,
+        pub(super) source: Option<(String, u64)>,
+        #[serde(borrow)]
+        pub(super) class: Cow<'a, str>,
+        #[serde(borrow)]
+        pub(super) error: Cow<'a, str>,
+        pub(super) attempts: Vec<(Timestamp, String)>,
+        pub(super) input_hash: Option<Digest>,
+        pub(super) run: RunId,
+        #[serde(borrow)]
+        pub(super) idempotency_key: Cow<'a, str>,
+        pub(super) died: Timestamp,
+        pub(super) retry: Option<Retry>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Retry {
+        pub(super) payload: Option<Vec<u8>>,
+        pub(super) asked: Timestamp,
+    }
+}
+
+impl Record for DeadLetter {
+    const VERSION: u8 = 1;
+
+    fn body(&self) -> Vec<u8> {
+        let Self {
+            kind,
+            pipeline,
+            instance,
+            key,
+            payload,
+            digest,
+            source,
+            class,
+            error,
+            attempts,
+            input_hash,
+            run,
+            idempotency_key,
+            died,
+            retry,
+        } = self;
+        to_postcard(&v1::DeadLetter {
+            kind: kind.number(),
+            pipeline: pipeline.as_str().into(),
+            instance: instance.into(),
+            key: key.into(),
+            payload: payload.into(),
+            digest: *digest.as_bytes(),
+            source: source.clone(),
+            class: class.into(),
+            error: error.into(),
+            attempts: attempts.iter().map(|(at, error)| (at.0, error.clone())).collect(),
+            input_hash: input_hash.as_ref().map(names::stored_input_hash),
+            run: *run.as_bytes(),
+            idempotency_key: idempotency_key.into(),
+            died: died.0,
+            retry: retry
+                .as_ref()
+                .map(|Retry { payload, asked }| v1::Retry { payload: payload.clone(), asked: asked.0 }),
+        })
+    }
+
+    fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
+        if version != 1 {
+            return Err(Damage::Version { version });
+        }
+        let stored: v1::DeadLetter<'_> = from_postcard(body)?;
+        Ok(Self {
+            kind: DeadKind::from_number(stored.kind).ok_or(Damage::Body { what: "its kind is not known" })?,
+            pipeline: names::name(&stored.pipeline)?,
+            instance: stored.instance.try_into()?,
+            key: stored.key.into_owned(),
+            payload: stored.payload.into_owned(),
+            digest: Digest::from_bytes(stored.digest),
+            source: stored.source,
+            class: stored.class.into_owned(),
+            error: stored.error.into_owned(),
+            attempts: stored.attempts.into_iter().map(|(at, error)| (Timestamp(at), error)).collect(),
+            input_hash: stored.input_hash.map(names::input_hash),
+            run: RunId::from_bytes(stored.run),
+            idempotency_key: stored.idempotency_key.into_owned(),
+            died: Timestamp(stored.died),
+            retry: stored
+                .retry
+                .map(|v1::Retry { payload, asked }| Retry { payload, asked: Timestamp(asked) }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(kind: DeadKind, coordinates: Option<&str>, key: &str, payload: &[u8]) -> DeadLetter {
+        DeadLetter {
+            kind,
+            pipeline: "p".parse().unwrap(),
+            instance: InstanceName::new("s".parse().unwrap(), coordinates.map(str::to_owned)),
+            key: key.to_owned(),
+            payload: payload.to_vec(),
+            digest: DeadLetter::digest_of(payload),
+            source: None,
+            class: String::new(),
+            error: String::new(),
+            attempts: Vec::new(),
+            input_hash: None,
+            run: RunId::from_bytes([0; 16]),
+            idempotency_key: String::new(),
+            died: Timestamp(0),
+            retry: None,
+        }
+    }
+
+    #[test]
+    fn a_poison_record_is_one_dead_letter_by_its_key_or_else_by_its_bytes() {
+        let id =
+            |kind, coordinates, key, payload: &str| letter(kind, coordinates, key, payload.as_bytes()).id();
+        let record = DeadKind::Record;
+        assert_eq!(id(record, None, "7", "a"), id(record, None, "7", "b"), "the record changed, not its key");
+        assert_ne!(id(record, None, "7", "a"), id(record, None, "8", "a"));
+        assert_ne!(id(record, None, "", "a"), id(record, None, "", "b"));
+        assert_ne!(id(record, None, "7", "a"), id(DeadKind::Rejected, None, "7", "a"));
+        assert_ne!(id(record, None, "7", "a"), id(record, Some(""), "7", "a"));
+        let instance = letter(DeadKind::Instance, Some("x"), "", b"");
+        assert_eq!(instance.id(), DeadId::of_instance(&instance.pipeline, &instance.instance));
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_is_shown() {
+        let id = letter(DeadKind::Record, None, "7", b"").id();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id.to_string().starts_with(&id.short()));
+        for text in ["", "12", "zz34567890123456789012345678901z", "é234567890123456789012345678901"] {
+            assert!(text.parse::<DeadId>().is_err(), "{text}");
+        }
+    }
+}
