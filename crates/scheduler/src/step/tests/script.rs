@@ -152,6 +152,19 @@ impl Script {
     }
 
     #[track_caller]
+    pub(super) fn is_in_doubt(&mut self, name: &str, expect: &str) {
+        let result = Err(Failure {
+            error: "exit 1".into(),
+            help: None,
+            retryable: false,
+            interrupted: false,
+            committed: false,
+            in_doubt: true,
+        });
+        self.check(Input::Finished { instance: self.number(name), result }, expect);
+    }
+
+    #[track_caller]
     fn ends_badly(&mut self, name: &str, retryable: bool, interrupted: bool, expect: &str) {
         let result = Err(Failure {
             error: "exit 1".into(),
