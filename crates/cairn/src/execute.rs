@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_executor::isolation::Keeper;
@@ -170,7 +170,7 @@ pub(crate) fn execute(
             let keeper = start_keeper()?;
             let committer = engine.committer().map_err(cannot_start)?;
             let process = ProcessId::current();
-            let hands = Arc::new(Hands { keeper, committer, process, stopped: Mutex::default() });
+            let hands = Arc::new(Hands { keeper, committer, process, stopped: Arc::default() });
             let mut observe = |event: Event, log: Option<PathBuf>| teller.event(event, log);
             let loop_ = Run {
                 id: run,

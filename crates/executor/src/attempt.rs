@@ -9,7 +9,8 @@ use std::time::Duration;
 use cairn_content::{FileError, Standing};
 use cairn_dag::Instance;
 use cairn_model::{
-    AttemptId, Event, InputHash, InstanceEvent, Level, Output, OutputKind, ProjectPath, RunEvent,
+    AttemptId, Event, InputHash, InstanceEvent, Level, Output, OutputKind, ProjectPath, RecordCounts,
+    RunEvent,
 };
 use cairn_store::{Attempt, Batch, Checkpoint, Exit, LogRef, Placed, ProcessId};
 
@@ -43,6 +44,8 @@ pub struct Done {
     pub took_ms: u64,
     /// Where files are now that stood in the outputs' places and were not cairn's.
     pub trashed: Vec<String>,
+    /// What became of the records, of a stage that passes records on.
+    pub records: Option<RecordCounts>,
 }
 
 /// What an attempt needs beside the engine.
@@ -54,7 +57,7 @@ pub struct Hands {
     /// The process that runs the run.
     pub process: ProcessId,
     /// Tokens of attempts that are to stop: one may be asked to before its command was started.
-    pub stopped: Mutex<HashSet<String>>,
+    pub stopped: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Hands {
@@ -83,13 +86,13 @@ fn ended_batch(attempt: &AttemptId) -> Batch {
 const GATHERED_JUST_NOW: Duration = Duration::from_secs(1);
 
 /// Ready to be run.
-struct Prepared {
-    staging: Staging,
-    base: PathBuf,
-    gathered: Arc<Gathered>,
+pub(crate) struct Prepared {
+    pub(crate) staging: Staging,
+    pub(crate) base: PathBuf,
+    pub(crate) gathered: Arc<Gathered>,
     level: Level,
     set_aside: Vec<ProjectPath>,
-    job: Job,
+    pub(crate) job: Job,
 }
 
 impl Engine {
@@ -103,7 +106,7 @@ impl Engine {
         exited: impl FnOnce(),
     ) -> Result<Done, AttemptError> {
         if self.instance(instance).effect.is_none() {
-            return self.execute(hands, instance, number, Step::Act, exited).await;
+            return self.take(hands, instance, number, Step::Act, exited).await;
         }
         // More than one command may run: its resources are free when all is over.
         let done = self.attempt_effect(hands, instance, number).await;
@@ -121,7 +124,7 @@ impl Engine {
         let mut step = Step::Decide;
         let mut failed: Option<AttemptError> = None;
         loop {
-            match self.execute(hands, instance, number, step, || {}).await {
+            match self.take(hands, instance, number, step, || {}).await {
                 Err(error) if error.kind == AttemptErrorKind::Ask => {
                     failed = Some(error.of_kind(AttemptErrorKind::Retryable));
                     step = Step::Ask;
@@ -141,7 +144,7 @@ impl Engine {
     }
 
     /// Runs one command of an attempt, and commits what it made.
-    async fn execute(
+    async fn take(
         self: &Arc<Self>,
         hands: &Hands,
         instance: u32,
@@ -154,7 +157,7 @@ impl Engine {
             let (engine, attempt) = (Arc::clone(self), attempt.clone());
             blocking(move || engine.prepare(instance, &attempt, step)).await
         };
-        let (prepared, part) = match prepared {
+        let (mut prepared, part) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 exited();
@@ -172,11 +175,15 @@ impl Engine {
         let (ended, began) = match self.begin(hands, started, intent.is_some(), instance, &prepared).await {
             Ok(()) if hands.is_stopped(&attempt.slug()) => (Err(AttemptError::stopped()), false),
             Ok(()) => {
-                let ended = hands.keeper.run(prepared.job.clone()).await;
-                let began = !matches!(ended, Err(KeeperError::Start(_)));
-                (ended.map_err(AttemptError::from), began)
+                let (passed, began, back) = self.execute(hands, instance, &attempt, prepared).await;
+                prepared = back;
+                (passed, began)
             }
             Err(error) => (Err(error), false),
+        };
+        let (ended, records) = match ended {
+            Ok((ended, records)) => (Ok(ended), records),
+            Err(error) => (Err(error), None),
         };
         let took_place = part.as_ref().is_some_and(|part| part.asks.is_some())
             && ended.as_ref().is_ok_and(|ended| ended.status == ExitKind::Code(0) && !ended.timed_out);
@@ -219,7 +226,7 @@ impl Engine {
                 let published = hands.committer.publish(publication).await;
                 let result = published.map(|trashed| {
                     self.set_manifest(instance, manifest);
-                    Done { trashed, ..done }
+                    Done { trashed, records, ..done }
                 });
                 result.map_err(AttemptError::from)
             }
@@ -266,6 +273,30 @@ impl Engine {
         result
     }
 
+    /// Runs the command, or passes the records on. Also returns whether anything of it may have been done.
+    async fn execute(
+        self: &Arc<Self>,
+        hands: &Hands,
+        instance: u32,
+        attempt: &AttemptId,
+        prepared: Prepared,
+    ) -> (Result<(Ended, Option<RecordCounts>), AttemptError>, bool, Prepared) {
+        if self.instance(instance).records.is_none() {
+            let ended = hands.keeper.run(prepared.job.clone()).await;
+            let began = !matches!(ended, Err(KeeperError::Start(_)));
+            return (ended.map(|ended| (ended, None)).map_err(AttemptError::from), began, prepared);
+        }
+        let (engine, attempt) = (Arc::clone(self), attempt.clone());
+        let (keeper, stopped) = (hands.keeper.clone(), Arc::clone(&hands.stopped));
+        blocking(move || {
+            let token = attempt.slug();
+            let is_stopped = move || stopped.lock().expect("no panic while it is held").contains(&token);
+            let passed = engine.pass_records(&keeper, &is_stopped, instance, &attempt, &prepared);
+            (passed.map(|(ended, counts)| (ended, Some(counts))), true, prepared)
+        })
+        .await
+    }
+
     /// Writes down that the attempt starts. With outputs to be set aside it is durable before they are: recovery knows
     /// where they belong.
     async fn begin(
@@ -276,16 +307,16 @@ impl Engine {
         instance: u32,
         prepared: &Prepared,
     ) -> Result<(), AttemptError> {
-        if prepared.set_aside.is_empty() {
-            // An effect is written down before it can happen.
-            if durable {
-                hands.committer.flush(started).await?;
-            } else {
-                hands.committer.write(started);
-            }
+        // An effect is written down before it can happen.
+        if prepared.set_aside.is_empty() && self.instance(instance).records.is_none() && !durable {
+            hands.committer.write(started);
             return Ok(());
         }
+        // What a records stage keeps on its way counts only while its attempt is open.
         hands.committer.flush(started).await?;
+        if prepared.set_aside.is_empty() {
+            return Ok(());
+        }
         let engine = Arc::clone(self);
         let (staging, standing) = (prepared.staging.clone(), prepared.set_aside.clone());
         blocking(move || staging.set_aside(&engine.project, engine.instance(instance), &standing)).await?;
@@ -549,7 +580,7 @@ impl Engine {
         let what = RunEvent::Instance { instance: declared.name.clone(), event };
         batch.event(self.run, &Event { at: now, what });
         let in_place = prepared.level == Level::Off;
-        let done = Done { input_hash, took_ms, trashed: Vec::new() };
+        let done = Done { input_hash, took_ms, trashed: Vec::new(), records: None };
         Ok((Publication { batch, outputs, in_place }, done))
     }
 

@@ -448,6 +448,9 @@ impl Engine {
                 Looked::Hit(checkpoint) => (checkpoint, None),
             },
         };
+        if let Some(reason) = self.records_pending(self.instance(instance), &gathered)? {
+            return Ok(Verdict::Miss { input_hash, reason });
+        }
         let (mut restored, mut trashed) = (Vec::new(), Vec::new());
         let outputs: Vec<&Output> = checkpoint.manifest.outputs.iter().collect();
         let standings = self.kept().placer.check_all(self.project.folder(), &outputs, &self.digests);

@@ -5,6 +5,7 @@
 //!   checkpoint, or a reason why not
 //! - [`staging`]: the private folder, `spares`: those of ended attempts; [`environment`]: the made-up environment;
 //!   [`isolation`]: the process
+//! - `records`: stages that pass records on instead of running a command
 //! - [`collect`]: what the command made; [`committer`]: the one thread through which results become durable; `ours`: what
 //!   may be replaced by them
 //! - [`notes`]: what the stage's own commands have remembered
@@ -29,6 +30,7 @@ pub mod lookup;
 pub mod notes;
 mod ours;
 mod project;
+mod records;
 pub mod recover;
 mod rows;
 mod spares;

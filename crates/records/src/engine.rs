@@ -25,7 +25,7 @@ mod work;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, Format, OnChange, RecordCounts, RecordRetries, Records, SinkMode, SinkPlace};
@@ -71,7 +71,7 @@ pub struct Hands<'e> {
     /// Returns the time in milliseconds since 1970.
     pub now: &'e (dyn Fn() -> i64 + Sync),
     /// Whether the run is being stopped.
-    pub stop: &'e AtomicBool,
+    pub stop: &'e (dyn Fn() -> bool + Sync),
     /// Grows with each process that opens the store for writing.
     pub fence: u64,
     /// What pauses are drawn with.
@@ -102,7 +102,7 @@ impl Names<'_> {
 
 impl Hands<'_> {
     pub(crate) fn check_stop(&self) -> Result<(), EngineError> {
-        if self.stop.load(Ordering::Relaxed) { Err(EngineError::Stopped) } else { Ok(()) }
+        if (self.stop)() { Err(EngineError::Stopped) } else { Ok(()) }
     }
 
     /// Waits, unless the run is being stopped.
@@ -127,7 +127,7 @@ impl Hands<'_> {
         if !retries.jitter || most == 0 {
             return most;
         }
-        static DRAWS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        static DRAWS: AtomicU64 = AtomicU64::new(0);
         let draw = DRAWS.fetch_add(1, Ordering::Relaxed);
         let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&self.seed.to_le_bytes());

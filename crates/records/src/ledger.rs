@@ -34,6 +34,26 @@ pub struct Scope {
     pub counts: Option<RecordCounts>,
 }
 
+impl Scope {
+    /// Returns the scope's bytes: a version, and what postcard writes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![Self::VERSION];
+        bytes.extend(postcard::to_stdvec(self).expect("writing to memory cannot fail"));
+        bytes
+    }
+
+    /// Reads a scope's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
+        let known = bytes.split_first().filter(|(version, _)| **version == Self::VERSION);
+        known.and_then(|(_, body)| postcard::from_bytes(body).ok()).ok_or_else(|| LedgerError {
+            error: "what is remembered of the records cannot be read by this cairn".to_owned(),
+            help: Some("use the version that wrote it".to_owned()),
+        })
+    }
+
+    const VERSION: u8 = 1;
+}
+
 /// A record that failed for good, with what is needed to step into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dead {

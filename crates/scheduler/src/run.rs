@@ -352,7 +352,7 @@ impl Tasks {
             let result = engine.attempt(&hands, instance, number, exited).await;
             let result = match result {
                 Ok(done) => {
-                    let cairn_executor::Done { input_hash, took_ms, trashed } = done;
+                    let cairn_executor::Done { input_hash, took_ms, trashed, records: _ } = done;
                     Ok(Done { input_hash, took_ms, trashed })
                 }
                 Err(AttemptError { error, help, kind: Kind::Fatal }) => {

@@ -1,4 +1,4 @@
-//! That no two instances do what counts as one effect.
+//! That effects are those of commands, and that no two instances do what counts as one.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,18 @@ use super::Context;
 use crate::code;
 use crate::diagnostic::{Diagnostic, Repeated};
 
-/// Reports effects of different instances under one key: the second would count as done by the first.
+/// Reports effects of stages that run no command, and those of different instances under one key: the second would count
+/// as done by the first.
 pub(super) fn check(context: &Context<'_, '_>, found: &mut Vec<Diagnostic>) {
     let mut repeated = Repeated::default();
+    for stage in &context.file.stages {
+        let Some(effect) = stage.effect.as_ref().filter(|_| stage.records.is_some()) else { continue };
+        let message = format!("the stage `{}` has `records` and an `effect`", stage.name);
+        let diagnostic = Diagnostic::error(code::BAD_VALUE, message)
+            .at(effect.span.clone(), "the effect of a command, and there is none")
+            .help("remove `effect`: the sinks of `records` keep a ledger of their own");
+        repeated.add(diagnostic);
+    }
     let mut seen: HashMap<&str, u32> = HashMap::new();
     for (number, instance) in (0..).zip(&context.expanded.instances) {
         let Some(key) = instance.effect.as_ref().and_then(|effect| effect.key.as_deref()) else { continue };

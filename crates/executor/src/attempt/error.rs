@@ -45,6 +45,10 @@ impl AttemptError {
         Self { error: error.into(), help, kind: AttemptErrorKind::Retryable }
     }
 
+    pub(crate) fn permanent(error: impl Into<String>, help: Option<String>) -> Self {
+        Self::new(error, help).of_kind(AttemptErrorKind::Permanent)
+    }
+
     pub(crate) fn stopped() -> Self {
         Self::new("stopped", None).of_kind(AttemptErrorKind::Stopped)
     }

@@ -78,23 +78,22 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn extractor(&self) -> Extracting<'_> {
+    fn extractor(&self) -> Extracting {
         let Records { key, version, tombstone, .. } = self.records;
         let make = || Extractor::new(key, version.as_ref(), tombstone.as_ref());
         let append = self.records.sinks.iter().all(|sink| sink.mode == SinkMode::Append);
-        Extracting { typed: make(), untyped: make().untyped(true), append, records: self.records }
+        Extracting { typed: make(), untyped: make().untyped(true), append }
     }
 }
 
 /// Reads keys and versions.
-struct Extracting<'s> {
+struct Extracting {
     typed: Extractor,
     untyped: Extractor,
     append: bool,
-    records: &'s Records,
 }
 
-impl Extracting<'_> {
+impl Extracting {
     fn extract(&mut self, seen: &Seen<'_>) -> Result<Extracted, BadRecord> {
         let body = seen.body.as_ref().map_err(Clone::clone)?;
         let mut extracted =

@@ -135,3 +135,14 @@ fn two_instances_do_not_share_a_key() {
     };
     assert_eq!(codes(&(stage("a") + &stage("b")), &[]), [code::SAME_EFFECT]);
 }
+
+#[test]
+fn a_stage_of_records_has_no_command_whose_effect_it_were() {
+    let text = r#"
+[stages.load]
+inputs = ["orders.jsonl"]
+effect = { mode = "at-least-once" }
+records = { key = "id", sink = { kind = "sqlite", path = "orders.db", table = "orders" } }
+"#;
+    assert!(drawn(text, &["orders.jsonl"]).contains("the stage `load` has `records` and an `effect`"));
+}

@@ -1,0 +1,224 @@
+//! Records stages: instances that pass records on instead of running a command.
+
+mod ledger;
+mod workers;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cairn_dag::{Glob, Instance};
+use cairn_model::{
+    AttemptId, Content, Digest, ProjectPath, Reason, RecordCounts, Records, SinkPlace, decode,
+};
+use cairn_records::engine::{self, EngineError, Setup};
+use cairn_records::sink::{self, OpenContext, Sink, SinkError};
+use cairn_records::source::SourceFile;
+use cairn_store::RecordsOf;
+
+use crate::attempt::{AttemptError, Prepared};
+use crate::engine::{Engine, LookUpError};
+use crate::gather::Gathered;
+use crate::isolation::{Ended, ExitKind, Keeper};
+use ledger::{StoreLedger, letters, scope_of};
+use workers::Workers;
+
+/// Returns whether a path is of the source.
+fn is_source(records: &Records, path: &ProjectPath) -> bool {
+    let source = records.source.trim_end_matches('/');
+    if path.as_str() == source {
+        return true;
+    }
+    Glob::is_glob(&records.source) && Glob::parse(&records.source).is_ok_and(|glob| glob.is_match(path))
+}
+
+/// Returns the files of the source in the order of their paths, where the attempt sees them.
+fn sources(records: &Records, gathered: &Gathered, base: &std::path::Path) -> Vec<SourceFile> {
+    let mut sources = Vec::new();
+    for input in gathered.files.iter().filter(|input| is_source(records, &input.path)) {
+        match &input.content {
+            Content::File(_) => {
+                sources.push(SourceFile { path: input.path.clone(), disk: input.path.below(base) });
+            }
+            Content::Folder(_) => {
+                for (below, _) in input.content.files() {
+                    let path = format!("{}/{}", input.path, String::from_utf8_lossy(below));
+                    if let Ok(path) = ProjectPath::parse(&path) {
+                        sources.push(SourceFile { disk: path.below(base), path });
+                    }
+                }
+            }
+        }
+    }
+    sources.sort_by(|left, right| left.path.as_str().as_bytes().cmp(right.path.as_str().as_bytes()));
+    sources.dedup_by(|left, right| left.path == right.path);
+    sources
+}
+
+/// Returns a digest of what decides what a worker makes of a record: all of the recipe but the source, the sinks and the
+/// outputs.
+fn code(records: &Records, gathered: &Gathered) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key("cairn v1 record-worker");
+    for part in decode(&gathered.preimage).unwrap_or_default() {
+        let tags: Vec<&str> = part.tags.iter().map(String::as_str).collect();
+        let counts = match tags.as_slice() {
+            ["records" | "outputs", ..] => false,
+            ["inputs", _, subject, ..] => {
+                !ProjectPath::parse(subject).is_ok_and(|path| is_source(records, &path))
+            }
+            _ => true,
+        };
+        if counts {
+            for tag in &tags {
+                hasher.update(&(tag.len() as u64).to_le_bytes());
+                hasher.update(tag.as_bytes());
+            }
+            let value = format!("{:?}", part.value);
+            hasher.update(&(value.len() as u64).to_le_bytes());
+            hasher.update(value.as_bytes());
+        }
+    }
+    hasher.finalize().into()
+}
+
+impl Engine {
+    /// Opens the sinks that are no files.
+    fn open_sinks(&self, records: &Records) -> Result<Vec<Box<dyn Sink>>, SinkError> {
+        let variable = |name: &str| self.gatherer.variable(name).cloned();
+        let context = OpenContext { folder: self.project.folder(), variable: &variable };
+        let external = records.sinks.iter().filter(|sink| !matches!(sink.place, SinkPlace::File { .. }));
+        external.map(|sink| sink::open(sink, &records.key, records.version.as_ref(), &context)).collect()
+    }
+
+    /// Says why a records stage must run although there is a checkpoint for its inputs.
+    pub(crate) fn records_pending(
+        &self,
+        instance: &Instance,
+        gathered: &Gathered,
+    ) -> Result<Option<Reason>, LookUpError> {
+        let (Some(records), Some(store)) = (&instance.records, self.store()) else { return Ok(None) };
+        let of = RecordsOf { pipeline: &self.pipeline.name, instance: &instance.name };
+        let mut asked = 0_u64;
+        for letter in letters(store, of) {
+            asked += u64::from(letter?.retry.is_some());
+        }
+        if asked > 0 {
+            let letters = if asked == 1 { "dead letter is" } else { "dead letters are" };
+            return Ok(Some(Reason::Again(format!("{asked} {letters} to be tried again"))));
+        }
+        if records.sinks.iter().all(|sink| matches!(sink.place, SinkPlace::File { .. })) {
+            return Ok(None);
+        }
+        let latest = store.latest(&self.pipeline.name, &instance.name)?;
+        if latest.first() != Some(&gathered.input_hash) {
+            return Ok(Some(Reason::Again("the sinks hold the records of other inputs".to_owned())));
+        }
+        Ok(self.sink_behind(records, of).map(Reason::Again))
+    }
+
+    /// Says which sink has less than was delivered to it. One that is not there to be asked counts as it was.
+    fn sink_behind(&self, records: &Records, of: RecordsOf<'_>) -> Option<String> {
+        let scope = scope_of(self.store()?, of).ok()??;
+        let mut sinks = match self.open_sinks(records) {
+            Ok(sinks) => sinks,
+            Err(error) => {
+                tracing::warn!(instance = %of.instance, %error, "the sink cannot be asked what it has");
+                return None;
+            }
+        };
+        sinks.iter_mut().find_map(|sink| match sink.last_applied(&scope.token) {
+            Ok(Some(last)) if last < scope.confirmed => {
+                Some(format!("{} has less than was delivered to it", sink.name()))
+            }
+            _ => None,
+        })
+    }
+
+    /// Passes the records on: what an attempt of a records stage does instead of running a command. To be called where
+    /// waiting is allowed.
+    pub(crate) fn pass_records(
+        self: &Arc<Self>,
+        keeper: &Keeper,
+        is_stopped: &(dyn Fn() -> bool + Sync),
+        instance: u32,
+        attempt: &AttemptId,
+        prepared: &Prepared,
+    ) -> Result<(Ended, RecordCounts), AttemptError> {
+        let started = Instant::now();
+        let instance = self.instance(instance);
+        let records = instance.records.as_ref().expect("only such stages pass records on");
+        let spool = prepared.staging.temporary().join("records");
+        let state = self.project.state().join("records");
+        let failed =
+            |error: std::io::Error| AttemptError::new(format!("cannot make a folder: {error}"), None);
+        for folder in [&spool, &state] {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let files = records.sinks.iter().filter_map(|sink| match &sink.place {
+            SinkPlace::File { path, format } => Some((path.below(&prepared.base), *format)),
+            _ => None,
+        });
+        let ledger = StoreLedger {
+            store: &self.kept().store,
+            pipeline: &self.pipeline.name,
+            attempt,
+            epoch: self.epoch(),
+            input_hash: prepared.gathered.input_hash,
+            clock: self.clock.as_ref(),
+        };
+        let workers = Workers {
+            keeper: keeper.clone(),
+            job: prepared.job.clone(),
+            folder: spool.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let limit = instance.policy.timeout_ms;
+        let is_late = || limit.is_some_and(|limit| started.elapsed().as_millis() > u128::from(limit));
+        let setup = Setup {
+            records,
+            sources: sources(records, &prepared.gathered, &prepared.base),
+            ledger: &ledger,
+            open_sinks: &|| self.open_sinks(records),
+            files: files.collect(),
+            new_token: format!("{}/{}/{}", self.run, self.pipeline.name, instance.name),
+            spawn: records.worker.is_some().then_some(&workers as _),
+            code: code(records, &prepared.gathered),
+            spool,
+            results: state.join(format!("{}-{}.results", self.pipeline.name, instance.name.slug())),
+            hands: engine::Hands {
+                progress: &|_| {},
+                now: &|| self.clock.now().0,
+                stop: &|| is_stopped() || is_late(),
+                fence: self.epoch(),
+                seed: self.epoch(),
+            },
+        };
+        let report = engine::run(&setup).map_err(|error| match error {
+            EngineError::Stopped if is_late() => {
+                let help = "raise `timeout`: what was delivered is not delivered again".to_owned();
+                AttemptError::new("timed out", Some(help))
+            }
+            EngineError::Stopped => AttemptError::stopped(),
+            error if error.is_permanent() => AttemptError::permanent(error.to_string(), error.help()),
+            error => AttemptError::new(error.to_string(), error.help()),
+        })?;
+        if let Some(sink) = &report.began_anew {
+            tracing::warn!(instance = %instance.name, "{sink} had less than was delivered to it: everything was delivered anew");
+        }
+        let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ended = Ended {
+            status: ExitKind::Code(0),
+            timed_out: false,
+            stopped: false,
+            strays: 0,
+            survivors: 0,
+            took_ms,
+            user_ms: 0,
+            sys_ms: 0,
+            max_rss_bytes: 0,
+            log_bytes: std::fs::metadata(&prepared.job.log).map_or(0, |log| log.len()),
+            log_dropped: 0,
+            log_error: None,
+        };
+        Ok((ended, report.counts))
+    }
+}
