@@ -27,6 +27,7 @@ use crate::work::{Checked, cpus};
 
 /// What a run was asked to do, beside its pipeline.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Asked {
     /// Which instances, and which of them whatever the checkpoints say.
     pub(crate) request: Request,

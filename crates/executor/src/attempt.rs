@@ -204,13 +204,9 @@ impl Engine {
             blocking(move || {
                 let judged = ended
                     .and_then(|ended| engine.judge(instance, &attempt, &prepared, &ended, part.as_ref()));
+                let input_hash = prepared.gathered.input_hash;
                 let judged = judged.and_then(|mut judged| {
-                    engine.settle_notes(
-                        instance,
-                        prepared.gathered.input_hash,
-                        notes.as_ref(),
-                        &mut judged.0.batch,
-                    )?;
+                    engine.settle_notes(instance, input_hash, notes.as_ref(), &mut judged.0.batch)?;
                     Ok(judged)
                 });
                 (judged, prepared, notes)
@@ -219,28 +215,12 @@ impl Engine {
         };
         let (judged, prepared, notes) = judged;
         let result = match judged {
-            Ok((publication, done)) => {
-                let manifest = cairn_model::Manifest {
-                    outputs: publication.outputs.iter().map(|(output, _)| output.clone()).collect(),
-                };
-                let published = hands.committer.publish(publication).await;
-                let result = published.map(|trashed| {
-                    self.set_manifest(instance, manifest);
-                    Done { trashed, records, ..done }
-                });
-                result.map_err(AttemptError::from)
-            }
+            Ok((publication, done)) => self.publish(hands, instance, publication, done, records).await,
             Err(error) => Err(error),
         };
         let result = match (result, &part) {
             (Err(error), Some(part)) => {
-                let (known, error) = self.unsettled(part, began, took_place, error);
-                let mut batch = Batch::new();
-                if let Some(known) = &known {
-                    batch.put_effect(&self.pipeline.name, &part.key, known);
-                }
-                let told = if known.is_some() { hands.committer.flush(batch).await } else { Ok(()) };
-                Err(told.err().map_or(error, AttemptError::from))
+                Err(self.write_unsettled(hands, part, (began, took_place), error).await)
             }
             (result, _) => result,
         };
@@ -271,6 +251,37 @@ impl Engine {
             hands.committer.write(ended_batch(&attempt));
         }
         result
+    }
+
+    /// Makes a result durable, and what it made known to those that need it.
+    async fn publish(
+        &self,
+        hands: &Hands,
+        instance: u32,
+        publication: Publication,
+        done: Done,
+        records: Option<RecordCounts>,
+    ) -> Result<Done, AttemptError> {
+        let outputs = publication.outputs.iter().map(|(output, _)| output.clone()).collect();
+        let trashed = hands.committer.publish(publication).await?;
+        self.set_manifest(instance, cairn_model::Manifest { outputs });
+        Ok(Done { trashed, records, ..done })
+    }
+
+    /// Writes down what is known of an effect after an attempt that failed; returns how the attempt goes on.
+    async fn write_unsettled(
+        &self,
+        hands: &Hands,
+        part: &Part,
+        (began, took_place): (bool, bool),
+        error: AttemptError,
+    ) -> AttemptError {
+        let (known, error) = self.unsettled(part, began, took_place, error);
+        let Some(known) = known else { return error };
+        let mut batch = Batch::new();
+        batch.put_effect(&self.pipeline.name, &part.key, &known);
+        let written = hands.committer.flush(batch).await;
+        written.err().map_or(error, AttemptError::from)
     }
 
     /// Runs the command, or passes the records on. Also returns whether anything of it may have been done.

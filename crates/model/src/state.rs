@@ -218,10 +218,9 @@ impl Reason {
             Self::WeakerIsolation(had) => {
                 format!("was made with sandbox `{had}`, which is weaker than asked for")
             }
-            Self::Again(why) => why.clone(),
+            Self::Again(why) | Self::Effect(why) => why.clone(),
             Self::Failed(error) => format!("failed before: {error}"),
             Self::Drifted(how) => format!("drifted: {how}"),
-            Self::Effect(why) => why.clone(),
         }
     }
 }

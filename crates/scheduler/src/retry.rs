@@ -130,13 +130,9 @@ impl History {
                 self.failures += 1;
                 self.last = Last::Failed { error: error.clone(), retry_at: Some(*retry_at) };
             }
-            InstanceEvent::Failed { error, .. } | InstanceEvent::NotPlaced { error, .. } => {
-                self.failures = 0;
-                if self.attempts > 0 {
-                    self.last = Last::Failed { error: error.clone(), retry_at: None };
-                }
-            }
-            InstanceEvent::InDoubt { error, .. } => {
+            InstanceEvent::Failed { error, .. }
+            | InstanceEvent::NotPlaced { error, .. }
+            | InstanceEvent::InDoubt { error, .. } => {
                 self.failures = 0;
                 if self.attempts > 0 {
                     self.last = Last::Failed { error: error.clone(), retry_at: None };

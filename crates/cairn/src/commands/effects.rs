@@ -251,7 +251,7 @@ fn folders(
 
 /// `cairn.undo/1`: whether an effect was undone.
 #[derive(Serialize)]
-struct Undone<'a> {
+struct UndoLine<'a> {
     schema: &'static str,
     key: &'a str,
     undone: bool,
@@ -322,7 +322,7 @@ fn undo_all(
         if as_json {
             let undone = undone.is_ok();
             let (error, help) = (error.clone(), help.clone());
-            context.print(&json::line(&Undone { schema: "cairn.undo/1", key, undone, error, help }))?;
+            context.print(&json::line(&UndoLine { schema: "cairn.undo/1", key, undone, error, help }))?;
         } else if undone.is_ok() {
             let word = paint.with(style::DIM, EffectState::Undone.as_str());
             context.remark(&format!("  {word}  {key}\n"));

@@ -98,6 +98,7 @@ pub struct Done {
 
 /// How an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Failure {
     /// What went wrong.
     pub error: String,

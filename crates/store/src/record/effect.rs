@@ -68,6 +68,7 @@ mod v1 {
     }
 
     #[derive(Serialize, Deserialize)]
+    #[expect(clippy::enum_variant_names, reason = "they are the words of the language")]
     pub(super) enum Mode {
         AtLeastOnce,
         AtMostOnce,
