@@ -16,11 +16,12 @@ use cairn_store::{Attempt, Batch, Checkpoint, Exit, LogRef, Placed, ProcessId};
 
 use crate::collect::{Collected, check_undeclared, collect};
 use crate::committer::{Committer, Publication, shown};
+use crate::effects::{Part, Step, key_of};
 use crate::engine::{Engine, Kept};
 use crate::environment::{self, Context};
 use crate::gather::{Gathered, Origin, stdout_path};
 use crate::hint;
-use crate::isolation::{Ended, ExitKind, Job, Keeper, strays};
+use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, strays};
 use crate::lookup::{Looked, level_given, lookup};
 use crate::notes::Closed;
 use crate::ours::{is_ours, known_trees};
@@ -104,35 +105,88 @@ impl Engine {
         number: u32,
         exited: impl FnOnce(),
     ) -> Result<Done, AttemptError> {
+        if self.instance(instance).effect.is_none() {
+            return self.take(hands, instance, number, Step::Act, exited).await;
+        }
+        // More than one command may run: its resources are free when all is over.
+        let done = self.attempt_effect(hands, instance, number).await;
+        self.let_go(instance);
+        done
+    }
+
+    /// Makes one attempt at an effect: by its command, by `confirm`, or by one after the other.
+    async fn attempt_effect(
+        self: &Arc<Self>,
+        hands: &Hands,
+        instance: u32,
+        number: u32,
+    ) -> Result<Done, AttemptError> {
+        let mut step = Step::Decide;
+        let mut failed: Option<AttemptError> = None;
+        loop {
+            match self.take(hands, instance, number, step, || {}).await {
+                Err(error) if error.kind == AttemptErrorKind::Ask => {
+                    failed = Some(error.of_kind(AttemptErrorKind::Retryable));
+                    step = Step::Ask;
+                }
+                // Where this attempt has done it in vain already, whether there is another is not decided here.
+                Err(error) if error.kind == AttemptErrorKind::MayAct => match failed {
+                    Some(failed) => return Err(failed),
+                    None => step = Step::Act,
+                },
+                Err(error) if error.kind == AttemptErrorKind::InDoubt => {
+                    let before = failed.map_or_else(String::new, |failed| format!("{}; ", failed.error));
+                    return Err(AttemptError { error: before + &error.error, ..error });
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Runs one command of an attempt, and commits what it made.
+    async fn take(
+        self: &Arc<Self>,
+        hands: &Hands,
+        instance: u32,
+        number: u32,
+        step: Step,
+        exited: impl FnOnce(),
+    ) -> Result<Done, AttemptError> {
         let attempt = self.attempt_id(instance, number);
         let prepared = {
             let (engine, attempt) = (Arc::clone(self), attempt.clone());
-            blocking(move || engine.prepare(instance, &attempt)).await
+            blocking(move || engine.prepare(instance, &attempt, step)).await
         };
-        let mut prepared = match prepared {
+        let (mut prepared, part) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 exited();
                 return Err(error);
             }
         };
-        let started = self.started(&attempt, &prepared, &hands.process);
+        let mut started = self.started(&attempt, &prepared, &hands.process);
+        let intent = part.as_ref().filter(|part| part.asks.is_none());
+        if let Some(part) = intent {
+            started.put_effect(&self.pipeline.name, &part.key, &part.record);
+        }
         if let Some(listening) = self.listening() {
             listening.service.enter(&attempt, prepared.gathered.input_hash);
         }
-        let ended = match self.begin(hands, started, instance, &prepared).await {
-            Ok(()) if hands.is_stopped(&attempt.slug()) => Err(AttemptError::stopped()),
+        let (ended, began) = match self.begin(hands, started, intent.is_some(), instance, &prepared).await {
+            Ok(()) if hands.is_stopped(&attempt.slug()) => (Err(AttemptError::stopped()), false),
             Ok(()) => {
-                let (passed, back) = self.execute(hands, instance, &attempt, prepared).await;
+                let (passed, began, back) = self.execute(hands, instance, &attempt, prepared).await;
                 prepared = back;
-                passed
+                (passed, began)
             }
-            Err(error) => Err(error),
+            Err(error) => (Err(error), false),
         };
         let (ended, records) = match ended {
             Ok((ended, records)) => (Ok(ended), records),
             Err(error) => (Err(error), None),
         };
+        let took_place = part.as_ref().is_some_and(|part| part.asks.is_some())
+            && ended.as_ref().is_ok_and(|ended| ended.status == ExitKind::Code(0) && !ended.timed_out);
         if hands.keeper.is_gone() {
             // It was killed: what left its session is not ended by the kernel.
             let state_id = self.project.state_id();
@@ -146,16 +200,13 @@ impl Engine {
             cfg!(target_os = "linux") && ended.as_ref().is_ok_and(|ended| ended.survivors == 0);
         let judged = {
             let engine = Arc::clone(self);
-            let attempt = attempt.clone();
+            let (attempt, part) = (attempt.clone(), part.clone());
             blocking(move || {
-                let judged = ended.and_then(|ended| engine.judge(instance, &attempt, &prepared, &ended));
+                let judged = ended
+                    .and_then(|ended| engine.judge(instance, &attempt, &prepared, &ended, part.as_ref()));
+                let input_hash = prepared.gathered.input_hash;
                 let judged = judged.and_then(|mut judged| {
-                    engine.settle_notes(
-                        instance,
-                        prepared.gathered.input_hash,
-                        notes.as_ref(),
-                        &mut judged.0.batch,
-                    )?;
+                    engine.settle_notes(instance, input_hash, notes.as_ref(), &mut judged.0.batch)?;
                     Ok(judged)
                 });
                 (judged, prepared, notes)
@@ -164,25 +215,23 @@ impl Engine {
         };
         let (judged, prepared, notes) = judged;
         let result = match judged {
-            Ok((publication, done)) => {
-                let manifest = cairn_model::Manifest {
-                    outputs: publication.outputs.iter().map(|(output, _)| output.clone()).collect(),
-                };
-                let published = hands.committer.publish(publication).await;
-                let result = published.map(|trashed| {
-                    self.set_manifest(instance, manifest);
-                    Done { trashed, records, ..done }
-                });
-                result.map_err(AttemptError::from)
-            }
+            Ok((publication, done)) => self.publish(hands, instance, publication, done, records).await,
             Err(error) => Err(error),
+        };
+        let result = match (result, &part) {
+            (Err(error), Some(part)) => {
+                Err(self.write_unsettled(hands, part, (began, took_place), error).await)
+            }
+            (result, _) => result,
         };
         // Whether its records count is decided.
         drop(notes);
         let engine = Arc::clone(self);
         if prepared.set_aside.is_empty() {
+            // An attempt at an effect has its next command in a folder of the same name.
+            let again = part.is_some();
             let cleared = tokio::task::spawn_blocking(move || {
-                if nothing_lives {
+                if nothing_lives && !again {
                     engine.spares.give_back(prepared.staging);
                 } else {
                     engine.spares.remove(&prepared.staging);
@@ -190,8 +239,10 @@ impl Engine {
             });
             // After a success nobody waits for the working folder to go; what a crash leaves, the next run clears away. After
             // a failure it may be what fills the disk, and what is written down of the failure needs room.
-            if result.is_err() {
+            if result.is_err() || again {
                 let _ = cleared.await;
+            }
+            if result.is_err() {
                 hands.committer.write(ended_batch(&attempt));
             }
             return result;
@@ -203,17 +254,49 @@ impl Engine {
         result
     }
 
-    /// Runs the command, or passes the records on.
+    /// Makes a result durable, and what it made known to those that need it.
+    async fn publish(
+        &self,
+        hands: &Hands,
+        instance: u32,
+        publication: Publication,
+        done: Done,
+        records: Option<RecordCounts>,
+    ) -> Result<Done, AttemptError> {
+        let outputs = publication.outputs.iter().map(|(output, _)| output.clone()).collect();
+        let trashed = hands.committer.publish(publication).await?;
+        self.set_manifest(instance, cairn_model::Manifest { outputs });
+        Ok(Done { trashed, records, ..done })
+    }
+
+    /// Writes down what is known of an effect after an attempt that failed; returns how the attempt goes on.
+    async fn write_unsettled(
+        &self,
+        hands: &Hands,
+        part: &Part,
+        (began, took_place): (bool, bool),
+        error: AttemptError,
+    ) -> AttemptError {
+        let (known, error) = self.unsettled(part, began, took_place, error);
+        let Some(known) = known else { return error };
+        let mut batch = Batch::new();
+        batch.put_effect(&self.pipeline.name, &part.key, &known);
+        let written = hands.committer.flush(batch).await;
+        written.err().map_or(error, AttemptError::from)
+    }
+
+    /// Runs the command, or passes the records on. Also returns whether anything of it may have been done.
     async fn execute(
         self: &Arc<Self>,
         hands: &Hands,
         instance: u32,
         attempt: &AttemptId,
         prepared: Prepared,
-    ) -> (Result<(Ended, Option<RecordCounts>), AttemptError>, Prepared) {
+    ) -> (Result<(Ended, Option<RecordCounts>), AttemptError>, bool, Prepared) {
         if self.instance(instance).records.is_none() {
             let ended = hands.keeper.run(prepared.job.clone()).await;
-            return (ended.map(|ended| (ended, None)).map_err(AttemptError::from), prepared);
+            let began = !matches!(ended, Err(KeeperError::Start(_)));
+            return (ended.map(|ended| (ended, None)).map_err(AttemptError::from), began, prepared);
         }
         let (engine, attempt) = (Arc::clone(self), attempt.clone());
         let (keeper, stopped) = (hands.keeper.clone(), Arc::clone(&hands.stopped));
@@ -221,7 +304,7 @@ impl Engine {
             let token = attempt.slug();
             let is_stopped = move || stopped.lock().expect("no panic while it is held").contains(&token);
             let passed = engine.pass_records(&keeper, &is_stopped, instance, &attempt, &prepared);
-            (passed.map(|(ended, counts)| (ended, Some(counts))), prepared)
+            (passed.map(|(ended, counts)| (ended, Some(counts))), true, prepared)
         })
         .await
     }
@@ -232,10 +315,12 @@ impl Engine {
         self: &Arc<Self>,
         hands: &Hands,
         started: Batch,
+        durable: bool,
         instance: u32,
         prepared: &Prepared,
     ) -> Result<(), AttemptError> {
-        if prepared.set_aside.is_empty() && self.instance(instance).records.is_none() {
+        // An effect is written down before it can happen.
+        if prepared.set_aside.is_empty() && self.instance(instance).records.is_none() && !durable {
             hands.committer.write(started);
             return Ok(());
         }
@@ -291,7 +376,12 @@ impl Engine {
         settled
     }
 
-    fn prepare(&self, instance: u32, attempt: &AttemptId) -> Result<Prepared, AttemptError> {
+    fn prepare(
+        &self,
+        instance: u32,
+        attempt: &AttemptId,
+        step: Step,
+    ) -> Result<(Prepared, Option<Part>), AttemptError> {
         // The first attempt runs on what the look-up gathered; a later one on what there is by then.
         // An instance may have waited long for its turn; what changed meanwhile is gathered anew.
         let gathered = match self.take_gathered(instance) {
@@ -300,6 +390,7 @@ impl Engine {
             Some(before) => self.gather_changed(instance, before.input_hash)?,
             None => self.gather(instance)?,
         };
+        let part = self.part(instance, &gathered, step)?;
         let declared = self.instance(instance);
         let level = level_given(&self.pipeline, declared);
         let mut staging = self.spares.take(self.project.staging(attempt))?;
@@ -311,9 +402,14 @@ impl Engine {
             }
         };
         let passed = self.gatherer.passed(declared);
+        let key = declared
+            .effect
+            .as_ref()
+            .map_or_else(|| gathered.input_hash.to_string(), |effect| key_of(effect, &gathered));
+        let command = part.as_ref().and_then(|part| part.asks.as_ref()).unwrap_or(&declared.command);
         let context = Context {
             attempt,
-            input_hash: &gathered.input_hash,
+            key: &key,
             logical_time: self.logical_time,
             passed: &passed,
             home: &staging.home(),
@@ -326,7 +422,7 @@ impl Engine {
         };
         let job = Job {
             token: attempt.slug(),
-            argv: declared.command.argv().into_iter().map(str::to_owned).collect(),
+            argv: command.argv().into_iter().map(str::to_owned).collect(),
             env: environment::of_attempt(&self.project, declared, &context),
             cwd: base.clone(),
             stdin: None,
@@ -336,7 +432,7 @@ impl Engine {
             timeout_ms: declared.policy.timeout_ms,
             kill_after_ms: declared.policy.kill_after_ms,
         };
-        Ok(Prepared { staging, base, gathered, level, set_aside, job })
+        Ok((Prepared { staging, base, gathered, level, set_aside, job }, part))
     }
 
     /// Gathers inputs that changed since the look-up under the hash `before`. Where they are now those of a checkpoint, nothing
@@ -417,9 +513,17 @@ impl Engine {
         attempt: &AttemptId,
         prepared: &Prepared,
         ended: &Ended,
+        part: Option<&Part>,
     ) -> Result<(Publication, Done), AttemptError> {
         let declared = self.instance(instance);
-        self.check_end(instance, prepared, ended)?;
+        let asked = part.is_some_and(|part| part.asks.is_some());
+        self.check_end(instance, prepared, ended).map_err(|error| match ended.status {
+            ExitKind::Code(1) if asked && error.kind == AttemptErrorKind::Retryable && !ended.timed_out => {
+                AttemptError::new("`confirm` says that it did not take place", None)
+                    .of_kind(AttemptErrorKind::NotDone)
+            }
+            _ => error,
+        })?;
         if ended.strays + ended.survivors > 0 {
             let (ended, left) = (ended.strays, ended.survivors);
             tracing::warn!(instance = %declared.name, ended, left, "processes outlived the command");
@@ -476,7 +580,13 @@ impl Engine {
         batch.require_attempt(attempt, self.epoch());
         self.keep_sources(&prepared.gathered, &prepared.base, &mut batch);
         batch.latest(&self.pipeline.name, &declared.name, input_hash);
-        batch.duration(&self.pipeline.name, &declared.name, took_ms);
+        if !asked {
+            batch.duration(&self.pipeline.name, &declared.name, took_ms);
+        }
+        if let Some(part) = part {
+            let confirmed = self.confirm(instance, &prepared.gathered, part, attempt.number);
+            batch.put_effect(&self.pipeline.name, &part.key, &confirmed);
+        }
         batch.attempt_ended(attempt);
         let event = InstanceEvent::Committed { attempt: attempt.number, input_hash, took_ms };
         let what = RunEvent::Instance { instance: declared.name.clone(), event };

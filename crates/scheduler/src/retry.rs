@@ -130,17 +130,25 @@ impl History {
                 self.failures += 1;
                 self.last = Last::Failed { error: error.clone(), retry_at: Some(*retry_at) };
             }
-            InstanceEvent::Failed { error, .. } | InstanceEvent::NotPlaced { error, .. } => {
+            InstanceEvent::Failed { error, .. }
+            | InstanceEvent::NotPlaced { error, .. }
+            | InstanceEvent::InDoubt { error, .. } => {
                 self.failures = 0;
                 if self.attempts > 0 {
                     self.last = Last::Failed { error: error.clone(), retry_at: None };
                 }
             }
-            InstanceEvent::CheckpointFound { .. } | InstanceEvent::Committed { .. } => {
+            // What was undone has no result any more: a run that goes on does it again.
+            InstanceEvent::Undone { error: None, .. } => self.last = Last::None,
+            InstanceEvent::CheckpointFound { .. }
+            | InstanceEvent::EffectStands { .. }
+            | InstanceEvent::Committed { .. } => {
                 self.failures = 0;
                 self.last = Last::Done;
             }
-            InstanceEvent::Trashed { .. } | InstanceEvent::Blocked { .. } => {}
+            InstanceEvent::Trashed { .. }
+            | InstanceEvent::Blocked { .. }
+            | InstanceEvent::Undone { error: Some(_), .. } => {}
         }
     }
 
