@@ -100,6 +100,8 @@ pub(crate) enum Command {
     Why(commands::why::Args),
     /// Draw a pipeline with its states
     Graph(commands::graph::Args),
+    /// Find out whether stages are idempotent
+    Verify(commands::verify::Args),
 }
 
 /// Reads the command line; help, version and errors in it are printed, and end the process.

@@ -10,6 +10,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod verify;
 pub(crate) mod why;
 
 use std::io::Write as _;
@@ -94,5 +95,6 @@ pub(crate) fn dispatch(command: &Command, context: &Context) -> Result<ExitStatu
         Command::Logs(args) => logs::run(args, context),
         Command::Why(args) => why::run(args, context),
         Command::Graph(args) => graph::run(args, context),
+        Command::Verify(args) => verify::run(args, context),
     }
 }

@@ -8,6 +8,7 @@
 //! - [`collect`]: what the command made; [`committer`]: the one thread through which results become durable; `ours`: what
 //!   may be replaced by them
 //! - [`attempt`]: these in their order; [`recover`]: what a killed run left
+//! - [`verify`]: the same command once more, in copies: is it idempotent?
 //!
 //! What it does not do: decide what runs when, or how often it is tried: that is the scheduler's.
 
@@ -30,6 +31,7 @@ pub mod recover;
 mod rows;
 mod spares;
 pub mod staging;
+pub mod verify;
 
 pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands};
 pub use committer::{Committer, PublishError};

@@ -27,6 +27,7 @@ fn alone() {
       logs    Show what a run's commands printed
       why     Tell which part of an input-hash changed
       graph   Draw a pipeline with its states
+      verify  Find out whether stages are idempotent
 
     Options:
       -h, --help     Print help (see more with '--help')
