@@ -45,12 +45,12 @@ fn everything(project: &Project) -> BTreeMap<String, (Vec<u8>, u64, i64, i64)> {
     stamped.collect()
 }
 
+/// What `verify` left in the state folder.
 fn leftovers(project: &Project) -> Vec<String> {
-    let of = |folder: &str| {
-        let entries = std::fs::read_dir(project.file(folder)).into_iter().flatten().flatten();
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
-    };
-    [of(".cairn/staging"), of(".cairn/tmp")].concat()
+    let entries = ["staging", "tmp"].map(|folder| std::fs::read_dir(project.file(".cairn").join(folder)));
+    let names = entries.into_iter().flatten().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("verify-")).collect()
 }
 
 /// A project of one stage `s` with the output `out.txt`.
@@ -376,4 +376,32 @@ fn a_verify_that_is_killed_or_interrupted_leaves_nothing() {
         assert_eq!(sleepers(), 0);
         assert!(leftovers(&project).is_empty(), "{signal}: {:?}", leftovers(&project));
     }
+}
+
+/// Large inputs are linked to, as in a run: to a copy, so that a command that writes to one does not reach the user's.
+#[test]
+fn a_large_input_is_linked_to_and_not_the_users() {
+    for (first, verdict) in [("true", "verified"), ("[ ! -e out.txt ] || echo >> big.bin", "not_idempotent")]
+    {
+        let project = stage(&format!("run = \"{first}; echo 1 > out.txt\"\ninputs = [\"big.bin\"]"));
+        project.write("big.bin", vec![b'x'; 2 * 1024 * 1024]);
+        let told = verified(&project, &[]);
+        assert_eq!(told["verdict"], verdict, "{told}");
+        assert_eq!(told["path"].as_str(), (verdict != "verified").then_some("big.bin"), "{told}");
+    }
+}
+
+#[test]
+fn what_cannot_be_copied_is_not_verified() {
+    let project = stage("run = \"echo 1 > out.txt\"\nsandbox = \"off\"");
+    project.write("data/x", "1");
+    run(&project, &[]);
+    let outside = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path(), project.file("data/linked")).unwrap();
+    let told = verified_again(&project);
+    assert_eq!(told["verdict"], "not_verified");
+    assert!(
+        told["reason"].as_str().unwrap().contains("`data/linked` is a link to a folder outside"),
+        "{told}"
+    );
 }

@@ -125,7 +125,14 @@ fn done(checked: &Checked, engine: &Engine, selected: &[bool]) -> Result<Vec<u32
 }
 
 fn failure(error: &VerifyError) -> Failure {
-    Failure::of(ExitStatus::Store, error).maybe_help(error.help())
+    let status = match error {
+        VerifyError::Gather(_) | VerifyError::NotDone { .. } => ExitStatus::Wrong,
+        VerifyError::Read(_)
+        | VerifyError::Place { .. }
+        | VerifyError::Keeper(_)
+        | VerifyError::Strays { .. } => ExitStatus::Store,
+    };
+    Failure::of(status, error).maybe_help(error.help())
 }
 
 /// Verifies one after the other; `None` when it was interrupted.

@@ -45,7 +45,7 @@ pub use finding::{Check, Difference, Finding, Position, Reason, Report, Step, Ve
 pub use place::PlaceError;
 
 use cause::Known;
-use place::{Place, Start, Wanted};
+use place::{Large, Place, Start, Wanted};
 use surroundings::{Became, Looks, Surroundings};
 
 /// What the names of scratch folders begin with.
@@ -185,6 +185,10 @@ impl Verifier {
         if let Some(reason) = refused {
             return Ok(Report::none(Verdict::NotVerified(reason)));
         }
+        let number = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let large = Large::new(self.scratch.folder.join(format!("inputs-{number}")));
+        let large =
+            large.map_err(|cause| VerifyError::Place { instance: instance.name.to_string(), cause })?;
         let subject = Subject {
             verifier: self,
             instance,
@@ -192,6 +196,7 @@ impl Verifier {
             checkpoint: &checkpoint,
             level,
             cuts: options.cuts,
+            large: &large,
             on_step,
         };
         let project = self.engine.project.root().to_owned();
@@ -200,7 +205,14 @@ impl Verifier {
             looks.map_err(|cause| subject.failed(FileError { action: "read", path: project.clone(), cause }))
         };
         let before = looks()?;
-        let mut report = subject.checked().await?;
+        let mut report = match subject.checked().await {
+            // One project may hold what cannot be copied, and other stages that do not need it.
+            Err(VerifyError::Place { cause, .. }) if !cause.is_disk_full() => {
+                let reason = Reason { text: format!("it cannot be copied: {cause}"), help: cause.help() };
+                Report::none(Verdict::NotVerified(reason))
+            }
+            report => report?,
+        };
         if let Some(touched) = before.first_touched(&looks()?) {
             report.verdict = Verdict::NotVerified(Reason {
                 text: format!(
@@ -235,6 +247,7 @@ struct Subject<'a> {
     checkpoint: &'a Checkpoint,
     level: Level,
     cuts: u32,
+    large: &'a Large,
     on_step: &'a (dyn Fn(Step) + Send + Sync),
 }
 
@@ -351,6 +364,7 @@ impl Subject<'_> {
             recorded: &self.checkpoint.manifest,
             level: self.level,
             start,
+            large: self.large,
         };
         Place::make(folder, &wanted).map_err(|error| self.failed(error))
     }
@@ -471,7 +485,7 @@ impl Subject<'_> {
         let there = place.base.join(&path);
         let before = place.folder("recorded").map_err(|error| self.failed(error))?.join("database");
         let on_disk = engine.project.folder().join(&path);
-        if let Err(error) = place::put_file(engine, &on_disk, recorded, None, &before) {
+        if let Err(error) = place::copy_file(engine, &on_disk, recorded, None, &before) {
             tracing::warn!(%error, "the recorded bytes of an output are lost");
             let (recorded, found) =
                 (format!("digest {}", recorded.digest), format!("digest {}", found.digest));
@@ -518,6 +532,9 @@ impl Subject<'_> {
     /// Compares what is beside the outputs with what was there before; files that are new count with `also_new`, and are
     /// known from then on without.
     fn compare_rest(&self, place: &mut Place, also_new: bool) -> Result<Option<Difference>, VerifyError> {
+        if let Some(path) = self.large.first_written() {
+            return Ok(Some(Difference::Undeclared { path }));
+        }
         let own = place.own(self.instance);
         let top = place.top.clone();
         let look = Surroundings::look(&top, Some(&place.before), &own);

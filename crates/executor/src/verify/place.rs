@@ -2,15 +2,18 @@
 //! nothing leads back to the files that were copied.
 
 use std::collections::BTreeMap;
-use std::fs::{self, FileTimes};
+use std::ffi::OsStr;
+use std::fs::{self, File, FileTimes};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use cairn_content::{FileError, ObjectError, copy, durable};
+use cairn_content::{FileError, ObjectError, Stamp, copy, durable};
 use cairn_dag::Instance;
-use cairn_model::{Content, EntryKind, FileContent, Level, Manifest, OutputKind, ProjectPath};
+use cairn_model::{Content, Digest, EntryKind, FileContent, Level, Manifest, OutputKind, ProjectPath};
 use cairn_records::database;
 
 use super::surroundings::{Surroundings, walk};
@@ -45,6 +48,14 @@ pub enum PlaceError {
 }
 
 impl PlaceError {
+    /// Returns whether there was no room left.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::File(error) | Self::Object(ObjectError::Io(error)) => error.is_disk_full(),
+            Self::Object(_) | Self::Changed { .. } => false,
+        }
+    }
+
     /// Says what to do.
     pub fn help(&self) -> Option<String> {
         match self {
@@ -82,6 +93,7 @@ pub(super) struct Wanted<'a> {
     pub(super) recorded: &'a Manifest,
     pub(super) level: Level,
     pub(super) start: Start,
+    pub(super) large: &'a Large,
 }
 
 impl Place {
@@ -149,8 +161,10 @@ impl Place {
                 continue;
             }
             self.clear(&to)?;
-            let from = (!made).then(|| project.on_disk(&input.path));
-            put(wanted.engine, &input.path, &input.content, from.as_deref(), &to)?;
+            let source = (!made).then(|| project.on_disk(&input.path));
+            let large = (!is_copied).then_some(wanted.large);
+            let put = Put { engine: wanted.engine, path: &input.path, source, large, is_input: true };
+            put.content(&input.content, &to)?;
         }
         for declared in &wanted.instance.outputs {
             let to = declared.path.below(&self.base);
@@ -162,7 +176,9 @@ impl Place {
             for output in &wanted.recorded.outputs {
                 let to = output.path.below(&self.base);
                 self.clear(&to)?;
-                put(wanted.engine, &output.path, &output.content, None, &to)?;
+                let (engine, path) = (wanted.engine, &output.path);
+                let put = Put { engine, path, source: None, large: None, is_input: false };
+                put.content(&output.content, &to)?;
             }
         }
         Ok(())
@@ -211,50 +227,73 @@ fn folders(folder: &Path) -> Result<(), PlaceError> {
     fs::create_dir_all(folder).map_err(at("make the folder", folder))
 }
 
-/// Puts a file or a folder in place: from the project's `source`, or without one from the content store.
-fn put(
-    engine: &Engine,
-    path: &ProjectPath,
-    content: &Content,
-    source: Option<&Path>,
-    to: &Path,
-) -> Result<(), PlaceError> {
-    match content {
-        Content::File(file) => put_file(engine, &engine.project.on_disk(path), file, source, to),
-        Content::Folder(tree) => {
-            folders(to)?;
-            for entry in tree.entries.iter().rev() {
-                let below =
-                    Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&entry.path));
-                let to = to.join(below);
-                match &entry.kind {
-                    EntryKind::Folder => folders(&to)?,
-                    EntryKind::Link(target) => {
-                        folders(to.parent().expect("it lies in a folder"))?;
-                        let target = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(target);
-                        symlink(target, &to).map_err(at("make the link", &to))?;
-                    }
-                    EntryKind::File(file) => {
-                        let placed = engine.project.on_disk(path).join(below);
-                        let source = source.map(|source| source.join(below));
-                        put_file(engine, &placed, file, source.as_deref(), &to)?;
-                    }
+/// Where the bytes of what is put in place come from, and how.
+struct Put<'a> {
+    engine: &'a Engine,
+    path: &'a ProjectPath,
+    /// The file or folder of the project; without one they come from the content store.
+    source: Option<PathBuf>,
+    /// For inputs that are linked to when they are large.
+    large: Option<&'a Large>,
+    /// Whether its time is that of all staged inputs, and not now.
+    is_input: bool,
+}
+
+impl Put<'_> {
+    fn content(&self, content: &Content, to: &Path) -> Result<(), PlaceError> {
+        let tree = match content {
+            Content::File(file) => return self.file(Path::new(""), file, to),
+            Content::Folder(tree) => tree,
+        };
+        folders(to)?;
+        for entry in tree.entries.iter().rev() {
+            let below = Path::new(OsStr::from_bytes(&entry.path));
+            let to = to.join(below);
+            match &entry.kind {
+                EntryKind::Folder => folders(&to)?,
+                EntryKind::Link(target) => {
+                    folders(to.parent().expect("it lies in a folder"))?;
+                    symlink(OsStr::from_bytes(target), &to).map_err(at("make the link", &to))?;
                 }
+                EntryKind::File(file) => self.file(below, file, &to)?,
             }
-            Ok(())
+        }
+        Ok(())
+    }
+
+    fn file(&self, below: &Path, content: &FileContent, to: &Path) -> Result<(), PlaceError> {
+        folders(to.parent().expect("it lies in a folder"))?;
+        let joined = |folder: PathBuf| if below.as_os_str().is_empty() { folder } else { folder.join(below) };
+        let source = self.source.clone().map(joined);
+        match self.large.filter(|_| content.size >= LARGE_MIN && !content.executable) {
+            None => {
+                let placed = joined(self.engine.project.on_disk(self.path));
+                let file = copy_file(self.engine, &placed, content, source.as_deref(), to)?;
+                if self.is_input {
+                    let epoch = UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS.unsigned_abs());
+                    file.set_times(FileTimes::new().set_modified(epoch))
+                        .map_err(at("set the time of", to))?;
+                }
+                Ok(())
+            }
+            Some(large) => {
+                let copied =
+                    large.copy(content, || Put { source: source.clone(), large: None, ..*self }, below)?;
+                symlink(&copied, to).map_err(at("make the link", to))
+            }
         }
     }
 }
 
-/// `placed` is where the file stands in the project, for the case that the content store lost it.
-pub(super) fn put_file(
+/// Makes the new file `to` with the bytes of `content`. `placed` is where it stands in the project, for the case that the
+/// content store lost it.
+pub(super) fn copy_file(
     engine: &Engine,
     placed: &Path,
     content: &FileContent,
     source: Option<&Path>,
     to: &Path,
-) -> Result<(), PlaceError> {
-    folders(to.parent().expect("it lies in a folder"))?;
+) -> Result<File, PlaceError> {
     let objects = &engine.kept().objects;
     let lost = source.is_none() && !objects.contains(&content.digest, content.size);
     let file = match source.or(lost.then_some(placed)) {
@@ -268,10 +307,58 @@ pub(super) fn put_file(
         }
     };
     let mode = if content.executable { 0o755 } else { 0o644 };
-    let times = FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(EPOCH_SECONDS.unsigned_abs()));
-    file.set_permissions(fs::Permissions::from_mode(mode))
-        .and_then(|()| file.set_times(times))
-        .map_err(at("set the mode of", to))
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", to))?;
+    Ok(file)
+}
+
+/// Inputs from this size on are linked to, as in a run.
+const LARGE_MIN: u64 = 1024 * 1024;
+
+/// The large inputs of an instance: copied once, and linked to from each of its places.
+pub(super) struct Large {
+    folder: PathBuf,
+    copied: Mutex<BTreeMap<Digest, (String, PathBuf, Stamp)>>,
+}
+
+impl Large {
+    /// Makes the new folder `folder` for them.
+    pub(super) fn new(folder: PathBuf) -> Result<Self, PlaceError> {
+        folders(&folder)?;
+        Ok(Self { folder, copied: Mutex::default() })
+    }
+
+    fn copy<'a>(
+        &self,
+        content: &FileContent,
+        put: impl FnOnce() -> Put<'a>,
+        below: &Path,
+    ) -> Result<PathBuf, PlaceError> {
+        let mut copied = self.copied();
+        if let Some((_, path, _)) = copied.get(&content.digest) {
+            return Ok(path.clone());
+        }
+        let (put, path) = (put(), self.folder.join(content.digest.to_string()));
+        put.file(below, content, &path)?;
+        let stamp = Stamp::of(&fs::metadata(&path).map_err(at("read", &path))?);
+        let shown =
+            Path::new(put.path.as_str()).join(below).to_string_lossy().trim_end_matches('/').to_owned();
+        copied.insert(content.digest, (shown, path.clone(), stamp));
+        Ok(path)
+    }
+
+    /// Returns one that was written to through its link.
+    pub(super) fn first_written(&self) -> Option<String> {
+        let is_as_made =
+            |path: &Path, stamp: Stamp| fs::metadata(path).is_ok_and(|now| Stamp::of(&now) == stamp);
+        let copied = self.copied();
+        let written = copied.values().find(|(_, path, stamp)| !is_as_made(path, *stamp));
+        written.map(|(shown, ..)| shown.clone())
+    }
+
+    fn copied(&self) -> MutexGuard<'_, BTreeMap<Digest, (String, PathBuf, Stamp)>> {
+        // Each change to it is one call, so that a thread that panicked left it whole.
+        self.copied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Copies all files of the project `root` but its state, with their modes and times.
