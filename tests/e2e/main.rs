@@ -7,6 +7,7 @@
 mod bad_input;
 mod bad_outcomes;
 mod commands;
+mod dead;
 mod disk;
 mod examples;
 mod i10_no_clock;
@@ -17,6 +18,7 @@ mod i4_closed;
 mod i7_first_check;
 mod i9_one_writer;
 mod museum;
+mod notes;
 mod oracle;
 mod publishing;
 mod questions;

@@ -102,6 +102,16 @@ pub(crate) enum Command {
     Graph(commands::graph::Args),
     /// Find out whether stages are idempotent
     Verify(commands::verify::Args),
+    /// Show, try again or drop what failed for good
+    Dead(commands::dead::Args),
+    /// Run a command unless it is known to have succeeded
+    Once(commands::once::Args),
+    /// Pass on records that were not had before
+    Seen(commands::seen::Args),
+    /// Keep a value for the next attempt
+    Mark(commands::mark::Args),
+    /// Make records dead letters
+    Reject(commands::reject::Args),
 }
 
 /// Reads the command line; help, version and errors in it are printed, and end the process.

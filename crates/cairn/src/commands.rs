@@ -1,13 +1,18 @@
 //! The commands, one a file: its `Args`, whose doc comments are the help, and `run`.
 
 pub(crate) mod check;
+pub(crate) mod dead;
 pub(crate) mod graph;
 pub(crate) mod init;
 pub(crate) mod logs;
+pub(crate) mod mark;
+pub(crate) mod once;
 pub(crate) mod plan;
+pub(crate) mod reject;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod seen;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod verify;
@@ -96,5 +101,10 @@ pub(crate) fn dispatch(command: &Command, context: &Context) -> Result<ExitStatu
         Command::Why(args) => why::run(args, context),
         Command::Graph(args) => graph::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Dead(args) => dead::run(args, context),
+        Command::Once(args) => once::run(args, context),
+        Command::Seen(args) => seen::run(args, context),
+        Command::Mark(args) => mark::run(args, context),
+        Command::Reject(args) => reject::run(args, context),
     }
 }

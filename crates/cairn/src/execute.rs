@@ -155,13 +155,18 @@ pub(crate) fn execute(
                 record,
                 resumed: resumed.is_some(),
                 engine: Arc::clone(&engine),
-                hands,
+                hands: Arc::clone(&hands),
                 clock,
                 signals,
                 observe: &mut observe,
             };
+            // Without it the run goes on; what calls from a stage is told that nobody listens.
+            let listening = engine
+                .listen(&hands)
+                .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"));
             let span = tracing::info_span!("run", id = %run, pipeline = %checked.pipeline.name);
             let driven = tracing::Instrument::instrument(loop_.drive(machine), span).await;
+            drop(listening);
             driven.map_err(|error| Failure::new(ExitStatus::Store, error.error).maybe_help(error.help))
         }
         .await;

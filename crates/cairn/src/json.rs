@@ -9,7 +9,8 @@ mod record;
 
 pub(crate) use event::Events;
 pub(crate) use record::{
-    Check, Checkpoint, Edit, Finding, Graph, Input, Instance, LogPiece, Node, OutputFile, Run, Span, Status,
+    Check, Checkpoint, Dead, DeadAttempt, DeadCounts, DeadDrop, DeadRetry, Edit, Finding, Graph, Input,
+    Instance, LogPiece, Node, OutputFile, Run, Span, Status,
 };
 
 use serde::Serialize;

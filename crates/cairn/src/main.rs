@@ -4,6 +4,7 @@
 //! - where things are: [`project`], [`settings`], [`world`]
 //! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`history`]) over a run's events, which
 //!   [`shown`] passes on from a thread of its own
+//! - what stages' own commands call: [`notes`], [`lines`]
 //! - how it ends: [`exit`], [`failure`], [`mod@panic`]
 //!
 //! What it does not do: decide what runs, hash, store or start a process: that is the crates' below.
@@ -17,6 +18,8 @@ mod exit;
 mod failure;
 mod history;
 mod json;
+mod lines;
+mod notes;
 mod panic;
 mod past;
 mod project;

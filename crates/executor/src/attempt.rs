@@ -21,6 +21,7 @@ use crate::gather::{Gathered, Origin, stdout_path};
 use crate::hint;
 use crate::isolation::{Ended, ExitKind, Job, Keeper, strays};
 use crate::lookup::{Looked, level_given, lookup};
+use crate::notes::Closed;
 use crate::ours::{is_ours, known_trees};
 use crate::project::Project;
 use crate::staging::{Staging, is_unchanged, make_output_folders, put_back, standing_outputs};
@@ -113,6 +114,9 @@ impl Engine {
             }
         };
         let started = self.started(&attempt, &prepared, &hands.process);
+        if let Some(listening) = self.listening() {
+            listening.service.enter(&attempt, prepared.gathered.input_hash);
+        }
         let ended = match self.begin(hands, started, instance, &prepared).await {
             Ok(()) if hands.is_stopped(&attempt.slug()) => Err(AttemptError::stopped()),
             Ok(()) => hands.keeper.run(prepared.job.clone()).await.map_err(AttemptError::from),
@@ -123,6 +127,8 @@ impl Engine {
             let state_id = self.project.state_id();
             blocking(move || strays::end_strays(&state_id)).await;
         }
+        // Nothing of it lives, so nothing more is said; what it said counts if it is committed.
+        let notes = self.listening().and_then(|listening| listening.service.close(&attempt));
         exited();
         // What still lives may write to the folder; where that cannot be seen, something may live.
         let nothing_lives =
@@ -132,11 +138,20 @@ impl Engine {
             let attempt = attempt.clone();
             blocking(move || {
                 let judged = ended.and_then(|ended| engine.judge(instance, &attempt, &prepared, &ended));
-                (judged, prepared)
+                let judged = judged.and_then(|mut judged| {
+                    engine.settle_notes(
+                        instance,
+                        prepared.gathered.input_hash,
+                        notes.as_ref(),
+                        &mut judged.0.batch,
+                    )?;
+                    Ok(judged)
+                });
+                (judged, prepared, notes)
             })
             .await
         };
-        let (judged, prepared) = judged;
+        let (judged, prepared, notes) = judged;
         let result = match judged {
             Ok((publication, done)) => {
                 let manifest = cairn_model::Manifest {
@@ -151,6 +166,8 @@ impl Engine {
             }
             Err(error) => Err(error),
         };
+        // Whether its records count is decided.
+        drop(notes);
         let engine = Arc::clone(self);
         if prepared.set_aside.is_empty() {
             if result.is_err() {
@@ -261,12 +278,18 @@ impl Engine {
             passed: &passed,
             home: &staging.home(),
             temporary: &staging.temporary(),
+            notes: self.listening().map(|listening| environment::Notes {
+                socket: &listening.socket,
+                folder: &listening.folder,
+                epoch: listening.service.epoch(),
+            }),
         };
         let job = Job {
             token: attempt.slug(),
             argv: declared.command.argv().into_iter().map(str::to_owned).collect(),
             env: environment::of_attempt(&self.project, declared, &context),
             cwd: base.clone(),
+            stdin: None,
             stdout: stdout_path(declared).map(|path| path.below(&base)),
             log: self.project.state().join(Project::log_path(attempt)),
             log_max: LOG_MAX,
@@ -330,6 +353,21 @@ impl Engine {
         };
         batch.attempt_started(attempt, &record);
         batch
+    }
+
+    /// Adds what the attempt had remembered to what is committed with it; it is no dead letter any more.
+    fn settle_notes(
+        &self,
+        instance: u32,
+        input_hash: InputHash,
+        notes: Option<&Closed>,
+        batch: &mut Batch,
+    ) -> Result<(), AttemptError> {
+        let failed = |error: cairn_store::ReadError| AttemptError::new(error.to_string(), error.help());
+        if let Some(notes) = notes {
+            notes.settle(input_hash, batch).map_err(failed)?;
+        }
+        self.revive(batch, &self.instance(instance).name).map_err(failed)
     }
 
     /// Decides whether the attempt succeeded, and what is to be published.

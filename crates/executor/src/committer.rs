@@ -89,6 +89,7 @@ enum Message {
     Publish(Box<Publication>, Reply<Vec<String>>),
     Write(Batch),
     Flush(Batch, Reply<()>),
+    Note(Batch, Reply<()>),
     /// The group is not to wait for more.
     Hurry,
 }
@@ -154,6 +155,14 @@ impl Committer {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    /// Writes `batch` and makes it durable, without waiting for outputs to be in their places. It blocks: it is for threads
+    /// of their own.
+    pub fn note(&self, batch: Batch) -> Result<(), PublishError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Note(batch, reply));
+        answer.blocking_recv().unwrap_or_else(|_| Err(gone()))
+    }
+
     /// Writes `batch` and makes it, and all before it, durable.
     pub async fn flush(&self, batch: Batch) -> Result<(), PublishError> {
         let (reply, answer) = oneshot::channel();
@@ -187,6 +196,16 @@ struct Worker {
     broken: Option<PublishError>,
 }
 
+/// What those wait for who have nothing published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Nothing,
+    /// That the batch is durable.
+    Batch,
+    /// That outputs are in their places for good, too.
+    All,
+}
+
 /// A publication on its way through a group.
 struct Pending {
     outputs: Vec<(Output, PathBuf)>,
@@ -214,8 +233,8 @@ impl Worker {
 
     /// Returns how long to wait for another message.
     fn pause(&self, group: &[Message]) -> Duration {
-        let is_waited_for =
-            self.hurry.load(Ordering::Relaxed) || matches!(group.last(), Some(Message::Flush(..)));
+        let is_waited_for = self.hurry.load(Ordering::Relaxed)
+            || matches!(group.last(), Some(Message::Flush(..) | Message::Note(..)));
         let since = self.synced.map_or(PAUSE, |synced| synced.elapsed());
         if is_waited_for { Duration::ZERO } else { PAUSE.saturating_sub(since) }
     }
@@ -227,6 +246,7 @@ impl Worker {
         let mut batch = Batch::new();
         let mut pending = Vec::new();
         let mut flushes = Vec::new();
+        let mut notes = Vec::new();
         for message in group {
             match message {
                 Message::Hurry => {}
@@ -235,6 +255,10 @@ impl Worker {
                     batch.append(write);
                     flushes.push(reply);
                 }
+                Message::Note(write, reply) => {
+                    batch.append(write);
+                    notes.push(reply);
+                }
                 Message::Publish(publication, reply) => {
                     let Publication { batch, outputs, in_place } = *publication;
                     let (ready, placements) = (Vec::new(), Vec::new());
@@ -242,11 +266,19 @@ impl Worker {
                 }
             }
         }
-        if batch.is_empty() && pending.is_empty() && flushes.is_empty() {
+        if batch.is_empty() && pending.is_empty() && flushes.is_empty() && notes.is_empty() {
             return;
         }
-        match self.make_durable(&mut batch, pending, !flushes.is_empty()) {
+        let wanted = match (flushes.is_empty(), notes.is_empty()) {
+            (false, _) => Wanted::All,
+            (true, false) => Wanted::Batch,
+            (true, true) => Wanted::Nothing,
+        };
+        match self.make_durable(&mut batch, pending, wanted) {
             Ok(published) => {
+                for reply in notes {
+                    let _ = reply.send(Ok(()));
+                }
                 for pending in published {
                     self.put_in_place(pending);
                 }
@@ -264,7 +296,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(%error, "nothing more is made durable");
-                for reply in flushes {
+                for reply in flushes.into_iter().chain(notes) {
                     let _ = reply.send(Err(error.clone()));
                 }
                 self.broken = Some(error);
@@ -277,11 +309,11 @@ impl Worker {
         &mut self,
         batch: &mut Batch,
         pending: Vec<Pending>,
-        flush: bool,
+        wanted: Wanted,
     ) -> Result<Vec<Pending>, PublishError> {
         let mut bytes = std::mem::replace(&mut self.unsynced, Barrier::new());
         let pending = each(pending, &mut bytes, |pending, bytes| self.prepare(pending, bytes));
-        if !pending.is_empty() || flush {
+        if !pending.is_empty() || wanted == Wanted::All {
             if let Err(error) = bytes.sync() {
                 return Err(fail_all(pending, &sync_error(&error)));
             }
@@ -303,7 +335,10 @@ impl Worker {
         for pending in &mut pending {
             batch.append(std::mem::take(&mut pending.batch));
         }
-        let durability = if pending.is_empty() && !flush { Durability::Written } else { Durability::Synced };
+        let durability = match wanted {
+            Wanted::Nothing if pending.is_empty() => Durability::Written,
+            Wanted::Nothing | Wanted::Batch | Wanted::All => Durability::Synced,
+        };
         let committed = self.parts.store.commit(std::mem::take(batch), durability);
         self.parts.objects.forget_taken();
         if durability == Durability::Synced {
@@ -465,7 +500,7 @@ fn refuse(group: Vec<Message>, error: &PublishError) {
     for message in group {
         match message {
             Message::Publish(_, reply) => drop(reply.send(Err(error.clone()))),
-            Message::Flush(_, reply) => drop(reply.send(Err(error.clone()))),
+            Message::Flush(_, reply) | Message::Note(_, reply) => drop(reply.send(Err(error.clone()))),
             Message::Write(_) | Message::Hurry => {}
         }
     }

@@ -12,11 +12,13 @@ use cairn_model::{
 };
 use cairn_store::{ReadError, Store};
 
+use crate::attempt::Hands;
 use crate::committer::{Committer, Parts, shown};
 use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
 use crate::lookup::{Looked, lookup};
+use crate::notes::{Server, Service, Writer};
 use crate::ours::{is_ours, known_trees};
 use crate::project::Project;
 use crate::rows::{StoredObjects, StoredRows, stored_key, to_stored};
@@ -72,6 +74,18 @@ pub struct Engine {
     pub(crate) spares: Spares,
     /// How what was found fresh looks on disk.
     pub(crate) collector: Mutex<Collector>,
+    /// Where the stages' own commands call, when somebody listens.
+    notes: OnceLock<Listening>,
+    /// Whether there may be dead letters of this pipeline.
+    any_dead: AtomicBool,
+}
+
+/// Who listens to the stages' own commands.
+pub(crate) struct Listening {
+    pub(crate) service: Arc<Service>,
+    pub(crate) socket: PathBuf,
+    /// The folder in which they find `cairn`.
+    pub(crate) folder: PathBuf,
 }
 
 /// What is in the state folder.
@@ -183,6 +197,9 @@ impl Engine {
         let replacing = pipeline.instances.iter().map(|_| AtomicBool::new(false)).collect();
         // Every process that opened the store for writing began with a commit: no two share a head.
         let epoch = store.as_ref().map_or(0, |store| store.head().sequence);
+        // What cannot be read now is told by those who need it.
+        let any_dead = store.as_ref().is_some_and(|store| store.has_dead(&pipeline.name).unwrap_or(true));
+        let any_dead = AtomicBool::new(any_dead);
         let collector = Mutex::new(Collector::new(clock.now()));
         Ok(Self {
             spares: Spares::new(project.state().to_owned()),
@@ -202,7 +219,41 @@ impl Engine {
             failures: OnceLock::new(),
             sources: Mutex::default(),
             collector,
+            notes: OnceLock::new(),
+            any_dead,
         })
+    }
+
+    /// Listens to what the stages' own commands have to say, until the server is dropped; at most once.
+    pub fn listen(&self, hands: &Arc<Hands>) -> std::io::Result<Server> {
+        let (store, pipeline) = (self.kept().store.clone(), Some(self.pipeline.name.clone()));
+        let writer = Writer::Run(Arc::downgrade(hands));
+        let service = Arc::new(Service::new(store, writer, Arc::clone(&self.clock), pipeline));
+        let server = Server::start(self.project.state(), &self.project.state_id(), Arc::clone(&service))?;
+        let (socket, folder) = (server.socket(), server.folder().to_owned());
+        // A second one would listen for nobody.
+        let _ = self.notes.set(Listening { service, socket, folder });
+        Ok(server)
+    }
+
+    pub(crate) fn listening(&self) -> Option<&Listening> {
+        self.notes.get()
+    }
+
+    /// Has `batch` say that an instance is dead.
+    pub fn bury(&self, batch: &mut cairn_store::Batch, letter: &cairn_store::DeadLetter) {
+        self.any_dead.store(true, Ordering::Relaxed);
+        batch.put_dead(letter);
+    }
+
+    /// Has `batch` say that an instance is no longer dead, if it was.
+    pub fn revive(&self, batch: &mut cairn_store::Batch, instance: &InstanceName) -> Result<(), ReadError> {
+        let (Some(store), pipeline) = (self.store(), &self.pipeline.name) else { return Ok(()) };
+        // Nearly always there is none at all, and nothing is to be asked for each instance.
+        if self.any_dead.load(Ordering::Relaxed) && store.is_dead(pipeline, instance)? {
+            batch.remove_dead_instance(pipeline, instance);
+        }
+        Ok(())
     }
 
     /// Starts the thread that makes results durable.

@@ -6,6 +6,7 @@ use std::path::Path;
 use cairn_dag::Instance;
 use cairn_model::{AttemptId, InputHash, Timestamp};
 
+use crate::notes;
 use crate::project::Project;
 
 /// Where commands are looked for, unless `env` or `pass_env` say otherwise.
@@ -50,6 +51,19 @@ pub struct Context<'a> {
     pub home: &'a Path,
     /// Private `TMPDIR`.
     pub temporary: &'a Path,
+    /// Where its own commands call `cairn`.
+    pub notes: Option<Notes<'a>>,
+}
+
+/// Where a stage's commands find `cairn`, and `cairn` the process that holds the store.
+#[derive(Debug, Clone, Copy)]
+pub struct Notes<'a> {
+    /// The socket.
+    pub socket: &'a Path,
+    /// The folder with the binary.
+    pub folder: &'a Path,
+    /// The epoch of the process.
+    pub epoch: u64,
 }
 
 /// Returns the environment of an attempt. Declared variables win over the fixed ones, cairn's own over all.
@@ -74,6 +88,16 @@ pub fn of_attempt(project: &Project, instance: &Instance, context: &Context<'_>)
         ("CAIRN_STATE_ID".to_owned(), project.state_id()),
         ("CAIRN_ATTEMPT_TOKEN".to_owned(), attempt.slug()),
     ]);
+    if let Some(Notes { socket, folder, epoch }) = context.notes {
+        // Whatever `PATH` the stage has: it is in the input-hash as it was declared, this folder holds nothing but `cairn`.
+        let path = env.get("PATH").filter(|path| !path.is_empty());
+        let path =
+            path.map_or_else(|| folder.display().to_string(), |path| format!("{}:{path}", folder.display()));
+        env.insert("PATH".to_owned(), path);
+        env.insert(notes::SOCKET_VARIABLE.to_owned(), socket.display().to_string());
+        env.insert(notes::EPOCH_VARIABLE.to_owned(), epoch.to_string());
+        env.entry(notes::ONCE_KEY_VARIABLE.to_owned()).or_insert_with(|| notes::ONCE_KEY_HOLDER.to_owned());
+    }
     env.into_iter().collect()
 }
 

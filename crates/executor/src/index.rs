@@ -66,7 +66,7 @@ pub fn path(state: &Path, name: &Digest) -> PathBuf {
 /// Returns whether all that an instance depends on shows on disk.
 fn is_visible(instance: &Instance) -> bool {
     let commands = instance.inputs.iter().any(|input| matches!(input.kind, InputKind::Command { .. }));
-    instance.policy.cache == Cache::Always && instance.tools.is_empty() && !commands
+    instance.records.is_none() && instance.policy.cache == Cache::Always && instance.tools.is_empty() && !commands
 }
 
 /// Collects an index while instances are found fresh.

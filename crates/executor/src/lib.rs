@@ -7,6 +7,7 @@
 //!   [`isolation`]: the process
 //! - [`collect`]: what the command made; [`committer`]: the one thread through which results become durable; `ours`: what
 //!   may be replaced by them
+//! - [`notes`]: what the stage's own commands have remembered
 //! - [`attempt`]: these in their order; [`recover`]: what a killed run left
 //! - [`verify`]: the same command once more, in copies: is it idempotent?
 //!
@@ -25,6 +26,7 @@ mod hint;
 pub mod index;
 pub mod isolation;
 pub mod lookup;
+pub mod notes;
 mod ours;
 mod project;
 pub mod recover;

@@ -86,11 +86,13 @@ pub enum Domain {
     Record,
     /// What makes a dead letter the one it is.
     DeadLetter,
+    /// The key of a command that is to succeed once, or of a record that passes once.
+    NoteKey,
 }
 
 impl Domain {
     /// All domains.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::File,
         Self::Tree,
         Self::InputHash,
@@ -99,6 +101,7 @@ impl Domain {
         Self::Index,
         Self::Record,
         Self::DeadLetter,
+        Self::NoteKey,
     ];
 
     /// Returns BLAKE3's context string. Never changed: stored digests depend on it.
@@ -112,6 +115,7 @@ impl Domain {
             Self::Index => "cairn v1 index",
             Self::Record => "cairn v1 record",
             Self::DeadLetter => "cairn v1 dead-letter",
+            Self::NoteKey => "cairn v1 note-key",
         }
     }
 

@@ -1,7 +1,17 @@
 //! Sinks outside of cairn's own files: what each must be able to do so that every record reaches it once.
 
+mod fingerprint;
+mod postgres;
+mod record;
+mod sqlite;
+mod table;
+
+use std::path::Path;
+
 use bytes::Bytes;
-use cairn_model::Digest;
+use cairn_model::{Digest, FieldPath, SinkMode, SinkPlace};
+
+use self::table::Wanted;
 
 /// One delivery's identity. A sink with transactions writes it in the same transaction as the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,4 +129,94 @@ pub trait Sink: Send {
 
     /// Returns numbers of batches of `scope` that are prepared and not settled.
     fn prepared(&mut self, scope: &str) -> Result<Vec<u64>, SinkError>;
+}
+
+/// What opening a sink needs to know of its surroundings.
+#[derive(Clone, Copy)]
+pub struct OpenContext<'a> {
+    /// The pipeline's folder: SQLite files are below it unless their path is absolute.
+    pub folder: &'a Path,
+    /// Looks up what stands for `${NAME}` in an address.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Opens a sink: connects, so that a wrong address or password is told of before any work is done.
+///
+/// `key` is the stage's, for sinks without one of their own; `version` keeps an older record from taking the place of a
+/// newer one in mode `upsert`. File sinks are none of these: they are outputs, and are refused here.
+pub fn open(
+    sink: &cairn_model::Sink,
+    key: &[FieldPath],
+    version: Option<&FieldPath>,
+    context: &OpenContext<'_>,
+) -> Result<Box<dyn Sink>, SinkError> {
+    let fill = |address: &cairn_model::Address| {
+        address.fill(context.variable).map_err(|variable| SinkError::Refused {
+            sink: sink.place.kind().to_owned(),
+            error: format!("the environment variable `{variable}` in its address is not set"),
+            help: Some(format!("set it: `export {variable}=…`")),
+        })
+    };
+    let wanted = |table: &str| Wanted {
+        table: table.to_owned(),
+        mode: sink.mode,
+        key: if sink.key.is_empty() { key.to_vec() } else { sink.key.clone() },
+        version: version.filter(|_| sink.mode == SinkMode::Upsert).cloned(),
+        columns: sink.columns.clone(),
+    };
+    match &sink.place {
+        SinkPlace::Sqlite { path, table } => {
+            Ok(Box::new(sqlite::Sqlite::open(&fill(path)?, context.folder, wanted(table))?))
+        }
+        SinkPlace::Postgres { url, table } => {
+            Ok(Box::new(postgres::Postgres::open(&fill(url)?, wanted(table))?))
+        }
+        SinkPlace::Http { .. } => Err(SinkError::Refused {
+            sink: sink.place.kind().to_owned(),
+            error: "this kind of sink is not known".to_owned(),
+            help: None,
+        }),
+        SinkPlace::File { path, .. } => Err(SinkError::Refused {
+            sink: sink.place.kind().to_owned(),
+            error: format!("`{path}` is an output of the stage, not a sink outside of it"),
+            help: None,
+        }),
+    }
+}
+
+/// The scope as ledger and fence have it: two sinks of a stage may be tables of one database.
+fn table_scope(scope: &str, table: &str) -> String {
+    format!("{scope}/{table}")
+}
+
+/// What is wrong when a number of the ledger stands for another batch.
+fn other_digest(batch: &BatchId, found: &str) -> String {
+    format!(
+        "batch {} of `{}` was applied with other content (digest {found}, now {})",
+        batch.sequence, batch.scope, batch.digest
+    )
+}
+
+/// What is wrong with a batch from before what the ledger remembers.
+fn forgotten(batch: &BatchId, last: u64) -> String {
+    format!(
+        "batch {} of `{}` comes after batch {last}: the ledger does not tell any more whether it was applied",
+        batch.sequence, batch.scope
+    )
+}
+
+/// What is wrong when the sink has seen a higher fence, and what to do.
+fn fenced_off(batch: &BatchId) -> (String, String) {
+    (
+        format!("another cairn writes here: it has taken over `{}`", batch.scope),
+        "let the other run end; if there is none, run again: a new run takes over".to_owned(),
+    )
+}
+
+fn no_two_phase(sink: String) -> SinkError {
+    SinkError::Refused {
+        sink,
+        error: "it cannot prepare a transaction and commit it later".to_owned(),
+        help: Some("use `commit = \"two-phase\"` with PostgreSQL sinks only".to_owned()),
+    }
 }

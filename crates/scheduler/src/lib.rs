@@ -6,6 +6,7 @@
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
 
+mod dead;
 pub mod facts;
 pub mod plan;
 pub mod pools;

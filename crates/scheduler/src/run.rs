@@ -10,6 +10,7 @@ use cairn_store::{Batch, RunRecord};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{Instrument, Span, field, info_span};
 
+use crate::dead::Tries;
 use crate::step::{Action, Done, Failure, Found, Input, Machine};
 
 /// What a person or the system asks of a run that goes on.
@@ -77,6 +78,7 @@ impl Run<'_> {
             spans: vec![Span::none(); machine.states().len()],
         };
         let mut events = Batch::new();
+        let mut tries = Tries::default();
         let mut saved_ms = 0;
         let started = RunEvent::Started { instances: machine.selected(), resumed: self.resumed };
         self.record_event(&mut events, started, None);
@@ -95,6 +97,9 @@ impl Run<'_> {
                             recorded += 1;
                             if let InstanceEvent::CheckpointFound { saved_ms: saved, .. } = &event {
                                 saved_ms += saved;
+                            }
+                            if let Err(fatal) = self.note_dead(&mut events, &mut tries, instance, &event) {
+                                return Err(self.give_up(fatal).await);
                             }
                             self.record_instance(&mut events, instance, event);
                         }
@@ -141,6 +146,29 @@ impl Run<'_> {
                 }
             };
         }
+    }
+
+    /// Keeps the dead letters of instances: one that failed for good is one, until it succeeds. That of an instance that was
+    /// executed goes with its checkpoint.
+    fn note_dead(
+        &self,
+        events: &mut Batch,
+        tries: &mut Tries,
+        instance: u32,
+        event: &InstanceEvent,
+    ) -> Result<(), RunError> {
+        let pipeline = self.engine.pipeline();
+        let name = &pipeline.instances[instance as usize].name;
+        let of = (&pipeline.name, self.id);
+        if let Some(letter) = tries.note((instance, name), event, self.clock.now(), of) {
+            self.engine.bury(events, &letter);
+        }
+        if matches!(event, InstanceEvent::CheckpointFound { .. }) {
+            let unread =
+                |error: cairn_store::ReadError| RunError { error: error.to_string(), help: error.help() };
+            self.engine.revive(events, name).map_err(unread)?;
+        }
+        Ok(())
     }
 
     fn record_instance(&mut self, events: &mut Batch, instance: u32, event: InstanceEvent) {

@@ -143,14 +143,14 @@ impl Batch {
 
     /// Removes a dead letter, one that is not there too.
     pub fn remove_dead(&mut self, letter: &DeadLetter) {
-        self.changes.push(Change::Delete { family: Family::Dead, key: dead_key(letter) });
+        self.delete(Family::Dead, dead_key(letter));
     }
 
     /// Removes the dead letter of an instance, one that is not there too.
     pub fn remove_dead_instance(&mut self, pipeline: &Name, instance: &InstanceName) {
         let id = DeadId::of_instance(pipeline, instance);
         let key = keys::dead(pipeline, instance, DeadKind::Instance, id);
-        self.changes.push(Change::Delete { family: Family::Dead, key });
+        self.delete(Family::Dead, key);
     }
 
     pub(crate) fn delete(&mut self, family: Family, key: Vec<u8>) {

@@ -14,7 +14,7 @@
 //! | `placed-v1`      | path                                  | variable   | [`Placed`]             | point, many points           |
 //! | `durations-v1`   | pipeline · instance                   | variable   | `record::Duration`     | point; prefix pipeline       |
 //! | `effects-v1`     | since format 2                        |            |                        |                              |
-//! | `notes-v1`       | since format 2                        |            |                        |                              |
+//! | `notes-v1`       | scope · kind · key                    | variable   | [`Once`], [`Mark`], `record::Seen`, `record::Settled` by kind | point, many points; prefix scope and kind |
 //! | `dead-v1`        | pipeline · instance · kind · id       | … + 1 + 16 | [`DeadLetter`]         | point; prefix pipeline or instance |
 //! | `record-scopes-v1` | pipeline · instance                 | variable   | `record::Blob`         | point                        |
 //! | `record-states-v1` | length, u16 · pipeline · instance · `p` · prefix, u16, or `d` · sequence, u64 | variable | `record::Blob` | point; prefix instance |
@@ -28,10 +28,15 @@
 //!
 //! Each family also holds a row under the one byte `ff`, which begins no other key: its tally, see [`crate::tally`].
 //!
+//! A note's scope is `0`, pipeline and stage; or `1` and a name; or `2` and an input-hash. No scope is the beginning of
+//! another.
+//!
 //! A family's name carries the version of its keys. A kind of key that is given up keeps its name and its number,
 //! with a note here; neither is used again.
 //!
 //! [`DeadLetter`]: crate::DeadLetter
+//! [`Mark`]: crate::Mark
+//! [`Once`]: crate::Once
 //! [`RunRecord`]: crate::RunRecord
 //! [`Event`]: cairn_model::Event
 //! [`Attempt`]: crate::Attempt
@@ -40,7 +45,7 @@
 
 use cairn_model::{AttemptId, Digest, InputHash, InstanceName, Name, RunId};
 
-use crate::{DeadId, DeadKind, FileKey};
+use crate::{DeadId, DeadKind, FileKey, NoteScope};
 
 /// A column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -289,6 +294,48 @@ pub(crate) fn read_dead(key: &[u8]) -> Option<(Name, InstanceName, DeadKind, Dea
     let (kind, key) = key.split_last()?;
     let (pipeline, instance) = read_instance(key)?;
     Some((pipeline, instance, DeadKind::from_number(*kind)?, DeadId::from_bytes(*id)))
+}
+
+/// What a note is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoteKind {
+    Once,
+    Seen,
+    Generation,
+    Mark,
+}
+
+impl NoteKind {
+    const fn number(self) -> u8 {
+        match self {
+            Self::Once => 0,
+            Self::Seen => 1,
+            Self::Generation => 2,
+            Self::Mark => 3,
+        }
+    }
+}
+
+pub(crate) fn note(scope: &NoteScope, kind: NoteKind, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(64);
+    match scope {
+        NoteScope::Stage { pipeline, stage } => {
+            key.push(0);
+            push_name(&mut key, pipeline);
+            push_name(&mut key, stage);
+        }
+        NoteScope::Named(name) => {
+            key.push(1);
+            push_name(&mut key, name);
+        }
+        NoteScope::Inputs(hash) => {
+            key.push(2);
+            key.extend_from_slice(hash.digest().as_bytes());
+        }
+    }
+    key.push(kind.number());
+    key.extend_from_slice(rest);
+    key
 }
 
 fn push_name(key: &mut Vec<u8>, name: &Name) {

@@ -24,6 +24,7 @@ mod head;
 mod history;
 mod manifest;
 mod names;
+mod note;
 mod placed;
 mod process;
 mod run;
@@ -44,6 +45,8 @@ pub(crate) use duration::Duration;
 pub use file_row::{FileKey, FileRow, Stamp};
 pub(crate) use head::{Format, Head};
 pub(crate) use history::History;
+pub use note::{Generation, Mark, NoteScope, Once};
+pub(crate) use note::{Seen, Settled};
 pub use placed::Placed;
 pub use run::{Force, RunOptions, RunRecord};
 

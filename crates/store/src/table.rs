@@ -6,10 +6,12 @@ mod dead;
 mod events;
 mod file_rows;
 mod instances;
+mod notes;
 mod placed;
 mod records;
 mod runs;
 
 pub use dead::{DeadCounts, DeadOf, FindDeadError};
+pub use notes::NoteKey;
 pub use records::RecordsOf;
 pub use runs::FindRunError;

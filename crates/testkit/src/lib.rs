@@ -2,6 +2,7 @@
 //!
 //! - [`Project`]: a folder with files, in which the binary is run with a made-up environment
 //! - [`Outcome`]: what it printed and how it ended, with [`Outcome::shown`] free of ids, times and paths
+//! - [`PostgresServer`]: a server of the tests' own, gone when they are
 //! - [`processes_with`]: the processes that carry a text in their environment: nothing may outlive a run
 
 use std::collections::BTreeMap;
@@ -12,8 +13,10 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+mod postgres;
 mod redact;
 
+pub use postgres::PostgresServer;
 pub use redact::redact;
 
 /// A project in a temporary folder, removed when dropped.

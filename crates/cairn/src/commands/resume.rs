@@ -8,6 +8,7 @@ use cairn_store::{RunRecord, Store};
 
 use super::{Context, plan};
 use crate::args::{Jobs, examples};
+use crate::commands::run::tell_dead;
 use crate::execute::{Asked, Manner, Resumed, execute, open_for_writing, request_of, selection};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -82,6 +83,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
     let resumed = Resumed { record, attempts };
     let status = execute(&checked, &store, run, logical_time, &asked, Some(&resumed), manner)?;
+    tell_dead(&store, &checked.pipeline.name, args.json, context)?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(status)
 }

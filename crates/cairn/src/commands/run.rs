@@ -3,14 +3,17 @@
 use std::time::Instant;
 
 use cairn_executor::index::{self, Index, Unchanged};
-use cairn_model::{Clock as _, RunId};
+use cairn_model::{Clock as _, Name, RunId};
 use cairn_scheduler::select::Request;
+use cairn_store::{DeadCounts, Store};
 
-use super::{Context, plan};
+use super::{Context, dead, plan};
 use crate::args::{Choice, Jobs, Params, Target, examples};
 use crate::execute::{Asked, Manner, execute, open_for_writing, selection};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::json;
+use crate::past;
 use crate::terminal::{style, text, time};
 use crate::work::{Definition, Given, caller_env};
 
@@ -41,6 +44,9 @@ pub(crate) struct Args {
     /// Execute nothing: fail with status 3 when something would run
     #[arg(long)]
     pub(crate) frozen: bool,
+    /// End with status 1 when the pipeline has dead records
+    #[arg(long)]
+    pub(crate) fail_on_dead: bool,
     /// Show what would be done, and why, and do nothing: as `cairn plan`
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
@@ -58,7 +64,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let definition = settled.pipeline.read()?;
     let request = args.choice.request(&settled.stages);
     // What follows is only wanted where there may be something to do.
-    let plain = request == Request::default() && !args.json && !args.dry_run && context.globals.verbose == 0;
+    let plain = request == Request::default()
+        && !args.json
+        && !args.dry_run
+        && !args.fail_on_dead
+        && context.globals.verbose == 0;
     if plain && let Some(unchanged) = unchanged(&definition, &args.params.params, context) {
         context.remark(&nothing_to_do(unchanged, began, context));
         return Ok(ExitStatus::Done);
@@ -82,8 +92,41 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let store = open_for_writing(&checked.project)?;
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
     let status = execute(&checked, &store, run, now, &asked, None, manner)?;
+    let has_dead = tell_dead(&store, &checked.pipeline.name, args.json, context)?;
+    let status = if has_dead && args.fail_on_dead && status == ExitStatus::Done {
+        ExitStatus::StageFailed
+    } else {
+        status
+    };
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(status)
+}
+
+/// Says how many records of a pipeline are dead, if any are. Dead instances are told as what failed.
+pub(crate) fn tell_dead(
+    store: &Store,
+    pipeline: &Name,
+    json: bool,
+    context: &Context,
+) -> Result<bool, Failure> {
+    let counts = store.dead_counts(pipeline).map_err(past::damaged)?;
+    let records = DeadCounts { instances: 0, ..counts };
+    if records.total() == 0 {
+        return Ok(false);
+    }
+    if json {
+        let line = json::DeadCounts { schema: Some(json::DeadCounts::SCHEMA), ..counts.into() };
+        context.print(&json::line(&line))?;
+    } else {
+        let paint = context.terminal.stderr.paint;
+        let command = paint.with(style::HELP, "cairn dead list");
+        context.remark(&format!(
+            "  {} {}  {command}\n",
+            paint.with(style::ERROR, "dead:"),
+            dead::count_words(&records)
+        ));
+    }
+    Ok(true)
 }
 
 /// Asks the index whether everything looks as it did when it was last found in place.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use cairn_model::{Clock as _, InstanceName, Outcome, RunId, RunStatus, State};
 use cairn_scheduler::select::Request;
-use cairn_store::RunRecord;
+use cairn_store::{DeadCounts, RunRecord};
 use jiff::tz::TimeZone;
 
 use super::runs::status_style;
-use super::{Context, plan};
+use super::{Context, dead, plan};
 use crate::args::examples;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -43,6 +43,7 @@ struct Standing {
     pipeline: PipelineFile,
     last: Option<PastRun>,
     now: Now,
+    dead: DeadCounts,
 }
 
 /// What would happen to a pipeline now.
@@ -95,12 +96,16 @@ fn standings(pipelines: Vec<PipelineFile>, context: &Context) -> Result<Vec<Stan
         if !pasts.contains_key(&pipeline.state) {
             pasts.insert(pipeline.state.clone(), Past::open_state(&pipeline.state)?);
         }
-        let last = match &pasts[&pipeline.state] {
-            Some(past) => last_run(past, &pipeline)?,
-            None => None,
+        let (last, dead) = match &pasts[&pipeline.state] {
+            Some(past) => {
+                let last = last_run(past, &pipeline)?;
+                let dead = last.as_ref().map(|run| past.store.dead_counts(&run.record.pipeline));
+                (last, dead.transpose().map_err(past::damaged)?.unwrap_or_default())
+            }
+            None => (None, DeadCounts::default()),
         };
         let now = now(&pipeline, last.as_ref(), context)?;
-        standings.push(Standing { pipeline, last, now });
+        standings.push(Standing { pipeline, last, now, dead });
     }
     Ok(standings)
 }
@@ -182,6 +187,13 @@ impl Standing {
             let text = text::truncate(&format!("{}: {reason}", instance.name), room);
             append!(out, "  {} {text}\n", paint.with(style::ERROR, "failed:"));
         }
+        // Those that failed in the last run stand above.
+        let told = run.history.ended_as(Outcome::Failed).count() as u64;
+        let dead = DeadCounts { instances: self.dead.instances.saturating_sub(told), ..self.dead };
+        if dead.total() > 0 {
+            let words = format!("{}; `cairn dead list`", dead::count_words(&dead));
+            append!(out, "  {} {words}\n", paint.with(style::ERROR, "dead:"));
+        }
         let next = match record.status {
             RunStatus::Running if status == "running" => Some(format!("cairn logs {} -f", run.id.short())),
             RunStatus::Running | RunStatus::Failed | RunStatus::Interrupted => {
@@ -235,6 +247,7 @@ impl Standing {
                 Now::Stale(stale) => stale.iter().map(|(name, _)| name.clone()).collect(),
                 Now::Running | Now::Broken(_) => Vec::new(),
             },
+            dead: (self.dead.total() > 0).then(|| self.dead.into()),
             last_run: self.last.as_ref().map(PastRun::wire),
         }
     }
@@ -256,7 +269,11 @@ mod tests {
         };
         let stream = Stream::fixed(Some(columns), false);
         let stale = stale.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect();
-        Standing { pipeline, last, now: Now::Stale(stale) }.draw("pipeline.toml", stream, &TimeZone::UTC)
+        Standing { pipeline, last, now: Now::Stale(stale), dead: DeadCounts::default() }.draw(
+            "pipeline.toml",
+            stream,
+            &TimeZone::UTC,
+        )
     }
 
     #[test]

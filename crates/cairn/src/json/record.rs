@@ -200,6 +200,9 @@ pub(crate) struct Status {
     pub(crate) failed: Vec<String>,
     /// Instances that would be executed or put back now.
     pub(crate) stale: Vec<String>,
+    /// Its dead letters, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dead: Option<DeadCounts>,
 }
 
 impl Status {
@@ -229,4 +232,105 @@ pub(crate) struct Node {
     /// Its instances by outcome in the pipeline's last run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outcomes: Option<Outcomes>,
+}
+
+/// `cairn.dead/1`: a dead letter.
+#[derive(Debug, Serialize)]
+pub(crate) struct Dead {
+    pub(crate) schema: &'static str,
+    pub(crate) id: String,
+    /// `record`, `rejected` or `instance`.
+    pub(crate) kind: &'static str,
+    pub(crate) pipeline: String,
+    pub(crate) stage: String,
+    pub(crate) instance: String,
+    pub(crate) key: String,
+    /// The record as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload: Option<String>,
+    /// Its bytes in hexadecimal digits, where it is no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payload_hex: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+    /// From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u64>,
+    pub(crate) class: String,
+    pub(crate) error: String,
+    pub(crate) attempts: Vec<DeadAttempt>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) input_hash: Option<String>,
+    pub(crate) run: String,
+    pub(crate) idempotency_key: String,
+    pub(crate) died: String,
+    /// When it was asked that the next run takes it in again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_asked: Option<String>,
+    /// The record as it is taken in again, where it was edited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) edited: Option<String>,
+}
+
+impl Dead {
+    pub(crate) const SCHEMA: &'static str = "cairn.dead/1";
+}
+
+/// One try of what is a dead letter now.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeadAttempt {
+    pub(crate) at: String,
+    pub(crate) error: String,
+}
+
+/// `cairn.dead_retry/1`: what `dead retry` did with a dead letter.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeadRetry {
+    pub(crate) schema: &'static str,
+    pub(crate) id: String,
+    pub(crate) kind: &'static str,
+    /// Whether the next run takes it in again.
+    pub(crate) taken_in: bool,
+    pub(crate) edited: bool,
+    /// What runs it again, where it is not taken in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) command: Option<String>,
+}
+
+impl DeadRetry {
+    pub(crate) const SCHEMA: &'static str = "cairn.dead_retry/1";
+}
+
+/// `cairn.dead_drop/1`: a dead letter that was dropped.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeadDrop {
+    pub(crate) schema: &'static str,
+    pub(crate) id: String,
+}
+
+impl DeadDrop {
+    pub(crate) const SCHEMA: &'static str = "cairn.dead_drop/1";
+}
+
+/// `cairn.dead_counts/1`: the last line of a run that leaves dead records; within `cairn.status/1` without `schema`.
+#[derive(Debug, Serialize)]
+pub(crate) struct DeadCounts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) schema: Option<&'static str>,
+    pub(crate) records: u64,
+    pub(crate) rejected: u64,
+    pub(crate) instances: u64,
+}
+
+impl DeadCounts {
+    pub(crate) const SCHEMA: &'static str = "cairn.dead_counts/1";
+}
+
+impl From<cairn_store::DeadCounts> for DeadCounts {
+    fn from(counts: cairn_store::DeadCounts) -> Self {
+        let cairn_store::DeadCounts { records, rejected, instances } = counts;
+        Self { schema: None, records, rejected, instances }
+    }
 }

@@ -19,6 +19,10 @@ pub struct Job {
     /// The working folder.
     #[serde(with = "wire::path")]
     pub cwd: PathBuf,
+    /// The named pipe that standard input is read from; without one there is nothing to read. With one, `stdout` may be a
+    /// named pipe too. Somebody must have both open.
+    #[serde(with = "wire::optional_path")]
+    pub stdin: Option<PathBuf>,
     /// The file that standard output is written to, emptied first; without one it goes to the log.
     #[serde(with = "wire::optional_path")]
     pub stdout: Option<PathBuf>,

@@ -135,6 +135,7 @@ mod tests {
             argv: vec!["true".into()],
             env: vec![("A".into(), "x".repeat(300_000))],
             cwd: odd.clone().into(),
+            stdin: None,
             stdout: Some(odd.into()),
             log: "/tmp/log".into(),
             log_max: 1,

@@ -390,12 +390,15 @@ impl Subject<'_> {
             passed: &passed,
             home: &home,
             temporary: &temporary,
+            // What a run remembers for its commands is not to be changed: those that ask for it are refused.
+            notes: None,
         };
         let job = Job {
             token: attempt.slug(),
             argv: self.instance.command.argv().into_iter().map(str::to_owned).collect(),
             env: environment::of_attempt(&engine.project, self.instance, &context),
             cwd: place.base.clone(),
+            stdin: None,
             stdout: stdout_path(self.instance).map(|path| path.below(&place.base)),
             log: log.clone(),
             log_max: LOG_MAX,

@@ -24,7 +24,7 @@ const SYSTEM: [&str; 10] =
     ["/bin", "/dev", "/etc", "/lib", "/lib64", "/nix", "/opt", "/proc", "/sbin", "/usr"];
 
 /// Commands of ours that speak to the run.
-const NOTES: [&str; 4] = ["cairn once", "cairn seen", "cairn mark", "cairn reject"];
+const NOTES: [&str; 4] = ["once", "seen", "mark", "reject"];
 
 /// Returns why an instance must not be executed beside its run at all, or not unless `effects` may be repeated.
 pub(super) fn refused(
@@ -49,13 +49,9 @@ pub(super) fn refused(
             "write paths relative to the folder that the command starts in",
         );
     }
-    if let Some((text, word)) = texts.iter().find_map(|text| {
-        Some((text, *NOTES.iter().find(|word| code(&text.words).any(|line| line.contains(**word)))?))
-    }) {
-        return Some(Reason {
-            text: format!("{} calls `{word}`, whose memory belongs to a run", text.of),
-            help: None,
-        });
+    if let Some((text, word)) = texts.iter().find_map(|text| Some((text, note_of(&text.words)?))) {
+        let text = format!("{} calls `cairn {word}`, whose memory belongs to a run", text.of);
+        return Some(Reason { text, help: None });
     }
     if level == Level::Off
         && let Ok(Some(link)) = folder_outside(engine.project.root(), engine.project.state())
@@ -128,6 +124,15 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(move |line| !is_remark(line))
 }
 
+/// Returns which of our commands a text calls that speak to the run: as words of a shell, or as texts of a list.
+fn note_of(text: &str) -> Option<&'static str> {
+    code(text).find_map(|line| {
+        let words: Vec<&str> = words(line).collect();
+        let mut pairs = words.windows(2).filter(|pair| pair[0] == "cairn" || pair[0].ends_with("/cairn"));
+        pairs.find_map(|pair| NOTES.into_iter().find(|note| *note == pair[1]))
+    })
+}
+
 fn names_folder(text: &str, folder: &str) -> bool {
     let goes_on = |c: char| c.is_alphanumeric() || "_-.".contains(c);
     folder.len() > 1
@@ -192,6 +197,16 @@ mod tests {
         assert_eq!(found("psql postgres://me:secret@db/x", false), ["the server `postgres://db/x`"]);
         assert_eq!(found("# see postgres://db/x\nurl = 'http://www.w3.org/2000/svg'", true), none);
         assert_eq!(found("db = connect('postgresql://db/x')", true), ["the server `postgresql://db/x`"]);
+    }
+
+    #[test]
+    fn calls_of_the_run_are_found() {
+        let check = |text: &str, expect: Option<&str>| assert_eq!(note_of(text), expect, "{text}");
+        check("set -e; cairn once \"charge:$id\" -- curl -sf x", Some("once"));
+        check("n=$(cairn mark --get n)", Some("mark"));
+        check("subprocess.run(['cairn', 'seen', '--key', 'id'])", Some("seen"));
+        check("# cairn once is not called", None);
+        check("echo cairn status; once; cairns mark", None);
     }
 
     #[test]

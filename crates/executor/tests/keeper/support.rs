@@ -50,6 +50,7 @@ impl Fixture {
                 (STATE_VARIABLE.into(), self.mark.clone()),
             ],
             cwd: self.folder.path().into(),
+            stdin: None,
             stdout: None,
             log: self.path(&format!("{token}.log")),
             log_max: 64 << 20,

@@ -121,12 +121,20 @@ fn golden() {
     let dead_id = DeadId::from_bytes(*b"0123456789abcdef");
     check(
         &dead(&name("flights"), &alone, DeadKind::Record, dead_id),
-        b"\x07flights\x05clean\0\00123456789abcdef",
+        b"\x07flights\x05clean\0\x000123456789abcdef",
     );
     check(
         &dead(&name("flights"), &of_matrix, DeadKind::Instance, dead_id),
         b"\x07flights\x0aby-carrier\x01UA,2013\x020123456789abcdef",
     );
+    let stage = NoteScope::Stage { pipeline: name("flights"), stage: name("clean") };
+    check(&note(&stage, NoteKind::Once, b"key"), b"\0\x07flights\x05clean\0key");
+    check(&note(&NoteScope::Named(name("mine")), NoteKind::Seen, b"key"), b"\x01\x04mine\x01key");
+    check(
+        &note(&NoteScope::Inputs(hash), NoteKind::Generation, b"key"),
+        b"\x020123456789abcdef0123456789ABCDEF\x02key",
+    );
+    check(&note(&NoteScope::Named(name("mine")), NoteKind::Mark, b"key"), b"\x01\x04mine\x03key");
     check(&file_row(FileKey { device: 1, inode: 258 }), b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\x02");
     check(placed("build/a.csv"), b"build/a.csv");
 }

@@ -232,6 +232,17 @@ fn golden_dead_letter() {
 }
 
 #[test]
+fn golden_notes() {
+    let run = Some(RunId::from_bytes([9; 16]));
+    let once = Once { key: "k".to_owned(), done: true, at: Timestamp(1), run, starts: 300 };
+    check(&once, "01 01 'k' 01 02 01 09*16 ac02");
+    check(&Once { done: false, run: None, ..once }, "01 01 'k' 00 02 00 ac02");
+    check(&Mark { value: "88".to_owned(), at: Timestamp(-1) }, "01 02 '88' 01");
+    check(&Seen(Generation([7; 16])), "01 07*16");
+    check(&Settled { at: Timestamp(1) }, "01 02");
+}
+
+#[test]
 fn golden_events() {
     let check =
         |what: RunEvent, expect: &str| check(&Event { at: Timestamp(-1), what }, &format!("01 01 {expect}"));

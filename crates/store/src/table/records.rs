@@ -81,17 +81,22 @@ impl Store {
         })
     }
 
-    /// Returns all deltas, the oldest first.
-    pub fn record_deltas(&self, of: RecordsOf<'_>) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
+    /// Returns a delta, empty when there is none.
+    pub fn record_delta(&self, of: RecordsOf<'_>, sequence: u64) -> Result<Vec<u8>, ReadError> {
+        let delta = self.inner.database.get::<Blob>(Family::RecordStates, &of.delta(sequence))?;
+        Ok(delta.map(|blob| blob.0).unwrap_or_default())
+    }
+
+    /// Returns the numbers of all deltas, ascending.
+    pub fn record_deltas(&self, of: RecordsOf<'_>) -> Result<Vec<u64>, ReadError> {
         let database = &self.inner.database;
         let prefix = keys::record_deltas(of.pipeline, of.instance);
-        let rows = database.scan::<Blob>(Family::RecordStates, &prefix);
-        rows.map(|row| {
-            let (key, blob) = row?;
+        let found = database.keys(Family::RecordStates, &prefix).map(|key| {
+            let key = key?;
             let damaged = || database.damaged(Family::RecordStates, &key, &Damage::Key);
-            Ok((keys::read_record_delta(&key).ok_or_else(damaged)?, blob.0))
-        })
-        .collect()
+            keys::read_record_delta(&key).ok_or_else(damaged)
+        });
+        found.collect()
     }
 }
 

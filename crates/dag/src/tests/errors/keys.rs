@@ -92,7 +92,7 @@ fn an_unknown_word() {
     3 | colour = "red"
       | ^^^^^^ unknown key
       |
-      = help: the keys of a stage are `run`, `inputs`, `outputs`, `stdout`, `env`, `pass_env`, `tools`, `salt`, `shell`, `matrix`, `needs`, `retries`, `timeout`, `kill_after`, `cache`, `resources`, `priority`, `sandbox` and `description`
+      = help: the keys of a stage are `run`, `inputs`, `outputs`, `stdout`, `env`, `pass_env`, `tools`, `salt`, `shell`, `matrix`, `needs`, `retries`, `timeout`, `kill_after`, `cache`, `resources`, `priority`, `sandbox`, `records` and `description`
 
     error: 1 error in `pipeline.toml`
     "#);

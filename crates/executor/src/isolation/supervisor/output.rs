@@ -29,6 +29,8 @@ pub(super) struct Output {
 
 /// What the job's process writes to; closed here once it has started.
 pub(super) struct Ends {
+    /// What is read as standard input, `None` for nothing.
+    pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
 }
@@ -47,10 +49,12 @@ impl Output {
             Ok(write)
         };
         let stdout = match &job.stdout {
+            Some(path) if job.stdin.is_some() => open_fifo(path, OFlags::WRONLY)?,
             Some(path) => open_stdout(path)?,
             None => pipe(Stream::Stdout)?,
         };
-        let ends = Ends { stdout, stderr: pipe(Stream::Stderr)? };
+        let stdin = job.stdin.as_deref().map(|path| open_fifo(path, OFlags::RDONLY)).transpose()?;
+        let ends = Ends { stdin, stdout, stderr: pipe(Stream::Stderr)? };
         let log = Writer::new(job.log.clone(), job.log_max, SystemClock);
         Ok((Self { pipes, log }, ends))
     }
@@ -92,6 +96,17 @@ impl Output {
         let errno = |error| Errno::from_io_error(&error).unwrap_or(Errno::IO).raw_os_error();
         (bytes, dropped, error.map(errno))
     }
+}
+
+/// Opens a named pipe that somebody has open, without waiting.
+fn open_fifo(path: &Path, access: OFlags) -> Result<OwnedFd, StartError> {
+    let refused =
+        |errno: Errno| StartError::Stdout { path: path.display().to_string(), errno: errno.raw_os_error() };
+    let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fifo = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(refused)?;
+    // The program is to wait, as at any other pipe.
+    rustix::fs::fcntl_setfl(&fifo, access).map_err(refused)?;
+    Ok(fifo)
 }
 
 fn open_stdout(path: &Path) -> Result<OwnedFd, StartError> {

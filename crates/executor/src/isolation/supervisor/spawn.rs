@@ -57,6 +57,7 @@ impl Spawner {
     pub(super) fn start(
         &mut self,
         program: &Program,
+        stdin: Option<BorrowedFd<'_>>,
         stdout: BorrowedFd<'_>,
         stderr: BorrowedFd<'_>,
     ) -> Result<Pid, Failed> {
@@ -66,7 +67,7 @@ impl Spawner {
         let plan = Plan {
             keeper: self.keeper,
             files: self.files,
-            descriptors: [self.null.as_fd(), stdout, stderr],
+            descriptors: [stdin.unwrap_or(self.null.as_fd()), stdout, stderr],
             report: report.as_fd(),
             folder: &program.folder,
             path: &program.path,

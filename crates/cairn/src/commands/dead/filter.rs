@@ -1,0 +1,116 @@
+//! Which dead letters a command is about.
+
+use cairn_model::Clock as _;
+use cairn_store::{DeadLetter, DeadOf, Store};
+
+use crate::commands::Context;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::past::{damaged, is_named};
+
+/// Which dead letters: all that fit every option given.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Which")]
+pub(super) struct Filter {
+    /// Those of this pipeline
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+    /// Those of this stage, or instance
+    #[arg(long, value_name = "STAGE")]
+    stage: Option<String>,
+    /// Those of the record with this key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Those whose error, or its class, holds this text, in whichever case
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
+    /// Those that died longer ago, such as `12h` or `7d`
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    older_than: Option<u64>,
+}
+
+/// Reads an age in milliseconds.
+fn age(text: &str) -> Result<u64, String> {
+    let wrong = || "write a number and a unit: `30s`, `15m`, `12h`, `7d`, `2w`".to_owned();
+    let at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
+    let number: u64 = text[..at].parse().map_err(|_| wrong())?;
+    let unit = match &text[at..] {
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        "w" => 604_800_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(unit).ok_or_else(wrong)
+}
+
+impl Filter {
+    /// Returns whether nothing is said.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { pipeline, stage, key, error, older_than } = self;
+        pipeline.is_none() && stage.is_none() && key.is_none() && error.is_none() && older_than.is_none()
+    }
+
+    fn fits(&self, letter: &DeadLetter, now: cairn_model::Timestamp) -> bool {
+        let holds = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
+        self.pipeline.as_ref().is_none_or(|name| letter.pipeline.as_str() == name)
+            && self.stage.as_ref().is_none_or(|name| is_named(&letter.instance, name))
+            && self.key.as_ref().is_none_or(|key| letter.key == *key)
+            && self.error.as_ref().is_none_or(|text| holds(&letter.error, text) || holds(&letter.class, text))
+            && self.older_than.is_none_or(|age| now.millis_since(letter.died) > age)
+    }
+
+    /// Reads those that fit, one after the other, in the order of the store.
+    pub(super) fn each<'a>(
+        &'a self,
+        store: &'a Store,
+        context: &Context,
+    ) -> impl Iterator<Item = Result<DeadLetter, Failure>> + use<'a> {
+        let now = context.clock.now();
+        let letters = store.dead(DeadOf::default()).map(|letter| letter.map_err(damaged));
+        letters.filter(move |letter| letter.as_ref().map_or(true, |letter| self.fits(letter, now)))
+    }
+
+    /// Reads those that `ids` name, or else those that fit; one of both must be given.
+    pub(super) fn chosen(
+        &self,
+        ids: &[String],
+        store: &Store,
+        context: &Context,
+    ) -> Result<Vec<DeadLetter>, Failure> {
+        match (ids.is_empty(), self.is_empty()) {
+            (false, true) => ids.iter().map(|id| find(store, id)).collect(),
+            (true, false) => self.each(store, context).collect(),
+            (true, true) => Err(Failure::wrong("which dead letters?")
+                .help("name their ids, or choose them by `--stage`, `--key`, `--error` or `--older-than`")),
+            (false, false) => Err(Failure::wrong("ids and options both say which dead letters")
+                .help("give the one or the other")),
+        }
+    }
+}
+
+/// Reads the dead letter whose id begins with `id`.
+pub(super) fn find(store: &Store, id: &str) -> Result<DeadLetter, Failure> {
+    store.find_dead(id).map_err(|error| {
+        let status = match error {
+            cairn_store::FindDeadError::Read(_) => ExitStatus::Store,
+            _ => ExitStatus::Wrong,
+        };
+        Failure::of(status, &error).maybe_help(error.help())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        assert_eq!(age("30s"), Ok(30_000));
+        assert_eq!(age("7d"), Ok(604_800_000));
+        for wrong in ["", "7", "d", "-1d", "1y", "1.5h", "99999999999999999w"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `cairn dead show`.
+
+use cairn_store::{DeadKind, DeadLetter};
+
+use super::filter::find;
+use super::wire;
+use crate::args::examples;
+use crate::commands::Context;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::json;
+use crate::past::Past;
+use crate::terminal::style::{self, Paint};
+use crate::terminal::text::{self, append};
+use crate::terminal::time;
+
+/// Show a dead letter with all that is kept of it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn dead show 3f9a12c4", "its record, its attempts, where it came from"),
+    ("cairn dead show 3f9a --json", "for a program"),
+]))]
+pub(super) struct Args {
+    /// The beginning of its id
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Print it as a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it.
+pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let past = Past::require(&context.project()?)?;
+    let letter = find(&past.store, &args.id)?;
+    let shown =
+        if args.json { json::line(&wire(&letter)) } else { draw(&letter, context.terminal.stdout.paint) };
+    context.print(&shown)?;
+    Ok(ExitStatus::Done)
+}
+
+fn draw(letter: &DeadLetter, paint: Paint) -> String {
+    let zone = time::zone();
+    let mut out = String::new();
+    let mut fact = |name: &str, value: &str| {
+        if !value.is_empty() {
+            append!(out, "{} {value}\n", paint.with(style::DIM, &text::pad(name, 11)));
+        }
+    };
+    fact("id", &letter.id().to_string());
+    fact("kind", letter.kind.as_str());
+    fact("pipeline", letter.pipeline.as_str());
+    fact("stage", &letter.instance.to_string());
+    fact("key", &text::clean(&letter.key));
+    fact("died", &time::date_time_offset(letter.died, &zone));
+    fact("class", &letter.class);
+    fact("error", &paint.with(style::ERROR, &letter.error.replace('\n', "\n            ")));
+    if let Some((file, line)) = &letter.source {
+        fact("source", &if *line > 0 { format!("{file}, line {line}") } else { file.clone() });
+    }
+    if letter.run.as_bytes() != &[0; 16] {
+        fact("run", &letter.run.short());
+    }
+    fact("input-hash", &letter.input_hash.map_or_else(String::new, |hash| hash.digest().short()));
+    if letter.kind != DeadKind::Instance {
+        fact("retried as", &letter.idempotency_key);
+        fact("digest", &letter.digest.short());
+    }
+    if let Some(retry) = &letter.retry {
+        let how = if retry.payload.is_some() { ", edited" } else { "" };
+        fact("retry", &format!("the next run takes it in again{how}"));
+    }
+    for (number, (at, error)) in letter.attempts.iter().enumerate() {
+        let name = if number == 0 { "attempts" } else { "" };
+        let first_line = error.lines().next().unwrap_or_default();
+        append!(
+            out,
+            "{} {}  {}\n",
+            paint.with(style::DIM, &text::pad(name, 11)),
+            time::date_time(*at, &zone),
+            text::clean(first_line)
+        );
+    }
+    if letter.kind != DeadKind::Instance {
+        append!(out, "\n{}\n", pretty(letter.payload_to_retry()));
+    }
+    out
+}
+
+/// Lays out a record; one that is no JSON stands as it is, without what would disturb a terminal.
+fn pretty(payload: &[u8]) -> String {
+    let laid_out = serde_json::from_slice::<serde_json::Value>(payload)
+        .ok()
+        .and_then(|value| serde_json::to_string_pretty(&value).ok());
+    laid_out.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(payload);
+        text.lines().map(text::clean).collect::<Vec<_>>().join("\n")
+    })
+}

@@ -1,0 +1,131 @@
+//! `cairn once`: a command that succeeds once under a key.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus as Ended};
+
+use cairn_executor::notes::protocol::{CutOff, Reply, Request};
+use cairn_executor::notes::{ONCE_KEY_HOLDER, ONCE_KEY_VARIABLE};
+use cairn_model::Timestamp;
+
+use super::Context;
+use crate::args::examples;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::notes::{Caller, Scope, unexpected};
+use crate::terminal::time;
+
+/// Run a command, unless it is known to have succeeded under KEY.
+///
+/// That it is about to run is durable before it does, and that it succeeded when this ends with 0. A command that fails
+/// may be run again, and its exit status is passed on. One that was cut off may have succeeded: it is run again, with the
+/// same `CAIRN_ONCE_KEY` in its environment, so that who is called can tell; with `--hold` it is not.
+///
+/// A key belongs to the pipeline's stage, whatever its code and inputs. Of several calls with one key at a time one runs
+/// the command, and the others wait for it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn once mail:42 -- ./mail.sh 42", "within a stage: once, however often the stage runs"),
+    ("cairn once pay:7 -- curl -sf -H \"Idempotency-Key: $CAIRN_ONCE_KEY\" URL", "the key passed on"),
+    ("cairn once --scope nightly backup-2026-01-01 -- ./backup.sh", "outside of stages"),
+]))]
+pub(crate) struct Args {
+    /// What the command is known by
+    #[arg(value_name = "KEY")]
+    key: String,
+    /// When the command was cut off before, do not run it: end with status 4
+    #[arg(long)]
+    hold: bool,
+    #[command(flatten)]
+    scope: Scope,
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let mut caller = Caller::find(&args.scope, context)?;
+    let key = &args.key;
+    let (once_key, cut_off) = match caller.ask_anyone(&Request::Once { key: key.clone(), hold: args.hold })? {
+        Reply::AlreadyDone => {
+            caller.end()?;
+            return Ok(ExitStatus::Done);
+        }
+        Reply::Held(cut_off) => {
+            caller.end()?;
+            let text = format!("`{key}` {}, and what became of it is not known", started(&cut_off));
+            return Err(Failure::new(ExitStatus::InDoubt, text).help(
+                    "find out whether it happened: `-- true` in its place has it done; without `--hold` it is run again",
+                ));
+        }
+        Reply::Run { once_key, cut_off } => (once_key, cut_off),
+        other => return Err(unexpected(&other)),
+    };
+    if let Some(cut_off) = cut_off {
+        context.remark(&format!(
+            "cairn once: `{key}` {}, and what became of it is not known: it is run again under the same key\n",
+            started(&cut_off)
+        ));
+    }
+    caller.share_with_commands()?;
+    let ended = execute(&args.command, &once_key);
+    let succeeded = ended.as_ref().is_ok_and(Ended::success);
+    let told = caller.ask_anyone(&Request::OnceEnded { key: key.clone(), succeeded });
+    match (ended, told) {
+        (Ok(ended), Ok(Reply::Ok)) => {
+            caller.end()?;
+            let code = ended.code().unwrap_or_else(|| 128 + ended.signal().unwrap_or(0));
+            if code == 0 { Ok(ExitStatus::Done) } else { std::process::exit(code) }
+        }
+        (Err(failure), _) | (_, Err(failure)) => Err(failure),
+        (Ok(_), Ok(other)) => Err(unexpected(&other)),
+    }
+}
+
+/// Runs the command with this one's input and outputs.
+fn execute(command: &[OsString], once_key: &str) -> Result<Ended, Failure> {
+    let (program, arguments) = command.split_first().expect("one word at least is required");
+    let arguments = arguments.iter().map(|argument| with_key(argument, once_key));
+    let status = Command::new(program).args(arguments).env(ONCE_KEY_VARIABLE, once_key).status();
+    status.map_err(|error| {
+        Failure::new(ExitStatus::StageFailed, format!("cannot run `{}`", program.to_string_lossy()))
+            .because_of(Some(&error))
+    })
+}
+
+/// Puts the key where a shell put the holder of its place.
+fn with_key(argument: &OsStr, once_key: &str) -> OsString {
+    let (mut rest, holder) = (argument.as_bytes(), ONCE_KEY_HOLDER.as_bytes());
+    let mut filled = Vec::with_capacity(rest.len());
+    while let Some(at) = rest.windows(holder.len()).position(|window| window == holder) {
+        filled.extend_from_slice(&rest[..at]);
+        filled.extend_from_slice(once_key.as_bytes());
+        rest = &rest[at + holder.len()..];
+    }
+    filled.extend_from_slice(rest);
+    OsString::from_vec(filled)
+}
+
+fn started(cut_off: &CutOff) -> String {
+    let at = time::date_time(Timestamp(cut_off.at), &time::zone());
+    let run = cut_off.run.as_ref().map_or_else(String::new, |run| format!(" in run {run}"));
+    let times =
+        if cut_off.starts > 1 { format!(" for the {}th time", cut_off.starts) } else { String::new() };
+    format!("was started{times} at {at}{run}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_takes_its_holders_place() {
+        let fill = |text: &str| with_key(OsStr::new(text), "k1").into_string().unwrap();
+        assert_eq!(fill("Idempotency-Key: %CAIRN_ONCE_KEY%"), "Idempotency-Key: k1");
+        assert_eq!(fill("%CAIRN_ONCE_KEY%%CAIRN_ONCE_KEY%x"), "k1k1x");
+        assert_eq!(fill("plain %CAIRN"), "plain %CAIRN");
+        assert_eq!(fill(""), "");
+    }
+}

@@ -1,0 +1,178 @@
+//! How `once`, `seen`, `mark` and `reject` reach the process that holds the store.
+//!
+//! Within a stage it is the process of the run, by a socket that the environment names: nothing else is opened or read
+//! there, for these are called thousands of times. Elsewhere, with `--scope`, it is whichever process has the project's
+//! store open; where none has, this one opens it, and listens as well: others may come meanwhile.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cairn_executor::isolation::TOKEN_VARIABLE;
+use cairn_executor::notes::protocol::{Reply, Request};
+use cairn_executor::notes::{Client, ClientError, EPOCH_VARIABLE, SOCKET_VARIABLE, Server, Service, Writer};
+use cairn_model::SystemClock;
+use cairn_store::{Access, OpenError, Store};
+
+use crate::commands::Context;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::project::claim;
+
+/// How long one waits for a process that has the store open and does not listen: it is about to begin, or to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Opens the project's store to change dead letters in it.
+pub(crate) fn open_for_writing(context: &Context) -> Result<Store, Failure> {
+    let project = context.project()?;
+    let state = project.state()?;
+    // One that is not there holds none.
+    let past = crate::past::Past::require(&project)?;
+    drop(past);
+    claim(&state, &project.root_of(&state))?;
+    Store::open(&state, Access::Write, &SystemClock)
+        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
+}
+
+/// Whom a note belongs to.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Scope {
+    /// Whom it belongs to, instead of the pipeline's stage; needed outside of stages
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scope: Option<String>,
+}
+
+/// A conversation with the process that holds the store.
+pub(crate) struct Caller {
+    client: Client,
+    /// How to begin anew; only outside of attempts, where another process may go on.
+    again: Option<Again>,
+    own: Option<Own>,
+}
+
+struct Again {
+    root: PathBuf,
+    state: PathBuf,
+    scope: String,
+}
+
+/// The store, where this very process opened it.
+struct Own {
+    server: Server,
+    store: Store,
+}
+
+impl Caller {
+    /// Finds the process that holds the store.
+    pub(crate) fn find(scope: &Scope, context: &Context) -> Result<Self, Failure> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(token) = variable(TOKEN_VARIABLE) {
+            return Self::of_attempt(token, variable(SOCKET_VARIABLE), variable(EPOCH_VARIABLE), scope);
+        }
+        let Some(scope) = &scope.scope else {
+            return Err(Failure::wrong("it is called outside of any stage, and belongs to no one")
+                .help("call it from a stage's `run`, or give `--scope NAME`"));
+        };
+        let project = context.project()?;
+        let state = project.state()?;
+        let root = project.root_of(&state);
+        Self::of_scope(Again { root, state, scope: scope.clone() })
+    }
+
+    fn of_attempt(
+        token: OsString,
+        socket: Option<OsString>,
+        epoch: Option<OsString>,
+        scope: &Scope,
+    ) -> Result<Self, Failure> {
+        let nobody = || {
+            Failure::new(ExitStatus::Store, "the run that this stage belongs to listens to nobody")
+                .help("`cairn run -v` says why; do not clear `CAIRN_SOCKET` from the environment")
+        };
+        let (Some(socket), Some(epoch)) = (socket, epoch) else { return Err(nobody()) };
+        let epoch = epoch.to_str().and_then(|epoch| epoch.parse().ok()).ok_or_else(nobody)?;
+        let token = token.into_string().map_err(|_| nobody())?;
+        let client = Client::of_attempt(Path::new(&socket), token, epoch, scope.scope.clone());
+        let client = client.map_err(|error| nobody().because_of(Some(&error)))?;
+        Ok(Self { client, again: None, own: None })
+    }
+
+    fn of_scope(again: Again) -> Result<Self, Failure> {
+        let Again { root, state, scope } = &again;
+        let state_id = cairn_executor::Project::new(root.clone(), state.clone(), root.clone()).state_id();
+        let began = Instant::now();
+        loop {
+            if let Ok(client) = Client::of_scope(state, &state_id, scope.clone()) {
+                return Ok(Self { client, again: Some(again), own: None });
+            }
+            claim(state, root)?;
+            let store = match Store::open(state, Access::Write, &SystemClock) {
+                Ok(store) => store,
+                Err(OpenError::Locked { .. }) if began.elapsed() < PATIENCE => {
+                    std::thread::sleep(PAUSE);
+                    continue;
+                }
+                Err(error) => {
+                    return Err(Failure::of(ExitStatus::Store, &error).maybe_help(error.help()));
+                }
+            };
+            let cannot_listen = |error: std::io::Error| {
+                Failure::new(ExitStatus::Store, "cannot listen for others that write to the store")
+                    .because_of(Some(&error))
+            };
+            let service = Service::new(store.clone(), Writer::Alone, Arc::new(SystemClock), None);
+            let server = Server::start(state, &state_id, Arc::new(service)).map_err(cannot_listen)?;
+            let client = Client::of_scope(state, &state_id, scope.clone()).map_err(cannot_listen)?;
+            return Ok(Self { client, again: Some(again), own: Some(Own { server, store }) });
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
+        self.client.ask(request).map_err(failed)
+    }
+
+    /// Asks for what does not depend on what was asked before: outside of attempts another process may answer it, when
+    /// the one that was asked has ended.
+    pub(crate) fn ask_anyone(&mut self, request: &Request) -> Result<Reply, Failure> {
+        match self.client.ask(request) {
+            Err(ClientError::Gone(_)) if self.again.is_some() && self.own.is_none() => {
+                *self = Self::of_scope(self.again.take().expect("it was just looked at"))?;
+                self.ask(request)
+            }
+            answered => answered.map_err(failed),
+        }
+    }
+
+    /// Has commands that are started from here on keep the conversation open.
+    pub(crate) fn share_with_commands(&self) -> Result<(), Failure> {
+        self.client.share_with_commands().map_err(|error| failed(ClientError::Gone(error)))
+    }
+
+    /// Ends the conversation; where this process holds the store, when all others have ended theirs.
+    pub(crate) fn end(self) -> Result<(), Failure> {
+        let Self { client, own, .. } = self;
+        drop(client);
+        let Some(Own { server, store }) = own else { return Ok(()) };
+        server.wait_until_idle();
+        drop(server);
+        store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
+    }
+}
+
+fn failed(error: ClientError) -> Failure {
+    match &error {
+        ClientError::Refused { error, help, store } => {
+            let status = if *store { ExitStatus::Store } else { ExitStatus::Wrong };
+            Failure::new(status, error.clone()).maybe_help(help.clone())
+        }
+        ClientError::Gone(_) => Failure::of(ExitStatus::Store, &error),
+    }
+}
+
+/// Says that an answer does not fit its question: that is a fault of this program.
+pub(crate) fn unexpected(reply: &Reply) -> Failure {
+    Failure::new(ExitStatus::Bug, format!("an answer that was not asked for: {reply:?}"))
+}

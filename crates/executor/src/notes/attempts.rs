@@ -1,0 +1,102 @@
+//! The attempts that may call, and what they have told so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cairn_model::{AttemptId, InputHash, Name, Timestamp};
+use cairn_store::{Batch, DeadLetter, Generation, NoteScope};
+
+/// Bytes of rejected records that one attempt may hand in: they wait in memory for its commit.
+pub(super) const REJECTED_BYTES_MAX: usize = 64 << 20;
+
+/// Who calls: an attempt, or a command outside of any.
+#[derive(Debug)]
+pub(super) struct Caller {
+    /// The attempt and what it runs under.
+    pub(super) attempt: Option<(AttemptId, InputHash)>,
+    /// Under which its records are entered.
+    pub(super) generation: Generation,
+    /// `None` once no more is taken.
+    told: Mutex<Option<Told>>,
+}
+
+/// What was told and counts once it is committed.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Records that were rejected.
+    pub(super) rejected: Vec<DeadLetter>,
+    pub(super) rejected_bytes: usize,
+    /// Scopes in which records were seen.
+    pub(super) seen: BTreeSet<NoteScope>,
+}
+
+impl Told {
+    /// Puts it into the batch with which it counts from here on.
+    pub(super) fn settle(&self, generation: Generation, at: Timestamp, batch: &mut Batch) {
+        for letter in &self.rejected {
+            batch.put_dead(letter);
+        }
+        for scope in &self.seen {
+            batch.settle(scope, generation, at);
+        }
+    }
+}
+
+impl Caller {
+    pub(super) fn new(attempt: Option<(AttemptId, InputHash)>, generation: Generation) -> Self {
+        Self { attempt, generation, told: Mutex::new(Some(Told::default())) }
+    }
+
+    /// Returns what it has told, as long as more is taken: while it is held, the caller is not closed.
+    pub(super) fn open(&self) -> Option<OpenCaller<'_>> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.is_some().then_some(OpenCaller(told))
+    }
+
+    /// Takes no more, and returns what was told.
+    pub(super) fn close(&self) -> Option<Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What a caller has told, while more is taken.
+pub(super) struct OpenCaller<'a>(MutexGuard<'a, Option<Told>>);
+
+impl std::ops::Deref for OpenCaller<'_> {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        self.0.as_ref().expect("it is made for what is open")
+    }
+}
+
+impl std::ops::DerefMut for OpenCaller<'_> {
+    fn deref_mut(&mut self) -> &mut Told {
+        self.0.as_mut().expect("it is made for what is open")
+    }
+}
+
+/// The attempts of one run that are under way, by their tokens.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    open: Mutex<BTreeMap<String, Arc<Caller>>>,
+}
+
+impl Attempts {
+    pub(super) fn enter(&self, token: String, caller: Arc<Caller>) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(token, caller);
+    }
+
+    pub(super) fn get(&self, token: &str) -> Option<Arc<Caller>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+    }
+
+    pub(super) fn leave(&self, token: &str) -> Option<Arc<Caller>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(token)
+    }
+}
+
+/// Returns the scope of an attempt's stage.
+pub(super) fn stage_scope(pipeline: &Name, attempt: &AttemptId) -> NoteScope {
+    NoteScope::Stage { pipeline: pipeline.clone(), stage: attempt.instance.stage().clone() }
+}

@@ -1,0 +1,156 @@
+//! Where client and server meet: a folder with a socket and a link to the running binary, which is put on the stages'
+//! `PATH`, so that they find `cairn` whatever is installed.
+//!
+//! It is `run` in the state folder. A socket's path has a hundred bytes at most, not every filesystem has sockets, and a
+//! `PATH` cannot name a folder with a colon: then it is a folder of the user's own in `/tmp`. Both follow from the state
+//! folder's path, so that who knows that finds the socket.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a socket's path on every system (104 on macOS, 108 on Linux, with the closing zero).
+const SOCKET_PATH_MAX: usize = 103;
+
+/// What others than the owner may do.
+const OTHERS: u32 = 0o077;
+
+/// The socket's name in the folder.
+const SOCKET: &str = "socket";
+
+/// A folder that holds a socket; removed when dropped.
+#[derive(Debug)]
+pub struct Place {
+    folder: PathBuf,
+}
+
+impl Place {
+    /// Makes the place for a state folder, whose lock the caller holds, and listens there.
+    pub fn make(state: &Path, state_id: &str) -> io::Result<(Self, UnixListener)> {
+        let mut failed = io::Error::from(io::ErrorKind::InvalidInput);
+        for folder in candidates(state, state_id) {
+            match Self::make_at(folder) {
+                Ok(made) => return Ok(made),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    fn make_at(folder: PathBuf) -> io::Result<(Self, UnixListener)> {
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Ok(()) => {}
+            // Left by a process that was killed; or, in `/tmp`, by anybody.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let found = fs::symlink_metadata(&folder)?;
+                let ours = found.is_dir()
+                    && found.uid() == rustix::process::getuid().as_raw()
+                    && found.mode() & OTHERS == 0;
+                if !ours {
+                    return Err(io::Error::other(format!("`{}` is not ours", folder.display())));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        let place = Self { folder };
+        place.clear();
+        let listener = UnixListener::bind(place.socket())?;
+        symlink(std::env::current_exe()?, place.link())?;
+        Ok((place, listener))
+    }
+
+    /// Returns the folder, for the end of a `PATH`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(SOCKET)
+    }
+
+    fn link(&self) -> PathBuf {
+        self.folder.join("cairn")
+    }
+
+    fn clear(&self) {
+        for path in [self.socket(), self.link()] {
+            // What is not there need not go; what cannot go is told by who makes it anew.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clear();
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// Connects to the process that holds the store in `state`.
+pub fn connect(state: &Path, state_id: &str) -> io::Result<UnixStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for folder in candidates(state, state_id) {
+        match UnixStream::connect(folder.join(SOCKET)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn candidates(state: &Path, state_id: &str) -> Vec<PathBuf> {
+    let own = state.join("run");
+    let elsewhere = PathBuf::from(format!("/tmp/cairn-{}-{state_id}", rustix::process::getuid().as_raw()));
+    let bytes = own.as_os_str().as_encoded_bytes();
+    let fits = bytes.len() + "/".len() + SOCKET.len() <= SOCKET_PATH_MAX
+        && std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(':'));
+    own_first(fits, own, elsewhere)
+}
+
+fn own_first(fits: bool, own: PathBuf, elsewhere: PathBuf) -> Vec<PathBuf> {
+    if fits { vec![own, elsewhere] } else { vec![elsewhere] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_in_the_state_folder_where_that_is_short_and_elsewhere_where_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, here) in [("s", true), (&*"s".repeat(90), false), ("a:b", false)] {
+            let state = folder.path().join(name);
+            fs::create_dir(&state).unwrap();
+            let id = format!("test-{}-{}", std::process::id(), name.len());
+            assert!(connect(&state, &id).is_err());
+            let (place, _listener) = Place::make(&state, &id).unwrap();
+            assert_eq!(place.folder().starts_with(&state), here, "{name}");
+            assert!(connect(&state, &id).is_ok());
+            assert_eq!(fs::metadata(place.folder()).unwrap().mode() & 0o777, 0o700);
+            assert!(fs::canonicalize(place.link()).unwrap() == std::env::current_exe().unwrap());
+            // What a killed process left is no hindrance.
+            std::mem::forget(place);
+            let (place, _listener) = Place::make(&state, &id).unwrap();
+            let left = place.folder().to_owned();
+            drop(place);
+            assert!(!left.exists());
+        }
+    }
+
+    #[test]
+    fn a_folder_that_others_can_enter_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let open = folder.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(Place::make_at(open).is_err());
+        let link = folder.path().join("link");
+        symlink(folder.path(), &link).unwrap();
+        assert!(Place::make_at(link).is_err());
+    }
+}

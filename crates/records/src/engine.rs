@@ -1,0 +1,314 @@
+//! The engine of a records stage: finds out which records are new or changed, has them worked on and delivered, and
+//! remembers it, so that each version of each key reaches the sinks once, whatever is killed.
+//!
+//! 1. *Scan*: every record is read once; key, version and digest are kept apart from it ([`entries`]).
+//! 2. *Join*: the newest of each key is compared with what is remembered of it ([`join`]); two bits a record say what is
+//!    to be done ([`marks`]).
+//! 3. *Deliver*: marked records are read again, pass through the worker where there is one ([`work`]), and go to the sinks
+//!    in batches that are written down before and confirmed after ([`deliver`]).
+//! 4. *Files*: sinks that are files are written anew from what the source holds ([`files`]).
+//!
+//! Memory does not grow with the source but for two bits a record, and some 60 bytes for each record that was known before
+//! and is to be delivered again.
+
+mod deliver;
+mod deltas;
+mod entries;
+mod error;
+mod files;
+mod item;
+mod join;
+mod marks;
+mod read;
+mod walk;
+mod work;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cairn_model::{Digest, Format, OnChange, RecordCounts, RecordRetries, Records, SinkMode, SinkPlace};
+
+use crate::ledger::{Asked, Changes, Ledger, Scope};
+use crate::sink::Sink;
+use crate::source::SourceFile;
+use crate::state::Place;
+
+pub use error::EngineError;
+pub use work::{Process, Spawn, SpawnError};
+
+/// All that a run of the engine needs.
+pub struct Setup<'e> {
+    /// What the stage is told to do.
+    pub records: &'e Records,
+    /// The source's files in the order of their paths.
+    pub sources: Vec<SourceFile>,
+    /// What is kept between runs.
+    pub ledger: &'e dyn Ledger,
+    /// Opens the sinks that are no files.
+    pub open_sinks: &'e dyn Fn() -> Result<Vec<Box<dyn Sink>>, crate::sink::SinkError>,
+    /// Where the sinks that are files are written, in the order of the sinks.
+    pub files: Vec<(PathBuf, Format)>,
+    /// A new token for a scope.
+    pub new_token: String,
+    /// Starts workers.
+    pub spawn: Option<&'e dyn Spawn>,
+    /// Digest of the worker's command, code and environment.
+    pub code: Digest,
+    /// An empty folder for what does not fit into memory.
+    pub spool: PathBuf,
+    /// The file that keeps what workers made, for sinks that are files.
+    pub results: PathBuf,
+    /// Time, stopping, progress.
+    pub hands: Hands<'e>,
+}
+
+/// What the engine needs of the world.
+pub struct Hands<'e> {
+    /// Is told of counts now and then.
+    pub progress: &'e (dyn Fn(&RecordCounts) + Sync),
+    /// Returns the time in milliseconds since 1970.
+    pub now: &'e (dyn Fn() -> i64 + Sync),
+    /// Whether the run is being stopped.
+    pub stop: &'e AtomicBool,
+    /// Grows with each process that opens the store for writing.
+    pub fence: u64,
+    /// What pauses are drawn with.
+    pub seed: u64,
+}
+
+/// What a run of the engine led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Records by what became of them.
+    pub counts: RecordCounts,
+    /// Whether everything was delivered anew, because a sink has less than was delivered to it: which.
+    pub began_anew: Option<String>,
+}
+
+/// The paths of files by their numbers.
+pub(crate) struct Names<'e> {
+    pub(crate) paths: &'e [String],
+    /// The numbers of this run's files.
+    pub(crate) numbers: &'e [u32],
+}
+
+impl Names<'_> {
+    pub(crate) fn path(&self, place: Place) -> &str {
+        self.paths.get(place.file as usize).map_or("", String::as_str)
+    }
+}
+
+impl Hands<'_> {
+    pub(crate) fn check_stop(&self) -> Result<(), EngineError> {
+        if self.stop.load(Ordering::Relaxed) { Err(EngineError::Stopped) } else { Ok(()) }
+    }
+
+    /// Waits, unless the run is being stopped.
+    pub(crate) fn pause(&self, ms: u64) -> Result<(), EngineError> {
+        let until = Instant::now() + Duration::from_millis(ms);
+        loop {
+            self.check_stop()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+
+    /// Returns the pause after try number `tries`, from 1: drawn from 0 to what grows ("full jitter").
+    pub(crate) fn delay_ms(&self, retries: &RecordRetries, tries: u32) -> u64 {
+        let doubled = 1_u64.checked_shl(tries.saturating_sub(1)).unwrap_or(u64::MAX);
+        let grown =
+            if retries.exponential { retries.delay_ms.saturating_mul(doubled) } else { retries.delay_ms };
+        let most = grown.min(retries.max_delay_ms.max(retries.delay_ms));
+        if !retries.jitter || most == 0 {
+            return most;
+        }
+        static DRAWS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let draw = DRAWS.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&draw.to_le_bytes());
+        bytes[16..].copy_from_slice(&u64::from(tries).to_le_bytes());
+        let drawn = blake3::hash(&bytes);
+        let drawn = u64::from_le_bytes(*drawn.as_bytes().first_chunk().expect("32 bytes"));
+        drawn % (most + 1)
+    }
+}
+
+/// Runs the engine to its end.
+pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
+    let records = setup.records;
+    if setup.sources.len() >= marks::FILES_MAX {
+        return Err(EngineError::TooMuch(format!("more than {} source files", marks::FILES_MAX - 1)));
+    }
+    let sinks = (setup.open_sinks)()?;
+    let asked = setup.ledger.asked()?;
+    let (scope, sinks, began_anew) = begin(setup, sinks)?;
+    let (paths, numbers) = name_files(&scope, setup, &asked);
+    let names = Names { paths: &paths, numbers: &numbers };
+    let scope = Scope { files: paths.clone(), ..scope };
+    let worker = records.worker.is_some();
+    let code = worker.then(|| code_of(&setup.code));
+    let mut deliverer = deliver::Deliverer {
+        ledger: setup.ledger,
+        scope,
+        sinks,
+        records,
+        hands: &setup.hands,
+        names: &names,
+        code,
+        results: None,
+        counts: RecordCounts::default(),
+        rows: Vec::new(),
+        excluded: HashSet::new(),
+        kept: Vec::new(),
+        dead: Vec::new(),
+        revived: Vec::new(),
+    };
+    deliverer.settle_in_flight()?;
+    deltas::merge_all(setup.ledger, &deliverer.scope)?;
+    // The scope is known to the sinks only from here on.
+    setup.ledger.apply(Changes {
+        scope: Some(deliverer.scope.clone()),
+        durable: true,
+        ..Changes::default()
+    })?;
+
+    let source = read::Source { files: &setup.sources, asked: &asked, records, names: &names };
+    let scanned = read::scan(&source, &setup.spool, &setup.hands)?;
+    let rules = join::Rules {
+        versioned: records.version.is_some(),
+        direct: deliverer.sinks.is_empty() && !worker,
+        files: !setup.files.is_empty(),
+        insert: records.sinks.iter().all(|sink| sink.mode == SinkMode::Insert),
+        code: code.filter(|_| records.on_change == OnChange::Reprocess),
+        paths: &paths,
+        numbers: &numbers,
+    };
+    let mut joined = join::join(scanned, setup.ledger, &rules, setup.sources.len() + 1)?;
+    let first = || read::first_bad(&source, &joined.marks);
+    deliver::check_outage(joined.marks.bad(), joined.counts.read, first)?;
+    deliverer.counts = joined.counts;
+    if !setup.files.is_empty() && worker {
+        deliverer.results = Some(files::open_results(&setup.results, deliverer.scope.results_bytes)?);
+    }
+    let total = joined.marks.to_deliver() + joined.marks.bad();
+    if total > 0 {
+        read::deliver(&source, &joined, &mut deliverer, setup.spawn)?;
+    }
+    deliverer.confirm(false)?;
+    deltas::merge_all(setup.ledger, &deliverer.scope)?;
+    if !deliverer.counts.adds_up() {
+        return Err(EngineError::NotConserved(format!("{:?}", deliverer.counts)));
+    }
+    if !setup.files.is_empty() {
+        joined.kept.append(&mut deliverer.kept);
+        files::write(setup, &source, &mut joined, &deliverer.excluded, worker)?;
+    }
+    deliverer.scope.counts = Some(deliverer.counts);
+    setup.ledger.apply(Changes {
+        scope: Some(deliverer.scope.clone()),
+        durable: true,
+        ..Changes::default()
+    })?;
+    (setup.hands.progress)(&deliverer.counts);
+    Ok(Report { counts: deliverer.counts, began_anew })
+}
+
+/// A scope, the sinks, and which sink it was for which everything begins anew.
+type Begun = (Scope, Vec<Box<dyn Sink>>, Option<String>);
+
+/// Takes up the scope of before, or begins a new one: after a change of what decides where records go, and when a sink has
+/// less than was delivered to it.
+fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn Sink>>) -> Result<Begun, EngineError> {
+    let wanted = setup_of(setup.records);
+    let mut began_anew = None;
+    if let Some(scope) = setup.ledger.scope()? {
+        if scope.setup == wanted {
+            for sink in &mut sinks {
+                let last = sink.last_applied(&scope.token)?;
+                if last.is_some_and(|last| last < scope.confirmed) {
+                    began_anew.get_or_insert(sink.name());
+                }
+            }
+            if began_anew.is_none() {
+                return Ok((scope, sinks, None));
+            }
+        }
+        forget(setup.ledger)?;
+    }
+    let scope = Scope {
+        token: setup.new_token.clone(),
+        setup: wanted,
+        confirmed: 0,
+        decided: 0,
+        last_delta: 0,
+        files: Vec::new(),
+        results_bytes: 0,
+        counts: None,
+    };
+    Ok((scope, sinks, began_anew))
+}
+
+/// Removes all pages and deltas.
+fn forget(ledger: &dyn Ledger) -> Result<(), EngineError> {
+    let mut pages = Vec::new();
+    for page in ledger.pages() {
+        pages.push((page?.0, Vec::new()));
+    }
+    let merged = ledger.deltas()?;
+    Ok(ledger.apply(Changes { pages, merged, durable: true, ..Changes::default() })?)
+}
+
+/// Returns a digest of what decides where records go, and which of them are one.
+fn setup_of(records: &Records) -> Digest {
+    let Records {
+        source: _,
+        format: _,
+        key,
+        version,
+        tombstone,
+        worker: _,
+        workers: _,
+        worker_timeout_ms: _,
+        batch: _,
+        on_change: _,
+        retries: _,
+        commit: _,
+        sinks,
+    } = records;
+    let worker = records.worker.is_some();
+    let external: Vec<_> =
+        sinks.iter().filter(|sink| !matches!(sink.place, SinkPlace::File { .. })).collect();
+    let files = external.len() < sinks.len();
+    let parts = (key, version, tombstone, worker, files && worker, external);
+    let bytes = postcard::to_stdvec(&parts).expect("writing to memory cannot fail");
+    blake3::Hasher::new_derive_key("cairn v1 record-setup").update(&bytes).finalize().into()
+}
+
+fn code_of(digest: &Digest) -> u64 {
+    u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
+}
+
+/// Gives each path a number for good; returns all paths, and the numbers of this run's files with the one of dead letters
+/// last.
+fn name_files(scope: &Scope, setup: &Setup<'_>, asked: &[Asked]) -> (Vec<String>, Vec<u32>) {
+    let mut paths = scope.files.clone();
+    let mut known: HashMap<String, u32> = paths.iter().cloned().zip(0..).collect();
+    let mut number_of = |path: &str| {
+        *known.entry(path.to_owned()).or_insert_with(|| {
+            paths.push(path.to_owned());
+            u32::try_from(paths.len() - 1).expect("fewer than 2³² files")
+        })
+    };
+    let mut numbers: Vec<u32> = setup.sources.iter().map(|source| number_of(source.path.as_str())).collect();
+    // Dead letters come from files that may be gone.
+    let dead: BTreeSet<&str> = asked.iter().map(|asked| asked.file.as_str()).collect();
+    let last = number_of(dead.first().copied().unwrap_or(""));
+    numbers.push(last);
+    (paths, numbers)
+}

@@ -1,0 +1,109 @@
+//! What a delivery leads to, written before it is made: a head, and rows in chunks by key.
+//!
+//! Number `n · 256` holds the head of delta `n`, number `n · 256 + 1 + part` the rows of a part of the keys: so many deltas
+//! are later merged part by part, in little memory.
+
+use cairn_model::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::entries::PARTS;
+use super::walk::WalkError;
+use crate::ledger::{Changes, Ledger, LedgerError, Scope};
+use crate::state::{RowError, Rows, merge, prefix_of, sort};
+
+/// What a delta belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The batch whose delivery makes it count; 0: it counts from the start.
+    pub sequence: u64,
+    /// Digest of that batch.
+    pub digest: Digest,
+    /// The records of the batch, where a sink cannot tell whether it has them: each its operation, its idempotency key and
+    /// its bytes.
+    pub records: Option<Vec<(bool, Digest, Vec<u8>)>>,
+}
+
+/// Returns the deltas' entries for `rows`, which need not be sorted.
+pub(super) fn entries(number: u64, head: &Head, rows: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, RowError> {
+    let encoded = postcard::to_stdvec(head).expect("writing to memory cannot fail");
+    let mut entries = vec![(number << 8, encoded)];
+    entries.extend(chunks(number, rows)?);
+    Ok(entries)
+}
+
+/// Returns the entries for rows of a delta whose head is there, or needs none.
+pub(super) fn chunks(number: u64, rows: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, RowError> {
+    let sorted = sort(rows)?;
+    let mut parts: Vec<Vec<u8>> = vec![Vec::new(); PARTS];
+    let mut reader = Rows::new(&sorted);
+    while let Some((state, bytes)) = reader.next_row()? {
+        parts[usize::from(state.key[0] >> 2)].extend_from_slice(bytes);
+    }
+    let filled = parts.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty());
+    Ok(filled.map(|(part, rows)| (number << 8 | (1 + part as u64), rows)).collect())
+}
+
+/// Returns all entries of delta `number`, to be removed.
+pub(super) fn numbers_of(number: u64) -> impl Iterator<Item = u64> {
+    (0..=PARTS as u64).map(move |part| number << 8 | part)
+}
+
+/// Returns the heads of all deltas, the oldest first.
+pub(super) fn heads(ledger: &dyn Ledger) -> Result<Vec<(u64, Head)>, LedgerError> {
+    let numbers = ledger.deltas()?.into_iter().filter(|number| number & 0xff == 0);
+    numbers
+        .map(|number| {
+            let damaged = |_| LedgerError {
+                error: format!("delta {} of the record states cannot be read", number >> 8),
+                help: None,
+            };
+            Ok((number >> 8, postcard::from_bytes(&ledger.delta(number)?).map_err(damaged)?))
+        })
+        .collect()
+}
+
+/// Merges all deltas into pages. None may be of a batch whose delivery is in doubt.
+pub(super) fn merge_all(ledger: &dyn Ledger, scope: &Scope) -> Result<(), WalkError> {
+    let numbers = ledger.deltas()?;
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    for part in 0..PARTS as u64 {
+        let mut rows = Vec::new();
+        for number in numbers.iter().filter(|number| *number & 0xff == part + 1) {
+            rows.extend(ledger.delta(*number)?);
+        }
+        let sorted = sort(&rows)?;
+        drop(rows);
+        merge_part(ledger, &sorted)?;
+    }
+    // Merged twice they would be the same: only now do they go.
+    ledger.apply(Changes { merged: numbers, scope: Some(scope.clone()), ..Changes::default() })?;
+    Ok(())
+}
+
+fn merge_part(ledger: &dyn Ledger, sorted: &[u8]) -> Result<(), WalkError> {
+    let mut changes = Changes::default();
+    let (mut reader, mut bytes_in) = (Rows::new(sorted), 0);
+    let mut current: Option<(u16, Vec<u8>)> = None;
+    loop {
+        let row = reader.next_row()?;
+        let prefix = row.map(|(state, _)| prefix_of(&state.key));
+        if let Some((number, over)) = current.take_if(|(number, _)| Some(*number) != prefix) {
+            let merged = merge(&ledger.page(number)?, &over)?;
+            bytes_in += merged.len();
+            changes.pages.push((number, merged));
+            if bytes_in > 4 << 20 {
+                bytes_in = 0;
+                ledger.apply(std::mem::take(&mut changes))?;
+            }
+        }
+        let Some((state, bytes)) = row else { break };
+        let (_, over) = current.get_or_insert_with(|| (prefix_of(&state.key), Vec::new()));
+        over.extend_from_slice(bytes);
+    }
+    if !changes.pages.is_empty() {
+        ledger.apply(changes)?;
+    }
+    Ok(())
+}

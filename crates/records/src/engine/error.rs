@@ -1,0 +1,113 @@
+//! Why a records stage does not go to its end.
+
+use std::io;
+
+use super::walk::WalkError;
+use crate::ledger::LedgerError;
+use crate::sink::SinkError;
+use crate::source::SourceError;
+use crate::state::RowError;
+
+/// Why a records stage does not go to its end. What was delivered before is remembered; the rest stays pending.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A source file cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// What was kept cannot be read, or nothing can be kept.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A row of what was kept is damaged.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// A sink does not take any batch.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Nothing can be written to the working folder.
+    #[error("cannot write to the working folder: {0}")]
+    Spool(#[source] io::Error),
+    /// A file of records cannot be written.
+    #[error("{error}")]
+    File {
+        /// What happened.
+        error: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
+    /// More than a tenth fail: that is no fault of single records.
+    #[error(
+        "{failed} of {of} records failed, which looks like an outage: none of them became a dead letter. The first: {first}"
+    )]
+    Outage {
+        /// Records that failed.
+        failed: u64,
+        /// Of how many.
+        of: u64,
+        /// What the first one died of.
+        first: String,
+        /// What to do about that.
+        help: Option<String>,
+    },
+    /// A worker does not keep to the protocol, or does not stay alive.
+    #[error("{error}")]
+    Worker {
+        /// What happened.
+        error: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
+    /// A limit of the engine.
+    #[error("{0}")]
+    TooMuch(String),
+    /// The run is being stopped.
+    #[error("stopped")]
+    Stopped,
+    /// Records were lost or counted twice: a bug.
+    #[error("the records do not add up: {0}")]
+    NotConserved(String),
+}
+
+impl EngineError {
+    /// Returns what to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.help(),
+            Self::Ledger(error) => error.help.clone(),
+            Self::Sink(SinkError::Refused { help, .. }) => help.clone(),
+            Self::Sink(SinkError::Unavailable { .. }) => {
+                Some("run again once it is there: what was delivered is not delivered again".to_owned())
+            }
+            Self::File { help, .. } | Self::Worker { help, .. } => help.clone(),
+            Self::Outage { help, .. } => Some(help.clone().unwrap_or_else(|| {
+                "mend the cause and run again: the records are tried again as if for the first time"
+                    .to_owned()
+            })),
+            Self::Row(_) => Some("the store is damaged: put it back from a backup".to_owned()),
+            Self::NotConserved(_) => {
+                Some("this is a fault of cairn: please report it with the run's log".to_owned())
+            }
+            Self::Spool(_) | Self::TooMuch(_) | Self::Stopped | Self::Sink(SinkError::Records(_)) => None,
+        }
+    }
+
+    /// Tells whether another attempt would fail in the same way.
+    pub fn is_permanent(&self) -> bool {
+        matches!(
+            self,
+            Self::Sink(SinkError::Refused { .. })
+                | Self::Outage { .. }
+                | Self::TooMuch(_)
+                | Self::File { .. }
+        )
+    }
+}
+
+impl From<WalkError> for EngineError {
+    fn from(error: WalkError) -> Self {
+        match error {
+            WalkError::Ledger(error) => error.into(),
+            WalkError::Row(error) => error.into(),
+            WalkError::Spool(error) => Self::Spool(error),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Writes the sinks that are files, anew from what the source holds: in the order of the source, each key once.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use cairn_model::SinkPlace;
+
+use super::Setup;
+use super::error::EngineError;
+use super::join::Joined;
+use super::marks::{Mark, Spot};
+use super::read::{self, Source};
+use crate::file_sink::{FileWriter, WriteError};
+
+/// Opens the file of results so that what is written next stands after `length` bytes: what comes later was never
+/// confirmed.
+pub(super) fn open_results(path: &Path, length: u64) -> Result<File, EngineError> {
+    let open = || {
+        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        file.set_len(length)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(file)
+    };
+    open().map_err(EngineError::Spool)
+}
+
+/// Writes all files.
+pub(super) fn write(
+    setup: &Setup<'_>,
+    source: &Source<'_>,
+    joined: &mut Joined,
+    excluded: &HashSet<Spot>,
+    worker: bool,
+) -> Result<(), EngineError> {
+    let sinks = setup.records.sinks.iter().filter(|sink| matches!(sink.place, SinkPlace::File { .. }));
+    let mut writers = Vec::with_capacity(setup.files.len());
+    for (sink, (path, format)) in sinks.zip(&setup.files) {
+        writers.push(FileWriter::create(path, *format, &sink.columns).map_err(failed)?);
+    }
+    let mut put = |record: &[u8]| -> Result<(), EngineError> {
+        for writer in &mut writers {
+            writer.write(record).map_err(failed)?;
+        }
+        Ok(())
+    };
+    if worker {
+        write_results(setup, joined, excluded, &mut put)?;
+    } else {
+        let marks = &joined.marks;
+        let wanted = |spot| matches!(marks.get(spot), Mark::Stands | Mark::Deliver);
+        read::standing(source, &wanted, marks, &mut |spot, record| {
+            if excluded.is_empty() || !excluded.contains(&spot) { put(record) } else { Ok(()) }
+        })?;
+    }
+    for writer in writers {
+        writer.finish().map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn write_results(
+    setup: &Setup<'_>,
+    joined: &mut Joined,
+    excluded: &HashSet<Spot>,
+    put: &mut dyn FnMut(&[u8]) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    if joined.kept.is_empty() {
+        return Ok(());
+    }
+    joined.kept.sort_unstable_by_key(|(spot, _)| *spot);
+    let mut file = BufReader::with_capacity(1 << 20, File::open(&setup.results).map_err(EngineError::Spool)?);
+    let (mut at, mut bytes) = (0_u64, Vec::new());
+    for (spot, kept) in &joined.kept {
+        if excluded.contains(spot) {
+            continue;
+        }
+        let away = i64::try_from(kept.offset).unwrap_or(i64::MAX) - i64::try_from(at).unwrap_or(0);
+        file.seek_relative(away).map_err(EngineError::Spool)?;
+        bytes.resize(kept.length as usize, 0);
+        file.read_exact(&mut bytes).map_err(EngineError::Spool)?;
+        at = kept.offset + u64::from(kept.length);
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            put(line)?;
+        }
+    }
+    Ok(())
+}
+
+fn failed(error: WriteError) -> EngineError {
+    EngineError::File { help: error.help(), error: error.to_string() }
+}

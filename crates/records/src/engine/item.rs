@@ -1,0 +1,107 @@
+//! A record on its way to the sinks.
+
+use bytes::Bytes;
+use cairn_model::Digest;
+
+use super::join::Prior;
+use super::marks::Spot;
+use crate::ledger::Letter;
+use crate::state::{Kept, Made, Place, Short, State, Status};
+
+/// A record that is to be delivered.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) key: Short,
+    pub(crate) digest: Short,
+    pub(crate) version: Vec<u8>,
+    pub(super) spot: Spot,
+    pub(crate) place: Place,
+    pub(crate) line: u64,
+    pub(crate) tombstone: bool,
+    pub(crate) record: Bytes,
+    pub(super) prior: Option<Prior>,
+    /// The dead letter that it was, when a person wants it tried again.
+    pub(crate) letter: Option<Letter>,
+}
+
+/// What became of a record in the worker.
+#[derive(Debug, Clone)]
+pub(crate) enum Fate {
+    /// What is to be delivered of it; without a worker the record itself.
+    Results(Vec<Bytes>),
+    /// It leads to nothing.
+    Dropped,
+    /// It failed for good.
+    Failed {
+        /// In a word: where.
+        class: &'static str,
+        /// What happened.
+        error: String,
+    },
+    /// It failed and is tried again then, in milliseconds since 1970.
+    Retry {
+        /// When.
+        at: i64,
+    },
+}
+
+/// A record with what became of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Finished {
+    pub(crate) item: Item,
+    pub(crate) fate: Fate,
+    /// Each try that failed: when, in milliseconds since 1970, and how.
+    pub(crate) attempts: Vec<(i64, String)>,
+}
+
+impl Item {
+    /// Returns whether its key was delivered before.
+    pub(super) fn was_delivered(&self) -> bool {
+        self.prior.is_some_and(|prior| prior.delivered)
+    }
+
+    /// Returns when it was to be tried again, in milliseconds since 1970.
+    pub(super) fn retry_at(&self) -> Option<i64> {
+        self.prior.and_then(|prior| prior.retry_at)
+    }
+
+    /// Returns the tries that it has behind it.
+    pub(crate) fn tries(&self) -> u8 {
+        self.prior.map_or(0, |prior| prior.tries)
+    }
+
+    pub(super) fn state(&self, status: Status, made: Option<Made>, kept: Option<Kept>) -> State<'_> {
+        State {
+            key: self.key,
+            status,
+            tries: 0,
+            digest: self.digest,
+            place: self.place,
+            version: &self.version,
+            made,
+            kept,
+            retry_at: None,
+        }
+    }
+
+    /// Returns the key under which its delivery number `index` is known to sinks: the same in each try.
+    pub(crate) fn idempotency_key(&self, scope: &str, index: usize) -> Digest {
+        let mut hasher = blake3::Hasher::new_derive_key("cairn v1 record-delivery");
+        hasher.update(&(scope.len() as u64).to_le_bytes());
+        hasher.update(scope.as_bytes());
+        hasher.update(&self.key);
+        hasher.update(&self.digest);
+        hasher.update(&(index as u64).to_le_bytes());
+        hasher.finalize().into()
+    }
+}
+
+/// Returns the digest of what a worker made of a record.
+pub(super) fn result_digest(results: &[Bytes]) -> Short {
+    let mut hasher = blake3::Hasher::new_derive_key("cairn v1 record-result");
+    for result in results {
+        hasher.update(&(result.len() as u64).to_le_bytes());
+        hasher.update(result);
+    }
+    *hasher.finalize().as_bytes().first_chunk().expect("a digest has 32 bytes")
+}

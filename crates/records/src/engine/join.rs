@@ -1,0 +1,222 @@
+//! Compares what the source holds with what is remembered: finds the newest record of each key, and what is to be done
+//! with it.
+
+use std::cmp::Ordering;
+
+use cairn_model::RecordCounts;
+
+use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, read};
+use super::marks::{Mark, Marks, Spot};
+use super::walk::{Walk, WalkError};
+use crate::ledger::Ledger;
+use crate::state::{Kept, Place, Short, State, Status};
+
+/// So many entries at most, and pages are read one by one.
+const FEW: u64 = 4096;
+
+/// What decides about a key, but for its records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules<'r> {
+    /// Whether records have a version; else the last of the source is the newest.
+    pub versioned: bool,
+    /// Whether nothing but files is made of the records: then their states are written at once.
+    pub direct: bool,
+    /// Whether files are made of the records.
+    pub files: bool,
+    /// Whether a key that was delivered stays as it is.
+    pub insert: bool,
+    /// The worker's code, when what it made of records before is to be made again.
+    pub code: Option<u64>,
+    /// Paths of files by their numbers, for those that were read before.
+    pub paths: &'r [String],
+    /// The numbers of this run's files.
+    pub numbers: &'r [u32],
+}
+
+/// What was known of a record that is to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Prior {
+    pub spot: Spot,
+    /// Whether its key was delivered before.
+    pub delivered: bool,
+    /// Whether the record is the one that was delivered, which the worker sees again.
+    pub same: bool,
+    /// Whether it is a dead letter.
+    pub dead: bool,
+    /// Tries of this very record.
+    pub tries: u8,
+    /// What the worker made of it, the last time.
+    pub result: Option<Short>,
+    /// Where that is kept.
+    pub kept: Option<Kept>,
+    /// When it was to be tried again, in milliseconds since 1970.
+    pub retry_at: Option<i64>,
+}
+
+/// What a comparison leads to.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub marks: Marks,
+    /// What was known, sorted by spot.
+    pub priors: Vec<Prior>,
+    /// Where results are kept of records that stand, for files that are made of them.
+    pub kept: Vec<(Spot, Kept)>,
+    /// Records that need nothing more, by what became of them.
+    pub counts: RecordCounts,
+}
+
+/// Compares all entries with all states.
+pub(super) fn join(
+    mut entries: Entries,
+    ledger: &dyn Ledger,
+    rules: &Rules<'_>,
+    files: usize,
+) -> Result<Joined, WalkError> {
+    let mut joined = Joined {
+        marks: Marks::new(files),
+        priors: Vec::new(),
+        kept: Vec::new(),
+        counts: RecordCounts::default(),
+    };
+    joined.counts.read = entries.count();
+    let mut walk = Walk::new(ledger, entries.count() <= FEW);
+    for part in 0..PARTS {
+        let bytes = entries.take(part)?;
+        let mut sorted: Vec<Entry<'_>> = read(&bytes).collect();
+        sorted.sort_unstable_by(|left, right| left.key.cmp(&right.key).then_with(|| order(left, right)));
+        for group in sorted.chunk_by(|left, right| left.key == right.key) {
+            joined.group(group, &mut walk, rules)?;
+        }
+    }
+    walk.finish()?;
+    joined.priors.sort_unstable_by_key(|prior| prior.spot);
+    Ok(joined)
+}
+
+/// Which of two records of one key is the newer. One that is tried again at a person's word comes last.
+fn order(left: &Entry<'_>, right: &Entry<'_>) -> Ordering {
+    let again = |entry: &Entry<'_>| entry.flags & AGAIN;
+    again(left)
+        .cmp(&again(right))
+        .then_with(|| left.version.cmp(right.version))
+        .then(left.spot.cmp(&right.spot))
+}
+
+impl Joined {
+    fn group(
+        &mut self,
+        group: &[Entry<'_>],
+        walk: &mut Walk<'_>,
+        rules: &Rules<'_>,
+    ) -> Result<(), WalkError> {
+        let (newest, others) = group.split_last().expect("a group has a record");
+        let state = walk.seek(&newest.key)?;
+        if newest.flags & BAD != 0 {
+            self.counts.dead += others.len() as u64;
+            let known = state.is_some_and(|state| state.status == Status::Dead) && newest.flags & AGAIN == 0;
+            if known {
+                self.counts.dead += 1;
+            } else {
+                self.marks.set(newest.spot, Mark::Bad);
+            }
+            return Ok(());
+        }
+        for other in others {
+            let same = other.digest == newest.digest;
+            *(if same { &mut self.counts.same } else { &mut self.counts.late }) += 1;
+        }
+        let verdict = decide(newest, state.as_ref(), rules);
+        let delivered = state.is_some_and(|state| state.status == Status::Delivered);
+        match verdict {
+            Verdict::Deliver { tries, same } if rules.direct => {
+                let _ = tries;
+                let count = if delivered { &mut self.counts.changed } else { &mut self.counts.new };
+                *count += u64::from(!same);
+                self.counts.same += u64::from(same);
+                walk.put(&delivered_state(newest, rules));
+                self.marks.set(newest.spot, Mark::Stands);
+            }
+            Verdict::Deliver { tries, same } => {
+                let result = state.and_then(|state| state.made).map(|made| made.result);
+                self.marks.set(newest.spot, Mark::Deliver);
+                let dead = state.is_some_and(|state| state.status == Status::Dead);
+                if let Some(state) = state {
+                    let State { kept, retry_at, .. } = state;
+                    let spot = newest.spot;
+                    self.priors.push(Prior { spot, delivered, same, dead, tries, result, kept, retry_at });
+                }
+            }
+            Verdict::Same | Verdict::Late => {
+                *(if verdict == Verdict::Same { &mut self.counts.same } else { &mut self.counts.late }) += 1;
+                if rules.files {
+                    self.marks.set(newest.spot, Mark::Stands);
+                    self.kept.extend(state.and_then(|state| state.kept).map(|kept| (newest.spot, kept)));
+                }
+            }
+            Verdict::Dropped => self.counts.dropped += 1,
+            Verdict::Dead => self.counts.dead += 1,
+        }
+        Ok(())
+    }
+}
+
+fn delivered_state<'e>(entry: &Entry<'e>, rules: &Rules<'_>) -> State<'e> {
+    State {
+        key: entry.key,
+        status: Status::Delivered,
+        tries: 0,
+        digest: entry.digest,
+        place: place_of(entry.spot, rules.numbers),
+        version: entry.version,
+        made: None,
+        kept: None,
+        retry_at: None,
+    }
+}
+
+/// Returns what a spot is called for good.
+pub(super) fn place_of(spot: Spot, numbers: &[u32]) -> Place {
+    Place { file: numbers[spot.file()], ordinal: spot.ordinal() }
+}
+
+/// What is to be done with a key's newest record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Deliver { tries: u8, same: bool },
+    Same,
+    Late,
+    Dropped,
+    Dead,
+}
+
+fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> Verdict {
+    let Some(state) = state else { return Verdict::Deliver { tries: 0, same: false } };
+    let same = state.digest == newest.digest;
+    let fresh = Verdict::Deliver { tries: 0, same: false };
+    if newest.flags & AGAIN != 0 {
+        return fresh;
+    }
+    // Another code may make something else of it.
+    let outdated = rules.code.is_some_and(|code| state.made.is_none_or(|made| made.code != code));
+    match state.status {
+        Status::Retrying if same => Verdict::Deliver { tries: state.tries, same: false },
+        Status::Dead if same && !outdated => Verdict::Dead,
+        Status::Dropped if same && !outdated => Verdict::Dropped,
+        Status::Retrying | Status::Dead | Status::Dropped => fresh,
+        Status::Delivered if same && outdated => Verdict::Deliver { tries: 0, same: true },
+        Status::Delivered if same => Verdict::Same,
+        Status::Delivered if rules.insert => Verdict::Late,
+        Status::Delivered if rules.versioned && is_older(newest, state, rules) => Verdict::Late,
+        Status::Delivered => fresh,
+    }
+}
+
+/// Returns whether the record comes before the one that was delivered. Of equal versions, the later in the source counts.
+fn is_older(newest: &Entry<'_>, state: &State<'_>, rules: &Rules<'_>) -> bool {
+    let path = |number: u32| rules.paths.get(number as usize).map_or("", String::as_str);
+    let place = place_of(newest.spot, rules.numbers);
+    let by_version = newest.version.cmp(state.version);
+    let by_place =
+        || path(place.file).cmp(path(state.place.file)).then(place.ordinal.cmp(&state.place.ordinal));
+    by_version.then_with(by_place) == Ordering::Less
+}

@@ -1,0 +1,321 @@
+//! Reads the source: once to see what there is, and again for what is to be delivered.
+
+use std::path::Path;
+use std::sync::mpsc;
+
+use bytes::{Bytes, BytesMut};
+use cairn_model::{Records, SinkMode};
+
+use super::deliver::Deliverer;
+use super::entries::{AGAIN, BAD, Entries, Entry};
+use super::error::EngineError;
+use super::item::{Fate, Finished, Item};
+use super::join::{Joined, Prior, place_of};
+use super::marks::{Mark, Marks, ORDINAL_MAX, Spot};
+use super::work::{self, Spawn};
+use super::{Hands, Names};
+use crate::fields::{Extracted, Extractor};
+use crate::ledger::{Asked, Letter};
+use crate::source::{BadRecord, Reader, SourceFile};
+use crate::state::Short;
+
+/// The most records of a batch where the stage does not say.
+const BATCH: usize = 100_000;
+/// The most bytes of a batch: there are three at a time, one being read, one waiting, one being delivered.
+const BATCH_BYTES: usize = 12 << 20;
+
+/// Where records come from: files, and dead letters that are to be tried again.
+pub(super) struct Source<'s> {
+    pub files: &'s [SourceFile],
+    pub asked: &'s [Asked],
+    pub records: &'s Records,
+    pub names: &'s Names<'s>,
+}
+
+/// A record as it was read.
+struct Seen<'r> {
+    spot: Spot,
+    line: u64,
+    body: Result<&'r [u8], BadRecord>,
+    /// The dead letter that it is.
+    asked: Option<&'r Asked>,
+    /// Whether its file has no types.
+    untyped: bool,
+}
+
+impl Source<'_> {
+    /// Shows the records that are wanted, in the order of the source.
+    fn each(
+        &self,
+        wanted: &dyn Fn(Spot) -> bool,
+        touched: &dyn Fn(usize) -> bool,
+        show: &mut dyn FnMut(Seen<'_>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        for (number, file) in self.files.iter().enumerate() {
+            if !touched(number) {
+                continue;
+            }
+            let mut reader = Reader::open(file, self.records.format)?;
+            let untyped = reader.is_untyped();
+            while let Some(raw) = reader.next_if(|ordinal| wanted(Spot::new(number, ordinal)))? {
+                if raw.ordinal >= ORDINAL_MAX {
+                    return Err(EngineError::TooMuch(format!(
+                        "`{}` has more than {ORDINAL_MAX} records",
+                        file.path
+                    )));
+                }
+                let spot = Spot::new(number, raw.ordinal);
+                show(Seen { spot, line: raw.line, body: raw.body, asked: None, untyped })?;
+            }
+        }
+        for (ordinal, asked) in self.asked.iter().enumerate() {
+            let spot = Spot::new(self.files.len(), ordinal as u64);
+            if wanted(spot) {
+                let body = Ok(asked.edited.as_deref().unwrap_or(&asked.payload));
+                show(Seen { spot, line: asked.line, body, asked: Some(asked), untyped: false })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn extractor(&self) -> Extracting<'_> {
+        let Records { key, version, tombstone, .. } = self.records;
+        let make = || Extractor::new(key, version.as_ref(), tombstone.as_ref());
+        let append = self.records.sinks.iter().all(|sink| sink.mode == SinkMode::Append);
+        Extracting { typed: make(), untyped: make().untyped(true), append, records: self.records }
+    }
+}
+
+/// Reads keys and versions.
+struct Extracting<'s> {
+    typed: Extractor,
+    untyped: Extractor,
+    append: bool,
+    records: &'s Records,
+}
+
+impl Extracting<'_> {
+    fn extract(&mut self, seen: &Seen<'_>) -> Result<Extracted, BadRecord> {
+        let body = seen.body.as_ref().map_err(Clone::clone)?;
+        let mut extracted =
+            if seen.untyped { self.untyped.extract(body)? } else { self.typed.extract(body)? };
+        if self.append {
+            // Each version of a key is one of its own.
+            let version = extracted.version.as_ref().map_or(extracted.digest.as_slice(), |v| v.as_bytes());
+            extracted.key = short("cairn v1 record-key-version", &[&extracted.key, version]);
+        }
+        if let Some(asked) = seen.asked {
+            // What is remembered is the record that the source holds, whatever a person made of it.
+            extracted.digest = crate::fields::record_digest(&asked.payload);
+        }
+        Ok(extracted)
+    }
+}
+
+fn short(context: &str, parts: &[&[u8]]) -> Short {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes().first_chunk().expect("a digest has 32 bytes")
+}
+
+/// Returns what stands for the key of a record that has none.
+fn key_of_bad(bad: &BadRecord) -> Short {
+    short("cairn v1 record-bad", &[&bad.excerpt])
+}
+
+/// Reads everything once.
+pub(super) fn scan(source: &Source<'_>, spool: &Path, hands: &Hands<'_>) -> Result<Entries, EngineError> {
+    let mut entries = Entries::new(spool.to_owned());
+    let mut extracting = source.extractor();
+    let mut counts = cairn_model::RecordCounts::default();
+    source.each(&|_| true, &|_| true, &mut |seen| {
+        let again = if seen.asked.is_some() { AGAIN } else { 0 };
+        let pushed = match extracting.extract(&seen) {
+            Ok(extracted) => entries.push(&Entry {
+                key: extracted.key,
+                digest: extracted.digest,
+                spot: seen.spot,
+                flags: again,
+                version: extracted.version.as_ref().map_or(&[], |version| version.as_bytes()),
+            }),
+            Err(bad) => {
+                let key = key_of_bad(&bad);
+                entries.push(&Entry { key, digest: key, spot: seen.spot, flags: again | BAD, version: &[] })
+            }
+        };
+        pushed.map_err(EngineError::Spool)?;
+        if entries.count() % 65_536 == 0 {
+            hands.check_stop()?;
+            counts.read = entries.count();
+            (hands.progress)(&counts);
+        }
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
+/// Says what is wrong with the first bad record.
+pub(super) fn first_bad(source: &Source<'_>, marks: &Marks) -> String {
+    let mut first = String::new();
+    let mut extracting = source.extractor();
+    let _ = source.each(&|spot| marks.get(spot) == Mark::Bad, &|file| marks.any(file), &mut |seen| {
+        if let Err(bad) = extracting.extract(&seen) {
+            let path = source.names.path(place_of(seen.spot, source.names.numbers));
+            first = format!("{path}:{}: {}", seen.line, bad.error);
+        }
+        Err(EngineError::Stopped)
+    });
+    first
+}
+
+/// Reads what is marked, has it worked on, and delivers it.
+pub(super) fn deliver(
+    source: &Source<'_>,
+    joined: &Joined,
+    deliverer: &mut Deliverer<'_>,
+    spawn: Option<&dyn Spawn>,
+) -> Result<(), EngineError> {
+    let most = source.records.batch.map_or(BATCH, |batch| batch as usize);
+    let (items, taken) = mpsc::sync_channel::<Vec<Finished>>(1);
+    let (records, hands) = (source.records, deliverer.hands);
+    std::thread::scope(|scope| {
+        // Whatever ends first closes its end of the channel, and so ends the others.
+        let reading: std::thread::ScopedJoinHandle<'_, Result<(), EngineError>> = match spawn {
+            None => scope.spawn(move || {
+                read_marked(source, &joined.marks, &joined.priors, most, &mut |batch| {
+                    items.send(batch).map_err(|_| EngineError::Stopped)
+                })
+            }),
+            Some(spawn) => {
+                scope.spawn(move || {
+                    let (to_work, work) = mpsc::sync_channel::<Vec<Finished>>(1);
+                    std::thread::scope(|inner| {
+                        let reading = inner.spawn(move || {
+                            // Workers want few at a time, so that the first results come soon.
+                            read_marked(source, &joined.marks, &joined.priors, most.min(1000), &mut |batch| {
+                                to_work.send(batch).map_err(|_| EngineError::Stopped)
+                            })
+                        });
+                        let worked = work::work(work, spawn, records, hands, most, &mut |batch| {
+                            items.send(batch).map_err(|_| EngineError::Stopped)
+                        });
+                        let read = reading.join().expect("reading does not panic");
+                        worked.and(read)
+                    })
+                })
+            }
+        };
+        let mut delivered = Ok(());
+        for batch in &taken {
+            delivered = deliverer.take(batch);
+            if delivered.is_err() {
+                break;
+            }
+        }
+        drop(taken);
+        let read = reading.join().expect("reading does not panic");
+        // Where a delivery failed, reading was stopped by it.
+        delivered.and(read)
+    })
+}
+
+/// Reads the marked records in batches.
+fn read_marked(
+    source: &Source<'_>,
+    marks: &Marks,
+    priors: &[Prior],
+    most: usize,
+    send: &mut dyn FnMut(Vec<Finished>) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let mut extracting = source.extractor();
+    let mut priors = priors.iter().copied().peekable();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut arena = BytesMut::new();
+    let wanted = |spot| matches!(marks.get(spot), Mark::Deliver | Mark::Bad);
+    source.each(&wanted, &|file| marks.any(file), &mut |seen| {
+        while priors.next_if(|prior| prior.spot < seen.spot).is_some() {}
+        let prior = priors.next_if(|prior| prior.spot == seen.spot);
+        let extracted = extracting.extract(&seen);
+        let mut keep = |record: &[u8]| -> Bytes {
+            if arena.capacity() < record.len() {
+                arena.reserve(record.len().max(1 << 20));
+            }
+            arena.extend_from_slice(record);
+            arena.split().freeze()
+        };
+        let place = place_of(seen.spot, source.names.numbers);
+        let letter =
+            seen.asked.map(|asked| Letter { key: asked.key.clone(), payload: asked.payload.clone() });
+        let finished = match extracted {
+            Ok(extracted) => {
+                let record = seen.body.as_ref().map_or(&[][..], |body| *body);
+                let record = keep(record);
+                let item = Item {
+                    key: extracted.key,
+                    digest: extracted.digest,
+                    version: extracted.version.map_or(Vec::new(), |version| version.as_bytes().to_vec()),
+                    spot: seen.spot,
+                    place,
+                    line: seen.line,
+                    tombstone: extracted.tombstone,
+                    record: record.clone(),
+                    prior,
+                    letter,
+                };
+                Finished { item, fate: Fate::Results(vec![record]), attempts: Vec::new() }
+            }
+            Err(bad) => {
+                let key = key_of_bad(&bad);
+                let whole = match &seen.body {
+                    Ok(body) if body.len() <= BadRecord::EXCERPT * 16 => keep(body),
+                    _ => keep(&bad.excerpt),
+                };
+                let item = Item {
+                    key,
+                    digest: key,
+                    version: Vec::new(),
+                    spot: seen.spot,
+                    place,
+                    line: seen.line,
+                    tombstone: false,
+                    record: whole,
+                    prior,
+                    letter,
+                };
+                let error = match &bad.help {
+                    Some(help) => format!("{}; {help}", bad.error),
+                    None => bad.error.clone(),
+                };
+                Finished {
+                    item,
+                    fate: Fate::Failed { class: bad.class.as_str(), error },
+                    attempts: Vec::new(),
+                }
+            }
+        };
+        bytes += finished.item.record.len() + size_of::<Finished>();
+        batch.push(finished);
+        if batch.len() >= most || bytes >= BATCH_BYTES {
+            bytes = 0;
+            send(std::mem::take(&mut batch))?;
+        }
+        Ok(())
+    })?;
+    if batch.is_empty() { Ok(()) } else { send(batch) }
+}
+
+/// Shows the spots and bytes of all records that stand in files.
+pub(super) fn standing(
+    source: &Source<'_>,
+    wanted: &dyn Fn(Spot) -> bool,
+    marks: &Marks,
+    show: &mut dyn FnMut(Spot, &[u8]) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    source.each(wanted, &|file| marks.any(file), &mut |seen| match seen.body {
+        Ok(body) => show(seen.spot, body),
+        Err(_) => Ok(()),
+    })
+}

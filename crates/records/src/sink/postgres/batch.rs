@@ -1,0 +1,327 @@
+//! A batch on its way into the table: encoded, copied into a staging table, and from there put and deleted by one
+//! statement each.
+
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use cairn_model::{FieldPath, SinkMode};
+use futures_util::SinkExt;
+use tokio_postgres::Transaction;
+
+use super::columns::{Column, Table};
+use super::encode::Kind;
+use super::error::{Failure, of_records, sentence};
+use crate::sink::record::{Layout, Value};
+use crate::sink::table::{Wanted, fault, list, quoted, unknown_fields};
+use crate::sink::{Delivery, Operation, RecordFault};
+
+/// Bytes of a message: large enough that the message costs nothing, small enough to stay in the cache.
+const CHUNK: usize = 256 * 1024;
+
+/// How many faulty records one delivery looks for, when the server must be asked: each costs some statements.
+const FAULTS_MAX: usize = 100;
+
+/// A row that is not put but whose key is deleted.
+const DELETE: i32 = -1;
+
+/// Records in the binary format of `COPY`, in the order of their key.
+pub(super) struct Encoded {
+    bytes: Vec<u8>,
+    rows: Vec<Row>,
+    /// For each group of rows, by number: which columns they leave to their default.
+    groups: Vec<Vec<bool>>,
+    deletes: bool,
+}
+
+struct Row {
+    /// In the batch.
+    index: usize,
+    bytes: Range<usize>,
+}
+
+/// Encodes `records`; what does not fit goes to `faults`.
+pub(super) fn encode(
+    table: &Table,
+    wanted: &Wanted,
+    records: &[Delivery],
+    faults: &mut Vec<RecordFault>,
+) -> Encoded {
+    let columns = &table.columns;
+    let at = |path: &FieldPath| table.position(&path.to_string());
+    let key: Vec<usize> = wanted.key.iter().filter_map(at).collect();
+    let guard: Option<usize> = wanted.version.as_ref().and_then(at);
+    let keyed = wanted.mode != SinkMode::Append;
+    let mut layout = Layout::new(columns.iter().map(|column| column.name.clone()).collect(), wanted.paths());
+    let mut encoded = Encoded { bytes: Vec::new(), rows: Vec::new(), groups: Vec::new(), deletes: false };
+    let (mut keys, mut keys_at): (Vec<u8>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
+    let width = i16::try_from(columns.len() + 1).expect("a table has at most 1600 columns");
+    let mut slots = Vec::new();
+    for (index, delivery) in records.iter().enumerate() {
+        slots.clear();
+        slots.resize(layout.width(), None);
+        let delete = delivery.operation == Operation::Delete;
+        let start = encoded.bytes.len();
+        let mut encode = || -> Result<Range<usize>, String> {
+            let unknown = layout.read(&delivery.record, &mut slots)?;
+            if !delete && !unknown.is_empty() {
+                return Err(unknown_fields(&unknown, &wanted.table, "text"));
+            }
+            let group = if delete { DELETE } else { group(&mut encoded.groups, columns, &slots) };
+            encoded.bytes.put_i16(width);
+            encoded.bytes.put_i32(4);
+            encoded.bytes.put_i32(group);
+            let key_start = keys.len();
+            for (position, (column, slot)) in columns.iter().zip(&slots).enumerate() {
+                let is_key = key.contains(&position);
+                let left_out = match slot {
+                    Some(_) => delete && !is_key && guard != Some(position),
+                    None => delete && !is_key || column.has_default,
+                };
+                let before = encoded.bytes.len();
+                if left_out && !(is_key && keyed) {
+                    encoded.bytes.put_i32(-1);
+                } else {
+                    let value = slot.as_ref().unwrap_or(&Value::Null);
+                    column.encode(value, is_key && keyed, &mut encoded.bytes)?;
+                }
+                if is_key {
+                    // Without its length: a shorter text comes first only when it is the beginning of the other.
+                    keys.extend_from_slice(&encoded.bytes[before + 4..]);
+                }
+            }
+            Ok(key_start..keys.len())
+        };
+        match encode() {
+            Ok(of_key) => {
+                keys_at.push(of_key);
+                encoded.rows.push(Row { index, bytes: start..encoded.bytes.len() });
+                encoded.deletes |= delete;
+            }
+            Err(error) => {
+                encoded.bytes.truncate(start);
+                faults.push(fault(index, error));
+            }
+        }
+    }
+    if keyed {
+        // Indexes grow at their right end more often, and two processes lock rows in the same order.
+        let mut order: Vec<usize> = (0..encoded.rows.len()).collect();
+        order.sort_unstable_by(|a, b| keys[keys_at[*a].clone()].cmp(&keys[keys_at[*b].clone()]));
+        encoded.rows = order
+            .into_iter()
+            .map(|row| Row { index: encoded.rows[row].index, bytes: encoded.rows[row].bytes.clone() })
+            .collect();
+    }
+    encoded
+}
+
+/// Returns the number of the group that leaves the same columns to their default.
+fn group(groups: &mut Vec<Vec<bool>>, columns: &[Column], slots: &[Option<Value<'_>>]) -> i32 {
+    let same = |group: &&Vec<bool>| {
+        columns
+            .iter()
+            .zip(slots)
+            .zip(group.iter())
+            .all(|((c, s), left)| (c.has_default && s.is_none()) == *left)
+    };
+    let found = groups.iter().position(|group| same(&group));
+    let number = found.unwrap_or_else(|| {
+        groups.push(columns.iter().zip(slots).map(|(c, s)| c.has_default && s.is_none()).collect());
+        groups.len() - 1
+    });
+    i32::try_from(number).expect("fewer groups than records of a batch")
+}
+
+/// How a staging table is made and what becomes of it.
+pub(super) struct Staging {
+    /// Its name, quoted.
+    pub(super) name: String,
+    /// Whether the transaction will be prepared: then nothing temporary may be used in it.
+    pub(super) for_prepare: bool,
+}
+
+/// Where a batch goes.
+pub(super) struct Target<'t> {
+    pub(super) table: &'t Table,
+    pub(super) wanted: &'t Wanted,
+    /// The table, quoted, with its schema.
+    pub(super) quoted: &'t str,
+    pub(super) staging: Staging,
+}
+
+impl Target<'_> {
+    /// Puts and deletes all rows; returns the faults of those that the server does not take. After faults the
+    /// transaction must not be committed.
+    pub(super) async fn apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+        encoded: &Encoded,
+    ) -> Result<Vec<RecordFault>, Failure> {
+        let mut faults = Vec::new();
+        // Parts yet to be tried; the last first.
+        let mut parts = Vec::from([Range { start: 0, end: encoded.rows.len() }]);
+        while let Some(part) = parts.pop() {
+            if faults.len() >= FAULTS_MAX {
+                break;
+            }
+            let savepoint = transaction.savepoint("cairn_part").await?;
+            match self.apply_rows(&savepoint, encoded, &encoded.rows[part.clone()]).await {
+                Ok(()) => savepoint.commit().await?,
+                Err(error) => {
+                    let Some(cause) = of_records(&error) else { return Err(error.into()) };
+                    if let [row] = &encoded.rows[part.clone()] {
+                        faults.push(fault(row.index, sentence(cause)));
+                    } else {
+                        let middle = part.start.midpoint(part.end);
+                        parts.push(middle..part.end);
+                        parts.push(part.start..middle);
+                    }
+                    savepoint.rollback().await?;
+                }
+            }
+        }
+        Ok(faults)
+    }
+
+    async fn apply_rows(
+        &self,
+        transaction: &Transaction<'_>,
+        encoded: &Encoded,
+        rows: &[Row],
+    ) -> Result<(), tokio_postgres::Error> {
+        let stage = &self.staging.name;
+        let columns = &self.table.columns;
+        let staged: Vec<String> =
+            columns.iter().enumerate().map(|(n, column)| format!("c{n} {}", column.kind.staged())).collect();
+        let (kind, end) =
+            if self.staging.for_prepare { ("UNLOGGED", "") } else { ("TEMP", " ON COMMIT DROP") };
+        let fields = staged.join(", ");
+        transaction.batch_execute(&format!("CREATE {kind} TABLE {stage} (g int4, {fields}){end}")).await?;
+        let copy =
+            transaction.copy_in::<_, Bytes>(&format!("COPY {stage} FROM STDIN (FORMAT binary)")).await?;
+        let mut copy = std::pin::pin!(copy);
+        let mut chunk = BytesMut::with_capacity(CHUNK + CHUNK / 4);
+        chunk.put_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
+        for row in rows {
+            chunk.put_slice(&encoded.bytes[row.bytes.clone()]);
+            if chunk.len() >= CHUNK {
+                copy.send(chunk.split().freeze()).await?;
+            }
+        }
+        chunk.put_i16(-1);
+        copy.send(chunk.freeze()).await?;
+        copy.finish().await?;
+        let mut statements: Vec<String> = Vec::new();
+        for (number, group) in encoded.groups.iter().enumerate() {
+            let condition = if encoded.groups.len() > 1 || encoded.deletes {
+                format!(" WHERE g = {number}")
+            } else {
+                String::new()
+            };
+            statements.push(self.put(group, &condition));
+        }
+        if encoded.deletes {
+            statements.push(self.delete());
+        }
+        // What is checked at the end of the transaction otherwise: here it is known which records are at fault.
+        statements.push("SET CONSTRAINTS ALL IMMEDIATE".to_owned());
+        statements.push(format!("DROP TABLE {stage}"));
+        transaction.batch_execute(&statements.join(";\n")).await
+    }
+
+    /// Returns the statement that puts the rows of one group.
+    fn put(&self, left_out: &[bool], condition: &str) -> String {
+        let columns = &self.table.columns;
+        let staged = columns.iter().enumerate().filter(|(n, _)| !left_out[*n]);
+        let (names, values): (Vec<String>, Vec<String>) =
+            staged.map(|(n, column)| (column.name.clone(), staged_value(n, column))).unzip();
+        let insert = format!(
+            "INSERT INTO {} AS t ({}) SELECT {} FROM {} AS s{condition}",
+            self.quoted,
+            list("", &names),
+            values.join(", "),
+            self.staging.name,
+        );
+        let key = self.wanted.key_names();
+        let others: Vec<&Column> =
+            columns.iter().filter(|c| names.contains(&c.name) && !key.contains(&c.name)).collect();
+        match self.wanted.mode {
+            SinkMode::Append => insert,
+            SinkMode::Upsert if !others.is_empty() => {
+                let sets: Vec<String> =
+                    others.iter().map(|c| format!("{0} = EXCLUDED.{0}", quoted(&c.name))).collect();
+                let differs: Vec<String> = others.iter().map(|c| differs(c)).collect();
+                let guard = self
+                    .version()
+                    .map(|(_, column)| {
+                        let name = quoted(&column.name);
+                        let (new, old) = (format!("EXCLUDED.{name}"), format!("t.{name}"));
+                        format!(" AND {}", not_older(column, &new, &old))
+                    })
+                    .unwrap_or_default();
+                format!(
+                    "{insert} ON CONFLICT ({}) DO UPDATE SET {} WHERE ({}){guard}",
+                    list("", &key),
+                    sets.join(", "),
+                    differs.join(" OR "),
+                )
+            }
+            SinkMode::Insert | SinkMode::Upsert => {
+                format!("{insert} ON CONFLICT ({}) DO NOTHING", list("", &key))
+            }
+        }
+    }
+
+    /// Returns the statement that deletes the keys of tombstones, unless what is there is newer.
+    fn delete(&self) -> String {
+        let mut conditions = vec![format!("s.g = {DELETE}")];
+        for name in self.wanted.key_names() {
+            if let Some(position) = self.table.position(&name) {
+                let value = staged_value(position, &self.table.columns[position]);
+                conditions.push(format!("t.{} = {value}", quoted(&name)));
+            }
+        }
+        if let Some((position, column)) = self.version() {
+            let old = format!("t.{}", quoted(&column.name));
+            conditions.push(not_older(column, &staged_value(position, column), &old));
+        }
+        let stage = &self.staging.name;
+        format!("DELETE FROM {} AS t USING {stage} AS s WHERE {}", self.quoted, conditions.join(" AND "))
+    }
+
+    fn version(&self) -> Option<(usize, &Column)> {
+        let position = self.table.position(&self.wanted.version.as_ref()?.to_string())?;
+        Some((position, &self.table.columns[position]))
+    }
+}
+
+/// Returns the expression for a staged value in the column's type.
+fn staged_value(position: usize, column: &Column) -> String {
+    if column.kind.is_cast() {
+        format!("CAST(s.c{position} AS {})", column.declared)
+    } else {
+        format!("s.c{position}")
+    }
+}
+
+/// Returns the condition that a row's new value is another one. Types without equality are compared as text.
+fn differs(column: &Column) -> String {
+    let cast = if matches!(column.kind, Kind::Json | Kind::Other) { "::text" } else { "" };
+    let name = quoted(&column.name);
+    format!("t.{name}{cast} IS DISTINCT FROM EXCLUDED.{name}{cast}")
+}
+
+/// Returns the condition that version `new` may take the place of `old`. Texts that are times are compared as instants,
+/// others by their bytes, whatever the database's collation: as the engine orders them.
+fn not_older(column: &Column, new: &str, old: &str) -> String {
+    const TIME: &str = r"'^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?$'";
+    let newer = match column.kind {
+        Kind::Text(_) => format!(
+            "CASE WHEN {new} ~ {TIME} AND {old} ~ {TIME} THEN {new}::timestamptz >= {old}::timestamptz \
+             ELSE {new} COLLATE \"C\" >= {old} COLLATE \"C\" END"
+        ),
+        Kind::Json => format!("{new}::text >= {old}::text"),
+        _ => format!("{new} >= {old}"),
+    };
+    format!("({old} IS NULL OR {newer})")
+}

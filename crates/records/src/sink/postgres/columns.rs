@@ -1,0 +1,96 @@
+//! A PostgreSQL table's columns, as the catalog has them.
+
+use tokio_postgres::Transaction;
+
+use super::encode::Kind;
+use super::error::Failure;
+use crate::sink::record::Value;
+
+/// A table that is there.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Those that can be written.
+    pub(super) columns: Vec<Column>,
+    /// The columns of each unique index that `ON CONFLICT` can use.
+    unique: Vec<Vec<String>>,
+}
+
+/// One column that can be written.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// With its modifier, as PostgreSQL writes it: `character varying(3)`.
+    pub(super) declared: String,
+    not_null: bool,
+    /// Whether the server fills it in when a statement does not name it.
+    pub(super) has_default: bool,
+}
+
+impl Table {
+    /// Reads what is known of `table`, quoted; `None` when there is none.
+    pub(super) async fn read(transaction: &Transaction<'_>, table: &str) -> Result<Option<Self>, Failure> {
+        let rows = transaction
+            .query(
+                "SELECT a.attname::text, t.typname::text, a.atttypmod, format_type(a.atttypid, a.atttypmod),
+                        a.attnotnull, a.atthasdef OR a.attidentity = 'd', a.attgenerated <> '' OR a.attidentity = 'a'
+                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+                &[&table],
+            )
+            .await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let columns = rows
+            .iter()
+            .filter(|row| !row.get::<_, bool>(6))
+            .map(|row| Column {
+                name: row.get(0),
+                kind: Kind::of(row.get(1), row.get(2)),
+                declared: row.get(3),
+                not_null: row.get(4),
+                has_default: row.get(5),
+            })
+            .collect();
+        let indexes = transaction
+            .query(
+                "SELECT array(SELECT a.attname::text FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k
+                              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k)
+                 FROM pg_index i
+                 WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indimmediate AND i.indisvalid
+                   AND i.indpred IS NULL AND i.indexprs IS NULL",
+                &[&table],
+            )
+            .await?;
+        Ok(Some(Self { columns, unique: indexes.iter().map(|row| row.get(0)).collect() }))
+    }
+
+    /// Returns whether no two rows can have the same values in `key`.
+    pub(super) fn is_unique(&self, key: &[String]) -> bool {
+        self.unique
+            .iter()
+            .any(|index| index.len() == key.len() && key.iter().all(|name| index.contains(name)))
+    }
+
+    /// Returns where the column `name` stands.
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+}
+
+impl Column {
+    /// Appends `value` in binary, or says what is wrong with it. `required`: null would not do, whatever the table says.
+    pub(super) fn encode(&self, value: &Value<'_>, required: bool, to: &mut Vec<u8>) -> Result<(), String> {
+        if *value == Value::Null && required {
+            return Err(format!("the key field `{}` is missing or null", self.name));
+        }
+        if *value == Value::Null && self.not_null {
+            return Err(format!("column `{}` takes no null, and the record has no value for it", self.name));
+        }
+        self.kind.encode(value, to).ok_or_else(|| {
+            let (name, declared) = (&self.name, &self.declared);
+            format!("column `{name}` of type {declared} does not take {} {}", value.kind(), value.shown())
+        })
+    }
+}

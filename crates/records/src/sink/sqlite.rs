@@ -1,0 +1,428 @@
+//! A table of a SQLite file.
+//!
+//! One transaction a batch: the fence is looked at, then the ledger (a batch that is there is not applied again), then
+//! rows go in in the order of their key, one prepared statement for all. `synchronous = FULL`: what the ledger says
+//! survives a power cut, since cairn's own state is committed after it.
+//!
+//! | the table | its columns |
+//! |---|---|
+//! | is not there | the declared ones, else the fields of the first batch with types from its JSON; the key is the primary key |
+//! | is there | stay; `upsert` and `insert` need a unique index over the key |
+//!
+//! A field that a record lacks is NULL; where the column has a default, the row gets that, and an upsert leaves what is
+//! there. Arrays and objects are stored as JSON text. A column of a nested key has the path's name, `customer.id`.
+//! `append` makes no use of versions; deleting from it removes all rows of the key.
+//!
+//! An upsert writes only rows that differ, and never an older version over a newer one. A second delivery of the same
+//! records writes nothing but its ledger row.
+
+mod columns;
+mod error;
+mod order;
+mod statement;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cairn_model::{Digest, SinkMode};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+use self::columns::{Bound, Table};
+use self::error::{error_text, failed, is_of_the_record};
+use self::statement::{Row, Statements, positions};
+use super::fingerprint::Rows;
+use super::record::Layout;
+use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, quoted, unknown_fields};
+use super::{BatchId, Delivered, Delivery, Operation, RecordFault, Sink, SinkError};
+
+/// How long to wait for another process's transaction: longer than any batch takes, short enough to be told of.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Memory for pages, in KiB, negative as SQLite wants it: inner pages of the key's index stay in.
+const CACHE_KIB: i64 = -65_536;
+
+/// The sink.
+pub(super) struct Sqlite {
+    path: PathBuf,
+    wanted: Wanted,
+    connection: Connection,
+}
+
+impl Sqlite {
+    /// Opens the file, making it when there is none. `address` is a path, below `folder` unless absolute, or
+    /// `sqlite:///absolute`.
+    pub(super) fn open(address: &str, folder: &Path, wanted: Wanted) -> Result<Self, SinkError> {
+        let plain = address.strip_prefix("sqlite://").or_else(|| address.strip_prefix("sqlite:"));
+        let plain = plain.unwrap_or(address);
+        let path = folder.join(plain);
+        let name = name(&wanted.table, &path);
+        wanted.check(&name)?;
+        if plain.is_empty() || plain.starts_with(':') {
+            return Err(SinkError::Refused {
+                sink: name,
+                error: format!("`{address}` is no file"),
+                help: Some("give the path of a file: a table in memory is gone after the run".to_owned()),
+            });
+        }
+        let connect = || -> Result<Connection, rusqlite::Error> {
+            let connection = Connection::open(&path)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+            order::register(&connection)?;
+            Ok(connection)
+        };
+        match connect() {
+            Ok(connection) => Ok(Self { path, wanted, connection }),
+            Err(error) => Err(failed(&name, &error)),
+        }
+    }
+
+    /// Makes an [`SinkError`] of what SQLite says.
+    fn failed(&self) -> impl Fn(rusqlite::Error) -> SinkError + use<> {
+        let name = self.name();
+        move |error| failed(&name, &error)
+    }
+
+    fn scope(&self, scope: &str) -> String {
+        super::table_scope(scope, &self.wanted.table)
+    }
+
+    fn refused(&self, error: String, help: Option<String>) -> SinkError {
+        SinkError::Refused { sink: self.name(), error, help }
+    }
+
+    /// Returns whether the ledger has the batch. A higher fence, another digest, or a batch from before what the ledger
+    /// remembers is refused.
+    fn recorded(&self, batch: &BatchId) -> Result<bool, SinkError> {
+        let failed = self.failed();
+        if !has_table(&self.connection, "cairn_ledger").map_err(&failed)? {
+            return Ok(false);
+        }
+        let digest: Option<String> = self
+            .connection
+            .prepare_cached("SELECT digest FROM cairn_ledger WHERE scope = ?1 AND batch_seq = ?2")
+            .and_then(|mut find| {
+                find.query_row((self.scope(&batch.scope), signed(batch.sequence)), |row| row.get(0))
+                    .optional()
+            })
+            .map_err(&failed)?;
+        match digest {
+            Some(digest) if digest == batch.digest.to_string() => Ok(true),
+            Some(digest) => Err(self.refused(super::other_digest(batch, &digest), None)),
+            None => {
+                let last = self.last(&batch.scope)?;
+                if batch.sequence + LEDGER_KEEPS <= last {
+                    return Err(self.refused(super::forgotten(batch, last), None));
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn last(&self, scope: &str) -> Result<u64, SinkError> {
+        let last: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT max(batch_seq) FROM cairn_ledger WHERE scope = ?1")
+            .and_then(|mut find| find.query_row([self.scope(scope)], |row| row.get(0)))
+            .map_err(self.failed())?;
+        Ok(last.and_then(|last| u64::try_from(last).ok()).unwrap_or(0))
+    }
+
+    /// Raises the fence to that of `batch`; refuses when it is higher.
+    fn fence(&self, batch: &BatchId) -> Result<(), SinkError> {
+        let failed = self.failed();
+        self.connection
+            .execute_batch(
+                "CREATE TABLE IF NOT EXISTS cairn_ledger (scope TEXT NOT NULL, batch_seq INTEGER NOT NULL,
+                     fence INTEGER NOT NULL, digest TEXT NOT NULL, committed_at TEXT NOT NULL,
+                     PRIMARY KEY (scope, batch_seq)) WITHOUT ROWID;
+                 CREATE TABLE IF NOT EXISTS cairn_fence (scope TEXT PRIMARY KEY, fence INTEGER NOT NULL) WITHOUT ROWID;",
+            )
+            .map_err(&failed)?;
+        let seen: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT fence FROM cairn_fence WHERE scope = ?1")
+            .and_then(|mut find| find.query_row([self.scope(&batch.scope)], |row| row.get(0)).optional())
+            .map_err(&failed)?;
+        let ours = signed(batch.fence);
+        if seen.is_some_and(|seen| seen > ours) {
+            let (error, help) = super::fenced_off(batch);
+            return Err(self.refused(error, Some(help)));
+        }
+        if seen != Some(ours) {
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO cairn_fence (scope, fence) VALUES (?1, ?2)")
+                .and_then(|mut put| put.execute((self.scope(&batch.scope), ours)))
+                .map_err(&failed)?;
+        }
+        Ok(())
+    }
+
+    fn record(&self, batch: &BatchId) -> Result<(), SinkError> {
+        let scope = self.scope(&batch.scope);
+        let record = || -> Result<(), rusqlite::Error> {
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO cairn_ledger (scope, batch_seq, fence, digest, committed_at)
+                     VALUES (?1, ?2, ?3, ?4, strftime('%Y-%m-%dT%H:%M:%fZ'))",
+                )?
+                .execute((&scope, signed(batch.sequence), signed(batch.fence), batch.digest.to_string()))?;
+            self.connection
+                .prepare_cached("DELETE FROM cairn_ledger WHERE scope = ?1 AND batch_seq <= ?2")?
+                .execute((&scope, signed(batch.sequence.saturating_sub(LEDGER_KEEPS))))?;
+            Ok(())
+        };
+        record().map_err(self.failed())
+    }
+
+    /// Returns the table's columns, making it first when it is not there.
+    fn table(&self, records: &[Delivery]) -> Result<Table, SinkError> {
+        let read = || {
+            Table::read(&self.connection, &self.wanted.table)
+                .map_err(self.failed())?
+                .map_err(|error| self.refused(error, Some("name a table".to_owned())))
+        };
+        let table = if let Some(table) = read()? {
+            table
+        } else {
+            self.connection.execute_batch(&self.create(records)).map_err(self.failed())?;
+            read()?
+                .ok_or_else(|| self.refused("the table is not there after it was made".to_owned(), None))?
+        };
+        let name = &self.wanted.table;
+        let key = self.wanted.key_names();
+        for path in self.wanted.paths() {
+            let path = path.to_string();
+            if !table.columns.iter().any(|column| column.name == path) {
+                let add = format!("ALTER TABLE {} ADD COLUMN {} …", quoted(name), quoted(&path));
+                return Err(self.refused(
+                    format!("the table `{name}` has no column `{path}`, a field of the key or the version"),
+                    Some(format!("add it (`{add}`), or set the sink's `key` to fields that are columns")),
+                ));
+            }
+        }
+        if self.wanted.mode != SinkMode::Append && !table.is_unique(&key) {
+            let index = quoted(&format!("{name}_{}_key", key.join("_")));
+            return Err(self.refused(
+                format!(
+                    "the table `{name}` has no unique index over {}",
+                    key.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                ),
+                Some(format!("CREATE UNIQUE INDEX {index} ON {} ({})", quoted(name), list("", &key))),
+            ));
+        }
+        Ok(table)
+    }
+
+    fn create(&self, records: &[Delivery]) -> String {
+        let key = self.wanted.key_names();
+        let keyed = self.wanted.mode != SinkMode::Append;
+        let columns = self.wanted.columns_for(records, |kind| match kind {
+            Kind::Boolean => "BOOLEAN",
+            Kind::Integer => "INTEGER",
+            Kind::Real => "REAL",
+            Kind::Text | Kind::Nested => "TEXT",
+            Kind::Unknown | Kind::Mixed => "",
+        });
+        let mut lines: Vec<String> = columns
+            .iter()
+            .map(|(name, kind)| {
+                let not_null = if keyed && key.contains(name) { " NOT NULL" } else { "" };
+                format!("{} {kind}{not_null}", quoted(name))
+            })
+            .collect();
+        if keyed {
+            lines.push(format!("PRIMARY KEY ({})", list("", &key)));
+        }
+        format!("CREATE TABLE {} ({})", quoted(&self.wanted.table), lines.join(", "))
+    }
+
+    /// Writes all records, or says which do not fit.
+    fn write(&self, table: &Table, records: &[Delivery]) -> Result<(), SinkError> {
+        let mut faults = Vec::new();
+        let rows = self.rows(table, records, &mut faults);
+        let mut statements = Statements::new(&self.connection, &self.wanted, &table.columns);
+        for row in &rows {
+            match statements.write(row) {
+                Ok(()) => {}
+                Err(error) if is_of_the_record(&error) => {
+                    faults.push(fault(row.index, error_text(&error)));
+                    if self.connection.is_autocommit() {
+                        // A trigger or constraint has rolled back all: nothing more may be written outside of it.
+                        break;
+                    }
+                }
+                Err(error) => return Err(failed(&self.name(), &error)),
+            }
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        faults.sort_by_key(|fault| fault.index);
+        Err(SinkError::Records(faults))
+    }
+
+    /// Returns what is to be bound, in the order of the key; faults go to `faults`.
+    fn rows<'a>(
+        &self,
+        table: &Table,
+        records: &'a [Delivery],
+        faults: &mut Vec<RecordFault>,
+    ) -> Vec<Row<'a>> {
+        let columns = &table.columns;
+        let key: Vec<usize> = positions(columns, &self.wanted.key_names());
+        let guard: Vec<usize> =
+            self.wanted.version.iter().flat_map(|path| positions(columns, &[path.to_string()])).collect();
+        let names = columns.iter().map(|column| column.name.clone()).collect();
+        let mut layout = Layout::new(names, self.wanted.paths());
+        let mut rows = Vec::with_capacity(records.len());
+        let mut slots = Vec::new();
+        for (index, delivery) in records.iter().enumerate() {
+            slots.clear();
+            slots.resize(layout.width(), None);
+            let unknown = match layout.read(&delivery.record, &mut slots) {
+                Ok(unknown) => unknown,
+                Err(error) => {
+                    faults.push(fault(index, error));
+                    continue;
+                }
+            };
+            let delete = delivery.operation == Operation::Delete;
+            if !delete && !unknown.is_empty() {
+                faults.push(fault(index, unknown_fields(&unknown, &self.wanted.table, "TEXT")));
+                continue;
+            }
+            let mut row = Row { index, delete, defaults: 0, values: Vec::with_capacity(columns.len()) };
+            let mut wrong = None;
+            for (position, (column, slot)) in columns.iter().zip(&mut slots).enumerate() {
+                let is_key = key.contains(&position);
+                let value = match slot.take() {
+                    // Of a tombstone only key and version count.
+                    Some(_) if delete && !is_key && !guard.contains(&position) => Ok(Bound::Null),
+                    Some(value) => column.bind(value),
+                    None => {
+                        if column.has_default && position < 64 && !delete {
+                            row.defaults |= 1 << position;
+                        }
+                        Ok(Bound::Null)
+                    }
+                };
+                match value {
+                    Ok(Bound::Null) if is_key && self.wanted.mode != SinkMode::Append => {
+                        wrong = Some(format!("the key field `{}` is missing or null", column.name));
+                    }
+                    Ok(value) => row.values.push(value),
+                    Err(error) => wrong = Some(error),
+                }
+                if wrong.is_some() {
+                    break;
+                }
+            }
+            match wrong {
+                Some(error) => faults.push(fault(index, error)),
+                None => rows.push(row),
+            }
+        }
+        if self.wanted.mode != SinkMode::Append {
+            rows.sort_by(|a, b| {
+                let of_key = key.iter().map(|column| a.values[*column].index_order(&b.values[*column]));
+                of_key.into_iter().find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+            });
+        }
+        rows
+    }
+}
+
+impl Sink for Sqlite {
+    fn name(&self) -> String {
+        name(&self.wanted.table, &self.path)
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+
+    fn last_applied(&mut self, scope: &str) -> Result<Option<u64>, SinkError> {
+        if has_table(&self.connection, "cairn_ledger").map_err(self.failed())? {
+            self.last(scope).map(Some)
+        } else {
+            Ok(Some(0))
+        }
+    }
+
+    fn applied(&mut self, batch: &BatchId) -> Result<Option<bool>, SinkError> {
+        self.recorded(batch).map(Some)
+    }
+
+    fn deliver(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError> {
+        let failed = self.failed();
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&failed)?;
+        self.fence(batch)?;
+        if self.recorded(batch)? {
+            // Dropped: rolled back.
+            return Ok(Delivered::default());
+        }
+        self.record(batch)?;
+        let table = self.table(records)?;
+        self.write(&table, records)?;
+        transaction.commit().map_err(&failed)?;
+        Ok(Delivered::default())
+    }
+
+    fn fingerprint(&mut self) -> Result<Option<Digest>, SinkError> {
+        let failed = self.failed();
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred).map_err(&failed)?;
+        let table = Table::read(&transaction, &self.wanted.table).map_err(&failed)?;
+        let Ok(Some(mut table)) = table else { return Ok(None) };
+        table.columns.sort_by(|a, b| a.name.cmp(&b.name));
+        let names: Vec<String> = table.columns.into_iter().map(|column| column.name).collect();
+        let mut digest = Rows::new(&names);
+        let mut read = || -> Result<(), rusqlite::Error> {
+            let select = format!("SELECT {} FROM {}", list("", &names), quoted(&self.wanted.table));
+            let mut statement = transaction.prepare(&select)?;
+            let mut rows = statement.query([])?;
+            let mut bytes = Vec::new();
+            while let Some(row) = rows.next()? {
+                bytes.clear();
+                for column in 0..names.len() {
+                    columns::encode(row.get_ref(column)?, &mut bytes);
+                }
+                digest.add(&bytes);
+            }
+            Ok(())
+        };
+        read().map_err(&failed)?;
+        Ok(Some(digest.finish()))
+    }
+
+    fn prepare(&mut self, _: &BatchId, _: &[Delivery]) -> Result<(), SinkError> {
+        Err(super::no_two_phase(self.name()))
+    }
+
+    fn settle(&mut self, _: &BatchId, _: bool) -> Result<(), SinkError> {
+        Err(super::no_two_phase(self.name()))
+    }
+
+    fn prepared(&mut self, _: &str) -> Result<Vec<u64>, SinkError> {
+        Ok(Vec::new())
+    }
+}
+
+fn name(table: &str, path: &Path) -> String {
+    format!("sqlite table `{table}` in `{}`", path.display())
+}
+
+fn has_table(connection: &Connection, name: &str) -> Result<bool, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?
+        .exists([name])
+}
+
+/// SQLite's integers are signed; no sequence number comes near.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,207 @@
+//! What the two SQL sinks share: what is asked of a table, names in statements, types of columns not yet there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use cairn_model::{FieldPath, SinkMode};
+
+use super::record::{Value, fields};
+use super::{Delivery, Operation, RecordFault, SinkError};
+
+/// Tables that cairn keeps beside the one it fills.
+pub(crate) const OWN_TABLES: [&str; 2] = ["cairn_ledger", "cairn_fence"];
+
+/// How many batches of a scope the ledger remembers: a repeated delivery is of the last one, or of a few.
+pub(crate) const LEDGER_KEEPS: u64 = 100;
+
+/// What is asked of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// As it stands in the pipeline file.
+    pub(crate) table: String,
+    pub(crate) mode: SinkMode,
+    pub(crate) key: Vec<FieldPath>,
+    pub(crate) version: Option<FieldPath>,
+    /// Declared types by column, in the sink's words.
+    pub(crate) columns: BTreeMap<String, String>,
+}
+
+impl Wanted {
+    /// Returns the names of the key's columns.
+    pub(crate) fn key_names(&self) -> Vec<String> {
+        self.key.iter().map(ToString::to_string).collect()
+    }
+
+    /// Returns the key's and the version's paths.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &FieldPath> {
+        self.key.iter().chain(&self.version)
+    }
+
+    /// Says what is wrong with the request itself, before any table is looked at.
+    pub(crate) fn check(&self, sink: &str) -> Result<(), SinkError> {
+        let refused = |error: String, help: &str| {
+            Err(SinkError::Refused { sink: sink.to_owned(), error, help: Some(help.to_owned()) })
+        };
+        if OWN_TABLES.contains(&self.table.rsplit('.').next().unwrap_or(&self.table)) {
+            return refused(format!("the table `{}` is cairn's own", self.table), "name another table");
+        }
+        if self.mode != SinkMode::Append && self.key.is_empty() {
+            return refused(
+                format!("mode `{}` needs a key", self.mode.as_str()),
+                "say which fields are unique (`key = [\"…\"]`), or set `mode = \"append\"`",
+            );
+        }
+        if !self.columns.is_empty()
+            && let Some(missing) = self.key_names().iter().find(|name| !self.columns.contains_key(*name))
+        {
+            return refused(
+                format!("the key field `{missing}` is not among the declared columns"),
+                "declare its type in `columns` too",
+            );
+        }
+        Ok(())
+    }
+
+    /// Returns columns and types for a table that is not there: the declared ones, else what the batch's records hold,
+    /// those of the key first.
+    pub(crate) fn columns_for(
+        &self,
+        records: &[Delivery],
+        type_of: impl Fn(Kind) -> &'static str,
+    ) -> Vec<(String, String)> {
+        let key = self.key_names();
+        if !self.columns.is_empty() {
+            let others = self.columns.keys().filter(|name| !key.contains(name));
+            return key
+                .iter()
+                .chain(others)
+                .map(|name| (name.clone(), self.columns.get(name).cloned().unwrap_or_default()))
+                .collect();
+        }
+        let mut names: Vec<String> = Vec::new();
+        let mut kinds: HashMap<String, Kind> = HashMap::new();
+        let mut see = |name: &str, value: Option<&Value<'_>>| {
+            if !kinds.contains_key(name) {
+                names.push(name.to_owned());
+            }
+            let kind = kinds.entry(name.to_owned()).or_insert(Kind::Unknown);
+            *kind = value.map_or(*kind, |value| kind.with(value));
+        };
+        for name in &key {
+            see(name, None);
+        }
+        for path in self.paths().filter(|path| path.0.len() > 1) {
+            see(&path.to_string(), None);
+            let inner = super::record::Layout::new(vec![path.to_string()], std::iter::once(path));
+            let mut inner = inner;
+            for delivery in records {
+                let mut row = [None];
+                if inner.read(&delivery.record, &mut row).is_ok() {
+                    see(&path.to_string(), row[0].as_ref());
+                }
+            }
+        }
+        for delivery in records.iter().filter(|delivery| delivery.operation == Operation::Put) {
+            // A record that cannot be read is told of when it is its turn.
+            let _ = fields(&delivery.record, |name, value| see(&name, Some(&value)));
+        }
+        names
+            .into_iter()
+            .map(|name| {
+                let kind = kinds.get(&name).copied().unwrap_or(Kind::Unknown);
+                (name, type_of(kind).to_owned())
+            })
+            .collect()
+    }
+}
+
+/// What a column must hold, as far as records tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Only nulls were seen.
+    Unknown,
+    Boolean,
+    /// Numbers that fit 64 bits, without point and exponent.
+    Integer,
+    Real,
+    Text,
+    Nested,
+    /// More than one of the above.
+    Mixed,
+}
+
+impl Kind {
+    /// Returns what a column must hold that holds `value` too.
+    fn with(self, value: &Value<'_>) -> Self {
+        let seen = match value {
+            Value::Null => return self,
+            Value::Bool(_) => Self::Boolean,
+            Value::Number(text) if text.parse::<i64>().is_ok() => Self::Integer,
+            Value::Number(_) => Self::Real,
+            Value::Text(_) => Self::Text,
+            Value::Nested(_) => Self::Nested,
+        };
+        match (self, seen) {
+            (Self::Unknown, seen) => seen,
+            (old, seen) if old == seen => seen,
+            (Self::Integer, Self::Real) | (Self::Real, Self::Integer) => Self::Real,
+            _ => Self::Mixed,
+        }
+    }
+}
+
+/// Returns `name` as an identifier of a statement.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Returns identifiers, separated by commas, each after `prefix`.
+pub(crate) fn list<'n>(prefix: &str, names: impl IntoIterator<Item = &'n String>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("{prefix}{}", quoted(name))).collect();
+    names.join(", ")
+}
+
+/// Returns the fault of a record that another try does not mend.
+pub(crate) fn fault(index: usize, error: String) -> RecordFault {
+    RecordFault { index, error, retry: false, retry_after_ms: None }
+}
+
+/// Says that fields are no columns, and what to do.
+pub(crate) fn unknown_fields(unknown: &[String], table: &str, type_hint: &str) -> String {
+    let names: Vec<String> = unknown.iter().map(|name| format!("`{name}`")).collect();
+    let (noun, verb) =
+        if unknown.len() == 1 { ("field", "is no column") } else { ("fields", "are no columns") };
+    let first = unknown.first().map(|name| quoted(name)).unwrap_or_default();
+    format!(
+        "the {noun} {} {verb} of the table `{table}`: add it (`ALTER TABLE {table} ADD COLUMN {first} {type_hint}`), or \
+         have the worker leave it out",
+        names.join(", "),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_widen() {
+        let kind = |values: &[Value<'_>]| values.iter().fold(Kind::Unknown, |kind, value| kind.with(value));
+        let number = Value::Number;
+        for (values, expected) in [
+            (vec![Value::Null], Kind::Unknown),
+            (vec![Value::Null, number("1")], Kind::Integer),
+            (vec![number("1"), number("1.5"), number("2")], Kind::Real),
+            (vec![number("9223372036854775808")], Kind::Real),
+            (vec![number("1"), Value::Text("a".into())], Kind::Mixed),
+            (vec![Value::Bool(true), Value::Null], Kind::Boolean),
+            (vec![Value::Nested("[]"), Value::Nested("{}")], Kind::Nested),
+        ] {
+            assert_eq!(kind(&values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn identifiers_are_quoted() {
+        assert_eq!(quoted(r#"a"b"#), r#""a""b""#);
+        assert_eq!(list("t.", &["a".to_owned(), "B c".to_owned()]), r#"t."a", t."B c""#);
+    }
+}

@@ -1,0 +1,67 @@
+//! From a file's name to its bytes: format and compression.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use cairn_model::Format;
+use flate2::read::MultiGzDecoder;
+
+use super::{Position, SourceError, SourceFile};
+
+/// Unpacked bytes.
+pub(super) type Bytes = Box<dyn Read + Send>;
+
+pub(super) enum Opened {
+    Jsonl(Bytes),
+    Csv(Bytes),
+    Parquet(File),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+pub(super) fn open(file: &SourceFile, format: Option<Format>) -> Result<Opened, SourceError> {
+    let path = || file.path.clone();
+    let (packing, by_ending) = endings(file.path.as_str());
+    let format = format.or(by_ending).ok_or_else(|| SourceError::UnknownFormat { path: path() })?;
+    if format == Format::Parquet && packing != Packing::None {
+        return Err(SourceError::PackedParquet { path: path() });
+    }
+    let failed = |source| SourceError::Io { path: path(), position: Position::Start, source };
+    let opened = File::open(&file.disk).map_err(failed)?;
+    if opened.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    let unpacked = |opened: File| -> Result<Bytes, SourceError> {
+        Ok(match packing {
+            Packing::None => Box::new(opened),
+            Packing::Gzip => Box::new(MultiGzDecoder::new(opened)),
+            Packing::Zstd => Box::new(zstd::Decoder::new(opened).map_err(failed)?),
+        })
+    };
+    Ok(match format {
+        Format::Jsonl => Opened::Jsonl(unpacked(opened)?),
+        Format::Csv => Opened::Csv(unpacked(opened)?),
+        Format::Parquet => Opened::Parquet(opened),
+    })
+}
+
+fn endings(path: &str) -> (Packing, Option<Format>) {
+    let (stem, last) = path.rsplit_once('.').unwrap_or((path, ""));
+    let (packing, ending) = match last.to_ascii_lowercase().as_str() {
+        "gz" => (Packing::Gzip, stem.rsplit_once('.').map_or("", |(_, ending)| ending)),
+        "zst" => (Packing::Zstd, stem.rsplit_once('.').map_or("", |(_, ending)| ending)),
+        _ => (Packing::None, last),
+    };
+    let format = match ending.to_ascii_lowercase().as_str() {
+        "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
+        "csv" => Some(Format::Csv),
+        "parquet" => Some(Format::Parquet),
+        _ => None,
+    };
+    (packing, format)
+}
