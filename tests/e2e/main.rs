@@ -9,6 +9,7 @@ mod bad_outcomes;
 mod commands;
 mod dead;
 mod disk;
+mod effects;
 mod examples;
 mod i10_no_clock;
 mod i11_nothing_lost;

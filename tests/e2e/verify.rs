@@ -405,3 +405,29 @@ fn what_cannot_be_copied_is_not_verified() {
         "{told}"
     );
 }
+
+/// With an effect it is not executed again unasked; asked, its probe tells whether doing it again changed something.
+#[test]
+fn an_effect_is_only_done_again_when_asked_and_its_probe_is_compared() {
+    for (sign, verdict) in [(">>", "not_idempotent"), (">", "verified")] {
+        let bank = tempfile::tempdir().unwrap();
+        let book = bank.path().join("book");
+        let mut project = stage(&format!(
+            "run = \"echo 1 > out.txt; echo $CAIRN_IDEMPOTENCY_KEY {sign} $BOOK\"\npass_env = [\"BOOK\"]\n\
+             [stages.s.effect]\nmode = \"at-least-once\"\nkey = \"k1\"\nprobe = \"cat $BOOK\""
+        ));
+        project.set_env("BOOK", book.to_str().unwrap());
+        let told = verified(&project, &[]);
+        assert_eq!((&told["verdict"], &told["elsewhere"]), (&"not_verified".into(), &"not_tried".into()));
+        assert!(told["reason"].as_str().unwrap().contains("it has an effect outside"), "{told}");
+        assert_eq!(std::fs::read_to_string(&book).unwrap(), "k1\n");
+        let outcome = project.cairn(&["verify", "--json", "--effects", "--cuts", "0"]);
+        let (_, told) = self::told(&outcome).pop_first().unwrap();
+        assert_eq!(told["verdict"], verdict, "{told}");
+        if verdict == "not_idempotent" {
+            assert_eq!(told["recorded"], "k1\n");
+            assert_eq!(told["found"], "k1\n".repeat(4), "under the same key");
+        }
+        assert!(leftovers(&project).is_empty());
+    }
+}

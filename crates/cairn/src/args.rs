@@ -102,6 +102,8 @@ pub(crate) enum Command {
     Graph(commands::graph::Args),
     /// Find out whether stages are idempotent
     Verify(commands::verify::Args),
+    /// Show effects in outside systems; settle those in doubt, undo them
+    Effects(commands::effects::Args),
     /// Show, try again or drop what failed for good
     Dead(commands::dead::Args),
     /// Run a command unless it is known to have succeeded
@@ -157,6 +159,9 @@ pub(crate) struct Choice {
     /// Execute what is selected, or STAGE of it, although it has a checkpoint
     #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true, default_missing_value = "", action = ArgAction::Append)]
     pub(crate) force: Vec<String>,
+    /// Do effects again that took place: those of what --force names, else all that are selected
+    #[arg(long)]
+    pub(crate) force_effects: bool,
     /// Execute STAGE and all that depends on it, and make what these need
     #[arg(long, value_name = "STAGE")]
     pub(crate) from: Vec<String>,

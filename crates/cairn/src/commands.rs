@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod dead;
+pub(crate) mod effects;
 pub(crate) mod graph;
 pub(crate) mod init;
 pub(crate) mod logs;
@@ -101,6 +102,7 @@ pub(crate) fn dispatch(command: &Command, context: &Context) -> Result<ExitStatu
         Command::Why(args) => why::run(args, context),
         Command::Graph(args) => graph::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Effects(args) => effects::run(args, context),
         Command::Dead(args) => dead::run(args, context),
         Command::Once(args) => once::run(args, context),
         Command::Seen(args) => seen::run(args, context),

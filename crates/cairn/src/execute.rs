@@ -36,6 +36,10 @@ pub(crate) struct Asked {
     pub(crate) keep_going: bool,
     /// `--frozen`.
     pub(crate) frozen: bool,
+    /// `--force-effects`.
+    pub(crate) force_effects: bool,
+    /// `--rollback`.
+    pub(crate) rollback: bool,
     /// `-p`.
     pub(crate) params: Vec<(String, String)>,
 }
@@ -76,16 +80,28 @@ pub(crate) fn open_for_writing(project: &Project) -> Result<Store, Failure> {
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
 }
 
-/// Settles which instances a request is about.
-pub(crate) fn selection(checked: &Checked, request: &Request) -> Result<Selection, Failure> {
+/// Settles which instances a request is about. `--force-effects` forces what has an effect, unless `--force` says what.
+pub(crate) fn selection(
+    checked: &Checked,
+    request: &Request,
+    force_effects: bool,
+) -> Result<Selection, Failure> {
     let instances = &checked.pipeline.instances;
     let nodes: Vec<Node<'_>> =
         instances.iter().map(|instance| Node { name: &instance.name, needs: &instance.needs }).collect();
-    select(&nodes, request).map_err(|errors| {
+    let mut selection = select(&nodes, request).map_err(|errors| {
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         let help = errors.iter().find_map(cairn_scheduler::select::SelectError::help);
         Failure::wrong(texts.join("; ")).maybe_help(help)
-    })
+    })?;
+    if force_effects && request.force == Force::None {
+        for ((forced, selected), instance) in
+            selection.forced.iter_mut().zip(&selection.selected).zip(instances)
+        {
+            *forced |= *selected && instance.effect.is_some();
+        }
+    }
+    Ok(selection)
 }
 
 /// Runs `checked` in an open store until it ends.
@@ -99,7 +115,7 @@ pub(crate) fn execute(
     manner: Manner,
 ) -> Result<ExitStatus, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Selection { selected, forced, .. } = selection(checked, &asked.request)?;
+    let Selection { selected, forced, .. } = selection(checked, &asked.request, asked.force_effects)?;
     let jobs = asked.jobs.unwrap_or_else(cpus).max(1);
     let record = record(checked, run, logical_time, asked, jobs, resumed);
     let mut batch = Batch::new();
@@ -111,8 +127,14 @@ pub(crate) fn execute(
         .commit(batch, Durability::Synced)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     let done_before = resumed.as_ref().map(|resumed| resumed.done()).unwrap_or_default();
-    let engine =
-        Arc::new(checked.engine(Some(store.clone()), Arc::clone(&clock), run, logical_time, done_before)?);
+    let engine = Arc::new(checked.engine(
+        Some(store.clone()),
+        Arc::clone(&clock),
+        run,
+        logical_time,
+        done_before,
+        asked.force_effects,
+    )?);
     if was_cut_off {
         let recovered = recover::recover(&checked.project, store, &engine.output_folders())
             .map_err(|error| Failure::of(ExitStatus::Store, &error))?;
@@ -156,6 +178,7 @@ pub(crate) fn execute(
                 resumed: resumed.is_some(),
                 engine: Arc::clone(&engine),
                 hands: Arc::clone(&hands),
+                rollback: asked.rollback,
                 clock,
                 signals,
                 observe: &mut observe,
@@ -194,6 +217,7 @@ fn status(status: RunStatus) -> ExitStatus {
         RunStatus::Failed | RunStatus::Running => ExitStatus::StageFailed,
         RunStatus::Interrupted => ExitStatus::Interrupted,
         RunStatus::Frozen => ExitStatus::WouldRun,
+        RunStatus::InDoubt => ExitStatus::InDoubt,
     }
 }
 
@@ -220,7 +244,9 @@ fn record(
     jobs: u32,
     resumed: Option<&Resumed>,
 ) -> RunRecord {
-    let selection = words_of(&asked.request);
+    let mut selection = words_of(&asked.request);
+    let flags = [(asked.force_effects, FORCE_EFFECTS), (asked.rollback, ROLLBACK)];
+    selection.extend(flags.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
     let force = match &asked.request.force {
         Force::None => cairn_store::Force::Nothing,
         Force::All => cairn_store::Force::Everything,
@@ -245,6 +271,15 @@ fn record(
     }
 }
 
+/// Words of a run's selection that say how it was asked to treat effects.
+pub(crate) const FORCE_EFFECTS: &str = "--force-effects";
+pub(crate) const ROLLBACK: &str = "--rollback";
+
+/// Returns whether a run was asked for with such a word.
+pub(crate) fn has_word(record: &RunRecord, word: &str) -> bool {
+    record.selection.iter().any(|selected| selected == word)
+}
+
 /// Writes down which instances a request is about; stages' names do not begin with a dash.
 fn words_of(request: &Request) -> Vec<String> {
     let mut words = match &request.target {
@@ -264,7 +299,7 @@ pub(crate) fn request_of(record: &RunRecord) -> Request {
             only.push(name.to_owned());
         } else if let Some(name) = word.strip_prefix("--from=") {
             from.push(name.to_owned());
-        } else {
+        } else if !word.starts_with("--") {
             named.push(word.clone());
         }
     }

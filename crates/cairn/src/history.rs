@@ -172,7 +172,11 @@ impl InstanceHistory {
 
     /// Returns whether the event was one that can happen.
     fn add(&mut self, at: Timestamp, event: &InstanceEvent) -> bool {
-        if let (State::Ran { .. }, InstanceEvent::CheckpointFound { trashed, .. }) = (&self.state, event) {
+        if let (
+            State::Ran { .. },
+            InstanceEvent::CheckpointFound { trashed, .. } | InstanceEvent::EffectStands { trashed, .. },
+        ) = (&self.state, event)
+        {
             // A resumed run finds what an earlier part of it made: in this run, it ran.
             self.trashed.extend_from_slice(trashed);
             return true;
@@ -191,6 +195,15 @@ impl InstanceHistory {
                 self.trashed.clone_from(trashed);
                 self.saved_ms = *saved_ms;
                 self.reason = restored_reason(restored);
+            }
+            InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms } => {
+                self.input_hash = Some(*input_hash);
+                self.trashed.clone_from(trashed);
+                self.saved_ms = *saved_ms;
+                self.reason = match restored.as_slice() {
+                    [] => format!("its effect `{key}` is done"),
+                    restored => format!("its effect `{key}` is done; {}", restored_reason(restored)),
+                };
             }
             InstanceEvent::AttemptStarted { attempt, input_hash, reason } => {
                 self.attempts += 1;
@@ -215,7 +228,8 @@ impl InstanceHistory {
                 self.reason =
                     if self.attempts > 1 { format!("{why}; attempt {}", self.attempts) } else { why };
             }
-            InstanceEvent::Failed { attempts, error, help } => {
+            InstanceEvent::Failed { attempts, error, help }
+            | InstanceEvent::InDoubt { attempts, error, help } => {
                 self.attempts = self.attempts.max(*attempts);
                 if *attempts > 0 {
                     self.took_ms = self.started.map(|started| at.millis_since(started));
@@ -231,6 +245,13 @@ impl InstanceHistory {
                 self.help.clone_from(help);
             }
             InstanceEvent::Blocked { by } => self.reason = blocked_reason(by),
+            InstanceEvent::Undone { key, error } => {
+                let undone = match error {
+                    None => format!("; its effect `{key}` was undone"),
+                    Some(error) => format!("; its effect `{key}` was not undone: {error}"),
+                };
+                self.reason.push_str(&undone);
+            }
         }
         true
     }
@@ -250,6 +271,7 @@ pub(crate) fn blocked_reason(by: &Blocker) -> String {
     match by {
         Blocker::Failed(name) => format!("`{name}` failed"),
         Blocker::Stopping(name) => format!("the run stopped because `{name}` failed"),
+        Blocker::InDoubt(name) => format!("the effect of `{name}` is in doubt"),
         Blocker::Interrupted => "the run was interrupted".to_owned(),
         Blocker::Frozen(reason) => format!("would run: {}", reason.text()),
         Blocker::BehindFrozen(name) => format!("`{name}` would have to run first"),

@@ -175,9 +175,12 @@ impl PastRun {
             State::Waiting => "waiting",
             State::Running { .. } => "running",
             State::Retrying { .. } => "retrying",
-            State::Fresh | State::Restored | State::Ran { .. } | State::Failed { .. } | State::Blocked => {
-                instance.state.outcome().map_or("", Outcome::as_str)
-            }
+            State::Fresh
+            | State::Restored
+            | State::Ran { .. }
+            | State::Failed { .. }
+            | State::Blocked
+            | State::InDoubt { .. } => instance.state.outcome().map_or("", Outcome::as_str),
         }
     }
 

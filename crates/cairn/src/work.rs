@@ -143,6 +143,7 @@ impl Checked {
         run: RunId,
         logical_time: Timestamp,
         done_before: HashSet<InstanceName>,
+        force_effects: bool,
     ) -> Result<Engine, Failure> {
         let world = DiskWorld::new(self.project.folder().to_owned(), self.project.root().to_owned());
         let seed = u64::from_be_bytes(run.as_bytes()[8..].try_into().expect("8 of 16 bytes"));
@@ -157,6 +158,7 @@ impl Checked {
             logical_time,
             seed,
             done_before,
+            force_effects,
         };
         Engine::new(setup).map_err(|error| {
             Failure::new(

@@ -10,6 +10,7 @@ use crate::syntax::{At, File, show};
 use crate::{Entry, World};
 
 mod cycles;
+mod effects;
 mod inputs;
 mod outputs;
 mod stages;
@@ -37,6 +38,7 @@ pub(crate) fn check(
     found.extend(fault);
     let outputs = outputs::Outputs::new(&expanded.instances);
     outputs.check(&context, found);
+    effects::check(&context, found);
     let needs = inputs::resolve(&context, &outputs, &mut inputs, found);
     let lists: Vec<&[u32]> = needs.iter().map(Vec::as_slice).collect();
     for cycle in Graph::from_needs(&lists).cycles() {

@@ -105,6 +105,8 @@ codes! {
     CYCLE = "CRN0605";
     /// There are more than 10 000 000 dependencies.
     TOO_MANY_DEPENDENCIES = "CRN0606";
+    /// Two instances have effects with the same key.
+    SAME_EFFECT = "CRN0607";
 
     /// A param that nothing refers to.
     UNUSED_PARAM = "CRN0701";

@@ -3,7 +3,7 @@
 //! [`load`] takes the bytes of a TOML file and answers with a [`Pipeline`] that may run, or with a [`Report`] of all that
 //! is wrong, each finding with its place and a mend. What it must know of the disk it asks a [`World`].
 //!
-//! - what comes out: [`Pipeline`] of [`Stage`]s of [`Instance`]s, each with its [`Input`]s, [`Declared`] outputs, [`Policy`]
+//! - what comes out: [`Pipeline`] of [`Stage`]s of [`Instance`]s, each with its [`Input`]s, [`Declared`] outputs, [`Effect`], [`Policy`]
 //! - what is wrong: [`Diagnostic`], its [`mod@code`], drawn in a [`Style`]
 //! - who waits for whom: [`graph::Graph`]
 //! - patterns of paths: [`Glob`]
@@ -18,6 +18,7 @@
 
 mod check;
 mod diagnostic;
+mod effect;
 mod expand;
 mod glob;
 mod load;
@@ -33,6 +34,7 @@ pub mod code;
 pub mod graph;
 
 pub use diagnostic::{Diagnostic, Label, Patch, Report, Severity, Style};
+pub use effect::{Effect, OnUncertain};
 pub use glob::{Glob, GlobError};
 pub use load::{Loaded, Options, RunContext, Source, load};
 pub use pipeline::{

@@ -77,6 +77,7 @@ pub fn load(source: Source<'_>, options: &Options, world: &dyn World) -> Result<
         params,
         stages: expanded.stages,
         instances: expanded.instances,
+        rollback: file.rollback,
         volatile: expanded.volatile,
     };
     Ok(Loaded { pipeline, warnings: report })

@@ -8,6 +8,8 @@ use std::ops::Range;
 use cairn_model::{Command, InstanceName, Level, Name, OutputKind, ProjectPath, Records};
 use serde::{Deserialize, Serialize};
 
+use crate::Effect;
+
 /// A pipeline that may run: names are unique, inputs exist or are made, the graph has no cycle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
@@ -30,6 +32,8 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
     /// The instances, those of one stage together, in the order of the stages and of their matrix.
     pub instances: Vec<Instance>,
+    /// Whether the effects of a run are undone when it fails for good.
+    pub rollback: bool,
     /// Whether a template refers to `run`, so that the same file makes another pipeline in another run.
     pub volatile: bool,
 }
@@ -71,6 +75,8 @@ pub struct Instance {
     /// Every instance that must be done before: inferred from paths, by `{ stage = … }`, or named in `needs`. Indices
     /// into [`Pipeline::instances`], sorted, without repeats.
     pub needs: Vec<u32>,
+    /// What it does to a system outside; boxed, for most do nothing.
+    pub effect: Option<Box<Effect>>,
     /// How it is run: nothing here is in the input-hash.
     pub policy: Policy,
     /// What it does with records, for a stage that runs no command but passes records on; `command` is then its worker,
@@ -166,6 +172,8 @@ pub struct Policy {
     pub priority: i64,
     /// The stage's own sandbox, `None` for the pipeline's.
     pub sandbox: Option<SandboxChoice>,
+    /// Whether the effects of a run are undone when this instance fails for good.
+    pub rollback: bool,
 }
 
 impl Policy {
@@ -185,6 +193,7 @@ impl Default for Policy {
             pool: None,
             priority: 0,
             sandbox: None,
+            rollback: false,
         }
     }
 }

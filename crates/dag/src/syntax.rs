@@ -4,6 +4,7 @@
 //! errors of a file are collected, not only the first.
 
 mod bytes;
+mod effect;
 mod file;
 mod inputs;
 mod names;

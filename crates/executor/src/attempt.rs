@@ -15,11 +15,12 @@ use cairn_store::{Attempt, Batch, Checkpoint, Exit, LogRef, Placed, ProcessId};
 
 use crate::collect::{Collected, check_undeclared, collect};
 use crate::committer::{Committer, Publication, shown};
+use crate::effects::{Part, Step, key_of};
 use crate::engine::{Engine, Kept};
 use crate::environment::{self, Context};
 use crate::gather::{Gathered, Origin, stdout_path};
 use crate::hint;
-use crate::isolation::{Ended, ExitKind, Job, Keeper, strays};
+use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, strays};
 use crate::lookup::{Looked, level_given, lookup};
 use crate::notes::Closed;
 use crate::ours::{is_ours, known_trees};
@@ -101,27 +102,84 @@ impl Engine {
         number: u32,
         exited: impl FnOnce(),
     ) -> Result<Done, AttemptError> {
+        if self.instance(instance).effect.is_none() {
+            return self.execute(hands, instance, number, Step::Act, exited).await;
+        }
+        // More than one command may run: its resources are free when all is over.
+        let done = self.attempt_effect(hands, instance, number).await;
+        self.let_go(instance);
+        done
+    }
+
+    /// Makes one attempt at an effect: by its command, by `confirm`, or by one after the other.
+    async fn attempt_effect(
+        self: &Arc<Self>,
+        hands: &Hands,
+        instance: u32,
+        number: u32,
+    ) -> Result<Done, AttemptError> {
+        let mut step = Step::Decide;
+        let mut failed: Option<AttemptError> = None;
+        loop {
+            match self.execute(hands, instance, number, step, || {}).await {
+                Err(error) if error.kind == AttemptErrorKind::Ask => {
+                    failed = Some(error.of_kind(AttemptErrorKind::Retryable));
+                    step = Step::Ask;
+                }
+                // Where this attempt has done it in vain already, whether there is another is not decided here.
+                Err(error) if error.kind == AttemptErrorKind::MayAct => match failed {
+                    Some(failed) => return Err(failed),
+                    None => step = Step::Act,
+                },
+                Err(error) if error.kind == AttemptErrorKind::InDoubt => {
+                    let before = failed.map_or_else(String::new, |failed| format!("{}; ", failed.error));
+                    return Err(AttemptError { error: before + &error.error, ..error });
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Runs one command of an attempt, and commits what it made.
+    async fn execute(
+        self: &Arc<Self>,
+        hands: &Hands,
+        instance: u32,
+        number: u32,
+        step: Step,
+        exited: impl FnOnce(),
+    ) -> Result<Done, AttemptError> {
         let attempt = self.attempt_id(instance, number);
         let prepared = {
             let (engine, attempt) = (Arc::clone(self), attempt.clone());
-            blocking(move || engine.prepare(instance, &attempt)).await
+            blocking(move || engine.prepare(instance, &attempt, step)).await
         };
-        let prepared = match prepared {
+        let (prepared, part) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 exited();
                 return Err(error);
             }
         };
-        let started = self.started(&attempt, &prepared, &hands.process);
+        let mut started = self.started(&attempt, &prepared, &hands.process);
+        let intent = part.as_ref().filter(|part| part.asks.is_none());
+        if let Some(part) = intent {
+            started.put_effect(&self.pipeline.name, &part.key, &part.record);
+        }
         if let Some(listening) = self.listening() {
             listening.service.enter(&attempt, prepared.gathered.input_hash);
         }
-        let ended = match self.begin(hands, started, instance, &prepared).await {
-            Ok(()) if hands.is_stopped(&attempt.slug()) => Err(AttemptError::stopped()),
-            Ok(()) => hands.keeper.run(prepared.job.clone()).await.map_err(AttemptError::from),
-            Err(error) => Err(error),
+        let (ended, began) = match self.begin(hands, started, intent.is_some(), instance, &prepared).await {
+            Ok(()) if hands.is_stopped(&attempt.slug()) => (Err(AttemptError::stopped()), false),
+            Ok(()) => {
+                let ended = hands.keeper.run(prepared.job.clone()).await;
+                let began = !matches!(ended, Err(KeeperError::Start(_)));
+                (ended.map_err(AttemptError::from), began)
+            }
+            Err(error) => (Err(error), false),
         };
+        let took_place = part.as_ref().is_some_and(|part| part.asks.is_some())
+            && ended.as_ref().is_ok_and(|ended| ended.status == ExitKind::Code(0) && !ended.timed_out);
         if hands.keeper.is_gone() {
             // It was killed: what left its session is not ended by the kernel.
             let state_id = self.project.state_id();
@@ -135,9 +193,10 @@ impl Engine {
             cfg!(target_os = "linux") && ended.as_ref().is_ok_and(|ended| ended.survivors == 0);
         let judged = {
             let engine = Arc::clone(self);
-            let attempt = attempt.clone();
+            let (attempt, part) = (attempt.clone(), part.clone());
             blocking(move || {
-                let judged = ended.and_then(|ended| engine.judge(instance, &attempt, &prepared, &ended));
+                let judged = ended
+                    .and_then(|ended| engine.judge(instance, &attempt, &prepared, &ended, part.as_ref()));
                 let judged = judged.and_then(|mut judged| {
                     engine.settle_notes(
                         instance,
@@ -166,6 +225,18 @@ impl Engine {
             }
             Err(error) => Err(error),
         };
+        let result = match (result, &part) {
+            (Err(error), Some(part)) => {
+                let (known, error) = self.unsettled(part, began, took_place, error);
+                let mut batch = Batch::new();
+                if let Some(known) = &known {
+                    batch.put_effect(&self.pipeline.name, &part.key, known);
+                }
+                let told = if known.is_some() { hands.committer.flush(batch).await } else { Ok(()) };
+                Err(told.err().map_or(error, AttemptError::from))
+            }
+            (result, _) => result,
+        };
         // Whether its records count is decided.
         drop(notes);
         let engine = Arc::clone(self);
@@ -174,13 +245,18 @@ impl Engine {
                 hands.committer.write(ended_batch(&attempt));
             }
             // Nobody waits for the working folder to go; what a crash leaves, the next run clears away.
-            tokio::task::spawn_blocking(move || {
-                if nothing_lives {
+            // But for an attempt at an effect: its next command runs in a folder of the same name.
+            let again = part.is_some();
+            let cleared = tokio::task::spawn_blocking(move || {
+                if nothing_lives && !again {
                     engine.spares.give_back(prepared.staging);
                 } else {
                     engine.spares.remove(&prepared.staging);
                 }
             });
+            if again {
+                let _ = cleared.await;
+            }
             return result;
         }
         let (result, settled) = blocking(move || engine.settle_aside(result, &prepared)).await;
@@ -196,11 +272,17 @@ impl Engine {
         self: &Arc<Self>,
         hands: &Hands,
         started: Batch,
+        durable: bool,
         instance: u32,
         prepared: &Prepared,
     ) -> Result<(), AttemptError> {
         if prepared.set_aside.is_empty() {
-            hands.committer.write(started);
+            // An effect is written down before it can happen.
+            if durable {
+                hands.committer.flush(started).await?;
+            } else {
+                hands.committer.write(started);
+            }
             return Ok(());
         }
         hands.committer.flush(started).await?;
@@ -251,7 +333,12 @@ impl Engine {
         settled
     }
 
-    fn prepare(&self, instance: u32, attempt: &AttemptId) -> Result<Prepared, AttemptError> {
+    fn prepare(
+        &self,
+        instance: u32,
+        attempt: &AttemptId,
+        step: Step,
+    ) -> Result<(Prepared, Option<Part>), AttemptError> {
         // The first attempt runs on what the look-up gathered; a later one on what there is by then.
         // An instance may have waited long for its turn; what changed meanwhile is gathered anew.
         let gathered = match self.take_gathered(instance) {
@@ -260,6 +347,7 @@ impl Engine {
             Some(before) => self.gather_changed(instance, before.input_hash)?,
             None => self.gather(instance)?,
         };
+        let part = self.part(instance, &gathered, step)?;
         let declared = self.instance(instance);
         let level = level_given(&self.pipeline, declared);
         let mut staging = self.spares.take(self.project.staging(attempt))?;
@@ -271,9 +359,14 @@ impl Engine {
             }
         };
         let passed = self.gatherer.passed(declared);
+        let key = declared
+            .effect
+            .as_ref()
+            .map_or_else(|| gathered.input_hash.to_string(), |effect| key_of(effect, &gathered));
+        let command = part.as_ref().and_then(|part| part.asks.as_ref()).unwrap_or(&declared.command);
         let context = Context {
             attempt,
-            input_hash: &gathered.input_hash,
+            key: &key,
             logical_time: self.logical_time,
             passed: &passed,
             home: &staging.home(),
@@ -286,7 +379,7 @@ impl Engine {
         };
         let job = Job {
             token: attempt.slug(),
-            argv: declared.command.argv().into_iter().map(str::to_owned).collect(),
+            argv: command.argv().into_iter().map(str::to_owned).collect(),
             env: environment::of_attempt(&self.project, declared, &context),
             cwd: base.clone(),
             stdin: None,
@@ -296,7 +389,7 @@ impl Engine {
             timeout_ms: declared.policy.timeout_ms,
             kill_after_ms: declared.policy.kill_after_ms,
         };
-        Ok(Prepared { staging, base, gathered, level, set_aside, job })
+        Ok((Prepared { staging, base, gathered, level, set_aside, job }, part))
     }
 
     /// Gathers inputs that changed since the look-up under the hash `before`. Where they are now those of a checkpoint, nothing
@@ -377,9 +470,17 @@ impl Engine {
         attempt: &AttemptId,
         prepared: &Prepared,
         ended: &Ended,
+        part: Option<&Part>,
     ) -> Result<(Publication, Done), AttemptError> {
         let declared = self.instance(instance);
-        self.check_end(instance, prepared, ended)?;
+        let asked = part.is_some_and(|part| part.asks.is_some());
+        self.check_end(instance, prepared, ended).map_err(|error| match ended.status {
+            ExitKind::Code(1) if asked && error.kind == AttemptErrorKind::Retryable && !ended.timed_out => {
+                AttemptError::new("`confirm` says that it did not take place", None)
+                    .of_kind(AttemptErrorKind::NotDone)
+            }
+            _ => error,
+        })?;
         if ended.strays + ended.survivors > 0 {
             let (ended, left) = (ended.strays, ended.survivors);
             tracing::warn!(instance = %declared.name, ended, left, "processes outlived the command");
@@ -436,7 +537,13 @@ impl Engine {
         batch.require_attempt(attempt, self.epoch());
         self.keep_sources(&prepared.gathered, &prepared.base, &mut batch);
         batch.latest(&self.pipeline.name, &declared.name, input_hash);
-        batch.duration(&self.pipeline.name, &declared.name, took_ms);
+        if !asked {
+            batch.duration(&self.pipeline.name, &declared.name, took_ms);
+        }
+        if let Some(part) = part {
+            let confirmed = self.confirm(instance, &prepared.gathered, part, attempt.number);
+            batch.put_effect(&self.pipeline.name, &part.key, &confirmed);
+        }
         batch.attempt_ended(attempt);
         let event = InstanceEvent::Committed { attempt: attempt.number, input_hash, took_ms };
         let what = RunEvent::Instance { instance: declared.name.clone(), event };

@@ -14,6 +14,7 @@ use cairn_store::{ReadError, Store};
 
 use crate::attempt::Hands;
 use crate::committer::{Committer, Parts, shown};
+use crate::effects::{LentSlot, Standing as EffectStanding};
 use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
@@ -49,6 +50,8 @@ pub struct Setup {
     pub seed: u64,
     /// Instances that earlier processes of this run executed.
     pub done_before: HashSet<InstanceName>,
+    /// Whether what is forced does its effect again as well.
+    pub force_effects: bool,
 }
 
 /// Everything an instance needs, shared by all of a run.
@@ -72,6 +75,13 @@ pub struct Engine {
     /// Small inputs whose texts this run keeps.
     sources: Mutex<HashSet<Digest>>,
     pub(crate) spares: Spares,
+    pub(crate) force_effects: bool,
+    /// Instances whose effect is to be done again although it is known to have taken place.
+    insisted: Vec<AtomicBool>,
+    /// The effects that attempts are doing, by key.
+    pub(crate) acting: Mutex<HashMap<String, u32>>,
+    /// Who runs commands beside attempts.
+    pub(crate) lent: LentSlot,
     /// How what was found fresh looks on disk.
     pub(crate) collector: Mutex<Collector>,
     /// Where the stages' own commands call, when somebody listens.
@@ -109,12 +119,35 @@ pub enum Verdict {
         /// What the execution took that need not be repeated.
         saved_ms: u64,
     },
+    /// Its effect took place under its key: it is not executed, though there is no checkpoint under this very input-hash,
+    /// or it is forced.
+    Stands {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// The effect's key.
+        key: String,
+        /// Outputs that were put back, or would be.
+        restored: Vec<String>,
+        /// Where files are now that stood in their places and were not cairn's.
+        trashed: Vec<String>,
+        /// What the execution took that did it.
+        saved_ms: u64,
+    },
     /// The instance has to be executed.
     Miss {
         /// The input-hash.
         input_hash: InputHash,
         /// Why.
         reason: Reason,
+    },
+    /// Nobody can say whether its effect took place.
+    InDoubt {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// Why.
+        error: String,
+        /// What to do.
+        help: Option<String>,
     },
 }
 
@@ -133,6 +166,25 @@ pub enum LookUpError {
     /// An output cannot be put back.
     #[error(transparent)]
     Place(#[from] PlaceError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    Commit(cairn_store::CommitError),
+    /// An effect took place, and the outputs of its stage are not there.
+    #[error("its effect `{key}` took place, and its output `{path}` is lost")]
+    EffectLost {
+        /// The effect's key.
+        key: String,
+        /// The output.
+        path: String,
+    },
+    /// A probe has no answer.
+    #[error("the `probe` of its effect `{key}` has no answer: {what}")]
+    Probe {
+        /// The effect's key.
+        key: String,
+        /// What went wrong.
+        what: String,
+    },
     /// The disk refused.
     #[error("cannot put back outputs: {0}")]
     Sync(#[source] FileError),
@@ -147,12 +199,20 @@ impl LookUpError {
             Self::Digest(error) => error.help(),
             Self::Place(error) => error.help(),
             Self::Sync(_) => None,
+            Self::Commit(error) => error.help(),
+            Self::EffectLost { .. } => Some(
+                "make outputs in a stage of their own, or do the effect again with `cairn run --force-effects`"
+                    .to_owned(),
+            ),
+            Self::Probe { .. } => {
+                Some("mend what it asks, or the probe itself; nothing was done again".to_owned())
+            }
         }
     }
 
     /// Returns whether the store itself is damaged: then the run cannot go on.
     pub fn is_store(&self) -> bool {
-        matches!(self, Self::Store(_))
+        matches!(self, Self::Store(_) | Self::Commit(_))
     }
 }
 
@@ -170,6 +230,7 @@ impl Engine {
             logical_time,
             seed,
             done_before,
+            force_effects,
         } = setup;
         let digests = Arc::new(Digests::new(Box::new(StoredRows(store.clone())), seed));
         // Where nothing ran yet a plan leaves nothing behind either.
@@ -194,6 +255,7 @@ impl Engine {
         });
         let manifests = pipeline.instances.iter().map(|_| OnceLock::new()).collect();
         let waiting = pipeline.instances.iter().map(|_| Mutex::new(None)).collect();
+        let insisted = pipeline.instances.iter().map(|_| AtomicBool::new(false)).collect();
         let replacing = pipeline.instances.iter().map(|_| AtomicBool::new(false)).collect();
         // Every process that opened the store for writing began with a commit: no two share a head.
         let epoch = store.as_ref().map_or(0, |store| store.head().sequence);
@@ -203,6 +265,10 @@ impl Engine {
         let collector = Mutex::new(Collector::new(clock.now()));
         Ok(Self {
             spares: Spares::new(project.state().to_owned()),
+            force_effects,
+            insisted,
+            acting: Mutex::default(),
+            lent: Mutex::default(),
             project,
             pipeline,
             gatherer,
@@ -326,6 +392,16 @@ impl Engine {
         self.replacing[instance as usize].load(Ordering::Relaxed)
     }
 
+    /// Has the next attempt do its effect although it is known to have taken place.
+    pub(crate) fn insist(&self, instance: u32) {
+        self.insisted[instance as usize].store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether that was asked for, once.
+    pub(crate) fn is_insisted(&self, instance: u32) -> bool {
+        self.insisted[instance as usize].swap(false, Ordering::Relaxed)
+    }
+
     /// Gathers the inputs of an instance all of whose needs are done.
     pub fn gather(&self, instance: u32) -> Result<Arc<Gathered>, GatherError> {
         let made = |index: u32| self.manifests[index as usize].get().cloned();
@@ -354,20 +430,23 @@ impl Engine {
     fn verdict(&self, instance: u32, force: bool, dry: bool) -> Result<Verdict, LookUpError> {
         let gathered = self.gather(instance)?;
         let input_hash = gathered.input_hash;
-        if force {
-            return Ok(Verdict::Miss { input_hash, reason: Reason::Forced });
-        }
-        let declared = self.instance(instance);
-        let now = self.clock.now();
-        let done_before = self.done_before.contains(&declared.name);
-        let checkpoint = match lookup(self.store(), &self.pipeline, declared, &gathered, now, done_before)? {
-            Looked::Miss(Reason::First) => {
-                let failed = self.failed_before(instance)?;
-                let reason = failed.map_or(Reason::First, |error| Reason::Failed(error.to_owned()));
-                return Ok(Verdict::Miss { input_hash, reason });
+        let (checkpoint, effect_stands) = match self.effect_standing(instance, &gathered, force, dry)? {
+            EffectStanding::Verdict(verdict) => return Ok(verdict),
+            EffectStanding::Stands(Some(checkpoint), key) => (checkpoint, Some(key)),
+            // It has no outputs: that it took place is all there is to it.
+            EffectStanding::Stands(None, key) => {
+                self.set_manifest(instance, Manifest { outputs: Vec::new() });
+                self.take_gathered(instance);
+                let (restored, trashed) = (Vec::new(), Vec::new());
+                return Ok(Verdict::Stands { input_hash, key, restored, trashed, saved_ms: 0 });
             }
-            Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
-            Looked::Hit(checkpoint) => checkpoint,
+            EffectStanding::Unknown if force => {
+                return Ok(Verdict::Miss { input_hash, reason: Reason::Forced });
+            }
+            EffectStanding::Unknown => match self.checkpoint(instance, &gathered)? {
+                Looked::Miss(reason) => return Ok(Verdict::Miss { input_hash, reason }),
+                Looked::Hit(checkpoint) => (checkpoint, None),
+            },
         };
         let (mut restored, mut trashed) = (Vec::new(), Vec::new());
         let outputs: Vec<&Output> = checkpoint.manifest.outputs.iter().collect();
@@ -382,6 +461,9 @@ impl Engine {
             lost.push(output);
         }
         if let Some(reason) = self.content_lost(&lost) {
+            if let Some(key) = effect_stands {
+                return Err(effect_lost(key, &lost));
+            }
             return Ok(Verdict::Miss { input_hash, reason });
         }
         if !dry && !lost.is_empty() {
@@ -390,6 +472,9 @@ impl Engine {
                 Err(LookUpError::Place(PlaceError::Object(
                     error @ (ObjectError::Missing { .. } | ObjectError::Damaged { .. }),
                 ))) => {
+                    if let Some(key) = effect_stands {
+                        return Err(effect_lost(key, &lost));
+                    }
                     tracing::warn!(%error, "a stored output is lost; its stage runs again");
                     let path = lost.first().map(|output| output.path.to_string()).unwrap_or_default();
                     return Ok(Verdict::Miss { input_hash, reason: Reason::ContentLost(path) });
@@ -400,9 +485,29 @@ impl Engine {
         if restored.is_empty() {
             self.note_fresh(instance, &gathered, &checkpoint);
         }
+        // What has no other reason to be passed over than its effect says so.
+        let own = !force && checkpoint.preimage == gathered.preimage;
+        let saved_ms = checkpoint.took_ms;
         self.set_manifest(instance, checkpoint.manifest);
         self.take_gathered(instance);
-        Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms: checkpoint.took_ms })
+        Ok(match effect_stands.filter(|_| !own) {
+            Some(key) => Verdict::Stands { input_hash, key, restored, trashed, saved_ms },
+            None => Verdict::Hit { input_hash, restored, trashed, saved_ms },
+        })
+    }
+
+    /// Looks for a checkpoint that holds.
+    fn checkpoint(&self, instance: u32, gathered: &Gathered) -> Result<Looked, LookUpError> {
+        let declared = self.instance(instance);
+        let now = self.clock.now();
+        let done_before = self.done_before.contains(&declared.name);
+        Ok(match lookup(self.store(), &self.pipeline, declared, gathered, now, done_before)? {
+            Looked::Miss(Reason::First) => {
+                let failed = self.failed_before(instance)?;
+                Looked::Miss(failed.map_or(Reason::First, |error| Reason::Failed(error.to_owned())))
+            }
+            looked => looked,
+        })
     }
 
     /// Returns how an instance failed in an earlier run, the last time.
@@ -492,6 +597,7 @@ impl Engine {
     /// Removes what was kept for further attempts, of which there will be none.
     pub fn clear(&self) {
         self.spares.clear();
+        self.give_back();
     }
 
     /// Returns the folders in which outputs are placed, where a crash may have left temporary files.
@@ -500,6 +606,14 @@ impl Engine {
         let folders = outputs
             .filter_map(|output| self.project.on_disk(&output.path).parent().map(std::path::Path::to_owned));
         folders.collect()
+    }
+}
+
+/// An effect that took place is not done again only to have its outputs.
+fn effect_lost(key: String, lost: &[&Output]) -> LookUpError {
+    LookUpError::EffectLost {
+        key,
+        path: lost.first().map(|output| output.path.to_string()).unwrap_or_default(),
     }
 }
 

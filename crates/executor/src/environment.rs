@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cairn_dag::Instance;
-use cairn_model::{AttemptId, InputHash, Timestamp};
+use cairn_model::{AttemptId, Timestamp};
 
 use crate::notes;
 use crate::project::Project;
@@ -41,8 +41,8 @@ pub fn fixed() -> BTreeMap<String, String> {
 pub struct Context<'a> {
     /// The attempt.
     pub attempt: &'a AttemptId,
-    /// Its input-hash.
-    pub input_hash: &'a InputHash,
+    /// What identifies its effect: the effect's key, else the input-hash.
+    pub key: &'a str,
     /// The run's logical time.
     pub logical_time: Timestamp,
     /// Values of `pass_env`, `None` when unset.
@@ -83,7 +83,7 @@ pub fn of_attempt(project: &Project, instance: &Instance, context: &Context<'_>)
         ("CAIRN_RUN_ID".to_owned(), attempt.run.to_string()),
         ("CAIRN_STAGE".to_owned(), instance.name.to_string()),
         ("CAIRN_ATTEMPT".to_owned(), attempt.number.to_string()),
-        ("CAIRN_IDEMPOTENCY_KEY".to_owned(), context.input_hash.to_string()),
+        ("CAIRN_IDEMPOTENCY_KEY".to_owned(), context.key.to_owned()),
         (LOGICAL_TIME.to_owned(), rfc3339(context.logical_time)),
         ("CAIRN_STATE_ID".to_owned(), project.state_id()),
         ("CAIRN_ATTEMPT_TOKEN".to_owned(), attempt.slug()),

@@ -233,6 +233,7 @@ impl Gatherer {
                 .collect(),
             salt: instance.salt.clone(),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+            effect: instance.effect.as_ref().map(|effect| (effect.mode, effect.key.clone())),
             records: instance.records.clone(),
         };
         let preimage = recipe.encode();

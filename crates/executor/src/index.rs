@@ -66,7 +66,9 @@ pub fn path(state: &Path, name: &Digest) -> PathBuf {
 /// Returns whether all that an instance depends on shows on disk.
 fn is_visible(instance: &Instance) -> bool {
     let commands = instance.inputs.iter().any(|input| matches!(input.kind, InputKind::Command { .. }));
-    instance.records.is_none() && instance.policy.cache == Cache::Always && instance.tools.is_empty() && !commands
+    // Whether an effect still stands, its probe and the store say.
+    let apart = instance.effect.is_some() || instance.records.is_some();
+    instance.policy.cache == Cache::Always && instance.tools.is_empty() && !commands && !apart
 }
 
 /// Collects an index while instances are found fresh.

@@ -8,7 +8,7 @@
 //! - [`collect`]: what the command made; [`committer`]: the one thread through which results become durable; `ours`: what
 //!   may be replaced by them
 //! - [`notes`]: what the stage's own commands have remembered
-//! - [`attempt`]: these in their order; [`recover`]: what a killed run left
+//! - [`attempt`]: these in their order; `effects`: what it does to systems outside; [`recover`]: what a killed run left
 //! - [`verify`]: the same command once more, in copies: is it idempotent?
 //!
 //! What it does not do: decide what runs when, or how often it is tried: that is the scheduler's.
@@ -17,6 +17,7 @@ mod answers;
 pub mod attempt;
 pub mod collect;
 pub mod committer;
+mod effects;
 mod engine;
 pub mod environment;
 mod failures;
@@ -37,5 +38,6 @@ pub mod verify;
 
 pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands};
 pub use committer::{Committer, PublishError};
+pub use effects::UndoError;
 pub use engine::{Engine, LookUpError, Setup, Verdict};
 pub use project::Project;

@@ -51,6 +51,8 @@ pub enum RunStatus {
     Interrupted,
     /// `--frozen`, and something would have had to run.
     Frozen,
+    /// Of an effect nobody can say whether it took place.
+    InDoubt,
 }
 
 impl RunStatus {
@@ -62,6 +64,7 @@ impl RunStatus {
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
             Self::Frozen => "frozen",
+            Self::InDoubt => "in doubt",
         }
     }
 }
@@ -85,6 +88,8 @@ pub struct Counts {
     pub failed: u32,
     /// [`Outcome::Blocked`].
     pub blocked: u32,
+    /// [`Outcome::InDoubt`].
+    pub in_doubt: u32,
 }
 
 impl Counts {
@@ -96,6 +101,7 @@ impl Counts {
             Outcome::Fresh => &mut self.fresh,
             Outcome::Failed => &mut self.failed,
             Outcome::Blocked => &mut self.blocked,
+            Outcome::InDoubt => &mut self.in_doubt,
         } += 1;
     }
 
@@ -107,12 +113,13 @@ impl Counts {
             Outcome::Fresh => self.fresh,
             Outcome::Failed => self.failed,
             Outcome::Blocked => self.blocked,
+            Outcome::InDoubt => self.in_doubt,
         }
     }
 
     /// Returns how many have ended.
     pub const fn total(&self) -> u32 {
-        self.ran + self.restored + self.fresh + self.failed + self.blocked
+        self.ran + self.restored + self.fresh + self.failed + self.blocked + self.in_doubt
     }
 }
 

@@ -10,6 +10,7 @@
 mod canonical;
 mod clock;
 mod digest;
+mod effect;
 mod event;
 mod id;
 mod level;
@@ -23,6 +24,7 @@ mod state;
 pub use canonical::{DecodeError, Encoder, Part, Value, decode};
 pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
 pub use digest::{Digest, DigestError, Domain};
+pub use effect::{EffectMode, EffectState};
 pub use event::{AttemptId, Counts, Event, RunEvent, RunStatus};
 pub use id::{RunId, RunIdError};
 pub use level::Level;

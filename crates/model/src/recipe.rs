@@ -12,6 +12,7 @@
 //! | `salt` | `salt` |
 //! | `records` | `records`: source, key, version, tombstone, sinks; absent for other stages |
 //! | platform | `platform` |
+//! | mode and key of an effect | `effect`: `mode`, and `key` or none; only where there is an effect |
 //!
 //! Not in it: names of pipeline, stage and instance; their order; anything about time, host, user, absolute paths;
 //! retries, timeouts, resources, priority, sandbox. [`Recipe::encode`] destructures the type without `..`, so a field
@@ -23,7 +24,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{self, DecodeError, Encoder, Part};
-use crate::{Digest, Domain, FieldPath, Format, OnChange, ProjectPath, Records, Sink, SinkPlace};
+use crate::{Digest, Domain, EffectMode, FieldPath, Format, OnChange, ProjectPath, Records, Sink, SinkPlace};
 
 /// Version of the encoding below. A change of it makes all checkpoints of before unreachable.
 pub const KEY_VERSION: i64 = 1;
@@ -187,6 +188,8 @@ pub struct Recipe {
     pub salt: Option<String>,
     /// Operating system and processor: `linux-x86_64`.
     pub platform: String,
+    /// How the effect is done and the key that identifies it, if it is not the input-hash.
+    pub effect: Option<(EffectMode, Option<String>)>,
     /// What a records stage does.
     pub records: Option<Records>,
 }
@@ -194,7 +197,7 @@ pub struct Recipe {
 impl Recipe {
     /// Returns the canonical encoding: the preimage of the input-hash.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { command, env, pass_env, tools, inputs, outputs, salt, platform, records } = self;
+        let Self { command, env, pass_env, tools, inputs, outputs, salt, platform, records, effect } = self;
         let mut to = Encoder::new();
         to.integer("key-version", KEY_VERSION);
         let list = |to: &mut Encoder, tag: &str, items: &[String]| {
@@ -245,6 +248,15 @@ impl Recipe {
         });
         to.text_or_absent("salt", salt.as_deref());
         to.text("platform", platform);
+        // Where there is none nothing is written, so that stages without effects keep their hashes.
+        if let Some((mode, key)) = effect {
+            to.group("effect", |to| {
+                to.text("mode", mode.as_str());
+                if let Some(key) = key {
+                    to.text("key", key);
+                }
+            });
+        }
         // Stages of other kinds have no such part, so that their hashes are those of before there were records.
         if let Some(records) = records {
             to.group("records", |to| encode_records(to, records));
@@ -371,6 +383,7 @@ impl Difference {
             ["tools", name] => format!("tool `{name}` {verb}"),
             ["inputs", _, subject, "executable"] => format!("the executable bit of `{subject}` changed"),
             ["inputs", _, subject, ..] => format!("input `{subject}` {verb}"),
+            ["effect", part] => format!("the effect's {part} {verb}"),
             ["records", ..] => "what is done with records changed".to_owned(),
             ["outputs", _, path] => format!("output `{path}` {verb}"),
             [only] => format!("the {only} {verb}"),

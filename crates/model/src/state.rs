@@ -39,6 +39,11 @@ pub enum State {
     },
     /// Something before it failed, or the run was stopped before its turn.
     Blocked,
+    /// It has an effect of which nobody can say whether it took place.
+    InDoubt {
+        /// Attempts made in the run.
+        attempts: u32,
+    },
 }
 
 /// What happens to an instance.
@@ -53,6 +58,20 @@ pub enum InstanceEvent {
         /// Files that stood in their places, were not cairn's, and were moved to the trash: their paths there.
         trashed: Vec<String>,
         /// What the execution that made the checkpoint took: the time saved.
+        saved_ms: u64,
+    },
+    /// Its effect took place under its key, so that it is not executed, though it has no checkpoint under its input-hash or
+    /// is forced.
+    EffectStands {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// The effect's key.
+        key: String,
+        /// Paths that were put back from the content store; none: [`Outcome::Fresh`].
+        restored: Vec<String>,
+        /// Files that stood in their places, were not cairn's, and were moved to the trash: their paths there.
+        trashed: Vec<String>,
+        /// What the execution took that did it: the time saved.
         saved_ms: u64,
     },
     /// An attempt starts.
@@ -112,6 +131,22 @@ pub enum InstanceEvent {
         /// Why.
         by: Blocker,
     },
+    /// Of its effect nobody can say whether it took place: a person is to settle it.
+    InDoubt {
+        /// Attempts made in the run.
+        attempts: u32,
+        /// Why.
+        error: String,
+        /// What to do about it.
+        help: Option<String>,
+    },
+    /// Its effect was to be undone, because the run failed.
+    Undone {
+        /// The effect's key.
+        key: String,
+        /// Why it was not undone; `None`: it was.
+        error: Option<String>,
+    },
 }
 
 /// What keeps an instance from running.
@@ -127,6 +162,8 @@ pub enum Blocker {
     Frozen(Reason),
     /// `--frozen`: an instance before it would have to run, its name. Whether this one would too shows only after that.
     BehindFrozen(String),
+    /// The effect of an instance before it is in doubt: the instance's name.
+    InDoubt(String),
 }
 
 /// Why an instance is executed.
@@ -155,6 +192,10 @@ pub enum Reason {
     Again(String),
     /// No checkpoint of this instance exists, and it failed in an earlier run: what went wrong the last time, in a line.
     Failed(String),
+    /// The system outside is no longer as its effect left it: what its `probe` says.
+    Drifted(String),
+    /// Its effect is to be done, or asked after, whatever checkpoint there is: why.
+    Effect(String),
 }
 
 impl Reason {
@@ -179,6 +220,8 @@ impl Reason {
             }
             Self::Again(why) => why.clone(),
             Self::Failed(error) => format!("failed before: {error}"),
+            Self::Drifted(how) => format!("drifted: {how}"),
+            Self::Effect(why) => why.clone(),
         }
     }
 }
@@ -199,9 +242,10 @@ impl State {
         use InstanceEvent as E;
         match (self, event) {
             // A retrying one finds a checkpoint when another run made it meanwhile.
-            (Self::Waiting | Self::Retrying { .. }, E::CheckpointFound { restored, .. }) => {
-                Ok(if restored.is_empty() { Self::Fresh } else { Self::Restored })
-            }
+            (
+                Self::Waiting | Self::Retrying { .. },
+                E::CheckpointFound { restored, .. } | E::EffectStands { restored, .. },
+            ) => Ok(if restored.is_empty() { Self::Fresh } else { Self::Restored }),
             (Self::Waiting, E::AttemptStarted { attempt, input_hash, .. }) => {
                 Ok(Self::Running { attempt: *attempt, input_hash: *input_hash })
             }
@@ -232,6 +276,11 @@ impl State {
             (Self::Waiting | Self::Running { .. } | Self::Retrying { .. }, E::Blocked { .. }) => {
                 Ok(Self::Blocked)
             }
+            (Self::Waiting | Self::Running { .. } | Self::Retrying { .. }, E::InDoubt { attempts, .. }) => {
+                Ok(Self::InDoubt { attempts: *attempts })
+            }
+            // What was done stays done; that it was undone later is a fact of its own.
+            (state @ (Self::Ran { .. } | Self::Fresh | Self::Restored), E::Undone { .. }) => Ok(state),
             (state, event) => Err(Box::new(IllegalEvent { state, event: event.clone() })),
         }
     }
@@ -245,6 +294,7 @@ impl State {
             Self::Ran { .. } => Some(Outcome::Ran),
             Self::Failed { .. } => Some(Outcome::Failed),
             Self::Blocked => Some(Outcome::Blocked),
+            Self::InDoubt { .. } => Some(Outcome::InDoubt),
         }
     }
 }
@@ -262,11 +312,14 @@ pub enum Outcome {
     Failed,
     /// Not its turn: something before it failed, or the run was stopped.
     Blocked,
+    /// Its effect may have taken place or not: a person is to settle it.
+    InDoubt,
 }
 
 impl Outcome {
     /// All outcomes, in the order of a summary.
-    pub const ALL: [Self; 5] = [Self::Ran, Self::Restored, Self::Fresh, Self::Failed, Self::Blocked];
+    pub const ALL: [Self; 6] =
+        [Self::Ran, Self::Restored, Self::Fresh, Self::Failed, Self::Blocked, Self::InDoubt];
 
     /// Returns the word people see.
     pub const fn as_str(self) -> &'static str {
@@ -276,6 +329,7 @@ impl Outcome {
             Self::Fresh => "FRESH",
             Self::Failed => "FAILED",
             Self::Blocked => "BLOCKED",
+            Self::InDoubt => "IN DOUBT",
         }
     }
 

@@ -107,6 +107,7 @@ fn input_hashes_are_what_they_were() {
                         outputs,
                         salt: (input_name == "named").then(|| "1".to_owned()),
                         platform: "linux-x86_64".to_owned(),
+                        effect: None,
                         records: None,
                     };
                     let hash = recipe.input_hash();

@@ -58,6 +58,10 @@ impl Tries {
             }
             InstanceEvent::Committed { .. }
             | InstanceEvent::CheckpointFound { .. }
+            | InstanceEvent::EffectStands { .. }
+            // It did not fail for good: nobody knows.
+            | InstanceEvent::InDoubt { .. }
+            | InstanceEvent::Undone { .. }
             | InstanceEvent::Trashed { .. }
             | InstanceEvent::NotPlaced { .. }
             | InstanceEvent::Blocked { .. } => {

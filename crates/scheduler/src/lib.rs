@@ -2,7 +2,8 @@
 //!
 //! - [`select`]: which instances take part; [`facts`]: what the machine needs to know of them
 //! - [`step`]: the pure core that decides; [`pools`], [`retry`]: its parts
-//! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing
+//! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
+//!   effects of a run, undone
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
 
@@ -12,6 +13,7 @@ pub mod plan;
 pub mod pools;
 mod ready;
 pub mod retry;
+pub mod rollback;
 pub mod run;
 pub mod select;
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub enum Prediction {
     Fresh {
         /// What its execution took.
         saved_ms: u64,
+        /// The key of its effect, where nothing else keeps it from being executed.
+        effect: Option<String>,
     },
     /// Outputs would be put back from the content store: which.
     Restore(Vec<String>),
@@ -27,6 +29,20 @@ pub enum Prediction {
         need: String,
         /// Whether it has a result of before; without one it runs in any case.
         has_result: bool,
+    },
+    /// The system outside is no longer as its effect left it: it would be executed.
+    Drifted {
+        /// Its input-hash.
+        input_hash: InputHash,
+        /// What its probe says.
+        reason: Reason,
+    },
+    /// Of its effect nobody can say whether it took place.
+    InDoubt {
+        /// Why.
+        error: String,
+        /// What to do.
+        help: Option<String>,
     },
     /// It cannot be looked up.
     Broken {
@@ -99,16 +115,27 @@ fn predict(
     for &need in &instances[index as usize].needs {
         let name = || instances[need as usize].name.to_string();
         match before[need as usize].as_ref().expect("needs come before in the order") {
-            Prediction::Run { .. } | Prediction::After { .. } => {
+            Prediction::Run { .. } | Prediction::Drifted { .. } | Prediction::After { .. } => {
                 return Ok(Prediction::After { need: name(), has_result: engine.has_result(index)? });
             }
-            Prediction::Broken { .. } | Prediction::Blocked(_) => return Ok(Prediction::Blocked(name())),
+            Prediction::Broken { .. } | Prediction::InDoubt { .. } | Prediction::Blocked(_) => {
+                return Ok(Prediction::Blocked(name()));
+            }
             Prediction::Fresh { .. } | Prediction::Restore(_) | Prediction::NotSelected => {}
         }
     }
     Ok(match engine.look_up(index, force, true) {
-        Ok(Verdict::Hit { restored, saved_ms, .. }) if restored.is_empty() => Prediction::Fresh { saved_ms },
-        Ok(Verdict::Hit { restored, .. }) => Prediction::Restore(restored),
+        Ok(Verdict::Hit { restored, saved_ms, .. }) if restored.is_empty() => {
+            Prediction::Fresh { saved_ms, effect: None }
+        }
+        Ok(Verdict::Stands { key, restored, saved_ms, .. }) if restored.is_empty() => {
+            Prediction::Fresh { saved_ms, effect: Some(key) }
+        }
+        Ok(Verdict::Hit { restored, .. } | Verdict::Stands { restored, .. }) => Prediction::Restore(restored),
+        Ok(Verdict::Miss { input_hash, reason: reason @ Reason::Drifted(_) }) => {
+            Prediction::Drifted { input_hash, reason }
+        }
+        Ok(Verdict::InDoubt { error, help, .. }) => Prediction::InDoubt { error, help },
         Ok(Verdict::Miss { input_hash, reason }) => Prediction::Run { input_hash, reason },
         Err(error) if error.is_store() => return Err(error),
         Err(error) => Prediction::Broken { error: error.to_string(), help: error.help() },

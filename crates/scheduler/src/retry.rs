@@ -136,11 +136,23 @@ impl History {
                     self.last = Last::Failed { error: error.clone(), retry_at: None };
                 }
             }
-            InstanceEvent::CheckpointFound { .. } | InstanceEvent::Committed { .. } => {
+            InstanceEvent::InDoubt { error, .. } => {
+                self.failures = 0;
+                if self.attempts > 0 {
+                    self.last = Last::Failed { error: error.clone(), retry_at: None };
+                }
+            }
+            // What was undone has no result any more: a run that goes on does it again.
+            InstanceEvent::Undone { error: None, .. } => self.last = Last::None,
+            InstanceEvent::CheckpointFound { .. }
+            | InstanceEvent::EffectStands { .. }
+            | InstanceEvent::Committed { .. } => {
                 self.failures = 0;
                 self.last = Last::Done;
             }
-            InstanceEvent::Trashed { .. } | InstanceEvent::Blocked { .. } => {}
+            InstanceEvent::Trashed { .. }
+            | InstanceEvent::Blocked { .. }
+            | InstanceEvent::Undone { error: Some(_), .. } => {}
         }
     }
 

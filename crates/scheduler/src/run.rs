@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_executor::{AttemptError, AttemptErrorKind as Kind, Engine, Hands, Project, Verdict};
-use cairn_model::{Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus};
+use cairn_executor::{AttemptError, AttemptErrorKind as Kind, Engine, Hands, Project, UndoError, Verdict};
+use cairn_model::{Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus, State};
 use cairn_store::{Batch, RunRecord};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{Instrument, Span, field, info_span};
@@ -55,6 +55,8 @@ pub struct Run<'a> {
     pub engine: Arc<Engine>,
     /// Starts processes and makes results durable.
     pub hands: Arc<Hands>,
+    /// Whether its effects are undone when it fails for good, whatever the pipeline says.
+    pub rollback: bool,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Interrupts.
@@ -70,6 +72,7 @@ const EVENTS_MAX: usize = 1024;
 impl Run<'_> {
     /// Runs `machine` to its end.
     pub async fn drive(mut self, mut machine: Machine) -> Result<Ended, RunError> {
+        self.engine.lend(self.hands.keeper.clone());
         let (sender, mut inputs) = unbounded_channel();
         let mut tasks = Tasks {
             engine: Arc::clone(&self.engine),
@@ -95,7 +98,9 @@ impl Run<'_> {
                         Action::Terminate { instance, now } => self.terminate(&machine, instance, now),
                         Action::Record { instance, event } => {
                             recorded += 1;
-                            if let InstanceEvent::CheckpointFound { saved_ms: saved, .. } = &event {
+                            if let InstanceEvent::CheckpointFound { saved_ms: saved, .. }
+                            | InstanceEvent::EffectStands { saved_ms: saved, .. } = &event
+                            {
                                 saved_ms += saved;
                             }
                             if let Err(fatal) = self.note_dead(&mut events, &mut tries, instance, &event) {
@@ -124,7 +129,10 @@ impl Run<'_> {
                 self.hands.committer.write(std::mem::take(&mut events));
             }
             self.hands.committer.set_hurry(machine.only_settles());
-            if let Some(ended) = ended {
+            if let Some(mut ended) = ended {
+                if ended.status == RunStatus::Failed && self.rolls_back(&machine) {
+                    self.roll_back(&machine, &mut ended).await?;
+                }
                 return self.end(ended).await;
             }
             if input != Input::Tick {
@@ -163,7 +171,7 @@ impl Run<'_> {
         if let Some(letter) = tries.note((instance, name), event, self.clock.now(), of) {
             self.engine.bury(events, &letter);
         }
-        if matches!(event, InstanceEvent::CheckpointFound { .. }) {
+        if matches!(event, InstanceEvent::CheckpointFound { .. } | InstanceEvent::EffectStands { .. }) {
             let unread =
                 |error: cairn_store::ReadError| RunError { error: error.to_string(), help: error.help() };
             self.engine.revive(events, name).map_err(unread)?;
@@ -178,8 +186,13 @@ impl Run<'_> {
             | InstanceEvent::Committed { attempt, .. }
             | InstanceEvent::Trashed { attempt, .. }
             | InstanceEvent::NotPlaced { attempt, .. } => Some(*attempt),
-            InstanceEvent::Failed { attempts, .. } => Some(*attempts).filter(|attempts| *attempts > 0),
-            InstanceEvent::CheckpointFound { .. } | InstanceEvent::Blocked { .. } => None,
+            InstanceEvent::Failed { attempts, .. } | InstanceEvent::InDoubt { attempts, .. } => {
+                Some(*attempts).filter(|attempts| *attempts > 0)
+            }
+            InstanceEvent::CheckpointFound { .. }
+            | InstanceEvent::EffectStands { .. }
+            | InstanceEvent::Blocked { .. }
+            | InstanceEvent::Undone { .. } => None,
         };
         let attempt = number.map(|number| self.engine.attempt_id(instance, number));
         let log = attempt.map(|attempt| self.engine.project().state().join(Project::log_path(&attempt)));
@@ -205,6 +218,53 @@ impl Run<'_> {
         self.hands.stop(&self.engine.attempt_id(instance, attempt).slug(), now);
     }
 
+    /// Returns whether the run's effects are to be undone after a failure.
+    fn rolls_back(&self, machine: &Machine) -> bool {
+        let pipeline = self.engine.pipeline();
+        let asks = |(state, instance): (&State, &cairn_dag::Instance)| {
+            matches!(state, State::Failed { .. }) && instance.policy.rollback
+        };
+        self.rollback || pipeline.rollback || machine.states().iter().zip(&pipeline.instances).any(asks)
+    }
+
+    /// Undoes the run's effects, the last one first. After an `undo` that failed nothing more is undone: what was done
+    /// before may be what it stands on.
+    async fn roll_back(&mut self, machine: &Machine, ended: &mut Ended) -> Result<(), RunError> {
+        // What was confirmed is read from the store: it is to have all of it.
+        self.hands.committer.flush(Batch::new()).await.map_err(run_error)?;
+        let read = |error: cairn_store::ReadError| RunError { error: error.to_string(), help: error.help() };
+        let Some(store) = self.engine.store().cloned() else { return Ok(()) };
+        let pipeline = Arc::clone(self.engine.pipeline());
+        let standing = crate::rollback::standing(&store, &pipeline.name, self.id).map_err(read)?;
+        let mut stopped = false;
+        for crate::rollback::Done { key, effect } in standing {
+            let at = pipeline.instances.iter().position(|instance| instance.name == effect.instance);
+            let Some(instance) = at.and_then(|at| u32::try_from(at).ok()) else { continue };
+            let result = if stopped {
+                Err("an effect after it was not undone".to_owned())
+            } else {
+                let State::Ran { attempt } = machine.states()[instance as usize] else { continue };
+                let log = self.engine.attempt_id(instance, attempt);
+                let (engine, key) = (Arc::clone(&self.engine), key.clone());
+                let undone = tokio::task::spawn_blocking(move || engine.undo(&key, Some(&log))).await;
+                match undone.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+                    Ok(()) => Ok(()),
+                    Err(error) => {
+                        stopped = !matches!(error, UndoError::NoUndo);
+                        if matches!(error, UndoError::Failed { .. }) {
+                            ended.status = RunStatus::InDoubt;
+                        }
+                        Err(error.to_string())
+                    }
+                }
+            };
+            let mut events = Batch::new();
+            self.record_instance(&mut events, instance, InstanceEvent::Undone { key, error: result.err() });
+            self.hands.committer.write(events);
+        }
+        Ok(())
+    }
+
     /// Enters the end in the run's record; success is told when all is durable.
     async fn end(mut self, ended: Ended) -> Result<Ended, RunError> {
         let mut batch = Batch::new();
@@ -216,11 +276,7 @@ impl Run<'_> {
         let event = Event { at: self.clock.now(), what: RunEvent::Ended { status: ended.status } };
         batch.event(self.id, &event);
         self.engine.save_rows(&mut batch);
-        self.hands.committer.flush(batch).await.map_err(|error| match error {
-            cairn_executor::PublishError::Output { text, help }
-            | cairn_executor::PublishError::NotPlaced { text, help }
-            | cairn_executor::PublishError::Fatal { text, help } => RunError { error: text, help },
-        })?;
+        self.hands.committer.flush(batch).await.map_err(run_error)?;
         (self.observe)(event, None);
         self.engine.clear();
         Ok(ended)
@@ -231,6 +287,14 @@ impl Run<'_> {
         self.hands.keeper.kill_all();
         tokio::task::yield_now().await;
         fatal
+    }
+}
+
+fn run_error(error: cairn_executor::PublishError) -> RunError {
+    match error {
+        cairn_executor::PublishError::Output { text, help }
+        | cairn_executor::PublishError::NotPlaced { text, help }
+        | cairn_executor::PublishError::Fatal { text, help } => RunError { error: text, help },
     }
 }
 
@@ -256,13 +320,20 @@ impl Tasks {
                     Found::Hit { input_hash, restored, trashed, saved_ms }
                 }
                 Ok(Verdict::Miss { input_hash, reason }) => Found::Miss { input_hash, reason },
+                Ok(Verdict::Stands { input_hash, key, restored, trashed, saved_ms }) => {
+                    Found::Stands { input_hash, key, restored, trashed, saved_ms }
+                }
+                Ok(Verdict::InDoubt { error, help, .. }) => Found::InDoubt { error, help },
                 Err(error) if error.is_store() => {
                     let _ = sender.send(Err(RunError { error: error.to_string(), help: error.help() }));
                     return;
                 }
                 Err(error) => Found::Broken { error: error.to_string(), help: error.help() },
             };
-            if let Found::Hit { input_hash, .. } | Found::Miss { input_hash, .. } = &found {
+            if let Found::Hit { input_hash, .. }
+            | Found::Stands { input_hash, .. }
+            | Found::Miss { input_hash, .. } = &found
+            {
                 span.record("input_hash", field::display(input_hash));
             }
             let _ = sender.send(Ok(Input::LookedUp { instance, found }));
@@ -294,6 +365,7 @@ impl Tasks {
                     retryable: kind == Kind::Retryable,
                     interrupted: kind == Kind::Stopped,
                     committed: kind == Kind::NotPlaced,
+                    in_doubt: kind == Kind::InDoubt,
                 }),
             };
             let _ = sender.send(Ok(Input::Finished { instance, result }));

@@ -7,7 +7,7 @@ use crate::commit::CommitError;
 use crate::keys::{self, Family};
 use crate::record::{self, Definition, Duration, History, Record};
 use crate::table::checkpoints;
-use crate::{Attempt, Checkpoint, DeadId, DeadKind, DeadLetter, FileKey, FileRow, Placed, RunRecord};
+use crate::{Attempt, Checkpoint, DeadId, DeadKind, DeadLetter, Effect, FileKey, FileRow, Placed, RunRecord};
 
 /// Changes that become durable together or not at all. They take effect in the order in which they are added, so a
 /// later one sees an earlier one.
@@ -114,6 +114,11 @@ impl Batch {
     /// up meanwhile can finish, never publish.
     pub fn require_attempt(&mut self, id: &AttemptId, epoch: u64) {
         self.changes.push(Change::RequireAttempt { id: id.clone(), epoch });
+    }
+
+    /// Stores what is known of the effect with this key in a pipeline, in the place of what was known before.
+    pub fn put_effect(&mut self, pipeline: &Name, key: &str, effect: &Effect) {
+        self.put(Family::Effects, keys::effect(pipeline, key), effect);
     }
 
     /// Remembers a file's digest.

@@ -13,7 +13,7 @@
 //! | `file-rows-v1`   | device, u64 · inode, u64              | 8 + 8      | [`FileRow`]            | many points                  |
 //! | `placed-v1`      | path                                  | variable   | [`Placed`]             | point, many points           |
 //! | `durations-v1`   | pipeline · instance                   | variable   | `record::Duration`     | point; prefix pipeline       |
-//! | `effects-v1`     | since format 2                        |            |                        |                              |
+//! | `effects-v1`     | pipeline · key of the effect, text  | variable   | [`Effect`]             | point; whole                 |
 //! | `notes-v1`       | scope · kind · key                    | variable   | [`Once`], [`Mark`], `record::Seen`, `record::Settled` by kind | point, many points; prefix scope and kind |
 //! | `dead-v1`        | pipeline · instance · kind · id       | … + 1 + 16 | [`DeadLetter`]         | point; prefix pipeline or instance |
 //! | `record-scopes-v1` | pipeline · instance                 | variable   | `record::Blob`         | point                        |
@@ -41,6 +41,7 @@
 //! [`Event`]: cairn_model::Event
 //! [`Attempt`]: crate::Attempt
 //! [`FileRow`]: crate::FileRow
+//! [`Effect`]: crate::Effect
 //! [`Placed`]: crate::Placed
 
 use cairn_model::{AttemptId, Digest, InputHash, InstanceName, Name, RunId};
@@ -268,6 +269,18 @@ fn record_states(pipeline: &Name, instance: &InstanceName, kind: u8) -> Vec<u8> 
 
 pub(crate) fn placed(path: &str) -> &[u8] {
     path.as_bytes()
+}
+
+/// An effect's key holds no instance, so that a stage that was renamed is not taken for one that did nothing.
+pub(crate) fn effect(pipeline: &Name, key: &str) -> Vec<u8> {
+    let mut bytes = self::pipeline(pipeline);
+    bytes.extend_from_slice(key.as_bytes());
+    bytes
+}
+
+pub(crate) fn read_effect(mut key: &[u8]) -> Option<(Name, String)> {
+    let pipeline = take_name(&mut key)?;
+    Some((pipeline, std::str::from_utf8(key).ok()?.to_owned()))
 }
 
 /// Bytes of a dead letter's key behind its instance: kind and id.

@@ -3,6 +3,7 @@
 mod attempts;
 pub(crate) mod checkpoints;
 mod dead;
+mod effects;
 mod events;
 mod file_rows;
 mod instances;

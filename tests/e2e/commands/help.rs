@@ -16,18 +16,24 @@ fn alone() {
     Usage: cairn [OPTIONS] [COMMAND]
 
     Commands:
-      init    Make a small working project
-      check   Find all errors in pipeline files
-      plan    Show what `run` would do, and why
-      run     Make what is not done
-      resume  Go on with a run that failed or was cut off
-      status  Show how each pipeline stands
-      runs    List runs
-      show    Show a run, or one instance of it
-      logs    Show what a run's commands printed
-      why     Tell which part of an input-hash changed
-      graph   Draw a pipeline with its states
-      verify  Find out whether stages are idempotent
+      init     Make a small working project
+      check    Find all errors in pipeline files
+      plan     Show what `run` would do, and why
+      run      Make what is not done
+      resume   Go on with a run that failed or was cut off
+      status   Show how each pipeline stands
+      runs     List runs
+      show     Show a run, or one instance of it
+      logs     Show what a run's commands printed
+      why      Tell which part of an input-hash changed
+      graph    Draw a pipeline with its states
+      verify   Find out whether stages are idempotent
+      effects  Show effects in outside systems; settle those in doubt, undo them
+      dead     Show, try again or drop what failed for good
+      once     Run a command unless it is known to have succeeded
+      seen     Pass on records that were not had before
+      mark     Keep a value for the next attempt
+      reject   Make records dead letters
 
     Options:
       -h, --help     Print help (see more with '--help')
@@ -70,12 +76,16 @@ fn of_two_commands() {
                                 processors]
       -k, --keep-going          After a failure, make all that does not depend on it
           --frozen              Execute nothing: fail with status 3 when something would run
+          --rollback            When a stage fails for good, undo the run's effects, the last one first
+          --fail-on-dead        End with status 1 when the pipeline has dead records
       -n, --dry-run             Show what would be done, and why, and do nothing: as `cairn plan`
           --json                Print each event as a JSON object on a line
       -h, --help                Print help
 
     Selection:
           --force[=<STAGE>]  Execute what is selected, or STAGE of it, although it has a checkpoint
+          --force-effects    Do effects again that took place: those of what --force names, else all
+                             that are selected
           --from <STAGE>     Execute STAGE and all that depends on it, and make what these need
           --only <STAGE>     Make STAGE and nothing else: what it needs must be done
 

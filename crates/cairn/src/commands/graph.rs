@@ -186,7 +186,7 @@ impl Stage {
     /// Returns the outcome that counts for the stage as a whole: the worst of its instances.
     fn outcome(&self) -> Option<Outcome> {
         let counts = self.outcomes?;
-        [Outcome::Failed, Outcome::Blocked, Outcome::Ran, Outcome::Restored, Outcome::Fresh]
+        [Outcome::InDoubt, Outcome::Failed, Outcome::Blocked, Outcome::Ran, Outcome::Restored, Outcome::Fresh]
             .into_iter()
             .find(|outcome| counts.of(*outcome) > 0)
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use anstyle::Style;
-use cairn_model::{Clock as _, Outcome, RunId, SystemClock, Timestamp};
+use cairn_model::{Clock as _, Outcome, Reason, RunId, SystemClock, Timestamp};
 use cairn_scheduler::plan::{Prediction, plan};
 use cairn_scheduler::select::Request;
 use serde::Serialize;
@@ -50,20 +50,27 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
     let checked = settled.pipeline.read()?.check(&given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
-    show(&checked, &args.choice.request(&settled.stages), run, now, args.json, context)
+    let request = args.choice.request(&settled.stages);
+    show(&checked, (&request, args.choice.force_effects), run, now, args.json, context)
 }
 
-/// Predicts what a run of `request` would do.
+/// Predicts what a run of `request` would do, with `--force-effects` or without.
 pub(crate) fn predict(
     checked: &Checked,
-    request: &Request,
+    (request, force_effects): (&Request, bool),
     run: RunId,
     now: Timestamp,
 ) -> Result<Vec<Prediction>, Failure> {
-    let selection = selection(checked, request)?;
+    let selection = selection(checked, request, force_effects)?;
     let past = Past::open_state(checked.project.state())?;
-    let engine =
-        checked.engine(past.map(|past| past.store), Arc::new(SystemClock), run, now, HashSet::new())?;
+    let engine = checked.engine(
+        past.map(|past| past.store),
+        Arc::new(SystemClock),
+        run,
+        now,
+        HashSet::new(),
+        force_effects,
+    )?;
     plan(&engine, &checked.graph, &selection.selected, &selection.forced)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
 }
@@ -71,7 +78,7 @@ pub(crate) fn predict(
 /// Shows the plan of a request.
 pub(crate) fn show(
     checked: &Checked,
-    request: &Request,
+    request: (&Request, bool),
     run: RunId,
     now: Timestamp,
     as_json: bool,
@@ -100,7 +107,9 @@ fn lines(checked: &Checked, predictions: &[Prediction]) -> String {
     for (instance, prediction) in checked.pipeline.instances.iter().zip(predictions) {
         let Some((action, _)) = word(prediction) else { continue };
         let input_hash = match prediction {
-            Prediction::Run { input_hash, .. } => Some(input_hash.to_string()),
+            Prediction::Run { input_hash, .. } | Prediction::Drifted { input_hash, .. } => {
+                Some(input_hash.to_string())
+            }
             _ => None,
         };
         let restores = match prediction {
@@ -159,6 +168,8 @@ fn word(prediction: &Prediction) -> Option<(&'static str, Style)> {
         Prediction::Restore(_) => ("RESTORE", style::outcome(Outcome::Restored)),
         Prediction::Fresh { .. } => ("FRESH", style::outcome(Outcome::Fresh)),
         Prediction::Broken { .. } => ("FAIL", style::outcome(Outcome::Failed)),
+        Prediction::Drifted { .. } => ("DRIFTED", style::WARNING),
+        Prediction::InDoubt { .. } => ("IN DOUBT", style::outcome(Outcome::InDoubt)),
         Prediction::Blocked(_) => ("BLOCK", style::outcome(Outcome::Blocked)),
         Prediction::NotSelected => return None,
     })
@@ -167,7 +178,9 @@ fn word(prediction: &Prediction) -> Option<(&'static str, Style)> {
 /// Says why in one line.
 pub(crate) fn reason(prediction: &Prediction) -> String {
     match prediction {
-        Prediction::Run { reason, .. } => reason.text(),
+        // The word says the rest.
+        Prediction::Drifted { reason: Reason::Drifted(how), .. } => how.clone(),
+        Prediction::Run { reason, .. } | Prediction::Drifted { reason, .. } => reason.text(),
         Prediction::After { need, has_result: true } => {
             format!("runs if `{need}` makes other bytes than before")
         }
@@ -178,8 +191,9 @@ pub(crate) fn reason(prediction: &Prediction) -> String {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("{}{more} missing or changed", quoted.join(", "))
         }
-        Prediction::Fresh { saved_ms } => format!("unchanged, saves {}", time::took(*saved_ms)),
-        Prediction::Broken { error, .. } => error.clone(),
+        Prediction::Fresh { effect: Some(key), .. } => format!("its effect `{key}` is done"),
+        Prediction::Fresh { saved_ms, effect: None } => format!("unchanged, saves {}", time::took(*saved_ms)),
+        Prediction::Broken { error, .. } | Prediction::InDoubt { error, .. } => error.clone(),
         Prediction::Blocked(name) => format!("`{name}` before it would fail"),
         Prediction::NotSelected => String::new(),
     }

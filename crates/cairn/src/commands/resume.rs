@@ -9,7 +9,10 @@ use cairn_store::{RunRecord, Store};
 use super::{Context, plan};
 use crate::args::{Jobs, examples};
 use crate::commands::run::tell_dead;
-use crate::execute::{Asked, Manner, Resumed, execute, open_for_writing, request_of, selection};
+use crate::execute::{
+    Asked, FORCE_EFFECTS, Manner, ROLLBACK, Resumed, execute, has_word, open_for_writing, request_of,
+    selection,
+};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::past::{LATEST, Past, damaged};
@@ -64,9 +67,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     let request = request_of(&record);
-    selection(&checked, &request)?;
+    let force_effects = has_word(&record, FORCE_EFFECTS);
+    selection(&checked, &request, force_effects)?;
     if args.dry_run {
-        return plan::show(&checked, &request, run, record.logical_time, args.json, context);
+        return plan::show(&checked, (&request, force_effects), run, record.logical_time, args.json, context);
     }
     let store = open_for_writing(&checked.project)?;
     // Another process may have gone on with it between the look and the lock.
@@ -76,6 +80,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         jobs: args.jobs.jobs.or(Some(record.options.jobs)),
         keep_going: args.keep_going || record.options.keep_going,
         frozen: false,
+        force_effects,
+        rollback: has_word(&record, ROLLBACK),
         params: record.params.clone(),
     };
     let attempts = attempts(&store, run)?;
@@ -89,7 +95,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
 }
 
 /// Returns the definition that the run was started with, or the file as it is now.
-fn definition(
+pub(crate) fn definition(
     record: &RunRecord,
     past: &Past,
     current: bool,

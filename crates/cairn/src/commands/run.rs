@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use cairn_executor::index::{self, Index, Unchanged};
 use cairn_model::{Clock as _, Name, RunId};
-use cairn_scheduler::select::Request;
+use cairn_scheduler::select::{Force, Request};
 use cairn_store::{DeadCounts, Store};
 
 use super::{Context, dead, plan};
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::json;
 use crate::past;
 use crate::terminal::{style, text, time};
-use crate::work::{Definition, Given, caller_env};
+use crate::work::{Checked, Definition, Given, caller_env};
 
 /// Make what is not done.
 ///
@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Execute nothing: fail with status 3 when something would run
     #[arg(long)]
     pub(crate) frozen: bool,
+    /// When a stage fails for good, undo the run's effects, the last one first
+    #[arg(long)]
+    pub(crate) rollback: bool,
     /// End with status 1 when the pipeline has dead records
     #[arg(long)]
     pub(crate) fail_on_dead: bool,
@@ -64,7 +67,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let definition = settled.pipeline.read()?;
     let request = args.choice.request(&settled.stages);
     // What follows is only wanted where there may be something to do.
+    let force_effects = args.choice.force_effects;
     let plain = request == Request::default()
+        && !force_effects
         && !args.json
         && !args.dry_run
         && !args.fail_on_dead
@@ -78,15 +83,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
-    selection(&checked, &request)?;
+    selection(&checked, &request, force_effects)?;
     if args.dry_run {
-        return plan::show(&checked, &request, run, now, args.json, context);
+        return plan::show(&checked, (&request, force_effects), run, now, args.json, context);
+    }
+    if request.force != Force::None && !force_effects && has_effects(&checked, &request)? {
+        let note = context.terminal.stderr.paint.with(style::DIM, "note:");
+        context.remark(&format!(
+            "  {note} what took place outside is not done again by `--force`; `--force-effects` insists\n"
+        ));
     }
     let asked = Asked {
         request,
         jobs: args.jobs.jobs.or(context.project()?.settings.jobs),
         keep_going: args.keep_going,
         frozen: args.frozen,
+        force_effects,
+        rollback: args.rollback,
         params: args.params.params.clone(),
     };
     let store = open_for_writing(&checked.project)?;
@@ -100,6 +113,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     };
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(status)
+}
+
+/// Returns whether something that is forced has an effect.
+fn has_effects(checked: &Checked, request: &Request) -> Result<bool, Failure> {
+    let forced = selection(checked, request, false)?.forced;
+    let mut instances = checked.pipeline.instances.iter().zip(forced);
+    Ok(instances.any(|(instance, forced)| forced && instance.effect.is_some()))
 }
 
 /// Says how many records of a pipeline are dead, if any are. Dead instances are told as what failed.

@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
 pub(crate) fn status_style(status: &str) -> anstyle::Style {
     match status {
         "succeeded" => style::outcome(Outcome::Ran),
-        "failed" => style::outcome(Outcome::Failed),
+        "failed" | "in doubt" => style::outcome(Outcome::Failed),
         "running" => style::RUNNING,
         // Interrupted, cut off, frozen: something is left to do.
         _ => style::outcome(Outcome::Blocked),

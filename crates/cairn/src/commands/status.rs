@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use cairn_model::{Clock as _, InstanceName, Outcome, RunId, RunStatus, State};
+use cairn_scheduler::plan::Prediction;
 use cairn_scheduler::select::Request;
 use cairn_store::{DeadCounts, RunRecord};
 use jiff::tz::TimeZone;
@@ -23,7 +24,8 @@ use crate::work::Given;
 
 /// Show how each pipeline stands: its last run, what failed in it, and what would run now.
 ///
-/// Ends with 3 when anything would be executed or put back, so that a script can ask.
+/// Ends with 3 when anything would be executed or put back, and with 4 when an effect is in doubt, so that a script can
+/// ask.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples(&[
     ("cairn status", "all pipelines of the project"),
@@ -52,9 +54,21 @@ enum Now {
     Running,
     /// Its definition is wrong: the findings, drawn.
     Broken(Failure),
-    /// The instances that are not as they should be, each with why; none: all is in place.
-    Stale(Vec<(String, String)>),
+    /// The instances that are not as they should be, each with a word and why; none: all is in place.
+    Stale(Vec<Stale>),
 }
+
+/// An instance that is not as it should be.
+struct Stale {
+    name: String,
+    /// `stale`, `drifted` or `in doubt`.
+    word: &'static str,
+    why: String,
+}
+
+const STALE: &str = "stale";
+const DRIFTED: &str = "drifted";
+const IN_DOUBT: &str = "in doubt";
 
 /// Does it.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
@@ -80,8 +94,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     context.print(&out)?;
     let is_broken = |standing: &Standing| matches!(standing.now, Now::Broken(_));
     let is_stale = |standing: &Standing| matches!(&standing.now, Now::Stale(stale) if !stale.is_empty());
+    let is_in_doubt = |standing: &Standing| matches!(&standing.now, Now::Stale(stale) if stale.iter().any(|stale| stale.word == IN_DOUBT));
     Ok(if standings.iter().any(is_broken) {
         ExitStatus::Wrong
+    } else if standings.iter().any(is_in_doubt) {
+        ExitStatus::InDoubt
     } else if standings.iter().any(is_stale) {
         ExitStatus::WouldRun
     } else {
@@ -121,12 +138,19 @@ fn now(pipeline: &PipelineFile, last: Option<&PastRun>, context: &Context) -> Re
         Ok(checked) => checked,
         Err(failure) => return Ok(Now::Broken(failure)),
     };
-    let predictions = plan::predict(&checked, &Request::default(), run, at)?;
+    let predictions = plan::predict(&checked, (&Request::default(), false), run, at)?;
     let instances = checked.pipeline.instances.iter().zip(&predictions);
     let stale = instances.filter(|(_, prediction)| prediction.is_stale());
     let stale = stale.map(|(instance, prediction)| {
         let why = last.and_then(|run| unfinished(run, &instance.name));
-        (instance.name.to_string(), why.unwrap_or_else(|| plan::reason(prediction)))
+        let word = match prediction {
+            Prediction::Drifted { .. } => DRIFTED,
+            Prediction::InDoubt { .. } => IN_DOUBT,
+            _ => STALE,
+        };
+        // What an effect's state says is newer than the last run.
+        let why = why.filter(|_| word == STALE).unwrap_or_else(|| plan::reason(prediction));
+        Stale { name: instance.name.to_string(), word, why }
     });
     Ok(Now::Stale(stale.collect()))
 }
@@ -136,7 +160,12 @@ fn unfinished(run: &PastRun, name: &InstanceName) -> Option<String> {
     match run.history.instance(name)?.state {
         State::Failed { .. } => Some("it failed in the last run".to_owned()),
         State::Running { .. } | State::Retrying { .. } => Some("it was cut off in the last run".to_owned()),
-        State::Waiting | State::Fresh | State::Restored | State::Ran { .. } | State::Blocked => None,
+        State::Waiting
+        | State::Fresh
+        | State::Restored
+        | State::Ran { .. }
+        | State::Blocked
+        | State::InDoubt { .. } => None,
     }
 }
 
@@ -200,6 +229,9 @@ impl Standing {
                 Some(format!("cairn resume {}", run.id.short()))
             }
             RunStatus::Frozen => Some("cairn plan".to_owned()),
+            // Once it is settled the pipeline can run again.
+            RunStatus::InDoubt if !self.named(IN_DOUBT).is_empty() => Some("cairn effects list".to_owned()),
+            RunStatus::InDoubt => Some(format!("cairn resume {}", run.id.short())),
             RunStatus::Succeeded => None,
         };
         self.draw_now(stream, &mut out);
@@ -220,10 +252,16 @@ impl Standing {
                 append!(out, "  {}\n", paint.with(style::DIM, "all in place"));
             }
             Now::Stale(stale) => {
-                for (name, why) in stale.iter().take(STALE_SHOWN_MAX) {
-                    let room = stream.columns().map_or(usize::MAX, |columns| columns.saturating_sub(9));
+                // Those that need a person come first.
+                let mut stale: Vec<&Stale> = stale.iter().collect();
+                stale.sort_by_key(|stale| {
+                    [IN_DOUBT, DRIFTED, STALE].iter().position(|word| *word == stale.word)
+                });
+                for Stale { name, word, why } in stale.iter().take(STALE_SHOWN_MAX) {
+                    let taken = word.len() + 4;
+                    let room = stream.columns().map_or(usize::MAX, |columns| columns.saturating_sub(taken));
                     let text = text::truncate(&format!("{name}: {why}"), room);
-                    append!(out, "  {} {text}\n", paint.with(style::WARNING, "stale:"));
+                    append!(out, "  {} {text}\n", paint.with(style::WARNING, &format!("{word}:")));
                 }
                 if stale.len() > STALE_SHOWN_MAX {
                     let more = stale.len() - STALE_SHOWN_MAX;
@@ -231,6 +269,12 @@ impl Standing {
                 }
             }
         }
+    }
+
+    /// Returns the instances that are not as they should be with this word.
+    fn named(&self, word: &str) -> Vec<String> {
+        let Now::Stale(stale) = &self.now else { return Vec::new() };
+        stale.iter().filter(|stale| stale.word == word).map(|stale| stale.name.clone()).collect()
     }
 
     fn wire(&self) -> json::Status {
@@ -244,9 +288,11 @@ impl Standing {
             file: self.pipeline.shown.clone(),
             failed: failed.map(|instance| instance.name.to_string()).collect(),
             stale: match &self.now {
-                Now::Stale(stale) => stale.iter().map(|(name, _)| name.clone()).collect(),
+                Now::Stale(stale) => stale.iter().map(|stale| stale.name.clone()).collect(),
                 Now::Running | Now::Broken(_) => Vec::new(),
             },
+            in_doubt: self.named(IN_DOUBT),
+            drifted: self.named(DRIFTED),
             dead: (self.dead.total() > 0).then(|| self.dead.into()),
             last_run: self.last.as_ref().map(PastRun::wire),
         }
@@ -268,7 +314,10 @@ mod tests {
             default_name: "flights".into(),
         };
         let stream = Stream::fixed(Some(columns), false);
-        let stale = stale.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect();
+        let stale = stale
+            .iter()
+            .map(|(name, why)| Stale { name: (*name).to_owned(), word: STALE, why: (*why).to_owned() })
+            .collect();
         Standing { pipeline, last, now: Now::Stale(stale), dead: DeadCounts::default() }.draw(
             "pipeline.toml",
             stream,

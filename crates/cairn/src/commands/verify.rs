@@ -72,12 +72,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     } else {
         select::Target::Only(settled.stages.clone())
     };
-    let selected = selection(&checked, &Request { target, ..Request::default() })?.selected;
+    let selected = selection(&checked, &Request { target, ..Request::default() }, false)?.selected;
     let store = open_for_writing(&checked.project)?;
     // A result counts whether or not the stage is executed in each run.
     let done_before = checked.pipeline.instances.iter().map(|instance| instance.name.clone()).collect();
     let clock = Arc::new(SystemClock);
-    let engine = checked.engine(Some(store.clone()), clock, last, record.logical_time, done_before)?;
+    let engine = checked.engine(Some(store.clone()), clock, last, record.logical_time, done_before, false)?;
     let wanted = done(&checked, &engine, &selected)?;
     let verifier = Verifier::new(Arc::new(engine), start_keeper()?, RunId::generate(&context.clock));
     let verifier = Arc::new(verifier.map_err(|error| failure(&error))?);
@@ -105,7 +105,8 @@ fn done(checked: &Checked, engine: &Engine, selected: &[bool]) -> Result<Vec<u32
         }
         let name = || checked.pipeline.instances[index as usize].name.to_string();
         match engine.look_up(index, false, true) {
-            Ok(Verdict::Hit { .. }) => {}
+            Ok(Verdict::Hit { .. } | Verdict::Stands { .. }) => {}
+            Ok(Verdict::InDoubt { .. }) => missing.push(format!("`{}`: its effect is in doubt", name())),
             Ok(Verdict::Miss { reason, .. }) => missing.push(format!("`{}`: {}", name(), reason.text())),
             Err(error) if error.is_store() => {
                 return Err(Failure::of(ExitStatus::Store, &error).maybe_help(error.help()));

@@ -68,7 +68,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         return Err(Failure::wrong("nothing ran here yet, so there is nothing to compare with")
             .help("`cairn run` makes the first checkpoints"));
     };
-    let engine = checked.engine(Some(past.store.clone()), Arc::new(SystemClock), run, now, HashSet::new())?;
+    let engine =
+        checked.engine(Some(past.store.clone()), Arc::new(SystemClock), run, now, HashSet::new(), false)?;
     let mut wanted = vec![false; checked.pipeline.instances.len()];
     for instance in &instances {
         wanted[*instance as usize] = true;

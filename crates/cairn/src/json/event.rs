@@ -45,6 +45,9 @@ enum What<'a> {
     },
     CheckpointFound {
         outcome: &'static str,
+        /// The key of its effect, where nothing else keeps it from being executed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        effect: Option<&'a str>,
         input_hash: String,
         restored: &'a [String],
         trashed: &'a [String],
@@ -96,6 +99,12 @@ enum What<'a> {
         outcome: &'static str,
         by: BlockedBy<'a>,
     },
+    Undone {
+        effect: &'a str,
+        undone: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+    },
 }
 
 /// Instances by outcome.
@@ -106,12 +115,20 @@ pub(crate) struct Outcomes {
     fresh: u32,
     failed: u32,
     blocked: u32,
+    /// Only where there are effects.
+    #[serde(skip_serializing_if = "is_zero")]
+    in_doubt: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "it is what serde calls")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl From<Counts> for Outcomes {
     fn from(counts: Counts) -> Self {
-        let Counts { ran, restored, fresh, failed, blocked } = counts;
-        Self { ran, restored, fresh, failed, blocked }
+        let Counts { ran, restored, fresh, failed, blocked, in_doubt } = counts;
+        Self { ran, restored, fresh, failed, blocked, in_doubt }
     }
 }
 
@@ -184,12 +201,25 @@ fn instance_event(event: &InstanceEvent, log: Option<String>) -> (&'static str, 
             let outcome = if restored.is_empty() { Outcome::Fresh } else { Outcome::Restored };
             let what = What::CheckpointFound {
                 outcome: outcome.as_str(),
+                effect: None,
                 input_hash: input_hash.to_string(),
                 restored,
                 trashed,
                 saved_ms: *saved_ms,
             };
             ("instance_checkpoint_found", what)
+        }
+        InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms } => {
+            let outcome = if restored.is_empty() { Outcome::Fresh } else { Outcome::Restored };
+            let what = What::CheckpointFound {
+                outcome: outcome.as_str(),
+                effect: Some(key),
+                input_hash: input_hash.to_string(),
+                restored,
+                trashed,
+                saved_ms: *saved_ms,
+            };
+            ("instance_effect_stands", what)
         }
         InstanceEvent::AttemptStarted { attempt, input_hash, reason } => {
             let (attempt, input_hash) = (*attempt, input_hash.to_string());
@@ -224,6 +254,14 @@ fn instance_event(event: &InstanceEvent, log: Option<String>) -> (&'static str, 
             let (outcome, help) = (Outcome::Failed.as_str(), help.as_deref());
             ("instance_failed", What::Failed { outcome, attempts: *attempts, error, help, log })
         }
+        InstanceEvent::InDoubt { attempts, error, help } => {
+            let (outcome, help) = (Outcome::InDoubt.as_str(), help.as_deref());
+            ("instance_in_doubt", What::Failed { outcome, attempts: *attempts, error, help, log })
+        }
+        InstanceEvent::Undone { key, error } => {
+            let what = What::Undone { effect: key, undone: error.is_none(), error: error.as_deref() };
+            ("effect_undone", what)
+        }
         InstanceEvent::Blocked { by } => {
             ("instance_blocked", What::Blocked { outcome: Outcome::Blocked.as_str(), by: blocked_by(by) })
         }
@@ -241,6 +279,8 @@ fn why_executed(reason: &Reason) -> WhyExecuted<'_> {
         Reason::WeakerIsolation(_) => "weaker_isolation",
         Reason::Again(_) => "again",
         Reason::Failed(_) => "failed",
+        Reason::Drifted(_) => "drifted",
+        Reason::Effect(_) => "effect",
     };
     let plain = WhyExecuted {
         kind,
@@ -253,7 +293,12 @@ fn why_executed(reason: &Reason) -> WhyExecuted<'_> {
         error: None,
     };
     match reason {
-        Reason::First | Reason::Forced | Reason::CacheOff | Reason::Again(_) => plain,
+        Reason::First
+        | Reason::Forced
+        | Reason::CacheOff
+        | Reason::Again(_)
+        | Reason::Drifted(_)
+        | Reason::Effect(_) => plain,
         Reason::Changed(changes) => WhyExecuted { changes: Some(changes), ..plain },
         Reason::Expired { age_ms, ttl_ms } => {
             WhyExecuted { age_ms: Some(*age_ms), ttl_ms: Some(*ttl_ms), ..plain }
@@ -268,6 +313,7 @@ fn blocked_by(by: &Blocker) -> BlockedBy<'_> {
     let (kind, instance, reason) = match by {
         Blocker::Failed(name) => ("failed", Some(name.as_str()), None),
         Blocker::Stopping(name) => ("stopping", Some(name.as_str()), None),
+        Blocker::InDoubt(name) => ("in_doubt", Some(name.as_str()), None),
         Blocker::Interrupted => ("interrupted", None, None),
         Blocker::Frozen(reason) => ("frozen", None, Some(why_executed(reason))),
         Blocker::BehindFrozen(name) => ("behind_frozen", Some(name.as_str()), None),

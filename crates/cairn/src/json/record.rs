@@ -200,6 +200,12 @@ pub(crate) struct Status {
     pub(crate) failed: Vec<String>,
     /// Instances that would be executed or put back now.
     pub(crate) stale: Vec<String>,
+    /// Those of them of whose effect nobody can say whether it took place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) in_doubt: Vec<String>,
+    /// Those of them whose effect is not as it was left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) drifted: Vec<String>,
     /// Its dead letters, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dead: Option<DeadCounts>,

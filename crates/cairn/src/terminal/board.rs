@@ -71,11 +71,13 @@ impl Board {
                     running.retry = Some((now + pause, error.clone()));
                 }
             }
-            InstanceEvent::Trashed { .. } => {}
+            InstanceEvent::Trashed { .. } | InstanceEvent::Undone { .. } => {}
             InstanceEvent::CheckpointFound { .. }
+            | InstanceEvent::EffectStands { .. }
             | InstanceEvent::Committed { .. }
             | InstanceEvent::NotPlaced { .. }
             | InstanceEvent::Failed { .. }
+            | InstanceEvent::InDoubt { .. }
             | InstanceEvent::Blocked { .. } => {
                 self.running.retain(|running| running.name != *name);
                 if self.unfinished.remove(name).is_some() {

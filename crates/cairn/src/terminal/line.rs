@@ -73,8 +73,11 @@ impl Lines {
         };
         match event {
             InstanceEvent::AttemptStarted { .. } => String::new(),
-            InstanceEvent::Failed { .. } | InstanceEvent::NotPlaced { .. } => {
-                let mut out = ended(Outcome::Failed, &took, &instance.reason);
+            InstanceEvent::Failed { .. }
+            | InstanceEvent::NotPlaced { .. }
+            | InstanceEvent::InDoubt { .. } => {
+                let outcome = instance.state.outcome().unwrap_or(Outcome::Failed);
+                let mut out = ended(outcome, &took, &instance.reason);
                 if let Some(help) = &instance.help {
                     out.push_str(&fit.below("help: ", help, style::HELP, self.paint));
                 }
@@ -83,15 +86,36 @@ impl Lines {
                 }
                 out
             }
+            InstanceEvent::Undone { key, error: Some(error) } => {
+                let reason = format!("the effect `{key}` was not undone: {error}");
+                let line = Line {
+                    word: "KEPT",
+                    style: style::ERROR,
+                    name: &name,
+                    took: "",
+                    reason: &reason,
+                    dim: false,
+                };
+                fit.full(&line, self.paint)
+            }
             _ if self.quiet => String::new(),
-            InstanceEvent::CheckpointFound { restored, .. } if restored.is_empty() => {
+            InstanceEvent::Undone { key, error: None } => {
+                let reason = format!("the effect `{key}` was undone");
+                let style = style::WARNING;
+                let line = Line { word: "UNDONE", style, name: &name, took: "", reason: &reason, dim: false };
+                fit.full(&line, self.paint)
+            }
+            InstanceEvent::CheckpointFound { restored, .. }
+            | InstanceEvent::EffectStands { restored, .. }
+                if restored.is_empty() =>
+            {
                 if self.crowded {
                     String::new()
                 } else {
                     ended(Outcome::Fresh, "", &instance.reason)
                 }
             }
-            InstanceEvent::CheckpointFound { .. } => {
+            InstanceEvent::CheckpointFound { .. } | InstanceEvent::EffectStands { .. } => {
                 ended(Outcome::Restored, "", &instance.reason) + &self.trashed(&instance.trashed, fit)
             }
             InstanceEvent::Committed { .. } => ended(Outcome::Ran, &took, &instance.reason),

@@ -26,7 +26,7 @@ pub(crate) const fn outcome(outcome: Outcome) -> Style {
         Outcome::Ran => color(AnsiColor::Green),
         Outcome::Restored => color(AnsiColor::Cyan),
         Outcome::Fresh => DIM,
-        Outcome::Failed => ERROR,
+        Outcome::Failed | Outcome::InDoubt => ERROR,
         Outcome::Blocked => color(AnsiColor::Yellow),
     }
 }

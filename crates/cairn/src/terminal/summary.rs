@@ -38,6 +38,12 @@ pub(crate) fn summary(history: &History, run: RunId, paint: Paint, columns: Opti
     let commands: Vec<(String, &str)> = match history.status {
         Some(RunStatus::Failed) => logs.into_iter().chain([resume()]).collect(),
         Some(RunStatus::Interrupted) => vec![resume()],
+        Some(RunStatus::InDoubt) => {
+            vec![(
+                "cairn effects list".to_owned(),
+                "what is in doubt; `cairn effects settle` says what happened",
+            )]
+        }
         Some(RunStatus::Frozen) => vec![("cairn plan".to_owned(), "what would run, and why")],
         Some(RunStatus::Succeeded | RunStatus::Running) | None => Vec::new(),
     };
@@ -66,7 +72,9 @@ fn facts(history: &History, run: RunId, paint: Paint, columns: Option<usize>) ->
     let (joint, ended) = match history.status {
         Some(RunStatus::Interrupted) => (", ", "interrupted after"),
         Some(RunStatus::Frozen) => (", ", "frozen after"),
-        Some(RunStatus::Succeeded | RunStatus::Failed | RunStatus::Running) | None => (" ", "in"),
+        Some(RunStatus::Succeeded | RunStatus::Failed | RunStatus::InDoubt | RunStatus::Running) | None => {
+            (" ", "in")
+        }
     };
     parts.push((joint, plain, format!("{ended} {}", time::took(history.took_ms().unwrap_or(0)))));
     if history.saved_ms() >= 10 {

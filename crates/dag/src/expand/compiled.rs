@@ -1,8 +1,9 @@
 //! The templates of one stage, compiled once for all its instances.
 
 use super::{RunTemplate, compile};
+use crate::code;
 use crate::diagnostic::Diagnostic;
-use crate::syntax::{SinkKind, StageSyntax, Subject, Text};
+use crate::syntax::{Run, SinkKind, StageSyntax, Subject, Text};
 use crate::template::{Names, Part, Template, Templates, What};
 
 /// Every template of a stage; what could not be compiled is `None`.
@@ -18,6 +19,7 @@ pub(super) struct StageTemplates<'e, 't> {
     pub env: Vec<Option<Template<'e, 't>>>,
     pub tools: Vec<Option<Template<'e, 't>>>,
     pub salt: Option<Template<'e, 't>>,
+    pub effect: EffectTemplates<'e, 't>,
     /// In the order of the records' sinks.
     pub sinks: Vec<SinkTemplates<'e, 't>>,
     pub uses: Uses,
@@ -40,6 +42,15 @@ pub(super) struct Uses {
     pub stage: bool,
     pub inputs: bool,
     pub outputs: bool,
+}
+
+/// The templates of an effect; what is not there, or could not be compiled, is `None`.
+#[derive(Default)]
+pub(super) struct EffectTemplates<'e, 't> {
+    pub key: Option<Template<'e, 't>>,
+    pub confirm: Option<RunTemplate<'e, 't>>,
+    pub probe: Option<RunTemplate<'e, 't>>,
+    pub undo: Option<RunTemplate<'e, 't>>,
 }
 
 pub(super) enum InputTemplate<'e, 't> {
@@ -139,6 +150,7 @@ impl<'e, 't> StageTemplates<'e, 't> {
             env: stage.env.iter().map(|(_, text)| compile(text, &names, templates, &mut found)).collect(),
             tools: stage.tools.iter().map(|text| compile(text, &in_other, templates, &mut found)).collect(),
             salt: stage.salt.as_ref().and_then(|text| compile(text, &in_other, templates, &mut found)),
+            effect: EffectTemplates::compile(stage, &names, &in_other, templates, &mut found),
             uses: Uses::default(),
         };
         let mut uses = Uses::default();
@@ -159,7 +171,8 @@ impl<'e, 't> StageTemplates<'e, 't> {
             RunTemplate::Shell(template) => visit(template),
             RunTemplate::Argv(words) => words.iter().for_each(&mut visit),
         };
-        self.run.iter().for_each(&mut each_of_run);
+        let EffectTemplates { key, confirm, probe, undo } = &self.effect;
+        [&self.run, confirm, probe, undo].into_iter().flatten().for_each(&mut each_of_run);
         for input in self.inputs.iter().flatten() {
             if let InputTemplate::Command(run) = input {
                 each_of_run(run);
@@ -175,6 +188,36 @@ impl<'e, 't> StageTemplates<'e, 't> {
             texts.into_iter().chain(&sink.headers).flatten().for_each(&mut visit);
         }
         let listed = self.outputs.iter().chain(&self.env).chain(&self.tools).flatten();
-        listed.chain(&self.stdout).chain(&self.salt).for_each(visit);
+        listed.chain(&self.stdout).chain(&self.salt).chain(key).for_each(visit);
+    }
+}
+
+impl<'e, 't> EffectTemplates<'e, 't> {
+    fn compile(
+        stage: &'t StageSyntax<'t>,
+        in_command: &Names<'_>,
+        in_key: &Names<'_>,
+        templates: &mut Templates<'e, 't>,
+        found: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let Some(effect) = &stage.effect else { return Self::default() };
+        let key = effect.key.as_ref().and_then(|text| {
+            let key = compile(text, in_key, templates, found)?;
+            if key.names_of("run").any(|name| name == "id") || key.refers_to_all("run") {
+                let diagnostic =
+                    Diagnostic::error(code::NAME_NOT_HERE, "the key of an effect holds the run's id")
+                        .at(text.span.clone(), "another key in each run: nothing would ever count as done")
+                        .help("name what the effect is about: a param, the matrix, `run.logical_time`");
+                found.push(diagnostic);
+                return None;
+            }
+            Some(key)
+        });
+        let mut command = |run: &'t Option<Run<'t>>| {
+            run.as_ref().and_then(|run| RunTemplate::compile(run, in_command, templates, found))
+        };
+        let (confirm, probe, undo) =
+            (command(&effect.confirm), command(&effect.probe), command(&effect.undo));
+        Self { key, confirm, probe, undo }
     }
 }

@@ -9,12 +9,15 @@ use super::records::{self, AddressBook};
 use super::{RunTemplate, Shared, template_value};
 use crate::code;
 use crate::diagnostic::Diagnostic;
-use crate::syntax::{Span, StageSyntax, Subject, Text, show};
+use crate::syntax::{Run, Span, StageSyntax, Subject, Text, show};
 use crate::template::{self, Names, Part, Template, Use, What};
-use crate::{Declared, Input, InputKind, Instance, ParamValue};
+use crate::{Declared, Effect, Input, InputKind, Instance, ParamValue};
 
 /// Bytes of the longest argument that Linux takes (`MAX_ARG_STRLEN`), the NUL at its end not counted.
 const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
+
+/// Bytes of the longest key of an effect.
+const KEY_BYTES_MAX: usize = 512;
 
 /// Which instance is filled.
 pub(super) struct Place<'p> {
@@ -100,6 +103,8 @@ pub(super) fn fill(
     tools.dedup();
     let salt = templates.salt.as_ref().and_then(|salt| filler.text(salt, Use::Plain));
 
+    let effect = if whole { filler.effect(stage, templates) } else { None };
+
     let mut instance = Instance {
         name: place.name,
         stage: place.stage,
@@ -111,6 +116,7 @@ pub(super) fn fill(
         inputs,
         outputs,
         needs: Vec::new(),
+        effect,
         policy: stage.policy.clone(),
         records: None,
     };
@@ -221,6 +227,48 @@ impl Filler<'_> {
             outputs.clear();
         }
         (outputs, known)
+    }
+
+    /// Fills the effect, `None` where the stage has none or one that is wrong.
+    fn effect(&mut self, stage: &StageSyntax<'_>, templates: &StageTemplates<'_, '_>) -> Option<Box<Effect>> {
+        let syntax = stage.effect.as_ref()?;
+        let compiled = &templates.effect;
+        let key = match (&syntax.key, &compiled.key) {
+            (None, _) => None,
+            (Some(text), template) => {
+                let key = self.text(template.as_ref()?, Use::Plain)?;
+                self.check_key(&key, &text.span)?;
+                Some(key)
+            }
+        };
+        let mut command = |run: &Option<Run<'_>>, template: &Option<RunTemplate<'_, '_>>| match run {
+            None => Some(None),
+            Some(run) => self.command(template.as_ref()?, run.span()).map(Some),
+        };
+        let confirm = command(&syntax.confirm, &compiled.confirm)?;
+        let probe = command(&syntax.probe, &compiled.probe)?;
+        let undo = command(&syntax.undo, &compiled.undo)?;
+        let (mode, on_uncertain) = (syntax.mode, syntax.on_uncertain);
+        Some(Box::new(Effect { mode, key, confirm, probe, undo, on_uncertain }))
+    }
+
+    /// A key goes into the environment, over the network, and onto a line that a person reads and types.
+    fn check_key(&mut self, key: &str, span: &Span) -> Option<()> {
+        let fault = if key.trim().is_empty() {
+            "is empty"
+        } else if key.len() > KEY_BYTES_MAX {
+            "is longer than 512 bytes"
+        } else if key.chars().any(char::is_control) {
+            "holds a control character"
+        } else {
+            return Some(());
+        };
+        let message = format!("the key `{}` of the effect {fault}", show(key));
+        let diagnostic = Diagnostic::error(code::BAD_VALUE, message)
+            .at(span.clone(), "not a key")
+            .help("write one line of text that says which effect it is");
+        (self.report)(diagnostic);
+        None
     }
 
     fn tools(&mut self, stage: &StageSyntax<'_>, templates: &StageTemplates<'_, '_>) -> Vec<String> {

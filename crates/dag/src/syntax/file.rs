@@ -25,6 +25,7 @@ pub(crate) struct File<'a> {
     pub shell: Option<Vec<String>>,
     pub sandbox: Option<SandboxChoice>,
     pub sandbox_require: Option<Level>,
+    pub rollback: bool,
     /// `None` for the file's own folder.
     pub workdir: Option<At<ProjectPath>>,
     /// Whether `workdir` is what was meant: false after an error in it.
@@ -47,6 +48,7 @@ impl<'a> File<'a> {
             shell: None,
             sandbox: None,
             sandbox_require: None,
+            rollback: false,
             workdir: None,
             workdir_known: true,
             params: Vec::new(),
@@ -105,6 +107,7 @@ impl<'a> File<'a> {
                     let choice = reader.sandbox("`sandbox_require`", value);
                     self.sandbox_require = choice.and_then(|choice| reader.required_level(choice, value));
                 }
+                "on_failure" => self.rollback = reader.on_failure(value),
                 "workdir" => {
                     let before = reader.found.len();
                     self.workdir = reader.workdir(value);

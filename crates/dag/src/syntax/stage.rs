@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use cairn_model::Name;
 use toml::de::DeValue;
 
+use super::effect::EffectSyntax;
 use super::inputs::{InputSyntax, OutputSyntax};
 use super::names::show;
 use super::reader::{Key, Listed, Reader, Value, Wanted, type_name};
@@ -40,6 +41,7 @@ pub(crate) struct StageSyntax<'a> {
     pub matrix: Option<Vec<Axis<'a>>>,
     pub needs: Vec<Text<'a>>,
     pub pool: Option<Text<'a>>,
+    pub effect: Option<EffectSyntax<'a>>,
     /// Where `cpus` stands.
     pub cpus_span: Option<Span>,
     pub policy: Policy,
@@ -104,6 +106,7 @@ impl<'a> StageSyntax<'a> {
             matrix: Some(Vec::new()),
             needs: Vec::new(),
             pool: None,
+            effect: None,
             cpus_span: None,
             policy: Policy::default(),
             records: None,
@@ -195,6 +198,8 @@ impl<'a> StageSyntax<'a> {
             "priority" => {
                 self.policy.priority = reader.integer("`priority`", i64::MIN, i64::MAX, value).unwrap_or(0);
             }
+            "effect" => self.effect = reader.effect(value),
+            "on_failure" => self.policy.rollback = reader.on_failure(value),
             "records" => self.records = reader.records(value),
             "sandbox" => self.policy.sandbox = reader.sandbox("`sandbox`", value),
             _ => return false,

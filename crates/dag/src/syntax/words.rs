@@ -28,7 +28,7 @@ const PIPELINE_MEND: Ours = Mend("write it in the table `[pipeline]`");
 pub(super) const FILE: Words = Words {
     of: "a pipeline file",
     known: &["pipeline", "params", "env", "stages", "pools"],
-    later: &["schedule", "secrets", "on_failure"],
+    later: &["schedule", "secrets"],
     foreign: &[
         (
             &["stage", "steps", "step", "tasks", "task", "jobs", "job", "rules", "rule", "nodes", "targets"],
@@ -38,7 +38,10 @@ pub(super) const FILE: Words = Words {
         (&["environment", "environ", "envs"], Key("env")),
         (&["pool", "limits", "concurrency"], Key("pools")),
         (&["dag", "project", "workflow", "flow", "settings", "meta"], Key("pipeline")),
-        (&["name", "description", "shell", "sandbox", "sandbox_require", "workdir"], PIPELINE_MEND),
+        (
+            &["name", "description", "shell", "sandbox", "sandbox_require", "workdir", "on_failure"],
+            PIPELINE_MEND,
+        ),
         (
             &["cron", "triggers", "trigger"],
             Mend("`[schedule]` comes in a later version; run it from cron until then"),
@@ -48,7 +51,7 @@ pub(super) const FILE: Words = Words {
 
 pub(super) const PIPELINE: Words = Words {
     of: "`[pipeline]`",
-    known: &["name", "description", "shell", "sandbox", "sandbox_require", "workdir"],
+    known: &["name", "description", "shell", "sandbox", "sandbox_require", "workdir", "on_failure"],
     later: &["network"],
     foreign: &[
         (&["title", "id", "dag_id"], Key("name")),
@@ -86,8 +89,10 @@ pub(super) const STAGE: Words = Words {
         "sandbox",
         "records",
         "description",
+        "effect",
+        "on_failure",
     ],
-    later: &["foreach", "when", "effect", "secrets", "on_failure", "executor", "schedule", "network"],
+    later: &["foreach", "when", "secrets", "executor", "schedule", "network"],
     foreign: &[
         (
             &[
@@ -275,6 +280,24 @@ pub(super) const CACHE: Words = Words {
     known: &["ttl"],
     later: &[],
     foreign: &[(&["max_age", "expires", "expire", "expiration"], Key("ttl"))],
+};
+
+pub(super) const EFFECT: Words = Words {
+    of: "`effect`",
+    known: &["mode", "key", "confirm", "probe", "undo", "on_uncertain"],
+    later: &[],
+    foreign: &[
+        (&["semantics", "delivery", "guarantee"], Key("mode")),
+        (&["idempotency_key", "id", "name", "token"], Key("key")),
+        (&["check", "verify", "took_place", "exists"], Key("confirm")),
+        (&["state", "fingerprint", "observe"], Key("probe")),
+        (&["compensate", "compensation", "revert", "rollback"], Key("undo")),
+        (&["on_unknown", "uncertain", "in_doubt"], Key("on_uncertain")),
+        (
+            &["run", "cmd", "command"],
+            Mend("the stage's own `run` does it; `confirm`, `probe` and `undo` go with it"),
+        ),
+    ],
 };
 
 pub(super) const PARAM: Words = Words {

@@ -1,5 +1,6 @@
 //! How each fault looks. Every code of [`crate::code`] is drawn here at least once.
 
+mod effects;
 mod file;
 mod graph;
 mod keys;
@@ -16,6 +17,7 @@ const GOOD: &str = "[stages.good]\nrun = \"true\"\n";
 #[test]
 fn every_code_has_a_picture_and_a_line_in_the_manual() {
     let pictures = [
+        include_str!("errors/effects.rs"),
         include_str!("errors/file.rs"),
         include_str!("errors/graph.rs"),
         include_str!("errors/keys.rs"),

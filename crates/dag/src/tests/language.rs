@@ -106,6 +106,7 @@ fn a_whole_pipeline() {
             pool: Some("db".to_owned()),
             priority: -2,
             sandbox: Some(SandboxChoice::Off),
+            rollback: false,
         }
     );
     assert_eq!(needs(pipeline, "by-carrier[DL]"), ["extract"]);

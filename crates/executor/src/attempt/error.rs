@@ -30,6 +30,14 @@ pub enum AttemptErrorKind {
     NotPlaced,
     /// Nothing more can be made durable, so that the run must end.
     Fatal,
+    /// Nobody can say whether its effect took place: a person is to settle it.
+    InDoubt,
+    /// Within an attempt: `confirm` is to say whether the effect took place.
+    Ask,
+    /// Within an attempt: `confirm` says that the effect did not take place.
+    NotDone,
+    /// Within an attempt: the effect may be done.
+    MayAct,
 }
 
 impl AttemptError {
@@ -41,7 +49,7 @@ impl AttemptError {
         Self::new("stopped", None).of_kind(AttemptErrorKind::Stopped)
     }
 
-    fn of_kind(self, kind: AttemptErrorKind) -> Self {
+    pub(crate) fn of_kind(self, kind: AttemptErrorKind) -> Self {
         Self { kind, ..self }
     }
 }

@@ -162,6 +162,13 @@ pub enum Difference {
         /// The file.
         path: String,
     },
+    /// The probe of its effect says something else.
+    Effect {
+        /// What it said before.
+        recorded: String,
+        /// What it says now.
+        found: String,
+    },
     /// A database has other content than before.
     Database {
         /// Its file.
@@ -177,7 +184,7 @@ impl Difference {
     /// Returns the file that it is about.
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::Failed { .. } | Self::Outputs(_) => None,
+            Self::Failed { .. } | Self::Outputs(_) | Self::Effect { .. } => None,
             Self::Bytes { path, .. }
             | Self::Entry { path, .. }
             | Self::Undeclared { path }
@@ -188,7 +195,7 @@ impl Difference {
     /// Returns both values, where there are two.
     pub fn values(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Bytes { recorded, found, .. } => Some((recorded, found)),
+            Self::Bytes { recorded, found, .. } | Self::Effect { recorded, found } => Some((recorded, found)),
             Self::Database { how: DatabaseDifference::Row { before, after, .. }, .. } => {
                 Some((before, after))
             }
@@ -209,6 +216,7 @@ impl fmt::Display for Difference {
             Self::Outputs(error) => f.write_str(error),
             Self::Bytes { path, place, .. } => write!(f, "`{path}` differs at {place}"),
             Self::Entry { path, how } => write!(f, "`{path}` {how}"),
+            Self::Effect { .. } => f.write_str("the probe of its effect says something else"),
             Self::Undeclared { path } => {
                 write!(f, "it changes `{path}`, which is not one of its outputs")
             }

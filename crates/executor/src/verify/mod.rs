@@ -35,6 +35,7 @@ use cairn_store::{Checkpoint, ReadError};
 
 use crate::Engine;
 use crate::collect::collect;
+use crate::effects::key_of;
 use crate::environment::{self, Context};
 use crate::gather::{GatherError, Gathered, stdout_path};
 use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, strays};
@@ -142,10 +143,19 @@ impl Drop for Scratch {
     }
 }
 
+impl Drop for Verifier {
+    fn drop(&mut self) {
+        // The last handle on the keeper is to be the first that is dropped below.
+        self.engine.give_back();
+    }
+}
+
 impl Verifier {
     /// Makes one for the instances of `engine`, whose store must be open for writing: then nothing else is executed here.
     /// What an earlier one left when it was killed is cleared away. `run` is an id of no run.
     pub fn new(engine: Arc<Engine>, keeper: Keeper, run: RunId) -> Result<Self, VerifyError> {
+        // What look-ups asked probes with has a runtime of its own, which cannot be dropped within another.
+        engine.give_back();
         let state = engine.project.state().to_owned();
         let left =
             |error: FileError| VerifyError::Place { instance: "a stage".to_owned(), cause: error.into() };
@@ -178,8 +188,14 @@ impl Verifier {
         options: Options,
         on_step: &(dyn Fn(Step) + Send + Sync),
     ) -> Result<Report, VerifyError> {
-        let (gathered, checkpoint) = self.recorded(index)?;
         let instance = self.engine.instance(index);
+        let (gathered, checkpoint) = match self.recorded(index) {
+            Err(VerifyError::NotDone { .. }) if instance.effect.is_some() => {
+                let text = "its effect stands, and there is no result of what its inputs are now".to_owned();
+                return Ok(Report::none(Verdict::NotVerified(Reason { text, help: None })));
+            }
+            recorded => recorded?,
+        };
         let level = level_given(&self.engine.pipeline, instance);
         let refused = outside::refused(&self.engine, instance, &gathered, level, options.effects);
         if let Some(reason) = refused {
@@ -205,6 +221,7 @@ impl Verifier {
             looks.map_err(|cause| subject.failed(FileError { action: "read", path: project.clone(), cause }))
         };
         let before = looks()?;
+        let probed = self.probe(index, &gathered).await;
         let mut report = match subject.checked().await {
             // One project may hold what cannot be copied, and other stages that do not need it.
             Err(VerifyError::Place { cause, .. }) if !cause.is_disk_full() => {
@@ -213,6 +230,14 @@ impl Verifier {
             }
             report => report?,
         };
+        if let (Verdict::Verified, Some(recorded)) = (&report.verdict, probed) {
+            let found = self.probe(index, &gathered).await.unwrap_or_default();
+            if found != recorded {
+                let difference = Difference::Effect { recorded, found };
+                let step = Step::OnTop { time: 2 };
+                report.verdict = Verdict::NotIdempotent(Box::new(Finding { step, difference, cause: None }));
+            }
+        }
         if let Some(touched) = before.first_touched(&looks()?) {
             report.verdict = Verdict::NotVerified(Reason {
                 text: format!(
@@ -224,6 +249,23 @@ impl Verifier {
         }
         report.unseen = outside::unseen(&self.engine, instance, &gathered);
         Ok(report)
+    }
+
+    /// Returns what the probe of an instance's effect prints, or why it does not; `None` where there is none.
+    async fn probe(&self, index: u32, gathered: &Arc<Gathered>) -> Option<String> {
+        self.engine.instance(index).effect.as_ref()?.probe.as_ref()?;
+        self.engine.lend(self.keeper.clone());
+        let (engine, gathered) = (Arc::clone(&self.engine), Arc::clone(gathered));
+        let asked = tokio::task::spawn_blocking(move || {
+            let key = effect_key(engine.instance(index), &gathered);
+            engine.probe(index, &gathered, &key, None)
+        })
+        .await;
+        self.engine.give_back();
+        match asked {
+            Ok(answer) => Some(answer.unwrap_or_else(|error| format!("it fails: {error}"))),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     /// Returns what an instance is executed with and what that made.
@@ -383,9 +425,10 @@ impl Subject<'_> {
         let (home, temporary) = self.own_folders(place)?;
         let log = home.with_extension("log");
         let passed = engine.gatherer.passed(self.instance);
+        let key = effect_key(self.instance, self.gathered);
         let context = Context {
             attempt: &attempt,
-            input_hash: &self.gathered.input_hash,
+            key: &key,
             logical_time: engine.logical_time,
             passed: &passed,
             home: &home,
@@ -582,6 +625,12 @@ impl Subject<'_> {
         }
         Ok(None)
     }
+}
+
+/// What a command is given as its idempotency key: the one of the run.
+fn effect_key(instance: &Instance, gathered: &Gathered) -> String {
+    let effect = instance.effect.as_ref();
+    effect.map_or_else(|| gathered.input_hash.to_string(), |effect| key_of(effect, gathered))
 }
 
 fn check(found: Option<&Finding>) -> Check {

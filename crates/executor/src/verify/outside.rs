@@ -38,6 +38,10 @@ pub(super) fn refused(
     if let Some(reason) = of_another_kind(instance) {
         return Some(reason);
     }
+    if instance.effect.is_some() && !effects {
+        let text = "it has an effect outside, which would be done again".to_owned();
+        return reason(text, "`--effects` executes it all the same, under the same key");
+    }
     let texts = texts(engine, instance, gathered);
     let root = engine.project.root().to_string_lossy();
     if let Some(text) = texts.iter().find(|text| names_folder(&text.words, &root)) {

@@ -18,6 +18,7 @@ fn recipe() -> Recipe {
         outputs: BTreeMap::from([(ProjectPath::parse("c").unwrap(), (String::new(), OutputKind::File))]),
         salt: None,
         platform: "linux-x86_64".into(),
+        effect: None,
         records: None,
     }
 }
@@ -60,6 +61,7 @@ const CHANGES: &[Change] = &[
         });
     }),
     ("the salt changed", |r| r.salt = Some(String::new())),
+    ("the effect's mode is new", |r| r.effect = Some((EffectMode::AtLeastOnce, None))),
     ("the platform changed", |r| r.platform = "macos-aarch64".into()),
     ("output `c` changed", |r| {
         let path = ProjectPath::parse("c").unwrap();

@@ -122,6 +122,9 @@ impl<'a> Oracle<'a> {
                 let expected = match found {
                     Found::Hit { .. } => Expected::Found,
                     Found::Broken { .. } => Expected::Failed,
+                    Found::InDoubt { .. } | Found::Stands { .. } => {
+                        unreachable!("nothing in this world has an effect outside")
+                    }
                     Found::Miss { .. } if self.is_halted() => Expected::Blocked,
                     Found::Miss { .. } if self.case.setup.frozen => Expected::Blocked,
                     Found::Miss { .. } => {
@@ -263,6 +266,11 @@ impl<'a> Oracle<'a> {
             InstanceEvent::Trashed { .. } | InstanceEvent::NotPlaced { .. } => {
                 unreachable!("in this world every place is free and can be written")
             }
+            InstanceEvent::InDoubt { .. }
+            | InstanceEvent::Undone { .. }
+            | InstanceEvent::EffectStands { .. } => {
+                unreachable!("nothing in this world has an effect outside")
+            }
             InstanceEvent::Blocked { by } => self.check_blocked(instance, by, seen),
         }
         self.plan_what_became_due(now, instance);
@@ -316,6 +324,7 @@ impl<'a> Oracle<'a> {
                 assert!(is_failed(name, &|other| !upstream.contains(&other)), "blocked by what did not fail");
                 seen.note("blocked by a stop");
             }
+            Blocker::InDoubt(_) => unreachable!("nothing in this world has an effect outside"),
             Blocker::Interrupted => {
                 let cut = self.cut.contains(&instance) || !self.cut.is_disjoint(upstream);
                 assert!(self.interrupts > 0 || cut, "blocked by an interrupt that was none");

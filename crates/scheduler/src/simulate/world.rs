@@ -194,7 +194,7 @@ impl Plans {
 }
 
 fn failure(retryable: bool, interrupted: bool) -> Failure {
-    Failure { error: "exit 1".into(), help: None, retryable, interrupted, committed: false }
+    Failure { error: "exit 1".into(), help: None, retryable, interrupted, committed: false, in_doubt: false }
 }
 
 fn hash(instance: u32) -> InputHash {

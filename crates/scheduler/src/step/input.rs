@@ -49,12 +49,32 @@ pub enum Found {
         /// What the execution that made the checkpoint took.
         saved_ms: u64,
     },
+    /// Its effect took place under its key, and its outputs are in place.
+    Stands {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// The effect's key.
+        key: String,
+        /// Paths that were put back from the content store.
+        restored: Vec<String>,
+        /// Where files that were not cairn's went from the outputs' places.
+        trashed: Vec<String>,
+        /// What the execution took that did it.
+        saved_ms: u64,
+    },
     /// Nothing that can be used.
     Miss {
         /// The input-hash.
         input_hash: InputHash,
         /// Why it has to run.
         reason: Reason,
+    },
+    /// It has an effect of which nobody can say whether it took place.
+    InDoubt {
+        /// Why.
+        error: String,
+        /// What to do about it.
+        help: Option<String>,
     },
     /// It cannot even be looked up: an input is missing, say.
     Broken {
@@ -89,4 +109,6 @@ pub struct Failure {
     pub interrupted: bool,
     /// Whether its result is committed, and only its outputs are not in their places.
     pub committed: bool,
+    /// Whether nobody can say if its effect took place: a person is to settle it.
+    pub in_doubt: bool,
 }

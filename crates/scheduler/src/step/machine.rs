@@ -191,6 +191,11 @@ impl Machine {
                 );
                 self.let_go_on(instance, now);
             }
+            Found::Stands { input_hash, key, restored, trashed, saved_ms } => {
+                let event = InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms };
+                self.record(instance, event);
+                self.let_go_on(instance, now);
+            }
             Found::Miss { input_hash, reason } => {
                 let reason = self.history(instance).again().unwrap_or(reason);
                 if let Some(by) = self.halted_by() {
@@ -203,6 +208,7 @@ impl Machine {
                     self.set(instance, Phase::Ready { input_hash, reason });
                 }
             }
+            Found::InDoubt { error, help } => self.in_doubt(instance, error, help),
             Found::Broken { error, help } => self.fail(instance, error, help),
         }
     }
@@ -233,13 +239,15 @@ impl Machine {
     }
 
     fn attempt_failed(&mut self, instance: u32, failure: Failure, now: Timestamp) {
-        let Failure { error, help, retryable, interrupted, committed } = failure;
+        let Failure { error, help, retryable, interrupted, committed, in_doubt } = failure;
         let policy = self.instances[instance as usize].facts.retries;
         let History { attempts: attempt, failures: failures_before, .. } = *self.history(instance);
         let failures = failures_before + 1;
         if committed {
             self.record(instance, InstanceEvent::NotPlaced { attempt, error, help });
             self.failed(instance);
+        } else if in_doubt {
+            self.in_doubt(instance, error, help);
         } else if interrupted {
             self.block(instance, Blocker::Interrupted);
             self.block_behind(instance, &Blocker::Interrupted);
@@ -264,9 +272,21 @@ impl Machine {
         self.failed(instance);
     }
 
+    /// Ends an instance whose effect a person is to settle: what is behind it waits for that.
+    fn in_doubt(&mut self, instance: u32, error: String, help: Option<String>) {
+        let attempts = self.history(instance).attempts;
+        self.record(instance, InstanceEvent::InDoubt { attempts, error, help });
+        self.stop_behind(instance, &Blocker::InDoubt(self.name(instance)));
+    }
+
     /// Does what follows from an instance's failure.
     fn failed(&mut self, instance: u32) {
-        self.block_behind(instance, &Blocker::Failed(self.name(instance)));
+        self.stop_behind(instance, &Blocker::Failed(self.name(instance)));
+    }
+
+    /// Blocks all behind an instance that did not end well, and stops the run unless it keeps going.
+    fn stop_behind(&mut self, instance: u32, by: &Blocker) {
+        self.block_behind(instance, by);
         if !self.keep_going && self.halt == Halt::None {
             self.stop(Halt::Failure(instance));
         }
@@ -389,6 +409,10 @@ impl Machine {
                 InstanceEvent::Failed { .. } | InstanceEvent::NotPlaced { .. },
                 RunStatus::Succeeded | RunStatus::Frozen,
             ) => RunStatus::Failed,
+            // A failure can be mended and run again; this one needs a person first.
+            (InstanceEvent::InDoubt { .. }, RunStatus::Succeeded | RunStatus::Frozen | RunStatus::Failed) => {
+                RunStatus::InDoubt
+            }
             (InstanceEvent::Blocked { by: Blocker::Frozen(_) }, RunStatus::Succeeded) => RunStatus::Frozen,
             (_, status) => status,
         };

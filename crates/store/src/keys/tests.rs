@@ -46,13 +46,15 @@ proptest! {
         prop_assert_eq!(read_checkpoint(&checkpoint(&hash)), Some(hash));
         prop_assert_eq!(read_dispute(&dispute(&hash, number)), Some((hash, number)));
         prop_assert_eq!(read_instance(&instance(&pipeline, &name)), Some((pipeline.clone(), name.clone())));
-        prop_assert_eq!(read_attempt(&attempt(&id)), Some(id));
+        prop_assert_eq!(read_attempt(&attempt(&id)), Some(id.clone()));
         let dead_id = DeadId::from_bytes(*run.as_bytes());
         for kind in DeadKind::ALL {
             let key = dead(&pipeline, &name, kind, dead_id);
             prop_assert_eq!(read_dead(&key), Some((pipeline.clone(), name.clone(), kind, dead_id)));
             prop_assert_eq!(key.len(), dead_prefix(Some(&pipeline), Some(&name)).len() + DEAD_REST);
         }
+        let key = id.instance.to_string();
+        prop_assert_eq!(read_effect(&effect(id.instance.stage(), &key)), Some((id.instance.stage().clone(), key)));
     }
 
     #[test]
@@ -89,6 +91,7 @@ proptest! {
         prop_assert!(read_event(&bytes).is_none_or(|(run, number)| event(run, number) == *bytes));
         prop_assert!(read_dispute(&bytes).is_none_or(|(hash, number)| dispute(&hash, number) == *bytes));
         prop_assert!(read_instance(&bytes).is_none_or(|(name, read)| instance(&name, &read) == bytes));
+        prop_assert!(read_effect(&bytes).is_none_or(|(name, key)| effect(&name, &key) == bytes));
         prop_assert!(read_attempt(&bytes).is_none_or(|read| attempt(&read) == bytes));
         prop_assert!(read_dead(&bytes).is_none_or(|(name, of, kind, id)| dead(&name, &of, kind, id) == bytes));
     }
@@ -136,6 +139,7 @@ fn golden() {
     );
     check(&note(&NoteScope::Named(name("mine")), NoteKind::Mark, b"key"), b"\x01\x04mine\x03key");
     check(&file_row(FileKey { device: 1, inode: 258 }), b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\x02");
+    check(&effect(&name("flights"), "sales/é"), "\x07flightssales/é".as_bytes());
     check(placed("build/a.csv"), b"build/a.csv");
 }
 

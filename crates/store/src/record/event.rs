@@ -38,6 +38,7 @@ pub(super) mod v1 {
         Failed,
         Interrupted,
         Frozen,
+        InDoubt,
     }
 
     #[derive(Serialize, Deserialize)]
@@ -89,6 +90,27 @@ pub(super) mod v1 {
             #[serde(borrow)]
             help: Option<Cow<'a, str>>,
         },
+        InDoubt {
+            attempts: u32,
+            #[serde(borrow)]
+            error: Cow<'a, str>,
+            #[serde(borrow)]
+            help: Option<Cow<'a, str>>,
+        },
+        Undone {
+            #[serde(borrow)]
+            key: Cow<'a, str>,
+            #[serde(borrow)]
+            error: Option<Cow<'a, str>>,
+        },
+        EffectStands {
+            input_hash: Digest,
+            #[serde(borrow)]
+            key: Cow<'a, str>,
+            restored: Vec<String>,
+            trashed: Vec<String>,
+            saved_ms: u64,
+        },
     }
 
     #[derive(Serialize, Deserialize)]
@@ -102,6 +124,8 @@ pub(super) mod v1 {
         Frozen(Reason<'a>),
         #[serde(borrow)]
         BehindFrozen(Cow<'a, str>),
+        #[serde(borrow)]
+        InDoubt(Cow<'a, str>),
     }
 
     #[derive(Serialize, Deserialize)]
@@ -122,6 +146,10 @@ pub(super) mod v1 {
         Again(Cow<'a, str>),
         #[serde(borrow)]
         Failed(Cow<'a, str>),
+        #[serde(borrow)]
+        Drifted(Cow<'a, str>),
+        #[serde(borrow)]
+        Effect(Cow<'a, str>),
     }
 }
 
@@ -183,6 +211,7 @@ pub(super) fn stored_status(status: RunStatus) -> v1::RunStatus {
         RunStatus::Failed => v1::RunStatus::Failed,
         RunStatus::Interrupted => v1::RunStatus::Interrupted,
         RunStatus::Frozen => v1::RunStatus::Frozen,
+        RunStatus::InDoubt => v1::RunStatus::InDoubt,
     }
 }
 
@@ -193,6 +222,7 @@ pub(super) fn status(stored: &v1::RunStatus) -> RunStatus {
         v1::RunStatus::Failed => RunStatus::Failed,
         v1::RunStatus::Interrupted => RunStatus::Interrupted,
         v1::RunStatus::Frozen => RunStatus::Frozen,
+        v1::RunStatus::InDoubt => RunStatus::InDoubt,
     }
 }
 
@@ -202,6 +232,15 @@ impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
             InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
                 Self::CheckpointFound {
                     input_hash: names::stored_input_hash(input_hash),
+                    restored: restored.clone(),
+                    trashed: trashed.clone(),
+                    saved_ms: *saved_ms,
+                }
+            }
+            InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms } => {
+                Self::EffectStands {
+                    input_hash: names::stored_input_hash(input_hash),
+                    key: key.into(),
                     restored: restored.clone(),
                     trashed: trashed.clone(),
                     saved_ms: *saved_ms,
@@ -233,6 +272,14 @@ impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
                 Self::Failed { attempts: *attempts, error: error.into(), help: help.as_ref().map(Into::into) }
             }
             InstanceEvent::Blocked { by } => Self::Blocked { by: by.into() },
+            InstanceEvent::InDoubt { attempts, error, help } => Self::InDoubt {
+                attempts: *attempts,
+                error: error.into(),
+                help: help.as_ref().map(Into::into),
+            },
+            InstanceEvent::Undone { key, error } => {
+                Self::Undone { key: key.into(), error: error.as_ref().map(Into::into) }
+            }
         }
     }
 }
@@ -243,6 +290,15 @@ impl From<v1::InstanceEvent<'_>> for InstanceEvent {
             v1::InstanceEvent::CheckpointFound { input_hash, restored, trashed, saved_ms } => {
                 Self::CheckpointFound {
                     input_hash: names::input_hash(input_hash),
+                    restored,
+                    trashed,
+                    saved_ms,
+                }
+            }
+            v1::InstanceEvent::EffectStands { input_hash, key, restored, trashed, saved_ms } => {
+                Self::EffectStands {
+                    input_hash: names::input_hash(input_hash),
+                    key: key.into_owned(),
                     restored,
                     trashed,
                     saved_ms,
@@ -267,6 +323,12 @@ impl From<v1::InstanceEvent<'_>> for InstanceEvent {
                 Self::Failed { attempts, error: error.into_owned(), help: help.map(Into::into) }
             }
             v1::InstanceEvent::Blocked { by } => Self::Blocked { by: by.into() },
+            v1::InstanceEvent::InDoubt { attempts, error, help } => {
+                Self::InDoubt { attempts, error: error.into_owned(), help: help.map(Into::into) }
+            }
+            v1::InstanceEvent::Undone { key, error } => {
+                Self::Undone { key: key.into_owned(), error: error.map(Into::into) }
+            }
         }
     }
 }
@@ -279,6 +341,7 @@ impl<'a> From<&'a Blocker> for v1::Blocker<'a> {
             Blocker::Interrupted => Self::Interrupted,
             Blocker::Frozen(reason) => Self::Frozen(reason.into()),
             Blocker::BehindFrozen(instance) => Self::BehindFrozen(instance.into()),
+            Blocker::InDoubt(instance) => Self::InDoubt(instance.into()),
         }
     }
 }
@@ -291,6 +354,7 @@ impl From<v1::Blocker<'_>> for Blocker {
             v1::Blocker::Interrupted => Self::Interrupted,
             v1::Blocker::Frozen(reason) => Self::Frozen(reason.into()),
             v1::Blocker::BehindFrozen(instance) => Self::BehindFrozen(instance.into_owned()),
+            v1::Blocker::InDoubt(instance) => Self::InDoubt(instance.into_owned()),
         }
     }
 }
@@ -307,6 +371,8 @@ impl<'a> From<&'a Reason> for v1::Reason<'a> {
             Reason::WeakerIsolation(level) => Self::WeakerIsolation(level.into()),
             Reason::Again(why) => Self::Again(why.into()),
             Reason::Failed(error) => Self::Failed(error.into()),
+            Reason::Drifted(how) => Self::Drifted(how.into()),
+            Reason::Effect(why) => Self::Effect(why.into()),
         }
     }
 }
@@ -323,6 +389,8 @@ impl From<v1::Reason<'_>> for Reason {
             v1::Reason::WeakerIsolation(level) => Self::WeakerIsolation(level.into_owned()),
             v1::Reason::Again(why) => Self::Again(why.into_owned()),
             v1::Reason::Failed(error) => Self::Failed(error.into_owned()),
+            v1::Reason::Drifted(how) => Self::Drifted(how.into_owned()),
+            v1::Reason::Effect(why) => Self::Effect(why.into_owned()),
         }
     }
 }

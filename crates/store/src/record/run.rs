@@ -122,16 +122,36 @@ mod v1 {
     }
 }
 
+mod v2 {
+    use serde::{Deserialize, Serialize};
+
+    use super::v1;
+
+    /// In postcard a type within another is its fields, so this is the first version with more at its end.
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct RunRecord<'a> {
+        #[serde(borrow)]
+        pub(super) before: v1::RunRecord<'a>,
+        pub(super) in_doubt: u32,
+    }
+}
+
 impl Record for RunRecord {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     fn body(&self) -> Vec<u8> {
-        to_postcard(&v1::RunRecord::from(self))
+        to_postcard(&v2::RunRecord { before: self.into(), in_doubt: self.counts.in_doubt })
     }
 
     fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
         match version {
             1 => from_postcard::<v1::RunRecord<'_>>(body)?.try_into(),
+            2 => {
+                let v2::RunRecord { before, in_doubt } = from_postcard(body)?;
+                let mut run = Self::try_from(before)?;
+                run.counts.in_doubt = in_doubt;
+                Ok(run)
+            }
             version => Err(Damage::Version { version }),
         }
     }
@@ -185,7 +205,7 @@ impl TryFrom<v1::RunRecord<'_>> for RunRecord {
 
 impl From<Counts> for v1::Counts {
     fn from(counts: Counts) -> Self {
-        let Counts { ran, restored, fresh, failed, blocked } = counts;
+        let Counts { ran, restored, fresh, failed, blocked, in_doubt: _ } = counts;
         Self { ran, restored, fresh, failed, blocked }
     }
 }
@@ -193,7 +213,7 @@ impl From<Counts> for v1::Counts {
 impl From<v1::Counts> for Counts {
     fn from(stored: v1::Counts) -> Self {
         let v1::Counts { ran, restored, fresh, failed, blocked } = stored;
-        Self { ran, restored, fresh, failed, blocked }
+        Self { ran, restored, fresh, failed, blocked, in_doubt: 0 }
     }
 }
 

@@ -1,9 +1,9 @@
 use std::fmt;
 
 use cairn_model::{
-    AttemptId, Blocker, Content, Counts, Digest, EntryKind, Event, FileContent, InputHash, InstanceEvent,
-    InstanceName, Level, Manifest, Output, ProjectPath, Reason, RunEvent, RunId, RunStatus, Timestamp, Tree,
-    TreeEntry,
+    AttemptId, Blocker, Command, Content, Counts, Digest, EffectMode, EffectState, EntryKind, Event,
+    FileContent, InputHash, InstanceEvent, InstanceName, Level, Manifest, Output, ProjectPath, Reason,
+    RunEvent, RunId, RunStatus, Timestamp, Tree, TreeEntry,
 };
 
 use super::*;
@@ -108,7 +108,7 @@ fn golden_run() {
         started: Timestamp(2),
         ended: Some(Timestamp(-3)),
         status: RunStatus::Interrupted,
-        counts: Counts { ran: 1, restored: 2, fresh: 300, failed: 4, blocked: 5 },
+        counts: Counts { ran: 1, restored: 2, fresh: 300, failed: 4, blocked: 5, in_doubt: 6 },
         selection: vec!["clean".to_owned()],
         options: RunOptions {
             jobs: 2,
@@ -121,9 +121,9 @@ fn golden_run() {
         cairn_version: "0.1.0".to_owned(),
         saved_ms: 128,
     };
-    let head = "01 07 'flights' 06 'p.toml' 03*32 01 04 'year' 04 '2013' 02 04";
+    let head = "02 07 'flights' 06 'p.toml' 03*32 01 04 'year' 04 '2013' 02 04";
     let middle = "01 02 ac02 04 05 01 05 'clean' 02 01 00";
-    let tail = "02 05 'cairn' 03 'run' 04 'boot' ac02 e724 05 '0.1.0' 8001";
+    let tail = "02 05 'cairn' 03 'run' 04 'boot' ac02 e724 05 '0.1.0' 8001 06";
     check(&run, &format!("{head} 01 05 03 {middle} 02 01 04 'grid' {tail}"));
     let statuses = [
         RunStatus::Running,
@@ -131,6 +131,7 @@ fn golden_run() {
         RunStatus::Failed,
         RunStatus::Interrupted,
         RunStatus::Frozen,
+        RunStatus::InDoubt,
     ];
     for (number, status) in statuses.into_iter().enumerate() {
         let run = RunRecord { status, ended: None, ..run.clone() };
@@ -139,6 +140,43 @@ fn golden_run() {
     for (number, force) in [Force::Nothing, Force::Everything].into_iter().enumerate() {
         let run = RunRecord { options: RunOptions { force, ..run.options.clone() }, ..run.clone() };
         check(&run, &format!("{head} 01 05 03 {middle} 0{number} {tail}"));
+    }
+}
+
+#[test]
+fn a_run_of_the_first_version_has_none_in_doubt() {
+    let first = "07 'flights' 06 'p.toml' 03*32 00 02 04 00 01 01 02 ac02 04 05 00 02 01 00 00 00 04 'boot' ac02 e724 05 \
+        '0.1.0' 8001";
+    let run = RunRecord::read(1, &bytes(first)).unwrap();
+    assert_eq!((run.counts.blocked, run.counts.in_doubt, run.saved_ms), (5, 0, 128));
+}
+
+#[test]
+fn golden_effect() {
+    let effect = Effect {
+        state: EffectState::Confirmed,
+        mode: EffectMode::ExactlyOnce,
+        instance: of_matrix(),
+        attempts: 300,
+        input_hash: hash(5),
+        run: RunId::from_bytes([9; 16]),
+        intended: Timestamp(1),
+        settled: Some(Timestamp(2)),
+        probe: Some("3".to_owned()),
+        error: None,
+        undo: Some(Command::Argv(vec!["undo".to_owned()])),
+    };
+    let tail = "02 04 'grid' 01 04 'UA,1' ac02 05*32 09*16 02 01 04 01 01 '3' 00";
+    check(&effect, &format!("01 01 {tail} 01 01 01 04 'undo'"));
+    for (number, state) in EffectState::ALL.into_iter().enumerate() {
+        let undo = Some(Command::Shell { shell: vec!["sh".to_owned()], script: "u".to_owned() });
+        let effect = Effect { state, undo, ..effect.clone() };
+        check(&effect, &format!("01 0{number} {tail} 01 00 01 02 'sh' 01 'u'"));
+    }
+    let tail = tail.split_once(' ').unwrap().1;
+    for (number, mode) in EffectMode::ALL.into_iter().enumerate() {
+        let effect = Effect { mode, undo: None, ..effect.clone() };
+        check(&effect, &format!("01 01 0{number} {tail} 00"));
     }
 }
 
@@ -276,12 +314,28 @@ fn golden_events() {
         "04 02 01 'e' 01 01 'h'",
     );
     check(InstanceEvent::Failed { attempts: 0, error: String::new(), help: None }, "04 00 00 00");
+    check(
+        InstanceEvent::InDoubt { attempts: 1, error: "e".to_owned(), help: Some("h".to_owned()) },
+        "08 01 01 'e' 01 01 'h'",
+    );
+    check(
+        InstanceEvent::EffectStands {
+            input_hash: hash(1),
+            key: "k".to_owned(),
+            restored: vec!["a".to_owned()],
+            trashed: Vec::new(),
+            saved_ms: 9,
+        },
+        "0a 01*32 01 'k' 01 01 'a' 00 09",
+    );
+    check(InstanceEvent::Undone { key: "k".to_owned(), error: None }, "09 01 'k' 00");
     let blockers = [
         (Blocker::Failed("s".to_owned()), "00 01 's'"),
         (Blocker::Stopping("s".to_owned()), "01 01 's'"),
         (Blocker::Interrupted, "02"),
         (Blocker::Frozen(Reason::Forced), "03 02"),
         (Blocker::BehindFrozen("s".to_owned()), "04 01 's'"),
+        (Blocker::InDoubt("s".to_owned()), "05 01 's'"),
     ];
     for (by, expect) in blockers {
         check(InstanceEvent::Blocked { by }, &format!("05 {expect}"));
@@ -296,6 +350,8 @@ fn golden_events() {
         (Reason::WeakerIsolation("off".to_owned()), "06 03 'off'"),
         (Reason::Again("w".to_owned()), "07 01 'w'"),
         (Reason::Failed("e".to_owned()), "08 01 'e'"),
+        (Reason::Drifted("d".to_owned()), "09 01 'd'"),
+        (Reason::Effect("x".to_owned()), "0a 01 'x'"),
     ];
     for (reason, expect) in reasons {
         let event = InstanceEvent::AttemptStarted { attempt: 1, input_hash: hash(1), reason };

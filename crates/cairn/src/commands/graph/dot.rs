@@ -36,7 +36,7 @@ const fn fill(outcome: Outcome) -> &'static str {
         Outcome::Ran => "#c8e6c9",
         Outcome::Restored => "#b2ebf2",
         Outcome::Fresh => "#eceff1",
-        Outcome::Failed => "#ffcdd2",
+        Outcome::Failed | Outcome::InDoubt => "#ffcdd2",
         Outcome::Blocked => "#fff3c4",
     }
 }

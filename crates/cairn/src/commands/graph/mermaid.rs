@@ -33,6 +33,7 @@ const fn class(outcome: Outcome) -> &'static str {
         Outcome::Fresh => "fresh",
         Outcome::Failed => "failed",
         Outcome::Blocked => "blocked",
+        Outcome::InDoubt => "in-doubt",
     }
 }
 
@@ -43,6 +44,7 @@ const fn look(outcome: Outcome) -> &'static str {
         Outcome::Fresh => "fill:#eceff1,stroke:#78909c,color:#000",
         Outcome::Failed => "fill:#ffcdd2,stroke:#c62828,color:#000",
         Outcome::Blocked => "fill:#fff3c4,stroke:#b28704,color:#000",
+        Outcome::InDoubt => "fill:#ffcdd2,stroke:#c62828,color:#000,stroke-dasharray:4",
     }
 }
 

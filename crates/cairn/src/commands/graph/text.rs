@@ -59,6 +59,7 @@ fn cell_text(cell: Cell, stage: &Stage, paint: Paint) -> String {
             let style = stage.outcome().map_or(style::BOLD, style::outcome);
             return match stage.outcome() {
                 None | Some(Outcome::Blocked) => paint.with(style, "○"),
+                Some(Outcome::InDoubt) => paint.with(style, "?"),
                 Some(Outcome::Failed) => paint.with(style, "✗"),
                 Some(Outcome::Ran | Outcome::Restored | Outcome::Fresh) => paint.with(style, "●"),
             };

@@ -237,6 +237,7 @@ mod tests {
             outputs: BTreeMap::new(),
             salt: Some("2".into()),
             platform: "linux-x86_64".into(),
+            effect: None,
             records: None,
         };
         let read = Recipe::read(&recipe.encode()).unwrap();

@@ -58,7 +58,7 @@ pub(in crate::commands) fn past_run(status: RunStatus) -> PastRun {
         started: Timestamp(1_795_608_000_000),
         ended: (status != RunStatus::Running).then_some(Timestamp(1_795_608_002_000)),
         status,
-        counts: Counts { ran: 1, fresh: 1, failed: 1, blocked: 1, restored: 0 },
+        counts: Counts { ran: 1, fresh: 1, failed: 1, blocked: 1, restored: 0, in_doubt: 0 },
         selection: vec![],
         options: RunOptions { jobs: 2, keep_going: false, frozen: false, force: Force::Nothing },
         command_line: ["/opt/bin/cairn", "run", "-p", "late=30"].map(str::to_owned).to_vec(),

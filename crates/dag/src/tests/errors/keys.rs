@@ -92,7 +92,7 @@ fn an_unknown_word() {
     3 | colour = "red"
       | ^^^^^^ unknown key
       |
-      = help: the keys of a stage are `run`, `inputs`, `outputs`, `stdout`, `env`, `pass_env`, `tools`, `salt`, `shell`, `matrix`, `needs`, `retries`, `timeout`, `kill_after`, `cache`, `resources`, `priority`, `sandbox`, `records` and `description`
+      = help: the keys of a stage are `run`, `inputs`, `outputs`, `stdout`, `env`, `pass_env`, `tools`, `salt`, `shell`, `matrix`, `needs`, `retries`, `timeout`, `kill_after`, `cache`, `resources`, `priority`, `sandbox`, `records`, `description`, `effect` and `on_failure`
 
     error: 1 error in `pipeline.toml`
     "#);
@@ -123,7 +123,7 @@ fn keys_of_later_versions() {
 
     error: 2 errors in `pipeline.toml`
     "#);
-    for key in ["when", "effect", "secrets", "on_failure", "executor", "schedule"] {
+    for key in ["when", "secrets", "executor", "schedule"] {
         let text = format!("[stages.a]\nrun = \"true\"\n{key} = 1\n");
         assert_eq!(codes(&text, &[]), [crate::code::NOT_YET], "{key}");
     }

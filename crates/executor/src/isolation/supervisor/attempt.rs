@@ -62,12 +62,7 @@ impl Attempt {
         let (output, ends) = Output::open(job)?;
         let started_ms = now_ms();
         let main = spawner
-            .start(
-                &program,
-                ends.stdin.as_ref().map(AsFd::as_fd),
-                ends.stdout.as_fd(),
-                ends.stderr.as_fd(),
-            )
+            .start(&program, ends.stdin.as_ref().map(AsFd::as_fd), ends.stdout.as_fd(), ends.stderr.as_fd())
             .map_err(|failed| program.explain(job, failed))?;
         let after = |ms| Instant::now().checked_add(Duration::from_millis(ms));
         Ok(Self {

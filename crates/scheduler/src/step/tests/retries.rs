@@ -125,6 +125,7 @@ fn jitter_is_the_same_for_the_same_seed_in_whatever_order_things_end() {
                 retryable: true,
                 interrupted: false,
                 committed: false,
+                in_doubt: false,
             };
             machine.step(Timestamp(0), Input::Finished { instance, result: Err(failure) });
         }

@@ -125,7 +125,14 @@ impl Script {
     #[track_caller]
     pub(super) fn is_not_placed(&mut self, name: &str, expect: &str) {
         let (error, help) = ("in the way".into(), None);
-        let result = Err(Failure { error, help, retryable: false, interrupted: false, committed: true });
+        let result = Err(Failure {
+            error,
+            help,
+            retryable: false,
+            interrupted: false,
+            committed: true,
+            in_doubt: false,
+        });
         self.check(Input::Finished { instance: self.number(name), result }, expect);
     }
 
@@ -146,8 +153,14 @@ impl Script {
 
     #[track_caller]
     fn ends_badly(&mut self, name: &str, retryable: bool, interrupted: bool, expect: &str) {
-        let result =
-            Err(Failure { error: "exit 1".into(), help: None, retryable, interrupted, committed: false });
+        let result = Err(Failure {
+            error: "exit 1".into(),
+            help: None,
+            retryable,
+            interrupted,
+            committed: false,
+            in_doubt: false,
+        });
         self.check(Input::Finished { instance: self.number(name), result }, expect);
     }
 
@@ -188,6 +201,7 @@ fn action_count(action: &Action, outcome: Outcome) -> u32 {
 fn show_event(event: &InstanceEvent) -> String {
     match event {
         InstanceEvent::CheckpointFound { .. } => "found".to_owned(),
+        InstanceEvent::EffectStands { key, .. } => format!("{key} stands"),
         InstanceEvent::AttemptStarted { attempt, reason: Reason::First, .. } => format!("started {attempt}"),
         InstanceEvent::AttemptStarted { attempt, reason, .. } => {
             format!("started {attempt} ({})", reason.text())
@@ -199,9 +213,12 @@ fn show_event(event: &InstanceEvent) -> String {
         InstanceEvent::Trashed { attempt, .. } => format!("trashed by {attempt}"),
         InstanceEvent::NotPlaced { attempt, .. } => format!("not placed {attempt}"),
         InstanceEvent::Failed { attempts, .. } => format!("failed after {attempts}"),
+        InstanceEvent::InDoubt { attempts, .. } => format!("in doubt after {attempts}"),
+        InstanceEvent::Undone { key, .. } => format!("undone {key}"),
         InstanceEvent::Blocked { by } => match by {
             Blocker::Failed(name) => format!("blocked by {name}"),
             Blocker::Stopping(name) => format!("blocked, stopping for {name}"),
+            Blocker::InDoubt(name) => format!("blocked by {name}, in doubt"),
             Blocker::Interrupted => "blocked, interrupted".to_owned(),
             Blocker::Frozen(reason) => format!("blocked, frozen ({})", reason.text()),
             Blocker::BehindFrozen(name) => format!("blocked, frozen behind {name}"),

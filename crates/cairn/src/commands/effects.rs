@@ -1,0 +1,372 @@
+//! `cairn effects`: effects in outside systems, and those in doubt.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anstyle::Style;
+use cairn_executor::{Engine, UndoError, recover};
+use cairn_model::{Clock as _, EffectState, Name, Outcome, RunId, SystemClock};
+use cairn_scheduler::rollback::standing;
+use cairn_store::{Batch, Durability, Effect, Store};
+use serde::Serialize;
+
+use super::{Context, resume};
+use crate::args::examples;
+use crate::execute::open_for_writing;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::json;
+use crate::past::{Past, damaged};
+use crate::terminal::table::{Cell, Column, table};
+use crate::terminal::{style, time};
+use crate::work::{Checked, Given};
+
+/// Show effects in outside systems; settle those in doubt, undo them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn effects list", "all effects, and how far each is known to have happened"),
+    ("cairn effects settle sales/2024-05-01 --happened", "it took place: it is not done again"),
+    ("cairn effects settle sales/2024-05-01 --did-not-happen", "the next run does it"),
+    ("cairn effects undo sales/2024-05-01", "run its `undo`"),
+    ("cairn effects undo --run latest", "undo all that the run did, the last first"),
+]))]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List effects
+    List(ListArgs),
+    /// Say whether an effect took place, once you found out
+    Settle(SettleArgs),
+    /// Undo an effect, or all of a run
+    Undo(UndoArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    /// Only those of which it is not known whether they stand
+    #[arg(long)]
+    open: bool,
+    /// Print each as a JSON object on a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct SettleArgs {
+    /// The effect's key
+    #[arg(value_name = "KEY")]
+    key: String,
+    /// It took place, and stands
+    #[arg(long, required_unless_present = "did_not_happen", conflicts_with = "did_not_happen")]
+    happened: bool,
+    /// It did not take place, or was undone
+    #[arg(long)]
+    did_not_happen: bool,
+    /// The pipeline, where several have an effect with this key
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct UndoArgs {
+    /// The effect's key
+    #[arg(value_name = "KEY", required_unless_present = "run", conflicts_with = "run")]
+    key: Option<String>,
+    /// All effects of this run, the last one first
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+    /// The pipeline, where several have an effect with this key
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+    /// Print each as a JSON object on a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    match &args.command {
+        Command::List(args) => list(args, context),
+        Command::Settle(args) => settle(args, context),
+        Command::Undo(args) => undo(args, context),
+    }
+}
+
+/// `cairn.effect/1`: an effect, and how far it is known to have happened.
+#[derive(Serialize)]
+struct Shown<'a> {
+    schema: &'static str,
+    key: &'a str,
+    pipeline: String,
+    instance: String,
+    state: &'static str,
+    mode: &'static str,
+    attempts: u32,
+    input_hash: String,
+    run: String,
+    intended: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settled: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo: Option<Vec<&'a str>>,
+}
+
+fn list(args: &ListArgs, context: &Context) -> Result<ExitStatus, Failure> {
+    let mut effects = match Past::open(&context.project()?)? {
+        Some(past) => past.store.effects().map_err(damaged)?,
+        None => Vec::new(),
+    };
+    effects.retain(|(.., effect)| !args.open || effect.state.is_open());
+    if args.json {
+        let lines = effects.iter().map(|(pipeline, key, effect)| json::line(&shown(pipeline, key, effect)));
+        context.print(&lines.collect::<String>())?;
+        return Ok(ExitStatus::Done);
+    }
+    if effects.is_empty() {
+        context.remark(if args.open { "no effect is in doubt\n" } else { "no effect yet\n" });
+        return Ok(ExitStatus::Done);
+    }
+    // What a person has to do something about comes first.
+    effects.sort_by_key(|(.., effect)| (!effect.state.is_open(), std::cmp::Reverse(effect.intended)));
+    let zone = time::zone();
+    let columns = [
+        Column::new("STATE"),
+        Column::giving("KEY"),
+        Column::giving("INSTANCE"),
+        Column::new("MODE"),
+        Column::right("TRIES"),
+        Column::new("SINCE"),
+        Column::giving("WHY"),
+    ];
+    let row = |(pipeline, key, effect): &(Name, String, Effect)| {
+        vec![
+            Cell::styled(effect.state.as_str(), state_style(effect.state)),
+            Cell::new(key.clone()),
+            Cell::new(format!("{pipeline}.{}", effect.instance)),
+            Cell::new(effect.mode.as_str()),
+            Cell::new(effect.attempts.to_string()),
+            Cell::new(time::date_time(effect.settled.unwrap_or(effect.intended), &zone)),
+            Cell::new(effect.error.clone().unwrap_or_default()),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = effects.iter().map(row).collect();
+    context.print(&table(&columns, &rows, context.terminal.stdout))?;
+    Ok(ExitStatus::Done)
+}
+
+fn shown<'a>(pipeline: &Name, key: &'a str, effect: &'a Effect) -> Shown<'a> {
+    Shown {
+        schema: "cairn.effect/1",
+        key,
+        pipeline: pipeline.to_string(),
+        instance: effect.instance.to_string(),
+        state: effect.state.as_str(),
+        mode: effect.mode.as_str(),
+        attempts: effect.attempts,
+        input_hash: effect.input_hash.to_string(),
+        run: effect.run.to_string(),
+        intended: time::rfc3339(effect.intended),
+        settled: effect.settled.map(time::rfc3339),
+        probe: effect.probe.as_deref(),
+        error: effect.error.as_deref(),
+        undo: effect.undo.as_ref().map(cairn_model::Command::argv),
+    }
+}
+
+fn state_style(state: EffectState) -> Style {
+    match state {
+        EffectState::Confirmed => style::outcome(Outcome::Ran),
+        EffectState::Rejected | EffectState::Undone => style::DIM,
+        EffectState::Intent => style::WARNING,
+        EffectState::InDoubt | EffectState::Held | EffectState::Undoing => style::outcome(Outcome::InDoubt),
+    }
+}
+
+fn settle(args: &SettleArgs, context: &Context) -> Result<ExitStatus, Failure> {
+    let project = context.project()?;
+    let past = Past::require(&project)?;
+    let (pipeline, effect) = find(&past.store, &args.key, args.pipeline.as_deref())?;
+    let folders = folders(&project, &past, effect.run)?;
+    drop(past);
+    let store = open_for_writing(&folders)?;
+    // A run may have gone on with it between the look and the lock.
+    let known = store.effect(&pipeline, &args.key).map_err(damaged)?.unwrap_or(effect);
+    let state = match (args.happened, known.state) {
+        (true, _) => EffectState::Confirmed,
+        (false, EffectState::Confirmed | EffectState::Undoing | EffectState::Undone) => EffectState::Undone,
+        (false, _) => EffectState::Rejected,
+    };
+    let before = known.state;
+    let settled = Some(context.clock.now());
+    let mut batch = Batch::new();
+    batch.put_effect(&pipeline, &args.key, &Effect { state, settled, error: None, ..known });
+    let committed = store.commit(batch, Durability::Synced).map(drop);
+    committed.map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    close(store)?;
+    let paint = context.terminal.stderr.paint;
+    let word = paint.with(state_style(state), state.as_str());
+    context.remark(&format!("  `{}` is {word}; it was {before}\n", args.key));
+    Ok(ExitStatus::Done)
+}
+
+/// Finds an effect by its key.
+fn find(store: &Store, key: &str, pipeline: Option<&str>) -> Result<(Name, Effect), Failure> {
+    let mut found = store.effects().map_err(damaged)?;
+    found.retain(|(of, name, _)| name == key && pipeline.is_none_or(|pipeline| of.as_str() == pipeline));
+    match found.len() {
+        0 => Err(Failure::wrong(format!("there is no effect `{key}`"))
+            .help("`cairn effects list` shows those there are")),
+        1 => {
+            let (pipeline, _, effect) = found.remove(0);
+            Ok((pipeline, effect))
+        }
+        _ => {
+            let names: Vec<String> = found.iter().map(|(of, ..)| format!("`{of}`")).collect();
+            Err(Failure::wrong(format!("the pipelines {} have an effect `{key}`", names.join(", ")))
+                .help("say which: `--pipeline NAME`"))
+        }
+    }
+}
+
+/// Returns the folders of the project in which a run was made.
+fn folders(
+    project: &crate::project::Project,
+    past: &Past,
+    run: RunId,
+) -> Result<cairn_executor::Project, Failure> {
+    let root = project.root_of(&past.state);
+    let file = past.store.run(run).map_err(damaged)?.map_or_else(String::new, |record| record.file);
+    let folder = root.join(file).parent().map_or_else(|| root.clone(), PathBuf::from);
+    Ok(cairn_executor::Project::new(root, past.state.clone(), folder))
+}
+
+/// `cairn.undo/1`: whether an effect was undone.
+#[derive(Serialize)]
+struct Undone<'a> {
+    schema: &'static str,
+    key: &'a str,
+    undone: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+fn undo(args: &UndoArgs, context: &Context) -> Result<ExitStatus, Failure> {
+    let project = context.project()?;
+    let past = Past::require(&project)?;
+    let (run, keys) = match (&args.key, &args.run) {
+        (Some(key), _) => {
+            let (_, effect) = find(&past.store, key, args.pipeline.as_deref())?;
+            (effect.run, vec![key.clone()])
+        }
+        (None, run) => {
+            let run = past.find(run.as_deref().unwrap_or_default())?;
+            (run, Vec::new())
+        }
+    };
+    let record = past.store.run(run).map_err(damaged)?.ok_or_else(|| {
+        Failure::new(ExitStatus::Store, format!("the store no longer has run {}", run.short()))
+    })?;
+    // Its own definition says what stage it was, and what inputs `undo` finds.
+    let definition = resume::definition(&record, &past, false, &project.root_of(&past.state))?;
+    drop(past);
+    let given = Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
+    let checked = definition.check(&given, context.terminal.stderr.report_style())?;
+    let store = open_for_writing(&checked.project)?;
+    let keys = if keys.is_empty() {
+        let standing = standing(&store, &record.pipeline, run).map_err(damaged)?;
+        standing.into_iter().map(|done| done.key).collect()
+    } else {
+        keys
+    };
+    if keys.is_empty() {
+        context.remark(&format!("  nothing to undo: no effect of run {} stands\n", run.short()));
+    }
+    let status = undo_all(&checked, &store, run, &keys, args.json, context)?;
+    close(store)?;
+    Ok(status)
+}
+
+fn undo_all(
+    checked: &Checked,
+    store: &Store,
+    run: RunId,
+    keys: &[String],
+    as_json: bool,
+    context: &Context,
+) -> Result<ExitStatus, Failure> {
+    recover::recover(&checked.project, store, &BTreeSet::new())
+        .map_err(|error| Failure::of(ExitStatus::Store, &error))?;
+    let logical_time = context.clock.now();
+    let clock = Arc::new(SystemClock);
+    let engine = checked.engine(Some(store.clone()), clock, run, logical_time, HashSet::new(), false)?;
+    find_inputs(checked, store, &engine, keys)?;
+    let paint = context.terminal.stderr.paint;
+    let mut status = ExitStatus::Done;
+    for key in keys {
+        let undone = engine.undo(key, None);
+        let (error, help) = match &undone {
+            Ok(()) => (None, None),
+            Err(error) => (Some(error.to_string()), error.help()),
+        };
+        if as_json {
+            let undone = undone.is_ok();
+            let (error, help) = (error.clone(), help.clone());
+            context.print(&json::line(&Undone { schema: "cairn.undo/1", key, undone, error, help }))?;
+        } else if undone.is_ok() {
+            let word = paint.with(style::DIM, EffectState::Undone.as_str());
+            context.remark(&format!("  {word}  {key}\n"));
+        }
+        match undone {
+            Ok(()) => {}
+            // It stands as it stood, and nothing before it stands on it.
+            Err(UndoError::NoUndo) if keys.len() > 1 => {
+                status = ExitStatus::StageFailed;
+                context.remark(&format!("  kept    {key}: it has no `undo`\n"));
+            }
+            Err(error) => {
+                engine.clear();
+                let status = match &error {
+                    UndoError::Failed { .. } => ExitStatus::InDoubt,
+                    UndoError::State { state, .. } if state.is_open() => ExitStatus::InDoubt,
+                    UndoError::Read(_) | UndoError::Commit(_) => ExitStatus::Store,
+                    _ => ExitStatus::StageFailed,
+                };
+                let message = format!("`{key}` was not undone: {error}");
+                return Err(Failure::new(status, message).maybe_help(error.help()));
+            }
+        }
+    }
+    engine.clear();
+    Ok(status)
+}
+
+/// Looks up what the instances need whose effects are to be undone, so that `undo` finds its inputs.
+fn find_inputs(checked: &Checked, store: &Store, engine: &Engine, keys: &[String]) -> Result<(), Failure> {
+    let mut wanted = Vec::new();
+    for key in keys {
+        let Some(effect) = store.effect(&checked.pipeline.name, key).map_err(damaged)? else { continue };
+        let named = (0..).zip(&checked.pipeline.instances).filter(|(_, known)| known.name == effect.instance);
+        wanted.extend(named.map(|(at, _)| at));
+    }
+    let upstream = checked.graph.upstream_closure(&wanted);
+    for &index in checked.graph.order().iter().filter(|index| upstream[**index as usize]) {
+        // One that is not done shows when an instance asks for its outputs.
+        let _ = engine.look_up(index, false, true);
+    }
+    Ok(())
+}
+
+fn close(store: Store) -> Result<(), Failure> {
+    store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
+}

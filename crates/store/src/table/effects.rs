@@ -1,0 +1,26 @@
+//! Effects in systems outside.
+
+use cairn_model::Name;
+
+use crate::keys::{self, Family};
+use crate::record::Damage;
+use crate::{Effect, ReadError, Store};
+
+impl Store {
+    /// Returns what is known of the effect with this key in a pipeline.
+    pub fn effect(&self, pipeline: &Name, key: &str) -> Result<Option<Effect>, ReadError> {
+        self.inner.database.get(Family::Effects, &keys::effect(pipeline, key))
+    }
+
+    /// Returns all effects with their pipelines and keys, in the order of these.
+    pub fn effects(&self) -> Result<Vec<(Name, String, Effect)>, ReadError> {
+        let database = &self.inner.database;
+        let effects = database.scan(Family::Effects, &[]).map(|row| {
+            let (key, effect) = row?;
+            let (pipeline, name) = keys::read_effect(&key)
+                .ok_or_else(|| database.damaged(Family::Effects, &key, &Damage::Key))?;
+            Ok((pipeline, name, effect))
+        });
+        effects.collect()
+    }
+}
