@@ -353,7 +353,9 @@ impl Sink for Sqlite {
     }
 
     fn last_applied(&mut self, scope: &str) -> Result<Option<u64>, SinkError> {
-        if has_table(&self.connection, "cairn_ledger").map_err(self.failed())? {
+        let has = |name: &str| has_table(&self.connection, name).map_err(self.failed());
+        // Without its table the ledger tells of rows that are gone.
+        if has("cairn_ledger")? && has(&self.wanted.table)? {
             self.last(scope).map(Some)
         } else {
             Ok(Some(0))
@@ -374,8 +376,11 @@ impl Sink for Sqlite {
             return Ok(Delivered::default());
         }
         self.record(batch)?;
-        let table = self.table(records)?;
-        self.write(&table, records)?;
+        // Of a table that is not there yet an empty batch does not say what it should look like.
+        if !records.is_empty() {
+            let table = self.table(records)?;
+            self.write(&table, records)?;
+        }
         transaction.commit().map_err(&failed)?;
         Ok(Delivered::default())
     }
