@@ -23,6 +23,7 @@ mod notes;
 mod oracle;
 mod publishing;
 mod questions;
+mod records;
 mod sandbox_off;
 mod scheduling;
 mod stalled_reader;
