@@ -22,6 +22,8 @@ use crate::isolation::{Ended, ExitKind, Keeper};
 use ledger::{StoreLedger, letters, scope_of};
 use workers::Workers;
 
+pub use workers::worker_log;
+
 /// Returns whether a path is of the source.
 fn is_source(records: &Records, path: &ProjectPath) -> bool {
     let source = records.source.trim_end_matches('/');
