@@ -185,6 +185,7 @@ impl Engine {
             spawn: records.worker.is_some().then_some(&workers as _),
             code: code(records, &prepared.gathered),
             spool,
+            receipts: state.join(format!("{}-{}.receipts", self.pipeline.name, instance.name.slug())),
             results: state.join(format!("{}-{}.results", self.pipeline.name, instance.name.slug())),
             hands: engine::Hands {
                 progress: &|counts| {
