@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 use bytes::Bytes;
 use cairn_model::{CommitMode, Digest, RecordCounts, Records};
@@ -33,6 +34,11 @@ pub(super) struct Deliverer<'e> {
     /// Keeps results for sinks that are files.
     pub results: Option<File>,
     pub counts: RecordCounts,
+    /// The file that keeps what sinks answer.
+    pub receipts: &'e Path,
+    /// Records of this run whose fate is decided, and those of them that failed.
+    pub decided: u64,
+    pub failed: u64,
     /// Rows that need no delivery, of the next confirmation.
     pub rows: Vec<u8>,
     /// Records of this run of which no file is made.
@@ -82,14 +88,23 @@ pub(super) fn check_outage(failed: u64, of: u64, first: impl FnOnce() -> String)
 impl Deliverer<'_> {
     /// Takes care of records with what became of them: all of it is kept when this returns.
     pub(super) fn take(&mut self, finished: Vec<Finished>) -> Result<(), EngineError> {
-        let (of, mut failed, mut first) = (finished.len() as u64, 0, None);
+        let mut first = None;
         for one in &finished {
-            if let Fate::Failed { error, .. } = &one.fate {
-                failed += 1;
-                first.get_or_insert_with(|| error.clone());
+            match &one.fate {
+                Fate::Failed { class: "worker", error } => {
+                    self.failed += 1;
+                    self.decided += 1;
+                    first.get_or_insert(error);
+                }
+                // What is bad in itself was weighed when all was read.
+                Fate::Failed { .. } | Fate::Retry { .. } => {}
+                Fate::Results(_) | Fate::Dropped => self.decided += 1,
             }
         }
-        check_outage(failed, of, || first.unwrap_or_default())?;
+        // Those that were tried again and again come last, alone: only against all so far is their number one.
+        if let Some(first) = first {
+            check_outage(self.failed, self.decided, || first.clone())?;
+        }
         let mut going = Vec::with_capacity(finished.len());
         for mut one in finished {
             match std::mem::replace(&mut one.fate, Fate::Dropped) {
@@ -110,10 +125,6 @@ impl Deliverer<'_> {
             }
         }
         if !going.is_empty() && !self.sinks.is_empty() {
-            if !self.rows.is_empty() {
-                // What a record came to before it succeeded stands before its success.
-                self.confirm()?;
-            }
             self.deliver(going)?;
         } else {
             for one in &going {
@@ -224,14 +235,21 @@ impl Deliverer<'_> {
     /// Delivers a batch, without the records that a sink refuses: such a one becomes a dead letter.
     fn deliver(&mut self, going: Vec<Going>) -> Result<(), EngineError> {
         let sequence = self.scope.confirmed + 1;
-        self.write_down(sequence, &going, None)?;
-        self.carry_on(sequence, going, false)
+        let number = self.write_down(sequence, &going, None)?;
+        self.carry_on(sequence, number, going, false)
     }
 
-    /// Writes down what is about to be delivered, in the place of what was written of it before.
-    fn write_down(&mut self, sequence: u64, going: &[Going], before: Option<u64>) -> Result<(), EngineError> {
+    /// Writes down what is about to be delivered, in the place of delta `before`, and with it what was decided since the
+    /// last confirmation: that stands before it, since a record may have failed before it succeeded. Returns the number of
+    /// the delta.
+    fn write_down(
+        &mut self,
+        sequence: u64,
+        going: &[Going],
+        before: Option<u64>,
+    ) -> Result<u64, EngineError> {
+        let mut changes = self.decided_since()?;
         let (deliveries, _) = self.deliveries(going);
-        let number = self.scope.last_delta + 1;
         let revived = going.iter().filter_map(|one| self.letter_of(&one.finished.item)).collect();
         let records = self.must_remember().then(|| going.iter().map(|one| self.written(one)).collect());
         let head = Head { sequence, digest: digest_of(&deliveries), records, revived };
@@ -240,29 +258,27 @@ impl Deliverer<'_> {
             one.state().encode(&mut rows);
         }
         self.sync_results()?;
-        let intent = deltas::entries(number, &head, &rows)?;
-        self.scope.last_delta = number;
-        self.ledger.apply(Changes {
-            scope: Some(self.scope.clone()),
-            deltas: intent,
-            merged: before.into_iter().flat_map(deltas::numbers_of).collect(),
-            durable: true,
-            ..Changes::default()
-        })?;
-        Ok(())
+        self.scope.last_delta += 1;
+        let number = self.scope.last_delta;
+        changes.deltas.extend(deltas::entries(number, &head, &rows)?);
+        changes.merged.extend(before.into_iter().flat_map(deltas::numbers_of));
+        changes.scope = Some(self.scope.clone());
+        changes.durable = true;
+        self.ledger.apply(changes)?;
+        Ok(number)
     }
 
-    /// Hands over a batch that is written down in the last delta, to the sinks that do not have it. With `asking`, it is
-    /// not known which have it.
+    /// Hands over the batch that delta `number` holds, to the sinks that do not have it. With `asking`, it is not known
+    /// which have it.
     pub(super) fn carry_on(
         &mut self,
         sequence: u64,
+        mut number: u64,
         mut going: Vec<Going>,
         asking: bool,
     ) -> Result<(), EngineError> {
-        let (of, mut from) = (going.len() as u64, 0);
+        let mut from = 0;
         loop {
-            let number = self.scope.last_delta;
             let (deliveries, owners) = self.deliveries(&going);
             let id = self.batch_id(sequence, &deliveries);
             let Handed::Refused { sink, taken, faults } =
@@ -275,8 +291,9 @@ impl Deliverer<'_> {
                 }
                 return self.confirm();
             };
+            self.failed += faults.len() as u64;
             let first = || faults.values().next().map(|fault| fault.error.clone()).unwrap_or_default();
-            let outage = check_outage(faults.len() as u64, of, first);
+            let outage = check_outage(self.failed, self.decided, first);
             let (mut left, mut refused) = (Vec::with_capacity(going.len()), Vec::new());
             for (index, one) in going.into_iter().enumerate() {
                 match faults.get(&index) {
@@ -286,29 +303,32 @@ impl Deliverer<'_> {
             }
             from = sink + usize::from(taken);
             if let Err(outage) = outage {
-                self.give_up(sequence, &left, from)?;
+                self.give_up(sequence, number, &left, from)?;
                 return Err(outage);
             }
             for (Finished { item, attempts, .. }, error) in refused {
                 self.bury(&item, "sink", error, attempts);
             }
             if left.is_empty() && from == 0 {
-                return self.confirm_without(deltas::numbers_of(number).collect());
+                return self.confirm_without(number);
             }
             // Even with nothing left the others are told of the batch, so that all have the same number.
-            self.confirm()?;
-            self.write_down(sequence, &left, Some(number))?;
+            number = self.write_down(sequence, &left, Some(number))?;
             going = left;
         }
     }
 
-    /// Gives the batch of the last delta up in an outage. What all sinks have `taken` is remembered, the rest stays as it
+    /// Gives the batch of delta `number` up in an outage. What all sinks have `taken` is remembered, the rest stays as it
     /// was before; sinks before number `from` know the batch.
-    fn give_up(&mut self, sequence: u64, taken: &[Going], from: usize) -> Result<(), EngineError> {
-        let number = self.scope.last_delta;
+    fn give_up(
+        &mut self,
+        sequence: u64,
+        number: u64,
+        taken: &[Going],
+        from: usize,
+    ) -> Result<(), EngineError> {
         if from > 0 && from < self.sinks.len() {
-            self.confirm()?;
-            return self.write_down(sequence, &[], Some(number));
+            return self.write_down(sequence, &[], Some(number)).map(drop);
         }
         if from > 0 {
             self.scope.confirmed = sequence;
@@ -317,7 +337,7 @@ impl Deliverer<'_> {
                 self.revive(&one.finished.item);
             }
         }
-        self.confirm_without(deltas::numbers_of(number).collect())
+        self.confirm_without(number)
     }
 
     /// Returns the deliveries of all results, each with the index of its record.
@@ -412,6 +432,7 @@ impl Deliverer<'_> {
             tries += 1;
             let (again, least_ms) = match delivered {
                 Ok(delivered) => {
+                    self.note_receipts(&batch, delivered.receipts)?;
                     let (mut again, mut least) = (Vec::new(), None);
                     for fault in delivered.refused {
                         let index = indices[fault.index];
@@ -446,6 +467,27 @@ impl Deliverer<'_> {
         }
     }
 
+    /// Keeps what a sink answered, a line each: the key under which a record was sent, and the answer.
+    fn note_receipts(
+        &mut self,
+        batch: &[Delivery],
+        receipts: Vec<(usize, String)>,
+    ) -> Result<(), EngineError> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for (index, receipt) in receipts {
+            let key = batch.get(index).map(|delivery| delivery.idempotency_key.to_string());
+            let line =
+                serde_json::json!({ "idempotency_key": key, "at": (self.hands.now)(), "receipt": receipt });
+            lines.extend_from_slice(line.to_string().as_bytes());
+            lines.push(b'\n');
+        }
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(self.receipts);
+        opened.and_then(|mut file| file.write_all(&lines)).map_err(EngineError::Spool)
+    }
+
     fn in_two_phases(
         &mut self,
         id: &BatchId,
@@ -478,18 +520,12 @@ impl Deliverer<'_> {
         Ok(Handed::All)
     }
 
-    /// Keeps what was decided since the last confirmation.
-    pub(super) fn confirm(&mut self) -> Result<(), EngineError> {
-        self.confirm_without(Vec::new())
-    }
-
-    /// Keeps what was decided since the last confirmation, and removes deltas that do not count.
-    fn confirm_without(&mut self, merged: Vec<u64>) -> Result<(), EngineError> {
+    /// Returns what was decided since the last confirmation.
+    fn decided_since(&mut self) -> Result<Changes, EngineError> {
         let rows = std::mem::take(&mut self.rows);
         let mut changes = Changes {
             dead: std::mem::take(&mut self.dead),
             revived: std::mem::take(&mut self.revived),
-            merged,
             ..Changes::default()
         };
         if !rows.is_empty() {
@@ -497,9 +533,20 @@ impl Deliverer<'_> {
             self.scope.last_delta += 1;
             changes.deltas = deltas::chunks(self.scope.last_delta, &rows)?;
         }
-        changes.scope = Some(self.scope.clone());
-        self.ledger.apply(changes)?;
-        Ok(())
+        Ok(changes)
+    }
+
+    /// Keeps what was decided since the last confirmation.
+    pub(super) fn confirm(&mut self) -> Result<(), EngineError> {
+        let changes = self.decided_since()?;
+        Ok(self.ledger.apply(Changes { scope: Some(self.scope.clone()), ..changes })?)
+    }
+
+    /// The same, without delta `number`, which does not count.
+    fn confirm_without(&mut self, number: u64) -> Result<(), EngineError> {
+        let changes = self.decided_since()?;
+        let merged = deltas::numbers_of(number).collect();
+        Ok(self.ledger.apply(Changes { scope: Some(self.scope.clone()), merged, ..changes })?)
     }
 }
 

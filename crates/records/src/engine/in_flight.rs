@@ -22,7 +22,8 @@ impl Deliverer<'_> {
             let Head { sequence, digest, records, revived } = head;
             if let Some(records) = records {
                 let going = self.again(number, records)?;
-                self.carry_on(sequence, going, true)?;
+                self.decided += going.len() as u64;
+                self.carry_on(sequence, number, going, true)?;
                 continue;
             }
             let (scope, fence) = (self.scope.token.clone(), self.hands.fence);

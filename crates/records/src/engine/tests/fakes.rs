@@ -513,6 +513,7 @@ impl Stage {
             code: Digest::from_bytes([u8::try_from(by).unwrap(); 32]),
             spool,
             results: self.path().join("results"),
+            receipts: self.path().join("receipts"),
             hands: Hands {
                 progress: &|_| {},
                 now: &|| clock.fetch_add(1, Ordering::SeqCst),
