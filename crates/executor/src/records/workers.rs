@@ -35,12 +35,15 @@ fn fifo(path: &std::path::Path) -> io::Result<()> {
     Ok(rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)?)
 }
 
-/// A pipe's two ends: one that is used, and one that keeps it open until the process has ended.
+/// A pipe's end that is used, and the other end, which keeps the pipe open until the process has ended. Nothing else may
+/// hold it: the worker learns that there are no more records when the last end that writes is closed.
 fn open(path: &std::path::Path, write: bool) -> io::Result<(File, File)> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of `open`");
-    // Reading and writing, so that neither waits for the other; then the end that is used, as at any pipe.
-    let keep = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    // Reading and writing, so that neither waits for the other; then the ends that are used, as at any pipe.
+    let both = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
     let end = OpenOptions::new().read(!write).write(write).open(path)?;
+    let keep = OpenOptions::new().read(write).write(!write).open(path)?;
+    drop(both);
     Ok((end, keep))
 }
 
