@@ -13,7 +13,7 @@ fn repository() -> PathBuf {
 }
 
 /// Copies an example into a project of its own.
-fn example(name: &str) -> Project {
+pub(super) fn example(name: &str) -> Project {
     let project = Project::new(BINARY);
     let copied = Command::new("cp")
         .arg("-R")

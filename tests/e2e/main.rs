@@ -26,6 +26,7 @@ mod questions;
 mod sandbox_off;
 mod scheduling;
 mod stalled_reader;
+mod verify;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cairn");
 

@@ -100,6 +100,8 @@ pub(crate) enum Command {
     Why(commands::why::Args),
     /// Draw a pipeline with its states
     Graph(commands::graph::Args),
+    /// Find out whether stages are idempotent
+    Verify(commands::verify::Args),
     /// Show effects in outside systems; settle those in doubt, undo them
     Effects(commands::effects::Args),
     /// Show, try again or drop what failed for good

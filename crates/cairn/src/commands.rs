@@ -16,6 +16,7 @@ pub(crate) mod runs;
 pub(crate) mod seen;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod verify;
 pub(crate) mod why;
 
 use std::io::Write as _;
@@ -100,6 +101,7 @@ pub(crate) fn dispatch(command: &Command, context: &Context) -> Result<ExitStatu
         Command::Logs(args) => logs::run(args, context),
         Command::Why(args) => why::run(args, context),
         Command::Graph(args) => graph::run(args, context),
+        Command::Verify(args) => verify::run(args, context),
         Command::Effects(args) => effects::run(args, context),
         Command::Dead(args) => dead::run(args, context),
         Command::Once(args) => once::run(args, context),

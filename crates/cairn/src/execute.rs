@@ -205,7 +205,7 @@ pub(crate) fn execute(
 }
 
 /// Starts the process that starts the commands: this binary once more.
-fn start_keeper() -> Result<Keeper, Failure> {
+pub(crate) fn start_keeper() -> Result<Keeper, Failure> {
     let program = std::env::current_exe().map_err(|error| {
         Failure::new(ExitStatus::Store, format!("cannot find the running program: {error}"))
     })?;

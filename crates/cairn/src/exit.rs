@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) enum ExitStatus {
     /// All that was asked for is done.
     Done = 0,
-    /// A stage failed.
+    /// A stage failed, or is not idempotent.
     StageFailed = 1,
     /// The definition or the command line is wrong.
     Wrong = 2,
@@ -46,7 +46,7 @@ impl ExitStatus {
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Done => "all done",
-            Self::StageFailed => "a stage failed",
+            Self::StageFailed => "a stage failed, or `verify` found it not idempotent",
             Self::Wrong => "the definition or the command line is wrong",
             Self::WouldRun => "`--frozen` and something would run, or `status` found something stale",
             Self::InDoubt => "an effect is in doubt",

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use cairn_model::{
-    Blocker, Counts, Event, InputHash, InstanceEvent, InstanceName, Outcome, Reason, RunEvent, RunStatus,
-    State, Timestamp,
+    Blocker, Counts, Event, InputHash, InstanceEvent, InstanceName, Outcome, Reason, RecordCounts, RunEvent,
+    RunStatus, State, Timestamp,
 };
 use tracing::warn;
 
@@ -57,6 +57,8 @@ pub(crate) struct InstanceHistory {
     pub(crate) help: Option<String>,
     /// Paths in the trash of what stood in the outputs' places.
     pub(crate) trashed: Vec<String>,
+    /// What became of its records.
+    pub(crate) records: Option<RecordCounts>,
     /// Time that was saved because it was not executed.
     pub(crate) saved_ms: u64,
 }
@@ -166,6 +168,7 @@ impl InstanceHistory {
             reason: String::new(),
             help: None,
             trashed: Vec::new(),
+            records: None,
             saved_ms: 0,
         }
     }
@@ -227,6 +230,9 @@ impl InstanceHistory {
                 let why = self.why_executed.clone().unwrap_or_default();
                 self.reason =
                     if self.attempts > 1 { format!("{why}; attempt {}", self.attempts) } else { why };
+                if let Some(records) = &self.records {
+                    self.reason = format!("{}; {}", self.reason, records.text());
+                }
             }
             InstanceEvent::Failed { attempts, error, help }
             | InstanceEvent::InDoubt { attempts, error, help } => {
@@ -237,6 +243,7 @@ impl InstanceHistory {
                 self.reason.clone_from(error);
                 self.help.clone_from(help);
             }
+            InstanceEvent::Records { attempt: _, counts } => self.records = Some(*counts),
             InstanceEvent::Trashed { attempt: _, paths } => self.trashed.extend_from_slice(paths),
             InstanceEvent::NotPlaced { attempt: _, error, help } => {
                 // After its commit, what the command took is known.

@@ -10,6 +10,7 @@
 //!   may be replaced by them
 //! - [`notes`]: what the stage's own commands have remembered
 //! - [`attempt`]: these in their order; `effects`: what it does to systems outside; [`recover`]: what a killed run left
+//! - [`verify`]: the same command once more, in copies: is it idempotent?
 //!
 //! What it does not do: decide what runs when, or how often it is tried: that is the scheduler's.
 
@@ -35,6 +36,7 @@ pub mod recover;
 mod rows;
 mod spares;
 pub mod staging;
+pub mod verify;
 
 pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands};
 pub use committer::{Committer, PublishError};

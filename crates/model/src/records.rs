@@ -260,6 +260,26 @@ impl RecordCounts {
         self.new + self.changed
     }
 
+    /// Says in a line what became of them: "1200 new, 3 changed, 2 dead".
+    pub fn text(&self) -> String {
+        let Self { read, new, changed, same, late, dropped, retrying, dead } = *self;
+        let named = [
+            (new, "new"),
+            (changed, "changed"),
+            (same, "same"),
+            (late, "late"),
+            (dropped, "dropped"),
+            (retrying, "retrying"),
+            (dead, "dead"),
+        ];
+        let shown: Vec<String> = named
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, name)| format!("{count} {name}"))
+            .collect();
+        if shown.is_empty() { format!("{read} records") } else { shown.join(", ") }
+    }
+
     /// Returns whether each record that was read is in one of the sets (the conservation law).
     pub const fn adds_up(&self) -> bool {
         let Self { read, new, changed, same, late, dropped, retrying, dead } = *self;

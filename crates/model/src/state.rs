@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InputHash, Timestamp};
+use crate::{InputHash, RecordCounts, Timestamp};
 
 /// Where an instance stands in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,13 @@ pub enum InstanceEvent {
         input_hash: InputHash,
         /// What the command took.
         took_ms: u64,
+    },
+    /// What became of the records of a stage that passes them on; its commit follows.
+    Records {
+        /// The attempt's number.
+        attempt: u32,
+        /// Records by what became of them.
+        counts: RecordCounts,
     },
     /// After its commit, outputs took the places of files that were not cairn's.
     Trashed {
@@ -260,6 +267,11 @@ impl State {
             }
             (Self::Running { attempt: running, .. }, E::Committed { attempt, .. }) if *attempt == running => {
                 Ok(Self::Ran { attempt: *attempt })
+            }
+            (Self::Running { attempt: running, input_hash }, E::Records { attempt, .. })
+                if *attempt == running =>
+            {
+                Ok(Self::Running { attempt: running, input_hash })
             }
             (Self::Ran { attempt: ran }, E::Trashed { attempt, .. }) if *attempt == ran => {
                 Ok(Self::Ran { attempt: *attempt })

@@ -8,9 +8,11 @@
 //! - [`engine`]: a records stage from its source to its sinks
 //! - [`ledger`]: what it needs to have kept between runs, and [`state`]: in which form
 //! - [`sink`]: where records go: SQLite, PostgreSQL, HTTP, each with what it can promise
+//! - [`database`]: whether two SQLite databases hold the same
 //!
 //! It knows neither TOML nor the store: what was delivered before it is told.
 
+pub mod database;
 pub mod engine;
 pub mod fields;
 pub mod file_sink;

@@ -62,6 +62,7 @@ impl Tries {
             // It did not fail for good: nobody knows.
             | InstanceEvent::InDoubt { .. }
             | InstanceEvent::Undone { .. }
+            | InstanceEvent::Records { .. }
             | InstanceEvent::Trashed { .. }
             | InstanceEvent::NotPlaced { .. }
             | InstanceEvent::Blocked { .. } => {

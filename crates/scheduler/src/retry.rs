@@ -146,7 +146,8 @@ impl History {
                 self.failures = 0;
                 self.last = Last::Done;
             }
-            InstanceEvent::Trashed { .. }
+            InstanceEvent::Records { .. }
+            | InstanceEvent::Trashed { .. }
             | InstanceEvent::Blocked { .. }
             | InstanceEvent::Undone { error: Some(_), .. } => {}
         }

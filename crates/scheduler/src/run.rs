@@ -184,6 +184,7 @@ impl Run<'_> {
             InstanceEvent::AttemptStarted { attempt, .. }
             | InstanceEvent::AttemptFailed { attempt, .. }
             | InstanceEvent::Committed { attempt, .. }
+            | InstanceEvent::Records { attempt, .. }
             | InstanceEvent::Trashed { attempt, .. }
             | InstanceEvent::NotPlaced { attempt, .. } => Some(*attempt),
             InstanceEvent::Failed { attempts, .. } | InstanceEvent::InDoubt { attempts, .. } => {
@@ -352,8 +353,8 @@ impl Tasks {
             let result = engine.attempt(&hands, instance, number, exited).await;
             let result = match result {
                 Ok(done) => {
-                    let cairn_executor::Done { input_hash, took_ms, trashed, records: _ } = done;
-                    Ok(Done { input_hash, took_ms, trashed })
+                    let cairn_executor::Done { input_hash, took_ms, trashed, records } = done;
+                    Ok(Done { input_hash, took_ms, trashed, records })
                 }
                 Err(AttemptError { error, help, kind: Kind::Fatal }) => {
                     let _ = sender.send(Err(RunError { error, help }));

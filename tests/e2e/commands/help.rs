@@ -27,6 +27,7 @@ fn alone() {
       logs     Show what a run's commands printed
       why      Tell which part of an input-hash changed
       graph    Draw a pipeline with its states
+      verify   Find out whether stages are idempotent
       effects  Show effects in outside systems; settle those in doubt, undo them
       dead     Show, try again or drop what failed for good
       once     Run a command unless it is known to have succeeded

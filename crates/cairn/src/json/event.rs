@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cairn_model::{Blocker, Counts, Event, InstanceEvent, Outcome, Reason, RunEvent, RunId};
+use cairn_model::{Blocker, Counts, Event, InstanceEvent, Outcome, Reason, RecordCounts, RunEvent, RunId};
 use serde::Serialize;
 
 use crate::history::{History, blocked_reason};
@@ -72,6 +72,11 @@ enum What<'a> {
         took_ms: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         log: Option<String>,
+    },
+    Records {
+        attempt: u32,
+        #[serde(flatten)]
+        records: RecordCounts,
     },
     Trashed {
         attempt: u32,
@@ -242,6 +247,9 @@ fn instance_event(event: &InstanceEvent, log: Option<String>) -> (&'static str, 
                 log,
             };
             ("instance_committed", what)
+        }
+        InstanceEvent::Records { attempt, counts } => {
+            ("instance_records", What::Records { attempt: *attempt, records: *counts })
         }
         InstanceEvent::Trashed { attempt, paths } => {
             ("instance_trashed", What::Trashed { attempt: *attempt, trashed: paths })

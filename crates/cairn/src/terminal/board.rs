@@ -71,7 +71,7 @@ impl Board {
                     running.retry = Some((now + pause, error.clone()));
                 }
             }
-            InstanceEvent::Trashed { .. } | InstanceEvent::Undone { .. } => {}
+            InstanceEvent::Records { .. } | InstanceEvent::Trashed { .. } | InstanceEvent::Undone { .. } => {}
             InstanceEvent::CheckpointFound { .. }
             | InstanceEvent::EffectStands { .. }
             | InstanceEvent::Committed { .. }

@@ -72,7 +72,7 @@ impl Lines {
             fit.full(&line, self.paint)
         };
         match event {
-            InstanceEvent::AttemptStarted { .. } => String::new(),
+            InstanceEvent::AttemptStarted { .. } | InstanceEvent::Records { .. } => String::new(),
             InstanceEvent::Failed { .. }
             | InstanceEvent::NotPlaced { .. }
             | InstanceEvent::InDoubt { .. } => {

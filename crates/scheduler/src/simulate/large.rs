@@ -53,7 +53,7 @@ fn run(instances: Vec<Facts>, hit: bool) -> (RunStatus, u32) {
                 }
                 Action::Attempt { instance, .. } => {
                     attempts += 1;
-                    let done = Done { input_hash, took_ms: 0, trashed: Vec::new() };
+                    let done = Done { input_hash, took_ms: 0, trashed: Vec::new(), records: None };
                     inputs.push_back(Input::Exited { instance });
                     inputs.push_back(Input::Finished { instance, result: Ok(done) });
                 }

@@ -263,7 +263,9 @@ impl<'a> Oracle<'a> {
                     self.stopped_by = Some(instance);
                 }
             }
-            InstanceEvent::Trashed { .. } | InstanceEvent::NotPlaced { .. } => {
+            InstanceEvent::Records { .. }
+            | InstanceEvent::Trashed { .. }
+            | InstanceEvent::NotPlaced { .. } => {
                 unreachable!("in this world every place is free and can be written")
             }
             InstanceEvent::InDoubt { .. }

@@ -173,7 +173,7 @@ impl<'a> World<'a> {
         let ending = self.case.fates[number].attempts.get(self.attempts[number]);
         self.attempts[number] += 1;
         match ending {
-            None => Ok(Done { input_hash: hash(instance), took_ms: 1, trashed: Vec::new() }),
+            None => Ok(Done { input_hash: hash(instance), took_ms: 1, trashed: Vec::new(), records: None }),
             Some(Ending::Fails) => Err(failure(true, false)),
             Some(Ending::FailsForGood) => Err(failure(false, false)),
             Some(Ending::IsCut) => Err(failure(true, true)),

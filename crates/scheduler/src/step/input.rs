@@ -1,6 +1,6 @@
 //! What happens to a run.
 
-use cairn_model::{InputHash, Reason};
+use cairn_model::{InputHash, Reason, RecordCounts};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,8 @@ pub struct Done {
     pub took_ms: u64,
     /// Where files that were not cairn's went from the outputs' places.
     pub trashed: Vec<String>,
+    /// What became of the records of a stage that passes them on.
+    pub records: Option<RecordCounts>,
 }
 
 /// How an attempt failed.

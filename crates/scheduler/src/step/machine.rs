@@ -226,8 +226,11 @@ impl Machine {
         assert!(matches!(self.phase(instance), Phase::Settling), "`{}` had no attempt", self.name(instance));
         self.agenda.settled();
         match result {
-            Ok(Done { input_hash, took_ms, trashed }) => {
+            Ok(Done { input_hash, took_ms, trashed, records }) => {
                 let attempt = self.history(instance).attempts;
+                if let Some(counts) = records {
+                    self.record(instance, InstanceEvent::Records { attempt, counts });
+                }
                 self.record(instance, InstanceEvent::Committed { attempt, input_hash, took_ms });
                 if !trashed.is_empty() {
                     self.record(instance, InstanceEvent::Trashed { attempt, paths: trashed });

@@ -111,6 +111,11 @@ pub(super) mod v1 {
             trashed: Vec<String>,
             saved_ms: u64,
         },
+        Records {
+            attempt: u32,
+            /// Read, new, changed, same, late, dropped, retrying, dead.
+            counts: [u64; 8],
+        },
     }
 
     #[derive(Serialize, Deserialize)]
@@ -153,7 +158,7 @@ pub(super) mod v1 {
     }
 }
 
-use cairn_model::{Blocker, Event, InstanceEvent, Reason, RunEvent, RunStatus, Timestamp};
+use cairn_model::{Blocker, Event, InstanceEvent, Reason, RecordCounts, RunEvent, RunStatus, Timestamp};
 
 use super::{Damage, Record, from_postcard, names, to_postcard};
 
@@ -260,6 +265,11 @@ impl<'a> From<&'a InstanceEvent> for v1::InstanceEvent<'a> {
                 took_ms: *took_ms,
                 trashed: Vec::new(),
             },
+            InstanceEvent::Records { attempt, counts } => {
+                let RecordCounts { read, new, changed, same, late, dropped, retrying, dead } = *counts;
+                let counts = [read, new, changed, same, late, dropped, retrying, dead];
+                Self::Records { attempt: *attempt, counts }
+            }
             InstanceEvent::Trashed { attempt, paths } => {
                 Self::Trashed { attempt: *attempt, paths: paths.clone() }
             }
@@ -314,6 +324,11 @@ impl From<v1::InstanceEvent<'_>> for InstanceEvent {
             }
             v1::InstanceEvent::Committed { attempt, input_hash, took_ms, trashed: _ } => {
                 Self::Committed { attempt, input_hash: names::input_hash(input_hash), took_ms }
+            }
+            v1::InstanceEvent::Records { attempt, counts } => {
+                let [read, new, changed, same, late, dropped, retrying, dead] = counts;
+                let counts = RecordCounts { read, new, changed, same, late, dropped, retrying, dead };
+                Self::Records { attempt, counts }
             }
             v1::InstanceEvent::Trashed { attempt, paths } => Self::Trashed { attempt, paths },
             v1::InstanceEvent::NotPlaced { attempt, error, help } => {

@@ -112,13 +112,13 @@ impl Script {
 
     #[track_caller]
     pub(super) fn succeeds(&mut self, name: &str, expect: &str) {
-        let result = Ok(Done { input_hash: hash(), took_ms: 1, trashed: Vec::new() });
+        let result = Ok(Done { input_hash: hash(), took_ms: 1, trashed: Vec::new(), records: None });
         self.check(Input::Finished { instance: self.number(name), result }, expect);
     }
 
     #[track_caller]
     pub(super) fn succeeds_over_a_file(&mut self, name: &str, expect: &str) {
-        let result = Ok(Done { input_hash: hash(), took_ms: 1, trashed: vec!["t".into()] });
+        let result = Ok(Done { input_hash: hash(), took_ms: 1, trashed: vec!["t".into()], records: None });
         self.check(Input::Finished { instance: self.number(name), result }, expect);
     }
 

@@ -1,0 +1,690 @@
+//! Is an instance idempotent? It is executed again, in copies, and what it makes is compared with what is recorded.
+//!
+//! - *Elsewhere*: in another folder, from nothing, with other `HOME` and `TMPDIR`, ids, process numbers and order of
+//!   files, at least a second later. Its outputs must have the recorded bytes.
+//! - *On top of itself*: where its own outputs stand, twice. Outputs must be as recorded, and no other file of the copy
+//!   may be changed: a database among them is compared by its rows.
+//! - *Cut off*: killed at some moments, then executed to its end on what that left, and compared in the same way.
+//!
+//! All of it happens in [`Place`]s below one scratch folder in `staging/`, which is removed with the [`Verifier`]; what a
+//! killed one leaves, the next run or the next [`Verifier`] clears away. No checkpoint, output or file of the project is
+//! written. A command that reaches out of its copy is refused as far as its words show that ([`outside`]), and told of
+//! when a file of the project was touched meanwhile.
+//!
+//! What it does not do: set the clock. A date that changes at midnight is not seen.
+
+mod bytes;
+mod cause;
+mod finding;
+mod outside;
+mod place;
+mod surroundings;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use cairn_content::{FileError, durable, gc};
+use cairn_dag::Instance;
+use cairn_model::{AttemptId, Content, EntryKind, FileContent, Level, Manifest, Output, RunId, TreeEntry};
+use cairn_records::database::{self, DatabaseDifference};
+use cairn_store::{Checkpoint, ReadError};
+
+use crate::Engine;
+use crate::collect::collect;
+use crate::effects::key_of;
+use crate::environment::{self, Context};
+use crate::gather::{GatherError, Gathered, stdout_path};
+use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, strays};
+use crate::lookup::level_given;
+
+pub use cause::Cause;
+pub use finding::{Check, Difference, Finding, Position, Reason, Report, Step, Verdict};
+pub use place::PlaceError;
+
+use cause::Known;
+use place::{Large, Place, Start, Wanted};
+use surroundings::{Became, Looks, Surroundings};
+
+/// What the names of scratch folders begin with.
+const SCRATCH: &str = "verify-";
+
+/// Bytes of one execution's output that are kept.
+const LOG_MAX: u64 = 1024 * 1024;
+
+/// How long after the recorded execution the next one starts at least, so that a time in whole seconds is another.
+const LATER_MS: u64 = 1_100;
+
+/// Attempts are numbered from here, so that none has the number of the recorded one.
+const FIRST_ATTEMPT: u32 = 1_000;
+
+/// How instances are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// At how many moments each is cut off.
+    pub cuts: u32,
+    /// Whether what an instance does outside of the project may be done again.
+    pub effects: bool,
+}
+
+/// Why an instance could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An input is not there or cannot be read.
+    #[error(transparent)]
+    Gather(#[from] GatherError),
+    /// There is no result to compare with.
+    #[error("`{instance}` has no result for what its inputs are now")]
+    NotDone {
+        /// The instance.
+        instance: String,
+    },
+    /// The copies cannot be made.
+    #[error("cannot copy what `{instance}` is executed with: {cause}")]
+    Place {
+        /// The instance.
+        instance: String,
+        /// Why.
+        #[source]
+        cause: PlaceError,
+    },
+    /// The command cannot be started.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// Processes of one that was killed cannot be ended.
+    #[error("{count} processes of a killed run cannot be ended")]
+    Strays {
+        /// How many.
+        count: u32,
+    },
+}
+
+impl VerifyError {
+    /// Says what to do.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => error.help(),
+            Self::Gather(error) => error.help(),
+            Self::NotDone { .. } => Some("`cairn run` first: what it makes is compared with".to_owned()),
+            Self::Place { cause, .. } => cause.help(),
+            Self::Keeper(error) => error.help(),
+            Self::Strays { .. } => None,
+        }
+    }
+}
+
+/// Verifies instances of one pipeline. To be dropped outside of async code: that waits until all it started has ended.
+pub struct Verifier {
+    // Dropped first: nothing may write any more when the folder goes.
+    keeper: Keeper,
+    scratch: Scratch,
+    engine: Arc<Engine>,
+    run: RunId,
+    attempts: AtomicU32,
+}
+
+/// The folder that all copies are in.
+struct Scratch {
+    state: PathBuf,
+    folder: PathBuf,
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = durable::remove_tree(&self.state, &self.folder) {
+            tracing::warn!(%error, folder = %self.folder.display(), "cannot clear a scratch folder away");
+        }
+    }
+}
+
+impl Drop for Verifier {
+    fn drop(&mut self) {
+        // The last handle on the keeper is to be the first that is dropped below.
+        self.engine.give_back();
+    }
+}
+
+impl Verifier {
+    /// Makes one for the instances of `engine`, whose store must be open for writing: then nothing else is executed here.
+    /// What an earlier one left when it was killed is cleared away. `run` is an id of no run.
+    pub fn new(engine: Arc<Engine>, keeper: Keeper, run: RunId) -> Result<Self, VerifyError> {
+        // What look-ups asked probes with has a runtime of its own, which cannot be dropped within another.
+        engine.give_back();
+        let state = engine.project.state().to_owned();
+        let left =
+            |error: FileError| VerifyError::Place { instance: "a stage".to_owned(), cause: error.into() };
+        let is_scratch = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(SCRATCH);
+        let is_left = fs::read_dir(state.join("staging"))
+            .is_ok_and(|entries| entries.flatten().any(|entry| is_scratch(&entry.file_name())));
+        if is_left {
+            let strays = strays::end_strays(&engine.project.state_id());
+            if strays.left > 0 {
+                return Err(VerifyError::Strays { count: strays.left });
+            }
+            gc::clean_staging(&state, |name| !is_scratch(name)).map_err(left)?;
+        }
+        let folder = state.join("staging").join(format!("{SCRATCH}{run}"));
+        fs::create_dir_all(&folder)
+            .map_err(|cause| left(FileError { action: "make the folder", path: folder.clone(), cause }))?;
+        let scratch = Scratch { state, folder };
+        Ok(Self { keeper, scratch, engine, run, attempts: AtomicU32::new(FIRST_ATTEMPT) })
+    }
+
+    /// Verifies an instance all of whose needs are [primed](crate::Engine::look_up); tells `on_step` of each execution
+    /// before it starts.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told. That the command fails is a verdict.
+    pub async fn verify(
+        &self,
+        index: u32,
+        options: Options,
+        on_step: &(dyn Fn(Step) + Send + Sync),
+    ) -> Result<Report, VerifyError> {
+        let instance = self.engine.instance(index);
+        let (gathered, checkpoint) = match self.recorded(index) {
+            Err(VerifyError::NotDone { .. }) if instance.effect.is_some() => {
+                let text = "its effect stands, and there is no result of what its inputs are now".to_owned();
+                return Ok(Report::none(Verdict::NotVerified(Reason { text, help: None })));
+            }
+            recorded => recorded?,
+        };
+        let level = level_given(&self.engine.pipeline, instance);
+        let refused = outside::refused(&self.engine, instance, &gathered, level, options.effects);
+        if let Some(reason) = refused {
+            return Ok(Report::none(Verdict::NotVerified(reason)));
+        }
+        let number = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let large = Large::new(self.scratch.folder.join(format!("inputs-{number}")));
+        let large =
+            large.map_err(|cause| VerifyError::Place { instance: instance.name.to_string(), cause })?;
+        let subject = Subject {
+            verifier: self,
+            instance,
+            gathered: &gathered,
+            checkpoint: &checkpoint,
+            level,
+            cuts: options.cuts,
+            large: &large,
+            on_step,
+        };
+        let project = self.engine.project.root().to_owned();
+        let looks = || {
+            let looks = Looks::of(&project, self.engine.project.state());
+            looks.map_err(|cause| subject.failed(FileError { action: "read", path: project.clone(), cause }))
+        };
+        let before = looks()?;
+        let probed = self.probe(index, &gathered).await;
+        let mut report = match subject.checked().await {
+            // One project may hold what cannot be copied, and other stages that do not need it.
+            Err(VerifyError::Place { cause, .. }) if !cause.is_disk_full() => {
+                let reason = Reason { text: format!("it cannot be copied: {cause}"), help: cause.help() };
+                Report::none(Verdict::NotVerified(reason))
+            }
+            report => report?,
+        };
+        if let (Verdict::Verified, Some(recorded)) = (&report.verdict, probed) {
+            let found = self.probe(index, &gathered).await.unwrap_or_default();
+            if found != recorded {
+                let difference = Difference::Effect { recorded, found };
+                let step = Step::OnTop { time: 2 };
+                report.verdict = Verdict::NotIdempotent(Box::new(Finding { step, difference, cause: None }));
+            }
+        }
+        if let Some(touched) = before.first_touched(&looks()?) {
+            report.verdict = Verdict::NotVerified(Reason {
+                text: format!(
+                    "while it was executed in a copy, `{}` of the project itself changed: by it or by someone else",
+                    touched.display()
+                ),
+                help: Some("find out whether its command leaves the folder that it starts in".to_owned()),
+            });
+        }
+        report.unseen = outside::unseen(&self.engine, instance, &gathered);
+        Ok(report)
+    }
+
+    /// Returns what the probe of an instance's effect prints, or why it does not; `None` where there is none.
+    async fn probe(&self, index: u32, gathered: &Arc<Gathered>) -> Option<String> {
+        self.engine.instance(index).effect.as_ref()?.probe.as_ref()?;
+        self.engine.lend(self.keeper.clone());
+        let (engine, gathered) = (Arc::clone(&self.engine), Arc::clone(gathered));
+        let asked = tokio::task::spawn_blocking(move || {
+            let key = effect_key(engine.instance(index), &gathered);
+            engine.probe(index, &gathered, &key, None)
+        })
+        .await;
+        self.engine.give_back();
+        match asked {
+            Ok(answer) => Some(answer.unwrap_or_else(|error| format!("it fails: {error}"))),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Returns what an instance is executed with and what that made.
+    pub fn recorded(&self, index: u32) -> Result<(Arc<Gathered>, Checkpoint), VerifyError> {
+        let not_done = || VerifyError::NotDone { instance: self.engine.instance(index).name.to_string() };
+        let gathered = match self.engine.gather(index) {
+            Err(GatherError::NotDone { .. }) => return Err(not_done()),
+            gathered => gathered?,
+        };
+        let store = &self.engine.kept().store;
+        let checkpoint = store.checkpoint(&gathered.input_hash)?.ok_or_else(not_done)?;
+        Ok((gathered, checkpoint))
+    }
+}
+
+/// One instance being verified.
+struct Subject<'a> {
+    verifier: &'a Verifier,
+    instance: &'a Instance,
+    gathered: &'a Gathered,
+    checkpoint: &'a Checkpoint,
+    level: Level,
+    cuts: u32,
+    large: &'a Large,
+    on_step: &'a (dyn Fn(Step) + Send + Sync),
+}
+
+/// Whether outputs are compared by their bytes alone, or databases among them by their rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Bytes,
+    Rows,
+}
+
+impl Subject<'_> {
+    fn failed(&self, cause: impl Into<PlaceError>) -> VerifyError {
+        VerifyError::Place { instance: self.instance.name.to_string(), cause: cause.into() }
+    }
+
+    /// The three checks in their order, to the first difference.
+    async fn checked(&self) -> Result<Report, VerifyError> {
+        let mut report = Report::none(Verdict::Verified);
+        report.starts_empty = self.level != Level::Off;
+        let (found, took_ms) = self.elsewhere().await?;
+        report.elsewhere = check(found.as_ref());
+        if let Some(found) = found {
+            report.verdict = Verdict::NotIdempotent(Box::new(found));
+            return Ok(report);
+        }
+        let found = self.on_top().await?;
+        report.on_top = check(found.as_ref());
+        if let Some(found) = found {
+            report.verdict = Verdict::NotIdempotent(Box::new(found));
+            return Ok(report);
+        }
+        for number in 1..=self.cuts {
+            // Spread over what it takes, its beginning and end left out.
+            let after_ms = (took_ms * u64::from(number) / u64::from(self.cuts + 1)).max(1);
+            let step = Step::CutOff { after_ms, number, of: self.cuts };
+            let (found, was_cut) = self.cut_off(step, after_ms).await?;
+            report.cuts = (report.cuts.0 + u32::from(was_cut), number);
+            report.cut_off = check(found.as_ref());
+            if let Some(found) = found {
+                report.verdict = Verdict::NotIdempotent(Box::new(found));
+                return Ok(report);
+            }
+        }
+        Ok(report)
+    }
+
+    async fn elsewhere(&self) -> Result<(Option<Finding>, u64), VerifyError> {
+        let clock = &self.verifier.engine.clock;
+        let since_ms = clock.now().millis_since(self.checkpoint.finished);
+        tokio::time::sleep(Duration::from_millis(LATER_MS.saturating_sub(since_ms))).await;
+        let step = Step::Elsewhere;
+        (self.on_step)(step);
+        let mut place = self.place(Start::Nothing)?;
+        let (ended, found) = self.execute(&mut place, None).await?;
+        let found = match found {
+            Some(difference) => Some(Finding { step, difference, cause: None }),
+            None => self.compare(&mut place, step, By::Bytes)?,
+        };
+        place.remove().map_err(|error| self.failed(error))?;
+        Ok((found, ended.took_ms))
+    }
+
+    async fn on_top(&self) -> Result<Option<Finding>, VerifyError> {
+        let mut place = self.place(Start::Standing)?;
+        for time in 1..=2 {
+            let step = Step::OnTop { time };
+            (self.on_step)(step);
+            let (_, failed) = self.execute(&mut place, None).await?;
+            if let Some(difference) = failed {
+                return Ok(Some(Finding { step, difference, cause: None }));
+            }
+            let outputs = self.compare(&mut place, step, By::Rows)?;
+            if outputs.is_some() {
+                return Ok(outputs);
+            }
+            // A file that is new may have been removed from the project since the run; the second time it is known.
+            if let Some(difference) = self.compare_rest(&mut place, time == 2)? {
+                let cause = repeated(&difference);
+                return Ok(Some(Finding { step, difference, cause }));
+            }
+        }
+        place.remove().map_err(|error| self.failed(error))?;
+        Ok(None)
+    }
+
+    /// Also returns whether the command was killed and had not ended before.
+    async fn cut_off(&self, step: Step, after_ms: u64) -> Result<(Option<Finding>, bool), VerifyError> {
+        (self.on_step)(step);
+        let mut place = self.place(Start::Nothing)?;
+        let (ended, failed) = self.execute(&mut place, Some(after_ms)).await?;
+        let was_cut = ended.stopped;
+        let failed =
+            if was_cut || failed.is_none() { self.execute(&mut place, None).await?.1 } else { failed };
+        if let Some(difference) = failed {
+            return Ok((Some(Finding { step, difference, cause: None }), was_cut));
+        }
+        let mut found = self.compare(&mut place, step, By::Rows)?;
+        if found.is_none() {
+            // What a cut leaves beside is no harm by itself: cairn removes it with the working folder.
+            let difference = self.compare_rest(&mut place, false)?;
+            found = difference.map(|difference| Finding { step, cause: repeated(&difference), difference });
+        }
+        place.remove().map_err(|error| self.failed(error))?;
+        Ok((found, was_cut))
+    }
+
+    fn place(&self, start: Start) -> Result<Place, VerifyError> {
+        let number = self.verifier.attempts.fetch_add(1, Ordering::Relaxed);
+        let folder = self.verifier.scratch.folder.join(format!("place-{number}"));
+        let wanted = Wanted {
+            engine: &self.verifier.engine,
+            instance: self.instance,
+            gathered: self.gathered,
+            recorded: &self.checkpoint.manifest,
+            level: self.level,
+            start,
+            large: self.large,
+        };
+        Place::make(folder, &wanted).map_err(|error| self.failed(error))
+    }
+
+    /// Executes the command to its end, or kills it and all it started `after_ms`; returns how it failed, if it did.
+    async fn execute(
+        &self,
+        place: &mut Place,
+        after_ms: Option<u64>,
+    ) -> Result<(Ended, Option<Difference>), VerifyError> {
+        let engine = &self.verifier.engine;
+        let number = self.verifier.attempts.fetch_add(1, Ordering::Relaxed);
+        // A command that names the run's id has it in its input-hash: there it must stay the same.
+        let run = if engine.gatherer.depends_on_run(self.instance) { engine.run } else { self.verifier.run };
+        let attempt = AttemptId { run, instance: self.instance.name.clone(), number };
+        let (home, temporary) = self.own_folders(place)?;
+        let log = home.with_extension("log");
+        let passed = engine.gatherer.passed(self.instance);
+        let key = effect_key(self.instance, self.gathered);
+        let context = Context {
+            attempt: &attempt,
+            key: &key,
+            logical_time: engine.logical_time,
+            passed: &passed,
+            home: &home,
+            temporary: &temporary,
+            // What a run remembers for its commands is not to be changed: those that ask for it are refused.
+            notes: None,
+        };
+        let job = Job {
+            token: attempt.slug(),
+            argv: self.instance.command.argv().into_iter().map(str::to_owned).collect(),
+            env: environment::of_attempt(&engine.project, self.instance, &context),
+            cwd: place.base.clone(),
+            stdin: None,
+            stdout: stdout_path(self.instance).map(|path| path.below(&place.base)),
+            log: log.clone(),
+            log_max: LOG_MAX,
+            timeout_ms: self.instance.policy.timeout_ms,
+            kill_after_ms: self.instance.policy.kill_after_ms,
+        };
+        let keeper = &self.verifier.keeper;
+        let token = job.token.clone();
+        let running = keeper.run(job);
+        tokio::pin!(running);
+        let ended = match after_ms {
+            None => running.await?,
+            Some(after_ms) => tokio::select! {
+                ended = &mut running => ended?,
+                () = tokio::time::sleep(Duration::from_millis(after_ms)) => {
+                    keeper.kill(&token);
+                    running.await?
+                }
+            },
+        };
+        let error = match ended.status {
+            _ if ended.stopped => None,
+            _ if ended.timed_out => Some("timed out".to_owned()),
+            ExitKind::Code(0) => None,
+            ExitKind::Code(code) => Some(format!("exit status {code}")),
+            ExitKind::Signal(signal) => Some(format!("ended by signal {signal}")),
+        };
+        let failed = error.map(|error| Difference::Failed { error, said: last_line(&log) });
+        Ok((ended, failed))
+    }
+
+    /// Makes a `HOME` and a `TMPDIR` for one execution.
+    fn own_folders(&self, place: &mut Place) -> Result<(PathBuf, PathBuf), VerifyError> {
+        let mut make = |name: &str| place.folder(name).map_err(|error| self.failed(error));
+        Ok((make("home")?, make("tmp")?))
+    }
+
+    /// Compares the outputs with what is recorded.
+    fn compare(&self, place: &mut Place, step: Step, by: By) -> Result<Option<Finding>, VerifyError> {
+        let digests = &self.verifier.engine.digests;
+        let made = match collect(&place.base, self.instance, self.gathered, digests) {
+            Ok(collected) => collected.manifest,
+            Err(error) => {
+                let difference = Difference::Outputs(error.to_string());
+                return Ok(Some(Finding { step, difference, cause: None }));
+            }
+        };
+        for (path, recorded, found) in apart(&self.checkpoint.manifest, &made) {
+            let (difference, cause) = match (recorded, found) {
+                (Some(Entry::File(recorded)), Some(Entry::File(found))) => {
+                    let Some(told) = self.compare_file(place, &path, &recorded, &found, by)? else {
+                        continue;
+                    };
+                    told
+                }
+                (recorded, found) => {
+                    let how = match (recorded, found) {
+                        (_, None) => "is missing",
+                        (None, _) => "is new",
+                        (Some(Entry::Other(_)), Some(Entry::Other(_))) => "is a link to something else",
+                        (Some(_), Some(_)) => "is of another kind",
+                    };
+                    (Difference::Entry { path, how }, None)
+                }
+            };
+            return Ok(Some(Finding { step, difference, cause }));
+        }
+        Ok(None)
+    }
+
+    fn compare_file(
+        &self,
+        place: &mut Place,
+        path: &str,
+        recorded: &FileContent,
+        found: &FileContent,
+        by: By,
+    ) -> Result<Option<(Difference, Option<Cause>)>, VerifyError> {
+        let path = path.to_owned();
+        if recorded.digest == found.digest {
+            let word = |is: bool| if is { "executable" } else { "not executable" }.to_owned();
+            let (recorded, found) = (word(recorded.executable), word(found.executable));
+            let place = Position::Mode;
+            return Ok(Some((Difference::Bytes { path, place, recorded, found }, None)));
+        }
+        let engine = &self.verifier.engine;
+        let there = place.base.join(&path);
+        let before = place.folder("recorded").map_err(|error| self.failed(error))?.join("database");
+        let on_disk = engine.project.folder().join(&path);
+        if let Err(error) = place::copy_file(engine, &on_disk, recorded, None, &before) {
+            tracing::warn!(%error, "the recorded bytes of an output are lost");
+            let (recorded, found) =
+                (format!("digest {}", recorded.digest), format!("digest {}", found.digest));
+            let place = Position::Offset(0);
+            return Ok(Some((Difference::Bytes { path, place, recorded, found }, None)));
+        }
+        let read = |cause: io::Error| self.failed(FileError { action: "read", path: there.clone(), cause });
+        let are_databases =
+            database::is_database(&before).map_err(read)? && database::is_database(&there).map_err(read)?;
+        if are_databases {
+            let below = there.strip_prefix(&place.top).map_or_else(|_| PathBuf::from(&path), Path::to_owned);
+            let copied = place.copy_database(&below).map_err(|error| self.failed(error))?;
+            match database::first_difference(&before, &copied) {
+                Ok(Some(how)) => {
+                    let difference = Difference::Database { path, how, declared: true };
+                    let cause = repeated(&difference);
+                    return Ok(Some((difference, cause)));
+                }
+                // The bytes tell of each time it was written to.
+                Ok(None) if by == By::Rows => return Ok(None),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "compared by bytes"),
+            }
+        }
+        let Some(apart) = bytes::first_apart(&before, &there).map_err(read)? else { return Ok(None) };
+        let cause = apart.lines.as_ref().and_then(|(one, other)| {
+            let texts = bytes::texts(&before, &there);
+            let texts = texts.as_ref().map(|(one, other)| (one.as_str(), other.as_str()));
+            cause::guess(texts, (one, other), &self.known())
+        });
+        let (place, recorded, found) = (apart.position, apart.left, apart.right);
+        Ok(Some((Difference::Bytes { path, place, recorded, found }, cause)))
+    }
+
+    /// What differs between executions because cairn has it so.
+    fn known(&self) -> Known {
+        let verifier = self.verifier;
+        Known {
+            folders: vec![verifier.scratch.folder.to_string_lossy().into_owned()],
+            ids: vec![verifier.run.to_string()],
+        }
+    }
+
+    /// Compares what is beside the outputs with what was there before; files that are new count with `also_new`, and are
+    /// known from then on without.
+    fn compare_rest(&self, place: &mut Place, also_new: bool) -> Result<Option<Difference>, VerifyError> {
+        if let Some(path) = self.large.first_written() {
+            return Ok(Some(Difference::Undeclared { path }));
+        }
+        let own = place.own(self.instance);
+        let top = place.top.clone();
+        let look = Surroundings::look(&top, Some(&place.before), &own);
+        let after =
+            look.map_err(|cause| self.failed(FileError { action: "read", path: top.clone(), cause }))?;
+        let is_database = |path: &Path| {
+            place.databases.contains_key(path) || database::is_database(&top.join(path)).unwrap_or(false)
+        };
+        for (path, became) in place.before.became(&after, &is_database) {
+            let shown = path.to_string_lossy().into_owned();
+            match became {
+                Became::New if also_new => {
+                    let how = "is new each time, and is not one of its outputs";
+                    return Ok(Some(Difference::Entry { path: shown, how }));
+                }
+                Became::New => {}
+                Became::Missing => {
+                    let how = "is removed by it, and is not one of its outputs";
+                    return Ok(Some(Difference::Entry { path: shown, how }));
+                }
+                Became::Changed => match place.databases.get(&path).cloned() {
+                    Some(before) => {
+                        let copied = place.copy_database(&path).map_err(|error| self.failed(error))?;
+                        // The copy of before is opened, and closed, as it is compared: it stays the same.
+                        match database::first_difference(&before, &copied) {
+                            Ok(None) => {}
+                            Ok(Some(how)) => {
+                                return Ok(Some(Difference::Database { path: shown, how, declared: false }));
+                            }
+                            Err(error) => {
+                                tracing::warn!(%error, "compared by bytes");
+                                return Ok(Some(Difference::Undeclared { path: shown }));
+                            }
+                        }
+                    }
+                    None => return Ok(Some(Difference::Undeclared { path: shown })),
+                },
+            }
+        }
+        if !also_new {
+            place.before.extend(after);
+        }
+        Ok(None)
+    }
+}
+
+/// What a command is given as its idempotency key: the one of the run.
+fn effect_key(instance: &Instance, gathered: &Gathered) -> String {
+    let effect = instance.effect.as_ref();
+    effect.map_or_else(|| gathered.input_hash.to_string(), |effect| key_of(effect, gathered))
+}
+
+fn check(found: Option<&Finding>) -> Check {
+    if found.is_some() { Check::Differs } else { Check::Same }
+}
+
+/// A table that has more rows than before was added to.
+fn repeated(difference: &Difference) -> Option<Cause> {
+    let Difference::Database { how: DatabaseDifference::Count { before, after, .. }, .. } = difference else {
+        return None;
+    };
+    (after > before).then_some(Cause::Repeated)
+}
+
+/// What stands at one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Entry {
+    File(FileContent),
+    /// A folder or a link.
+    Other(EntryKind),
+}
+
+/// Returns the paths at which two results of one instance differ, with what is there.
+fn apart(recorded: &Manifest, found: &Manifest) -> Vec<(String, Option<Entry>, Option<Entry>)> {
+    let of = |manifest: &Manifest| -> std::collections::BTreeMap<String, Entry> {
+        manifest.outputs.iter().flat_map(entries).collect()
+    };
+    let (recorded, found) = (of(recorded), of(found));
+    let paths: std::collections::BTreeSet<&String> = recorded.keys().chain(found.keys()).collect();
+    let differ = paths.into_iter().filter(|path| recorded.get(*path) != found.get(*path));
+    differ.map(|path| (path.clone(), recorded.get(path).cloned(), found.get(path).cloned())).collect()
+}
+
+fn entries(output: &Output) -> Vec<(String, Entry)> {
+    match &output.content {
+        Content::File(file) => vec![(output.path.to_string(), Entry::File(*file))],
+        Content::Folder(tree) => {
+            let of = |TreeEntry { path, kind }: &TreeEntry| {
+                let path = format!("{}/{}", output.path, String::from_utf8_lossy(path));
+                let entry = match kind {
+                    EntryKind::File(file) => Entry::File(*file),
+                    EntryKind::Folder | EntryKind::Link(_) => Entry::Other(kind.clone()),
+                };
+                (path, entry)
+            };
+            tree.entries.iter().map(of).collect()
+        }
+    }
+}
+
+/// Returns the last line of a log that has something in it.
+fn last_line(log: &Path) -> Option<String> {
+    let bytes = fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
+    Some(line.trim().chars().take(200).collect())
+}
