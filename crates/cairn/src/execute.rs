@@ -158,14 +158,18 @@ pub(crate) fn execute(
     let cannot_start = |error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}"));
     let shown = Shown::new(checked, run, jobs, (&names, &expected), manner);
     let showing = Showing::start(shown).map_err(cannot_start)?;
+    let passing = checked.pipeline.instances.iter().filter(|instance| instance.records.is_some()).count();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Look-ups and collecting read and hash: more threads than cores only wait for each other.
-        .max_blocking_threads(cpus() as usize + 1)
+        // A stage that passes records on keeps one for as long as it runs.
+        .max_blocking_threads(cpus() as usize + 1 + (jobs as usize).min(passing))
         .build()
         .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
     let ended = runtime.block_on(async {
         let teller = showing.teller();
+        let tell = teller.clone();
+        engine.on_records(Box::new(move |name, counts| tell.records(name, *counts)));
         let (signals, pressed) = signals(&teller);
         let driven = async {
             let keeper = start_keeper()?;

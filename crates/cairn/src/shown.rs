@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use cairn_model::{Event, InstanceName, RunEvent, RunId};
+use cairn_model::{Event, InstanceName, RecordCounts, RunEvent, RunId};
 use tokio::sync::oneshot;
 
 use crate::execute::Manner;
@@ -63,6 +63,11 @@ impl Shown {
         for told in told {
             match told {
                 Told::Event(event, log) => self.event(&event, log.as_deref()),
+                Told::Records(name, counts) => {
+                    if let Self::Lines(show) = &mut self {
+                        show.records(&name, counts);
+                    }
+                }
                 Told::Note(lines) => write_above(lines.as_bytes()),
                 Told::End => break,
             }
@@ -95,6 +100,7 @@ pub(crate) struct Teller(Sender<Told>);
 #[derive(Debug)]
 enum Told {
     Event(Event, Option<PathBuf>),
+    Records(InstanceName, RecordCounts),
     Note(&'static str),
     End,
 }
@@ -103,6 +109,11 @@ impl Teller {
     /// Shows an event, with the log of the attempt it is about.
     pub(crate) fn event(&self, event: Event, log: Option<PathBuf>) {
         self.tell(Told::Event(event, log));
+    }
+
+    /// Shows how far the records of an instance are.
+    pub(crate) fn records(&self, name: &InstanceName, counts: RecordCounts) {
+        self.tell(Told::Records(name.clone(), counts));
     }
 
     /// Writes whole lines to standard error, where they stand above the live lines.

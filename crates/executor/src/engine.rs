@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use cairn_content::{DigestError, Digests, FileError, ObjectError, Objects, PlaceError, Placer, Standing};
 use cairn_dag::{Instance, Pipeline, World};
 use cairn_model::{
-    AttemptId, Clock, Digest, Domain, InputHash, InstanceName, Manifest, Output, Reason, RunId, Timestamp,
+    AttemptId, Clock, Digest, Domain, InputHash, InstanceName, Manifest, Output, Reason, RecordCounts, RunId,
+    Timestamp,
 };
 use cairn_store::{ReadError, Store};
 
@@ -75,6 +76,8 @@ pub struct Engine {
     /// Small inputs whose texts this run keeps.
     sources: Mutex<HashSet<Digest>>,
     pub(crate) spares: Spares,
+    /// Is told how far the records of an instance are.
+    pub(crate) on_records: OnceLock<OnRecords>,
     pub(crate) force_effects: bool,
     /// Instances whose effect is to be done again although it is known to have taken place.
     insisted: Vec<AtomicBool>,
@@ -97,6 +100,9 @@ pub(crate) struct Listening {
     /// The folder in which they find `cairn`.
     pub(crate) folder: PathBuf,
 }
+
+/// Takes how far the records of an instance are.
+pub type OnRecords = Box<dyn Fn(&InstanceName, &RecordCounts) + Send + Sync>;
 
 /// What is in the state folder.
 pub(crate) struct Kept {
@@ -264,6 +270,7 @@ impl Engine {
         let any_dead = AtomicBool::new(any_dead);
         let collector = Mutex::new(Collector::new(clock.now()));
         Ok(Self {
+            on_records: OnceLock::new(),
             spares: Spares::new(project.state().to_owned()),
             force_effects,
             insisted,
@@ -320,6 +327,11 @@ impl Engine {
             batch.remove_dead_instance(pipeline, instance);
         }
         Ok(())
+    }
+
+    /// Has `told` called now and then with how far the records of an instance are. The first one stays.
+    pub fn on_records(&self, told: OnRecords) {
+        let _ = self.on_records.set(told);
     }
 
     /// Starts the thread that makes results durable.

@@ -41,5 +41,5 @@ pub mod verify;
 pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands};
 pub use committer::{Committer, PublishError};
 pub use effects::UndoError;
-pub use engine::{Engine, LookUpError, Setup, Verdict};
+pub use engine::{Engine, LookUpError, OnRecords, Setup, Verdict};
 pub use project::Project;

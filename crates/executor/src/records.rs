@@ -185,7 +185,11 @@ impl Engine {
             spool,
             results: state.join(format!("{}-{}.results", self.pipeline.name, instance.name.slug())),
             hands: engine::Hands {
-                progress: &|_| {},
+                progress: &|counts| {
+                    if let Some(told) = self.on_records.get() {
+                        told(&instance.name, counts);
+                    }
+                },
                 now: &|| self.clock.now().0,
                 stop: &|| is_stopped() || is_late(),
                 fence: self.epoch(),

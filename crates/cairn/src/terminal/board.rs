@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use cairn_model::{InstanceEvent, InstanceName};
+use cairn_model::{InstanceEvent, InstanceName, RecordCounts};
 
 use super::fit::{Fit, Line};
 use super::style::{self, Paint};
@@ -29,6 +29,8 @@ struct Running {
     expected_ms: u64,
     /// When the next attempt starts and what the last one died of.
     retry: Option<(Instant, String)>,
+    /// What became of its records so far.
+    records: Option<RecordCounts>,
 }
 
 /// Lines for running instances where there is room for them.
@@ -64,6 +66,7 @@ impl Board {
                     attempt: *attempt,
                     expected_ms,
                     retry: None,
+                    records: None,
                 });
             }
             InstanceEvent::AttemptFailed { error, .. } => {
@@ -84,6 +87,13 @@ impl Board {
                     self.done += 1;
                 }
             }
+        }
+    }
+
+    /// Takes in how far the records of an instance are.
+    pub(crate) fn records(&mut self, name: &InstanceName, counts: RecordCounts) {
+        if let Some(running) = self.running.iter_mut().find(|running| running.name == *name) {
+            running.records = Some(counts);
         }
     }
 
@@ -172,6 +182,9 @@ impl Running {
         }
         if self.attempt > 1 {
             facts.push(format!("attempt {}", self.attempt));
+        }
+        if let Some(records) = &self.records {
+            facts.push(records.progress());
         }
         let (took, reason) = (time::ticking(elapsed), facts.join(" · "));
         let line = Line {

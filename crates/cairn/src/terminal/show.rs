@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cairn_model::{Event, InstanceEvent, InstanceName, RunEvent, RunId};
+use cairn_model::{Event, InstanceEvent, InstanceName, RecordCounts, RunEvent, RunId};
 
 use super::board::Board;
 use super::fit::Fit;
@@ -81,6 +81,11 @@ impl Show {
         let mut scene = live::lock(&self.scene);
         let text = scene.event(event, log, Instant::now());
         self.put(&mut scene, &text);
+    }
+
+    /// Shows how far the records of an instance are: in its live line alone.
+    pub(crate) fn records(&mut self, name: &InstanceName, counts: RecordCounts) {
+        live::lock(&self.scene).board.records(name, counts);
     }
 
     /// Removes the live lines and shows the summary, where the run has ended.
