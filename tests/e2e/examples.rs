@@ -8,7 +8,7 @@ use cairn_testkit::Project;
 
 use super::{BINARY, run};
 
-fn repository() -> PathBuf {
+pub(super) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
