@@ -243,7 +243,12 @@ impl InstanceHistory {
                 self.reason.clone_from(error);
                 self.help.clone_from(help);
             }
-            InstanceEvent::Records { attempt: _, counts } => self.records = Some(*counts),
+            InstanceEvent::Records { attempt: _, counts } => {
+                self.records = Some(*counts);
+                if matches!(self.state, State::Ran { .. }) {
+                    self.reason = format!("{}; {}", self.reason, counts.text());
+                }
+            }
             InstanceEvent::Trashed { attempt: _, paths } => self.trashed.extend_from_slice(paths),
             InstanceEvent::NotPlaced { attempt: _, error, help } => {
                 // After its commit, what the command took is known.

@@ -43,3 +43,4 @@ pub use committer::{Committer, PublishError};
 pub use effects::UndoError;
 pub use engine::{Engine, LookUpError, OnRecords, Setup, Verdict};
 pub use project::Project;
+pub use records::worker_log;

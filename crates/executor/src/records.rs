@@ -22,6 +22,8 @@ use crate::isolation::{Ended, ExitKind, Keeper};
 use ledger::{StoreLedger, letters, scope_of};
 use workers::Workers;
 
+pub use workers::worker_log;
+
 /// Returns whether a path is of the source.
 fn is_source(records: &Records, path: &ProjectPath) -> bool {
     let source = records.source.trim_end_matches('/');
@@ -183,6 +185,7 @@ impl Engine {
             spawn: records.worker.is_some().then_some(&workers as _),
             code: code(records, &prepared.gathered),
             spool,
+            receipts: state.join(format!("{}-{}.receipts", self.pipeline.name, instance.name.slug())),
             results: state.join(format!("{}-{}.results", self.pipeline.name, instance.name.slug())),
             hands: engine::Hands {
                 progress: &|counts| {

@@ -273,6 +273,10 @@ impl State {
             {
                 Ok(Self::Running { attempt: running, input_hash })
             }
+            // In replay its commit comes first: that is written with its checkpoint.
+            (Self::Ran { attempt: ran }, E::Records { attempt, .. }) if *attempt == ran => {
+                Ok(Self::Ran { attempt: *attempt })
+            }
             (Self::Ran { attempt: ran }, E::Trashed { attempt, .. }) if *attempt == ran => {
                 Ok(Self::Ran { attempt: *attempt })
             }

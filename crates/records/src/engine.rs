@@ -60,6 +60,8 @@ pub struct Setup<'e> {
     pub spool: PathBuf,
     /// The file that keeps what workers made, for sinks that are files.
     pub results: PathBuf,
+    /// The file that keeps what sinks answer, a JSON object a line.
+    pub receipts: PathBuf,
     /// Time, stopping, progress.
     pub hands: Hands<'e>,
 }
@@ -166,6 +168,9 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
         results: None,
         counts: RecordCounts::default(),
         rows: Vec::new(),
+        receipts: &setup.receipts,
+        decided: 0,
+        failed: 0,
         excluded: HashSet::new(),
         kept: Vec::new(),
         dead: Vec::new(),

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use cairn_executor::Project as Folders;
 use cairn_executor::isolation::log::{Chunk, Reader, Stream};
+use cairn_executor::{Project as Folders, worker_log};
 use cairn_model::{AttemptId, Event, InstanceEvent, RunEvent, RunId};
 use jiff::tz::TimeZone;
 
@@ -166,31 +167,42 @@ fn started(run: RunId, event: &Event) -> Option<AttemptId> {
     }
 }
 
-/// One attempt's log.
+/// One attempt's log: of its command, or of its workers, each of which has a file.
 struct Log {
     attempt: AttemptId,
-    reader: Reader,
-    shown: String,
+    path: PathBuf,
+    readers: Vec<(PathBuf, Reader)>,
 }
 
 impl Log {
     fn new(past: &Past, attempt: AttemptId) -> Self {
         let path = past.state.join(Folders::log_path(&attempt));
-        Self { reader: Reader::new(&path), shown: path.display().to_string(), attempt }
+        Self { readers: vec![(path.clone(), Reader::new(&path))], path, attempt }
     }
 
     /// Prints what has come since the last time.
     fn print(&mut self, printer: &mut Printer<'_>) -> Result<(), Failure> {
+        // Workers are numbered from 0, and the first one's log is the attempt's.
         loop {
-            let chunk = self.reader.next_chunk().map_err(|error| {
-                Failure::new(ExitStatus::Store, format!("cannot read the log `{}`", self.shown))
-                    .because_of(Some(&error))
-            })?;
-            match chunk {
-                Some(chunk) => printer.chunk(&self.attempt, &chunk)?,
-                None => return Ok(()),
+            let path = worker_log(&self.path, self.readers.len());
+            if !path.exists() {
+                break;
+            }
+            self.readers.push((path.clone(), Reader::new(&path)));
+        }
+        for (path, reader) in &mut self.readers {
+            loop {
+                let chunk = reader.next_chunk().map_err(|error| {
+                    Failure::new(ExitStatus::Store, format!("cannot read the log `{}`", path.display()))
+                        .because_of(Some(&error))
+                })?;
+                match chunk {
+                    Some(chunk) => printer.chunk(&self.attempt, &chunk)?,
+                    None => break,
+                }
             }
         }
+        Ok(())
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::sync::mpsc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
 
 use cairn_records::engine::{Process, Spawn, SpawnError};
 use rustix::fs::OFlags;
@@ -26,7 +26,15 @@ pub(crate) fn token(attempt: &str, number: usize) -> String {
     format!("{attempt}.w{number}")
 }
 
-fn fifo(path: &std::path::Path) -> io::Result<()> {
+/// Returns where the log of worker `number` of an attempt is, from 1; the first one's is the attempt's own. A log has one
+/// writer.
+pub fn worker_log(log: &Path, number: usize) -> PathBuf {
+    let mut name = log.file_stem().unwrap_or_default().to_owned();
+    name.push(format!(".worker-{number}.log"));
+    log.with_file_name(name)
+}
+
+fn fifo(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -35,16 +43,39 @@ fn fifo(path: &std::path::Path) -> io::Result<()> {
     Ok(rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)?)
 }
 
-/// A pipe's end that is used, and the other end, which keeps the pipe open until the process has ended. Nothing else may
-/// hold it: the worker learns that there are no more records when the last end that writes is closed.
-fn open(path: &std::path::Path, write: bool) -> io::Result<(File, File)> {
+/// A pipe's two ends: one that is used, and one that keeps it open until the process has ended.
+fn open(path: &Path, write: bool) -> io::Result<(File, File)> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of `open`");
-    // Reading and writing, so that neither waits for the other; then the ends that are used, as at any pipe.
-    let both = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    // Reading and writing, so that neither waits for the other; then the end that is used, as at any pipe.
+    let keep = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
     let end = OpenOptions::new().read(!write).write(write).open(path)?;
-    let keep = OpenOptions::new().read(write).write(!write).open(path)?;
-    drop(both);
     Ok((end, keep))
+}
+
+/// The end of a worker's standard input. The pipe is closed with it.
+struct Input {
+    end: File,
+    keep: Arc<Mutex<Option<File>>>,
+}
+
+impl io::Write for Input {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.end.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        close(&self.keep);
+    }
+}
+
+fn close(kept: &Mutex<Option<File>>) {
+    drop(kept.lock().expect("no panic while it is held").take());
 }
 
 impl Spawn for Workers {
@@ -69,19 +100,19 @@ impl Spawn for Workers {
             }
         }
         if number > 0 {
-            // A log has one writer.
-            let mut name = job.log.file_stem().unwrap_or_default().to_owned();
-            name.push(format!(".worker-{number}.log"));
-            job.log.set_file_name(name);
+            job.log = worker_log(&job.log, number);
         }
         (job.stdin, job.stdout) = (Some(input), Some(output));
         let (keeper, token) = (self.keeper.clone(), job.token.clone());
         let (ended, end) = mpsc::channel();
+        let keep_in = Arc::new(Mutex::new(Some(keep_in)));
+        let stdin = Input { end: stdin, keep: Arc::clone(&keep_in) };
         let running = keeper.clone();
         self.runtime.spawn(async move {
             let result = running.run(job).await;
             // Only now do both ends see that nobody is there any more.
-            drop((keep_in, keep_out));
+            close(&keep_in);
+            drop(keep_out);
             let _ = ended.send(how(result));
         });
         Ok(Process {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 use bytes::Bytes;
 use cairn_model::{CommitMode, Digest, RecordCounts, Records};
@@ -33,6 +34,11 @@ pub(super) struct Deliverer<'e> {
     /// Keeps results for sinks that are files.
     pub results: Option<File>,
     pub counts: RecordCounts,
+    /// The file that keeps what sinks answer.
+    pub receipts: &'e Path,
+    /// Records of this run whose fate is decided, and those of them that failed.
+    pub decided: u64,
+    pub failed: u64,
     /// Rows that need no delivery, of the next confirmation.
     pub rows: Vec<u8>,
     /// Records of this run of which no file is made.
@@ -70,14 +76,23 @@ pub(super) fn check_outage(failed: u64, of: u64, first: impl FnOnce() -> String)
 impl Deliverer<'_> {
     /// Takes care of records with what became of them: all of it is kept when this returns.
     pub(super) fn take(&mut self, finished: Vec<Finished>) -> Result<(), EngineError> {
-        let (of, mut failed, mut first) = (finished.len() as u64, 0, None);
+        let mut first = None;
         for one in &finished {
-            if let Fate::Failed { error, .. } = &one.fate {
-                failed += 1;
-                first.get_or_insert_with(|| error.clone());
+            match &one.fate {
+                Fate::Failed { class: "worker", error } => {
+                    self.failed += 1;
+                    self.decided += 1;
+                    first.get_or_insert(error);
+                }
+                // What is bad in itself was weighed when all was read.
+                Fate::Failed { .. } | Fate::Retry { .. } => {}
+                Fate::Results(_) | Fate::Dropped => self.decided += 1,
             }
         }
-        check_outage(failed, of, || first.unwrap_or_default())?;
+        // Those that were tried again and again come last, alone: only against all so far is their number one.
+        if let Some(first) = first {
+            check_outage(self.failed, self.decided, || first.clone())?;
+        }
         let mut going = Vec::with_capacity(finished.len());
         for mut one in finished {
             match std::mem::replace(&mut one.fate, Fate::Dropped) {
@@ -203,7 +218,6 @@ impl Deliverer<'_> {
 
     /// Delivers a batch, without the records that no sink takes.
     fn deliver(&mut self, mut going: Vec<Going>) -> Result<(), EngineError> {
-        let of = going.len() as u64;
         loop {
             let (deliveries, owners) = self.deliveries(&going);
             let sequence = self.scope.confirmed + 1;
@@ -230,14 +244,12 @@ impl Deliverer<'_> {
                     for (index, one) in going.iter().enumerate() {
                         if !refused.contains(&index) {
                             self.count(&one.finished.item);
-                            let item = one.finished.item.clone();
-                            self.revive(&item);
+                            self.revive(&one.finished.item);
                         }
                     }
                     for (index, fault) in faults {
-                        let Going { finished, .. } = &going[index];
-                        let (item, attempts) = (finished.item.clone(), finished.attempts.clone());
-                        self.bury(&item, "sink", fault.error, attempts);
+                        let Finished { item, attempts, .. } = &going[index].finished;
+                        self.bury(item, "sink", fault.error, attempts.clone());
                     }
                     return self.confirm(false);
                 }
@@ -245,7 +257,8 @@ impl Deliverer<'_> {
                     let merged = deltas::numbers_of(number).collect();
                     self.ledger.apply(Changes { merged, ..Changes::default() })?;
                     let first = || faults.first().map(|(_, fault)| fault.error.clone()).unwrap_or_default();
-                    check_outage(faults.len() as u64, of, first)?;
+                    self.failed += faults.len() as u64;
+                    check_outage(self.failed, self.decided, first)?;
                     let mut left = Vec::with_capacity(going.len());
                     let faults: HashMap<usize, RecordFault> = faults.into_iter().collect();
                     for (index, one) in going.into_iter().enumerate() {
@@ -364,6 +377,7 @@ impl Deliverer<'_> {
             tries += 1;
             let (again, least_ms) = match delivered {
                 Ok(delivered) => {
+                    self.note_receipts(&batch, delivered.receipts)?;
                     let (mut again, mut least) = (Vec::new(), None);
                     for fault in delivered.refused {
                         let index = indices[fault.index];
@@ -396,6 +410,27 @@ impl Deliverer<'_> {
             let pause = self.hands.delay_ms(&self.records.retries, tries).max(least_ms.unwrap_or(0));
             self.hands.pause(pause)?;
         }
+    }
+
+    /// Keeps what a sink answered, a line each: the key under which a record was sent, and the answer.
+    fn note_receipts(
+        &mut self,
+        batch: &[Delivery],
+        receipts: Vec<(usize, String)>,
+    ) -> Result<(), EngineError> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for (index, receipt) in receipts {
+            let key = batch.get(index).map(|delivery| delivery.idempotency_key.to_string());
+            let line =
+                serde_json::json!({ "idempotency_key": key, "at": (self.hands.now)(), "receipt": receipt });
+            lines.extend_from_slice(line.to_string().as_bytes());
+            lines.push(b'\n');
+        }
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(self.receipts);
+        opened.and_then(|mut file| file.write_all(&lines)).map_err(EngineError::Spool)
     }
 
     fn in_two_phases(
