@@ -22,7 +22,8 @@ struct Order<'a> {
     note: &'a str,
 }
 
-const TABLE: &str = "CREATE TABLE orders (id INTEGER PRIMARY KEY, updated_at TEXT, amount INTEGER, name TEXT, note TEXT)";
+const TABLE: &str =
+    "CREATE TABLE orders (id INTEGER PRIMARY KEY, updated_at TEXT, amount INTEGER, name TEXT, note TEXT)";
 const UPSERT: &str = "INSERT INTO orders VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET \
     updated_at = excluded.updated_at, amount = excluded.amount, name = excluded.name, note = excluded.note \
     WHERE excluded.updated_at >= orders.updated_at";
