@@ -63,10 +63,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn each(
-    file: &str,
-    take: &mut dyn FnMut(Order<'_>) -> Result<(), Box<dyn Error>>,
-) -> Result<u64, Box<dyn Error>> {
+/// Takes a record.
+type Take<'t> = dyn FnMut(Order<'_>) -> Result<(), Box<dyn Error>> + 't;
+
+fn each(file: &str, take: &mut Take<'_>) -> Result<u64, Box<dyn Error>> {
     let mut from = BufReader::with_capacity(1 << 20, File::open(file)?);
     let (mut line, mut records) = (Vec::new(), 0);
     while from.read_until(b'\n', &mut line)? > 0 {

@@ -6,6 +6,7 @@
 //!    to be done ([`marks`]).
 //! 3. *Deliver*: marked records are read again, pass through the worker where there is one ([`work`]), and go to the sinks
 //!    in batches that are written down before and confirmed after ([`deliver`]).
+//!    Where tables take them and there are many, they are first brought into the order of their keys ([`sorted`]).
 //! 4. *Files*: sinks that are files are written anew from what the source holds ([`files`]).
 //!
 //! Memory does not grow with the source but for two bits a record, and some 60 bytes for each record that was known before
@@ -21,6 +22,7 @@ mod item;
 mod join;
 mod marks;
 mod read;
+mod sorted;
 mod walk;
 mod work;
 
@@ -208,7 +210,7 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
     }
     let total = joined.marks.to_deliver() + joined.marks.bad();
     if total > 0 {
-        read::deliver(&source, &joined, &mut deliverer, setup.spawn)?;
+        read::deliver(&source, &joined, &mut deliverer, setup.spawn, &setup.spool)?;
     }
     deliverer.confirm()?;
     deltas::merge_all(setup.ledger, &deliverer.scope)?;

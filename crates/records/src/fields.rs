@@ -19,7 +19,7 @@ use crate::source::BadRecord;
 use walk::Wanted;
 
 pub use key::key_text;
-pub(crate) use key::{canonical, key_json};
+pub(crate) use key::{SortKey, canonical, key_json};
 
 /// The first 16 bytes of a digest: two of 2⁶⁴ different records hardly ever share one.
 pub type ShortDigest = [u8; 16];

@@ -10,6 +10,8 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
+
 /// Digest of a record's key, or of a record.
 pub type Short = [u8; 16];
 
@@ -45,7 +47,7 @@ pub struct Made {
 }
 
 /// Where a result is kept in the file of results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// First byte.
     pub offset: u64,

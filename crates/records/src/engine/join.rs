@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 
 use cairn_model::RecordCounts;
+use serde::{Deserialize, Serialize};
 
 use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, read};
 use super::marks::{Mark, Marks, Spot};
@@ -37,7 +38,7 @@ pub(super) struct Rules<'r> {
 }
 
 /// What was known of a record that is to be delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Prior {
     pub spot: Spot,
     /// Whether its key was delivered before.

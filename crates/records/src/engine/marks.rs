@@ -1,8 +1,10 @@
 //! What is to be done with each record of the source: two bits each, so that millions fit.
 
+use serde::{Deserialize, Serialize};
+
 /// Where a record stands in the source of this run: the number of its file, and how many records come before it there.
 /// The order of spots is the order of the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct Spot(pub u64);
 
 const ORDINAL_BITS: u32 = 40;

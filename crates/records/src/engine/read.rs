@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use bytes::{Bytes, BytesMut};
-use cairn_model::{Records, SinkMode};
+use cairn_model::{Records, Sink, SinkMode, SinkPlace};
 
 use super::deliver::Deliverer;
 use super::entries::{AGAIN, BAD, Entries, Entry};
@@ -12,6 +12,7 @@ use super::error::EngineError;
 use super::item::{Fate, Finished, Item};
 use super::join::{Joined, Prior, place_of};
 use super::marks::{Mark, Marks, ORDINAL_MAX, Spot};
+use super::sorted::Sorter;
 use super::work::{self, Spawn};
 use super::{Hands, Names};
 use crate::fields::{Extracted, Extractor};
@@ -23,6 +24,9 @@ use crate::state::Short;
 const BATCH: usize = 100_000;
 /// The most bytes of a batch: there are three at a time, one being read, one waiting, one being delivered.
 const BATCH_BYTES: usize = 12 << 20;
+
+/// Fewer records than these are delivered as they come.
+const SORTED_LEAST: u64 = 20_000;
 
 /// Where records come from: files, and dead letters that are to be tried again.
 pub(super) struct Source<'s> {
@@ -186,6 +190,7 @@ pub(super) fn deliver(
     joined: &Joined,
     deliverer: &mut Deliverer<'_>,
     spawn: Option<&dyn Spawn>,
+    spool: &Path,
 ) -> Result<(), EngineError> {
     let most = source.records.batch.map_or(BATCH, |batch| batch as usize);
     let (items, taken) = mpsc::sync_channel::<Vec<Finished>>(1);
@@ -193,6 +198,11 @@ pub(super) fn deliver(
     std::thread::scope(|scope| {
         // Whatever ends first closes its end of the channel, and so ends the others.
         let reading: std::thread::ScopedJoinHandle<'_, Result<(), EngineError>> = match spawn {
+            None if is_sorted(source.records, joined, most) => scope.spawn(move || {
+                read_sorted(source, joined, most, spool, &mut |batch| {
+                    items.send(batch).map_err(|_| EngineError::Stopped)
+                })
+            }),
             None => scope.spawn(move || {
                 read_marked(source, &joined.marks, &joined.priors, most, &mut |batch| {
                     items.send(batch).map_err(|_| EngineError::Stopped)
@@ -229,6 +239,44 @@ pub(super) fn deliver(
         // Where a delivery failed, reading was stopped by it.
         outcome.and(read)
     })
+}
+
+/// Returns whether records are to be brought into the order of their keys: tables want that, when there is more than one
+/// batch.
+fn is_sorted(records: &Records, joined: &Joined, most: usize) -> bool {
+    let table = |sink: &Sink| matches!(sink.place, SinkPlace::Sqlite { .. } | SinkPlace::Postgres { .. });
+    records.sinks.iter().any(table) && joined.marks.to_deliver() > (most as u64).min(SORTED_LEAST)
+}
+
+/// Reads the marked records in batches, in the order of their keys.
+fn read_sorted(
+    source: &Source<'_>,
+    joined: &Joined,
+    most: usize,
+    spool: &Path,
+    send: &mut dyn FnMut(Vec<Finished>) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let records = source.records;
+    let own = records.sinks.iter().map(|sink| &sink.key).find(|key| !key.is_empty());
+    let mut sorter = Sorter::new(spool, own.unwrap_or(&records.key));
+    read_marked(source, &joined.marks, &joined.priors, most, &mut |batch| {
+        let mut left = Vec::new();
+        for finished in batch {
+            left.extend(sorter.push(finished)?);
+        }
+        if left.is_empty() { Ok(()) } else { send(left) }
+    })?;
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    sorter.finish(&mut |finished| {
+        bytes += finished.item.record.len() + size_of::<Finished>();
+        batch.push(finished);
+        if batch.len() >= most || bytes >= BATCH_BYTES {
+            bytes = 0;
+            send(std::mem::take(&mut batch))?;
+        }
+        Ok(())
+    })?;
+    if batch.is_empty() { Ok(()) } else { send(batch) }
 }
 
 /// Reads the marked records in batches.

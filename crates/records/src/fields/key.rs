@@ -6,6 +6,7 @@ use cairn_model::FieldPath;
 
 use super::walk::Wanted;
 use super::{KEY, short_digest};
+use crate::order::OrderBytes;
 use crate::order::decimal::Decimal;
 
 /// Why a value cannot be a part of a key.
@@ -74,6 +75,32 @@ fn canonical_array(json: &[u8], key: &[FieldPath]) -> String {
     }
     out.push(b']');
     String::from_utf8(out).expect("it was put together from texts")
+}
+
+/// Makes bytes that sort as keys do: numbers by their value, texts as bytes, one field after the other.
+pub(crate) struct SortKey {
+    wanted: Wanted,
+    fields: usize,
+}
+
+impl SortKey {
+    pub(crate) fn new(key: &[FieldPath]) -> Self {
+        Self { wanted: Wanted::new(&key.iter().collect::<Vec<_>>()), fields: key.len() }
+    }
+
+    /// Returns the bytes of a record; what has no place in the order comes first.
+    pub(crate) fn of(&mut self, json: &[u8]) -> Vec<u8> {
+        let Ok(text) = self.wanted.find(json) else { return Vec::new() };
+        let mut bytes = Vec::with_capacity(24);
+        for slot in 0..self.fields {
+            let order = self.wanted.value(slot, text).map(|value| OrderBytes::of_json(value, false));
+            if let Some(Ok(order)) = order {
+                bytes.extend_from_slice(order.as_bytes());
+            }
+            bytes.push(0);
+        }
+        bytes
+    }
 }
 
 /// Returns the key of a record for people and ledgers: `["a",1]`; of one field alone its plain value, `a`; without key

@@ -60,7 +60,7 @@ impl Web {
                         let reply = answer(request);
                         at_once.fetch_sub(1, Ordering::SeqCst);
                         reply
-                    })
+                    });
                 });
             }
         });
