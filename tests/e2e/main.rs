@@ -24,6 +24,7 @@ mod oracle;
 mod publishing;
 mod questions;
 mod records;
+mod records_crash;
 mod sandbox_off;
 mod scheduling;
 mod stalled_reader;

@@ -200,7 +200,7 @@ fn inserted_ones_stay_and_appended_ones_are_all_there_once() {
     let append = mode("append");
     assert_eq!(load(&append), "new=2");
     append.write("in/b.jsonl", "{\"id\":1,\"v\":3}\n{\"id\":1,\"v\":2}\n{\"id\":1,\"v\":1}\n");
-    assert_eq!(load(&append), "new=1 same=2");
+    assert_eq!(load(&append), "new=1 same=4");
     assert_eq!(rows_of(&append, "SELECT v FROM t ORDER BY v"), "1 2 3");
 }
 
@@ -242,7 +242,6 @@ fn bad_records_are_dead_letters_with_their_place_until_a_person_mends_them() {
     assert_eq!(dead(&project).len(), 1);
     assert_eq!(run(&project, &[]), "load=FRESH");
     // Not mended, it comes back.
-    project.cairn(&["dead", "retry", "--all"]);
     project.cairn(&["dead", "retry", "--stage", "load"]).expect(0);
     load(&project);
     assert_eq!(dead(&project).len(), 1);
@@ -365,7 +364,6 @@ fn a_worker_that_fails_a_record_is_asked_again_as_often_as_it_says() {
     // Nothing is asked again before a person says so, or the worker changes.
     project.write("in/b.jsonl", "{\"id\":5}\n");
     assert_eq!(load(&project), "new=1 same=2 dead=2");
-    project.write("mended", "");
     project.cairn(&["dead", "retry", "--stage", "load", "--key", "3"]).expect(0);
     assert_eq!(load(&project), "same=4 dead=2");
     assert_eq!(dead(&project).len(), 2);
@@ -395,7 +393,7 @@ fn a_record_that_ends_the_worker_or_hangs_it_costs_no_other() {
     assert_eq!(rows_of(&project, "SELECT count(*) FROM t"), "198");
     // Alone, too.
     project.write("in/b.jsonl", "{\"id\":7,\"x\":1}\n");
-    assert_eq!(load(&project), "same=198 dead=2 late=1".replace(" dead=2 late=1", " late=1 dead=2"));
+    assert_eq!(load(&project), "same=198 late=1 dead=2");
 }
 
 #[test]
