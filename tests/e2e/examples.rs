@@ -8,7 +8,7 @@ use cairn_testkit::Project;
 
 use super::{BINARY, run};
 
-fn repository() -> PathBuf {
+pub(super) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
@@ -49,13 +49,21 @@ fn flights_runs_once_and_an_edit_runs_its_cone() {
     assert_eq!(project.read("build/report.html"), page);
 }
 
-/// The README's transcript is what a person sees: each of its commands is run, and what it prints is compared.
+/// The README's transcripts are what a person sees: each of their commands is run, and what it prints is compared.
 #[test]
-fn the_transcript_of_the_readme_is_true() {
-    let project = example("words");
+fn the_transcripts_of_the_readme_are_true() {
     let readme = std::fs::read_to_string(repository().join("README.md")).expect("the README");
-    let shown =
-        readme.split("```console\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a transcript");
+    let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next().expect("its end"));
+    let blocks: Vec<&str> = blocks.collect();
+    let examples = ["words", "orders"];
+    assert_eq!(blocks.len(), examples.len(), "each transcript is of an example");
+    for (name, shown) in examples.into_iter().zip(blocks) {
+        assert_true(&example(name), shown);
+    }
+}
+
+#[track_caller]
+fn assert_true(project: &Project, shown: &str) {
     let folder = Path::new(BINARY).parent().expect("it is in a folder");
     let mut printed = String::new();
     for line in shown.lines().filter_map(|line| line.strip_prefix("$ ")) {

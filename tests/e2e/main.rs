@@ -21,6 +21,7 @@ mod i9_one_writer;
 mod museum;
 mod notes;
 mod oracle;
+mod orders;
 mod publishing;
 mod questions;
 mod records;

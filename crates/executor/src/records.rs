@@ -86,9 +86,13 @@ impl Engine {
     /// Opens the sinks that are no files.
     fn open_sinks(&self, records: &Records) -> Result<Vec<Box<dyn Sink>>, SinkError> {
         let variable = |name: &str| self.gatherer.variable(name).cloned();
-        let context = OpenContext { folder: self.project.folder(), variable: &variable, clock: &self.clock };
+        let context = self.open_context(&variable);
         let external = records.sinks.iter().filter(|sink| !matches!(sink.place, SinkPlace::File { .. }));
         external.map(|sink| sink::open(sink, &records.key, records.version.as_ref(), &context)).collect()
+    }
+
+    fn open_context<'c>(&'c self, variable: &'c dyn Fn(&str) -> Option<String>) -> OpenContext<'c> {
+        OpenContext { folder: self.project.folder(), variable, clock: &self.clock }
     }
 
     /// Says why a records stage must run although there is a checkpoint for its inputs.
@@ -120,6 +124,13 @@ impl Engine {
     /// Says which sink has less than was delivered to it. One that is not there to be asked counts as it was.
     fn sink_behind(&self, records: &Records, of: RecordsOf<'_>) -> Option<String> {
         let scope = scope_of(self.store()?, of).ok()??;
+        let variable = |name: &str| self.gatherer.variable(name).cloned();
+        let context = self.open_context(&variable);
+        if let Some(gone) = records.sinks.iter().find_map(|sink| sink::missing_file(sink, &context))
+            && scope.confirmed > 0
+        {
+            return Some(format!("`{}` is gone", gone.display()));
+        }
         let mut sinks = match self.open_sinks(records) {
             Ok(sinks) => sinks,
             Err(error) => {

@@ -381,7 +381,10 @@ impl Difference {
             ["env", name] => format!("env `{name}` {verb}"),
             ["pass-env", name] => format!("environment variable `{name}` {verb}"),
             ["tools", name] => format!("tool `{name}` {verb}"),
-            ["inputs", _, subject, "executable"] => format!("the executable bit of `{subject}` changed"),
+            // Of one that is new or gone everything differs: that is one thing to say.
+            ["inputs", _, subject, "executable"] if verb == "changed" => {
+                format!("the executable bit of `{subject}` changed")
+            }
             ["inputs", _, subject, ..] => format!("input `{subject}` {verb}"),
             ["effect", part] => format!("the effect's {part} {verb}"),
             ["records", ..] => "what is done with records changed".to_owned(),

@@ -7,7 +7,7 @@ mod record;
 mod sqlite;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -144,6 +144,12 @@ pub struct OpenContext<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Against which a server's `Retry-After` is read when it gives a date and does not tell its own time.
     pub clock: &'a Arc<dyn Clock>,
+}
+
+/// Returns the file that a sink is, when it is not there. Opening the sink makes it: who only looks asks this first.
+pub fn missing_file(sink: &cairn_model::Sink, context: &OpenContext<'_>) -> Option<PathBuf> {
+    let SinkPlace::Sqlite { path, .. } = &sink.place else { return None };
+    sqlite::missing(&path.fill(context.variable).ok()?, context.folder)
 }
 
 /// Opens a sink: connects (HTTP excepted), so that a wrong address or password is told of before any work is done.

@@ -91,6 +91,21 @@ fn every_field_counts_and_is_named() {
     assert_eq!(hashes.len(), count, "two changes share an input-hash");
 }
 
+/// All of it differs; saying so part by part would be no answer.
+#[test]
+fn a_new_or_lost_input_is_one_thing_to_say() {
+    let (mut without, with) = (recipe(), recipe());
+    let _ = without.inputs.pop_last();
+    let summaries = |before: &Recipe, after: &Recipe| {
+        let found = differences(&before.encode(), &after.encode()).unwrap();
+        let mut found: Vec<String> = found.iter().map(Difference::summary).collect();
+        found.dedup();
+        found
+    };
+    assert_eq!(summaries(&without, &with), ["input `b` is new"]);
+    assert_eq!(summaries(&with, &without), ["input `b` is gone"]);
+}
+
 /// Museum: a cache that sorts digests and drops names took `diff(a, b)` for `diff(b, a)` (Snakemake's between-workflow
 /// cache).
 #[test]

@@ -161,7 +161,8 @@ impl Deliverer<'_> {
             self.kept.extend(prior.kept.map(|kept| (one.item.spot, kept)));
             return Ok(None);
         }
-        let kept = self.keep(&results)?;
+        // Nothing of what is deleted stands in a file.
+        let kept = if one.item.tombstone { None } else { self.keep(&results)? };
         self.kept.extend(kept.map(|kept| (one.item.spot, kept)));
         Ok(Some(Going { finished: one, results, made, kept }))
     }

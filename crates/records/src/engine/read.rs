@@ -321,15 +321,20 @@ fn read_marked(
 /// Takes a record.
 type Show<'s> = dyn FnMut(Spot, &[u8]) -> Result<(), EngineError> + 's;
 
-/// Shows the spots and bytes of all records that stand in files.
+/// Shows the spots and bytes of all records that stand in files: tombstones do not.
 pub(super) fn standing(
     source: &Source<'_>,
     wanted: &dyn Fn(Spot) -> bool,
     marks: &Marks,
     show: &mut Show<'_>,
 ) -> Result<(), EngineError> {
-    source.each(wanted, &|file| marks.any(file), &mut |seen| match seen.body {
-        Ok(body) => show(seen.spot, body),
-        Err(_) => Ok(()),
+    let mut extracting = source.records.tombstone.is_some().then(|| source.extractor());
+    source.each(wanted, &|file| marks.any(file), &mut |seen| {
+        let extracted = extracting.as_mut().map(|extracting| extracting.extract(&seen));
+        let is_tombstone = matches!(extracted, Some(Ok(Extracted { tombstone: true, .. })));
+        match seen.body {
+            Ok(body) if !is_tombstone => show(seen.spot, body),
+            _ => Ok(()),
+        }
     })
 }

@@ -12,7 +12,7 @@
 //! A field that a record lacks is NULL; where the column has a default, the row gets that, and an upsert leaves what is
 //! there. Numbers without bounds become `numeric`, arrays and objects `jsonb`. A time without an offset is UTC's. A column
 //! of a nested key has the path's name, `customer.id`. Names are taken as they are written, capitals too.
-//! `append` makes no use of versions; deleting from it removes all rows of the key.
+//! A batch of nothing but tombstones makes no table. `append` makes no use of versions; deleting from it removes all rows of the key.
 //!
 //! An upsert writes only rows that differ, and never an older version over a newer one: a second delivery of the same
 //! records leaves each row's `xmin` as it is.
@@ -40,7 +40,7 @@ use self::columns::Table;
 use self::connect::Server;
 use self::error::{Failure, of_schema};
 use super::fingerprint::Rows;
-use super::table::{Kind, LEDGER_KEEPS, Wanted, list, quoted};
+use super::table::{Kind, LEDGER_KEEPS, Wanted, list, puts, quoted};
 use super::{BatchId, Delivered, Delivery, Sink, SinkError};
 
 /// How long a transaction of a process that is gone may take to end.
@@ -211,9 +211,10 @@ impl Session {
         if !self.find_ledger().await? {
             return Ok(0);
         }
-        // Without its table the ledger tells of rows that are gone.
+        // A table that was dropped has nothing, whatever the ledger says.
         let query = format!(
-            "SELECT CASE WHEN to_regclass($2) IS NULL THEN 0 ELSE max(batch_seq) END FROM {} WHERE scope = $1",
+            "SELECT CASE WHEN to_regclass($2) IS NULL AND max(puts) > 0 THEN 0 ELSE max(batch_seq) END
+             FROM {} WHERE scope = $1",
             self.ledger
         );
         let table = self.quoted.clone();
@@ -254,7 +255,8 @@ impl Session {
                     // Two at once would both find nothing, and one fail: one after the other.
                     "SELECT pg_advisory_xact_lock(hashtext('cairn_ledger'));
                      CREATE TABLE IF NOT EXISTS {ledger} (scope text, batch_seq bigint, fence bigint NOT NULL,
-                         digest text NOT NULL, committed_at timestamptz NOT NULL DEFAULT now(),
+                         digest text NOT NULL, puts bigint NOT NULL,
+                         committed_at timestamptz NOT NULL DEFAULT now(),
                          PRIMARY KEY (scope, batch_seq));
                      CREATE TABLE IF NOT EXISTS {fence} (scope text PRIMARY KEY, fence bigint NOT NULL)"
                 ))
@@ -321,19 +323,15 @@ impl Session {
             transaction.rollback().await?;
             return Ok(known);
         }
-        self.record(&transaction, scope, batch).await?;
-        if records.is_empty() && gid.is_none() {
-            // Of a table that is not there yet nothing says what it should look like.
-            transaction.commit().await?;
-            return Ok(known);
-        }
+        self.record(&transaction, scope, batch, puts(records)).await?;
         let table = match known {
-            Some(table) => table,
+            Some(table) => Some(table),
             None => self.table(&transaction, records).await?,
         };
         let mut faults = Vec::new();
-        let encoded = batch::encode(&table, &self.wanted, records, &mut faults);
-        if faults.is_empty() {
+        let encoded =
+            table.as_ref().map(|table| (table, batch::encode(table, &self.wanted, records, &mut faults)));
+        if let Some((table, encoded)) = encoded.filter(|_| faults.is_empty()) {
             let staging = Staging {
                 name: match &gid {
                     // Its name stays taken until the transaction is settled.
@@ -342,7 +340,7 @@ impl Session {
                 },
                 for_prepare: gid.is_some(),
             };
-            let target = Target { table: &table, wanted: &self.wanted, quoted: &self.quoted, staging };
+            let target = Target { table, wanted: &self.wanted, quoted: &self.quoted, staging };
             faults = target.apply(&mut transaction, &encoded).await?;
         }
         if !faults.is_empty() {
@@ -358,7 +356,7 @@ impl Session {
                 transaction.rollback().await?;
             }
         }
-        Ok(Some(table))
+        Ok(table)
     }
 
     /// Locks the scope's fence until the end of the transaction, and raises it to that of `batch`.
@@ -387,21 +385,30 @@ impl Session {
         transaction: &Transaction<'_>,
         scope: &str,
         batch: &BatchId,
+        puts: i64,
     ) -> Result<(), Failure> {
-        let insert =
-            format!("INSERT INTO {} (scope, batch_seq, fence, digest) VALUES ($1, $2, $3, $4)", self.ledger);
+        let insert = format!(
+            "INSERT INTO {} (scope, batch_seq, fence, digest, puts) VALUES ($1, $2, $3, $4, $5)",
+            self.ledger
+        );
         let (sequence, fence) = (signed(batch.sequence), signed(batch.fence));
-        transaction.execute(&insert, &[&scope, &sequence, &fence, &batch.digest.to_string()]).await?;
+        transaction.execute(&insert, &[&scope, &sequence, &fence, &batch.digest.to_string(), &puts]).await?;
         let forget = format!("DELETE FROM {} WHERE scope = $1 AND batch_seq <= $2", self.ledger);
         let oldest = signed(batch.sequence.saturating_sub(LEDGER_KEEPS));
         transaction.execute(&forget, &[&scope, &oldest]).await?;
         Ok(())
     }
 
-    /// Returns the table's columns, making it first when it is not there.
-    async fn table(&self, transaction: &Transaction<'_>, records: &[Delivery]) -> Result<Table, Failure> {
+    /// Returns the table's columns, making it first when it is not there and something is put there.
+    async fn table(
+        &self,
+        transaction: &Transaction<'_>,
+        records: &[Delivery],
+    ) -> Result<Option<Table>, Failure> {
         let table = if let Some(table) = Table::read(transaction, &self.quoted).await? {
             table
+        } else if puts(records) == 0 {
+            return Ok(None);
         } else {
             transaction.batch_execute(&self.create(records)).await?;
             let made = Table::read(transaction, &self.quoted).await?;
@@ -425,7 +432,7 @@ impl Session {
                 Some(format!("CREATE UNIQUE INDEX ON {} ({})", self.quoted, list("", &key))),
             ));
         }
-        Ok(table)
+        Ok(Some(table))
     }
 
     fn create(&self, records: &[Delivery]) -> String {

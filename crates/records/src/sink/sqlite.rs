@@ -11,7 +11,7 @@
 //!
 //! A field that a record lacks is NULL; where the column has a default, the row gets that, and an upsert leaves what is
 //! there. Arrays and objects are stored as JSON text. A column of a nested key has the path's name, `customer.id`.
-//! `append` makes no use of versions; deleting from it removes all rows of the key.
+//! A batch of nothing but tombstones makes no table. `append` makes no use of versions; deleting from it removes all rows of the key.
 //!
 //! An upsert writes only rows that differ, and never an older version over a newer one. A second delivery of the same
 //! records writes nothing but its ledger row.
@@ -32,7 +32,7 @@ use self::error::{error_text, failed, is_of_the_record};
 use self::statement::{Row, Statements, positions};
 use super::fingerprint::Rows;
 use super::record::Layout;
-use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, quoted, unknown_fields};
+use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, puts, quoted, unknown_fields};
 use super::{BatchId, Delivered, Delivery, Operation, RecordFault, Sink, SinkError};
 
 /// How long to wait for another process's transaction: longer than any batch takes, short enough to be told of.
@@ -55,8 +55,7 @@ impl Sqlite {
     /// Opens the file, making it when there is none. `address` is a path, below `folder` unless absolute, or
     /// `sqlite:///absolute`.
     pub(super) fn open(address: &str, folder: &Path, wanted: Wanted) -> Result<Self, SinkError> {
-        let plain = address.strip_prefix("sqlite://").or_else(|| address.strip_prefix("sqlite:"));
-        let plain = plain.unwrap_or(address);
+        let plain = plain(address);
         let path = folder.join(plain);
         let name = name(&wanted.table, &path);
         wanted.check(&name)?;
@@ -140,7 +139,7 @@ impl Sqlite {
         self.connection
             .execute_batch(
                 "CREATE TABLE IF NOT EXISTS cairn_ledger (scope TEXT NOT NULL, batch_seq INTEGER NOT NULL,
-                     fence INTEGER NOT NULL, digest TEXT NOT NULL, committed_at TEXT NOT NULL,
+                     fence INTEGER NOT NULL, digest TEXT NOT NULL, puts INTEGER NOT NULL, committed_at TEXT NOT NULL,
                      PRIMARY KEY (scope, batch_seq)) WITHOUT ROWID;
                  CREATE TABLE IF NOT EXISTS cairn_fence (scope TEXT PRIMARY KEY, fence INTEGER NOT NULL) WITHOUT ROWID;",
             )
@@ -164,15 +163,21 @@ impl Sqlite {
         Ok(())
     }
 
-    fn record(&self, batch: &BatchId) -> Result<(), SinkError> {
+    fn record(&self, batch: &BatchId, puts: i64) -> Result<(), SinkError> {
         let scope = self.scope(&batch.scope);
         let record = || -> Result<(), rusqlite::Error> {
             self.connection
                 .prepare_cached(
-                    "INSERT INTO cairn_ledger (scope, batch_seq, fence, digest, committed_at)
-                     VALUES (?1, ?2, ?3, ?4, strftime('%Y-%m-%dT%H:%M:%fZ'))",
+                    "INSERT INTO cairn_ledger (scope, batch_seq, fence, digest, puts, committed_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, strftime('%Y-%m-%dT%H:%M:%fZ'))",
                 )?
-                .execute((&scope, signed(batch.sequence), signed(batch.fence), batch.digest.to_string()))?;
+                .execute((
+                    &scope,
+                    signed(batch.sequence),
+                    signed(batch.fence),
+                    batch.digest.to_string(),
+                    puts,
+                ))?;
             self.connection
                 .prepare_cached("DELETE FROM cairn_ledger WHERE scope = ?1 AND batch_seq <= ?2")?
                 .execute((&scope, signed(batch.sequence.saturating_sub(LEDGER_KEEPS))))?;
@@ -181,8 +186,8 @@ impl Sqlite {
         record().map_err(self.failed())
     }
 
-    /// Returns the table's columns, making it first when it is not there.
-    fn table(&self, records: &[Delivery]) -> Result<Table, SinkError> {
+    /// Returns the table's columns, making it first when it is not there and something is put there.
+    fn table(&self, records: &[Delivery]) -> Result<Option<Table>, SinkError> {
         let read = || {
             Table::read(&self.connection, &self.wanted.table)
                 .map_err(self.failed())?
@@ -190,6 +195,8 @@ impl Sqlite {
         };
         let table = if let Some(table) = read()? {
             table
+        } else if puts(records) == 0 {
+            return Ok(None);
         } else {
             self.connection.execute_batch(&self.create(records)).map_err(self.failed())?;
             read()?
@@ -217,7 +224,7 @@ impl Sqlite {
                 Some(format!("CREATE UNIQUE INDEX {index} ON {} ({})", quoted(name), list("", &key))),
             ));
         }
-        Ok(table)
+        Ok(Some(table))
     }
 
     fn create(&self, records: &[Delivery]) -> String {
@@ -354,12 +361,18 @@ impl Sink for Sqlite {
 
     fn last_applied(&mut self, scope: &str) -> Result<Option<u64>, SinkError> {
         let has = |name: &str| has_table(&self.connection, name).map_err(self.failed());
-        // Without its table the ledger tells of rows that are gone.
-        if has("cairn_ledger")? && has(&self.wanted.table)? {
-            self.last(scope).map(Some)
-        } else {
-            Ok(Some(0))
+        if !has("cairn_ledger")? {
+            return Ok(Some(0));
         }
+        // A table that was dropped has nothing, whatever the ledger says.
+        let was_made = || -> Result<bool, rusqlite::Error> {
+            let any = "SELECT 1 FROM cairn_ledger WHERE scope = ?1 AND puts > 0";
+            self.connection.prepare_cached(any)?.exists([self.scope(scope)])
+        };
+        if !has(&self.wanted.table)? && was_made().map_err(self.failed())? {
+            return Ok(Some(0));
+        }
+        self.last(scope).map(Some)
     }
 
     fn applied(&mut self, batch: &BatchId) -> Result<Option<bool>, SinkError> {
@@ -375,10 +388,8 @@ impl Sink for Sqlite {
             // Dropped: rolled back.
             return Ok(Delivered::default());
         }
-        self.record(batch)?;
-        // Of a table that is not there yet an empty batch does not say what it should look like.
-        if !records.is_empty() {
-            let table = self.table(records)?;
+        self.record(batch, puts(records))?;
+        if let Some(table) = self.table(records)? {
             self.write(&table, records)?;
         }
         transaction.commit().map_err(&failed)?;
@@ -425,13 +436,24 @@ impl Sink for Sqlite {
     }
 }
 
+/// Returns the file of an address when it is not there: opening it would make it.
+pub(super) fn missing(address: &str, folder: &Path) -> Option<PathBuf> {
+    Some(folder.join(plain(address))).filter(|path| !path.exists())
+}
+
+/// Returns the path in an address.
+fn plain(address: &str) -> &str {
+    let path = address.strip_prefix("sqlite://").or_else(|| address.strip_prefix("sqlite:"));
+    path.unwrap_or(address)
+}
+
 fn name(table: &str, path: &Path) -> String {
     format!("sqlite table `{table}` in `{}`", path.display())
 }
 
 fn has_table(connection: &Connection, name: &str) -> Result<bool, rusqlite::Error> {
     connection
-        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?
+        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE")?
         .exists([name])
 }
 

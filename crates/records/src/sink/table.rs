@@ -16,6 +16,13 @@ pub(crate) const LEDGER_KEEPS: u64 = 100;
 /// What is wrong with a tombstone where no field says what it is of.
 pub(crate) const NO_KEY: &str = "a tombstone, but the sink has no `key` by which rows could be deleted";
 
+/// Returns how many records of a batch are to stand in the table. Where there are none, no table is made: tombstones do
+/// not tell its columns.
+pub(crate) fn puts(records: &[Delivery]) -> i64 {
+    let puts = records.iter().filter(|delivery| delivery.operation == Operation::Put).count();
+    i64::try_from(puts).unwrap_or(i64::MAX)
+}
+
 /// What is asked of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {

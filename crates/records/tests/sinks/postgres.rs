@@ -192,6 +192,32 @@ fn an_upsert_writes_only_what_differs_and_nothing_older() {
     assert_eq!(db.sql("SELECT id, v FROM orders ORDER BY id"), "1|same\n2|new\n3|c");
 }
 
+/// What comes first may be nothing but tombstones: they are not what the table is made after.
+#[test]
+fn tombstones_alone_make_no_table() {
+    let db = Database::new();
+    let mut sink = open(&db.given().version("at"));
+    let gone = [delete(r#"{"id":1,"at":5}"#)];
+    let first = batch(1, &gone);
+    sink.deliver(&first, &gone).unwrap();
+    assert_eq!(sink.applied(&first).unwrap(), Some(true));
+    assert_eq!(sink.last_applied(SCOPE).unwrap(), Some(1));
+    let there = [put(r#"{"id":2,"at":1,"v":"x"}"#), delete(r#"{"id":3,"at":1}"#)];
+    sink.deliver(&batch(2, &there), &there).unwrap();
+    assert_eq!(db.sql("SELECT id, v FROM orders"), "2|x");
+    assert_eq!(sink.last_applied(SCOPE).unwrap(), Some(2));
+}
+
+#[test]
+fn a_table_that_was_dropped_has_nothing() {
+    let db = Database::new();
+    let mut sink = open(&db.given());
+    deliver(&mut *sink, &[put(r#"{"id":1}"#)]).unwrap();
+    assert_eq!(sink.last_applied(SCOPE).unwrap(), Some(1));
+    db.sql("DROP TABLE orders");
+    assert_eq!(sink.last_applied(SCOPE).unwrap(), Some(0));
+}
+
 #[test]
 fn a_repeated_delivery_is_known_and_another_under_its_number_refused() {
     let db = Database::new();
@@ -482,7 +508,7 @@ fn versions_in_texts_are_compared_as_the_engine_does() {
         ("2024-05-01T10", "2024-05-01T11:00:00Z", true),
         ("2024-05-01", "a", false),
     ] {
-        db.sql("DROP TABLE IF EXISTS orders");
+        db.sql("DROP TABLE IF EXISTS orders, cairn_ledger, cairn_fence");
         let mut sink = open(&db.given().version("at"));
         deliver(&mut *sink, &[put(&format!(r#"{{"id":1,"at":"{old}"}}"#))]).unwrap();
         deliver(&mut *sink, &[put(&format!(r#"{{"id":1,"at":"{new}"}}"#))]).unwrap();

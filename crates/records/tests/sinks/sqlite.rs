@@ -226,6 +226,32 @@ fn every_faulty_record_is_told_of_and_nothing_is_applied() {
     assert_eq!(rows(&db, "SELECT * FROM orders"), ["a|1|x"]);
 }
 
+/// What comes first may be nothing but tombstones: they are not what the table is made after.
+#[test]
+fn tombstones_alone_make_no_table() {
+    let (folder, db) = file();
+    let mut sink = given().version("at").open(folder.path());
+    let gone = [delete(r#"{"id":1,"at":5}"#)];
+    let first = batch(1, &gone);
+    sink.deliver(&first, &gone).unwrap();
+    assert_eq!(sink.applied(&first).unwrap(), Some(true));
+    assert_eq!(sink.last_applied(crate::support::SCOPE).unwrap(), Some(1));
+    let there = [put(r#"{"id":2,"at":1,"v":"x"}"#), delete(r#"{"id":3,"at":1}"#)];
+    sink.deliver(&batch(2, &there), &there).unwrap();
+    assert_eq!(rows(&db, "SELECT id, v FROM orders"), ["2|x"]);
+    assert_eq!(sink.last_applied(crate::support::SCOPE).unwrap(), Some(2));
+}
+
+#[test]
+fn a_table_that_was_dropped_has_nothing() {
+    let (folder, db) = file();
+    let mut sink = given().open(folder.path());
+    deliver(&mut *sink, &[put(r#"{"id":1}"#)]).unwrap();
+    assert_eq!(sink.last_applied(crate::support::SCOPE).unwrap(), Some(1));
+    db.execute_batch("DROP TABLE orders").unwrap();
+    assert_eq!(sink.last_applied(crate::support::SCOPE).unwrap(), Some(0));
+}
+
 #[test]
 fn the_first_one_stays_in_mode_insert() {
     let (folder, db) = file();
