@@ -23,7 +23,7 @@ fn with_worker(project: &Project, keys: &str, body: &str) {
     let text = to_sqlite(&keys)
         .replace("[stages.load.records]", "[stages.load]\ninputs = [\"worker.py\"]\n[stages.load.records]");
     project.write("pipeline.toml", text);
-    let body: String = body.lines().map(|line| format!("    {line}\n")).collect();
+    let body = format!("    {}\n", body.replace('\n', "\n    "));
     project.write(
         "worker.py",
         format!(
@@ -67,8 +67,8 @@ fn batches(project: &Project) -> String {
 #[track_caller]
 fn counts(outcome: &Outcome) -> String {
     let lines = outcome.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let records = lines.filter(|line| line["type"] == "instance_records");
-    let counts = records.last().unwrap_or_else(|| panic!("{}", outcome.shown()));
+    let mut records = lines.filter(|line| line["type"] == "instance_records");
+    let counts = records.next_back().unwrap_or_else(|| panic!("{}", outcome.shown()));
     let words = ["new", "changed", "same", "late", "dropped", "retrying", "dead"];
     let shown = words.iter().filter(|word| counts[word] != 0).map(|word| format!("{word}={}", counts[word]));
     shown.collect::<Vec<_>>().join(" ")
@@ -109,6 +109,11 @@ fn project(keys: &str, lines: &str) -> Project {
     let project = Project::with_pipeline(BINARY, &to_sqlite(keys));
     project.write("in/a.jsonl", lines);
     project
+}
+
+/// So many records with one field, from 0.
+fn numbered(field: &str, count: u32) -> String {
+    (0..count).map(|number| format!("{{\"{field}\":{number}}}\n")).collect::<Vec<_>>().concat()
 }
 
 const KEYED: &str = "key = [\"id\"]";
@@ -250,8 +255,7 @@ fn bad_records_are_dead_letters_with_their_place_until_a_person_mends_them() {
 
 #[test]
 fn over_a_tenth_of_bad_records_is_an_outage() {
-    let good: String = (0..50).map(|id| format!("{{\"id\":{id}}}\n")).collect();
-    let bad: String = (0..25).map(|id| format!("{{\"ident\":{id}}}\n")).collect();
+    let (good, bad) = (numbered("id", 50), numbered("ident", 25));
     let project = project(KEYED, &format!("{good}{bad}"));
     let said = fails(&project);
     assert!(said.contains("25 of 75 records failed, which looks like an outage"), "{said}");
@@ -383,8 +387,7 @@ fn a_record_that_ends_the_worker_or_hangs_it_costs_no_other() {
         "timeout = \"400ms\"\nworkers = 2\nretries = { attempts = 2, delay = \"1ms\" }",
         body,
     );
-    let all: String = (0..200).map(|id| format!("{{\"id\":{id}}}\n")).collect();
-    project.write("in/a.jsonl", all);
+    project.write("in/a.jsonl", numbered("id", 200));
     assert_eq!(load(&project), "new=198 dead=2");
     assert_eq!(
         errors(&project),

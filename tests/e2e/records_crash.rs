@@ -19,9 +19,9 @@ use serde_json::Value;
 
 use super::BINARY;
 
-const RECORDS: u64 = 1500;
+const RECORDS: u32 = 1500;
 
-/// Numbers from a seed: SplitMix64.
+/// Numbers from a seed, by "split mix 64".
 struct Draw(u64);
 
 impl Draw {
@@ -102,7 +102,7 @@ fn serve(client: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
                 }
             }
             // Now and then the answer is lost on its way, although the record has come.
-            seen.requests % 301 == 0
+            seen.requests.is_multiple_of(301)
         };
         if drop_it {
             return None;
@@ -133,7 +133,7 @@ impl Account {
         let before: BTreeMap<u64, String> =
             self.newest.iter().map(|(id, newest)| (*id, newest.3.clone())).collect();
         for ordinal in 0..RECORDS as usize {
-            let (id, version, x) = (draw.below(RECORDS / 2), draw.below(6), draw.below(4));
+            let (id, version, x) = (draw.below(u64::from(RECORDS / 2)), draw.below(6), draw.below(4));
             let line = match draw.below(100) {
                 0 => format!("{{\"id\":{id},\"cut\":{}", draw.below(1 << 40)),
                 1 => format!("{{\"v\":{version},\"x\":\"{}\"}}", draw.below(1 << 40)),
@@ -204,16 +204,15 @@ impl<'s> Scene<'s> {
             text.push_str("commit = \"two-phase\"\n");
         }
         for sink in sinks {
-            text.push_str("[[stages.load.records.sink]]\n");
-            let of_postgres = |table| {
-                format!("type = \"postgres\"\nurl = \"{{{{ env.DATABASE_URL }}}}\"\ntable = \"{table}\"\n")
+            let keys = match *sink {
+                "sqlite" => "type = \"sqlite\"\npath = \"t.db\"\ntable = \"t\"".to_owned(),
+                "jsonl" => "type = \"jsonl\"\npath = \"out.jsonl\"".to_owned(),
+                "http" => format!("type = \"http\"\nurl = \"http://127.0.0.1:{}/\"", server.port),
+                table => {
+                    format!("type = \"postgres\"\nurl = \"{{{{ env.DATABASE_URL }}}}\"\ntable = \"{table}\"")
+                }
             };
-            text.push_str(&match *sink {
-                "sqlite" => "type = \"sqlite\"\npath = \"t.db\"\ntable = \"t\"\n".to_owned(),
-                "jsonl" => "type = \"jsonl\"\npath = \"out.jsonl\"\n".to_owned(),
-                "http" => format!("type = \"http\"\nurl = \"http://127.0.0.1:{}/\"\n", server.port),
-                table => of_postgres(table),
-            });
+            writeln!(text, "[[stages.load.records.sink]]\n{keys}").unwrap();
         }
         project.write("pipeline.toml", text);
         project.write(
