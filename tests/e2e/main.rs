@@ -25,6 +25,7 @@ mod orders;
 mod publishing;
 mod questions;
 mod records;
+mod records_crash;
 mod sandbox_off;
 mod scheduling;
 mod stalled_reader;

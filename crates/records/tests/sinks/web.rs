@@ -26,6 +26,7 @@ impl Request {
 /// closed without an answer.
 pub(crate) type Reply = Option<(String, String)>;
 
+#[expect(clippy::unnecessary_wraps, reason = "an answer is what it stands for")]
 pub(crate) fn reply(head: &str, body: &str) -> Reply {
     Some((head.to_owned(), body.to_owned()))
 }

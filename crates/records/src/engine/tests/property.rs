@@ -203,7 +203,7 @@ fn check(plan: &Plan) {
 
 /// Cases: more of them with `CAIRN_PROOF=1`.
 fn cases() -> ProptestConfig {
-    let cases = if std::env::var_os("CAIRN_PROOF").is_some() { 3000 } else { 60 };
+    let cases = if std::env::var_os("CAIRN_PROOF").is_some() { 3000 } else { 50 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
@@ -241,10 +241,8 @@ fn a_run_is_cut_off_at_each_of_its_calls() {
         stage_of(&plan).run_cut(&files, &whole).unwrap();
         assert!(whole.calls() > 30);
         for calls in 0..whole.calls() {
-            for power in [None, Some(0)] {
-                plan.runs[0].1 = vec![(calls, power)];
-                check(&plan);
-            }
+            plan.runs[0].1 = vec![(calls, (calls % 2 == 0).then_some(0))];
+            check(&plan);
         }
     }
 }
