@@ -5,13 +5,9 @@
 //! 2. *Join*: the newest of each key is compared with what is remembered of it ([`join`]); two bits a record say what is
 //!    to be done ([`marks`]).
 //! 3. *Deliver*: marked records are read again, pass through the worker where there is one ([`work`]), and go to the sinks
-<<<<<<< HEAD
-//!    in batches that are written down before and confirmed after ([`deliver`]).
-//!    Where tables take them and there are many, they are first brought into the order of their keys ([`sorted`]).
-=======
 //!    in batches that are written down before and confirmed after ([`deliver`]); what was cut off is carried on first
-//!    ([`in_flight`]).
->>>>>>> 963a01dbd4843c48d7d41cde09c171e06455faf1
+//!    ([`in_flight`]). Where tables take them and there are many, they are first brought into the order of their keys
+//!    ([`sorted`]).
 //! 4. *Files*: sinks that are files are written anew from what the source holds ([`files`]).
 //!
 //! Memory does not grow with the source but for two bits a record, and some 60 bytes for each record that was known before
