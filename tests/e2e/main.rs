@@ -24,6 +24,7 @@ mod oracle;
 mod orders;
 mod publishing;
 mod questions;
+mod records;
 mod sandbox_off;
 mod scheduling;
 mod stalled_reader;

@@ -16,6 +16,7 @@ mod deltas;
 mod entries;
 mod error;
 mod files;
+mod in_flight;
 mod item;
 mod join;
 mod marks;
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 use cairn_model::{Digest, Format, OnChange, RecordCounts, RecordRetries, Records, SinkMode, SinkPlace};
 
 use crate::ledger::{Asked, Changes, Ledger, Scope};
-use crate::sink::Sink;
+use crate::sink::{BatchId, Sink};
 use crate::source::SourceFile;
 use crate::state::Place;
 
@@ -191,6 +192,7 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
         versioned: records.version.is_some(),
         direct: deliverer.sinks.is_empty() && !worker,
         files: !setup.files.is_empty(),
+        outlives: !deliverer.sinks.is_empty(),
         insert: records.sinks.iter().all(|sink| sink.mode == SinkMode::Insert),
         code: code.filter(|_| records.on_change == OnChange::Reprocess),
         paths: &paths,
@@ -200,6 +202,7 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
     let first = || read::first_bad(&source, &joined.marks);
     deliver::check_outage(joined.marks.bad(), joined.counts.read, first)?;
     deliverer.counts = joined.counts;
+    deliverer.revived.extend(read::superseded(&source, &joined.marks));
     if !setup.files.is_empty() && worker {
         deliverer.results = Some(files::open_results(&setup.results, deliverer.scope.results_bytes)?);
     }
@@ -207,7 +210,7 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
     if total > 0 {
         read::deliver(&source, &joined, &mut deliverer, setup.spawn)?;
     }
-    deliverer.confirm(false)?;
+    deliverer.confirm()?;
     deltas::merge_all(setup.ledger, &deliverer.scope)?;
     if !deliverer.counts.adds_up() {
         return Err(EngineError::NotConserved(format!("{:?}", deliverer.counts)));
@@ -244,6 +247,13 @@ fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn Sink>>) -> Result<Begun, Engi
             }
             if began_anew.is_none() {
                 return Ok((scope, sinks, None));
+            }
+        }
+        for sink in &mut sinks {
+            for sequence in sink.prepared(&scope.token)? {
+                let (commit, digest) = (scope.decided >= sequence, scope.setup);
+                let id = BatchId { scope: scope.token.clone(), sequence, digest, fence: setup.hands.fence };
+                sink.settle(&id, commit)?;
             }
         }
         forget(setup.ledger)?;
@@ -319,3 +329,6 @@ fn name_files(scope: &Scope, setup: &Setup<'_>, asked: &[Asked]) -> (Vec<String>
     numbers.push(last);
     (paths, numbers)
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ pub struct Dead {
 }
 
 /// By which a dead letter of this instance is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     /// The record's key as people write it, empty when it has none.
     pub key: String,

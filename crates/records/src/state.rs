@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! key, 16 · kind, 1 · tries, 1 · digest, 16 · file, 4 · ordinal, 6 · length, 1 · version
-//!   [result, 16 · code, 8] [offset, 8 · length, 4] [retry at, 8]
+//!   [result, 16 · code, 8] [offset, 8 · length, 4] [retry at, 8] [before, 1]
 //! ```
 //!
-//! Integers are little-endian. The low two bits of `kind` are the status; 4, 8 and 16 say which of the parts in brackets
+//! Integers are little-endian. The low two bits of `kind` are the status; 4, 8, 16 and 32 say which of the parts in brackets
 //! are there. These bytes are kept in the store: a new form needs a new kind.
 
 use std::cmp::Ordering;
@@ -60,7 +60,7 @@ pub struct State<'a> {
     pub key: Short,
     /// What became of it.
     pub status: Status,
-    /// Tries of a record that failed.
+    /// Tries of a record that failed; how often the key was delivered before, modulo 256, of one that did not.
     pub tries: u8,
     /// Digest of the record.
     pub digest: Short,
@@ -74,11 +74,15 @@ pub struct State<'a> {
     pub kept: Option<Kept>,
     /// When it is tried again, in milliseconds since 1970.
     pub retry_at: Option<i64>,
+    /// Of one that is not delivered, when an earlier record of its key was: how often the key was delivered before that,
+    /// modulo 256.
+    pub before: Option<u8>,
 }
 
 const MADE: u8 = 4;
 const KEPT: u8 = 8;
 const RETRY: u8 = 16;
+const BEFORE: u8 = 32;
 const FIXED: usize = 16 + 1 + 1 + 16 + 4 + 6 + 1;
 
 /// Rows that cannot be read.
@@ -87,6 +91,11 @@ const FIXED: usize = 16 + 1 + 1 + 16 + 4 + 6 + 1;
 pub struct RowError;
 
 impl State<'_> {
+    /// Returns how often the key was delivered before its last delivery, modulo 256; `None` when it never was.
+    pub fn generation(&self) -> Option<u8> {
+        if self.status == Status::Delivered { Some(self.tries) } else { self.before }
+    }
+
     /// Adds the row's bytes.
     pub fn encode(&self, to: &mut Vec<u8>) {
         let mut kind = match self.status {
@@ -95,8 +104,12 @@ impl State<'_> {
             Status::Dead => 2,
             Status::Retrying => 3,
         };
-        let parts =
-            [(self.made.is_some(), MADE), (self.kept.is_some(), KEPT), (self.retry_at.is_some(), RETRY)];
+        let parts = [
+            (self.made.is_some(), MADE),
+            (self.kept.is_some(), KEPT),
+            (self.retry_at.is_some(), RETRY),
+            (self.before.is_some(), BEFORE),
+        ];
         for (there, flag) in parts {
             kind |= if there { flag } else { 0 };
         }
@@ -118,6 +131,7 @@ impl State<'_> {
         if let Some(at) = self.retry_at {
             to.extend_from_slice(&at.to_le_bytes());
         }
+        to.extend(self.before);
     }
 }
 
@@ -149,7 +163,7 @@ impl<'a> Rows<'a> {
             2 => Status::Dead,
             _ => Status::Retrying,
         };
-        if kind & !(3 | MADE | KEPT | RETRY) != 0 {
+        if kind & !(3 | MADE | KEPT | RETRY | BEFORE) != 0 {
             return Err(RowError);
         }
         let mut ordinal = [0; 8];
@@ -167,6 +181,7 @@ impl<'a> Rows<'a> {
             Some(Kept { offset, length: u32::from_le_bytes(*take(&mut rest)?) })
         };
         let retry_at = if kind & RETRY == 0 { None } else { Some(i64::from_le_bytes(*take(&mut rest)?)) };
+        let before = if kind & BEFORE == 0 { None } else { Some(take::<1>(&mut rest)?[0]) };
         self.rest = rest;
         let state = State {
             key: part(0, 16).try_into().expect("16 bytes"),
@@ -181,6 +196,7 @@ impl<'a> Rows<'a> {
             made,
             kept,
             retry_at,
+            before,
         };
         Ok(Some((state, &whole[..whole.len() - rest.len()])))
     }
@@ -272,6 +288,7 @@ mod tests {
                 made: made.map(|(result, code)| Made { result, code }),
                 kept: kept.map(|(offset, length)| Kept { offset, length }),
                 retry_at: (status == 3).then_some(-5),
+                before: (status > 1).then_some(tries),
             })
     }
 
@@ -336,14 +353,16 @@ mod tests {
             made: Some(Made { result: [6; 16], code: 7 }),
             kept: Some(Kept { offset: 8, length: 9 }),
             retry_at: Some(10),
+            before: Some(11),
         };
         let mut expected = vec![1; 16];
-        expected.extend([3 | 4 | 8 | 16, 2]);
+        expected.extend([3 | 4 | 8 | 16 | 32, 2]);
         expected.extend([3; 16]);
         expected.extend([4, 0, 0, 0, 5, 0, 0, 0, 0, 0, 2, 0x30, b'v']);
         expected.extend([6; 16]);
-        expected
-            .extend([7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend([
+            7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 11,
+        ]);
         assert_eq!(encoded(&[state]), expected);
     }
 }

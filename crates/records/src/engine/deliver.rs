@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use cairn_model::{CommitMode, Digest, RecordCounts, Records};
 
-use super::deltas::{self, Head};
+use super::deltas::{self, Head, Written};
 use super::error::EngineError;
 use super::item::{Fate, Finished, Item, result_digest};
 use super::marks::Spot;
@@ -50,19 +50,31 @@ pub(super) struct Deliverer<'e> {
 }
 
 /// A record whose results go to the sinks.
-struct Going {
-    finished: Finished,
-    results: Vec<Bytes>,
-    made: Option<Made>,
-    kept: Option<Kept>,
+pub(super) struct Going {
+    pub finished: Finished,
+    pub results: Vec<Bytes>,
+    pub made: Option<Made>,
+    pub kept: Option<Kept>,
 }
 
-/// How the sinks took a batch.
-enum Taken {
-    /// All have it, but for these, by index of the record.
-    All(Vec<(usize, RecordFault)>),
-    /// None has it, because of these.
-    None(Vec<(usize, RecordFault)>),
+impl Going {
+    fn state(&self) -> State<'_> {
+        self.finished.item.state(Status::Delivered, self.made, self.kept)
+    }
+}
+
+/// How far a batch came.
+enum Handed {
+    /// All sinks have it.
+    All,
+    /// A sink refused these, by index of the record; those after it have seen nothing yet.
+    Refused {
+        /// The sink's number.
+        sink: usize,
+        /// Whether it has the others.
+        taken: bool,
+        faults: HashMap<usize, RecordFault>,
+    },
 }
 
 /// Says that more than a tenth of `of` records failed.
@@ -116,10 +128,10 @@ impl Deliverer<'_> {
             self.deliver(going)?;
         } else {
             for one in &going {
-                one.finished.item.state(Status::Delivered, one.made, one.kept).encode(&mut self.rows);
+                one.state().encode(&mut self.rows);
                 self.count(&one.finished.item);
             }
-            self.confirm(false)?;
+            self.confirm()?;
         }
         self.report();
         Ok(())
@@ -143,7 +155,9 @@ impl Deliverer<'_> {
             && prior.result == Some(now.result)
         {
             self.counts.same += 1;
-            one.item.state(Status::Delivered, made, prior.kept).encode(&mut self.rows);
+            let state = one.item.state(Status::Delivered, made, prior.kept);
+            // It is not delivered again.
+            State { tries: prior.generation, ..state }.encode(&mut self.rows);
             self.kept.extend(prior.kept.map(|kept| (one.item.spot, kept)));
             return Ok(None);
         }
@@ -177,12 +191,15 @@ impl Deliverer<'_> {
     }
 
     fn revive(&mut self, item: &Item) {
-        if let Some(letter) = &item.letter {
-            self.revived.push(letter.clone());
-        } else if item.prior.is_some_and(|prior| prior.dead) {
-            let key = key_text(&item.record, &self.records.key);
-            self.revived.push(Letter { key, payload: item.record.to_vec() });
-        }
+        self.revived.extend(self.letter_of(item));
+    }
+
+    /// Returns the dead letter that goes when the record is delivered.
+    fn letter_of(&self, item: &Item) -> Option<Letter> {
+        item.letter.clone().or_else(|| {
+            item.prior.filter(|prior| prior.dead)?;
+            Some(Letter { key: key_text(&item.record, &self.records.key), payload: item.record.to_vec() })
+        })
     }
 
     /// Makes a dead letter of a record.
@@ -216,67 +233,112 @@ impl Deliverer<'_> {
         });
     }
 
-    /// Delivers a batch, without the records that no sink takes.
-    fn deliver(&mut self, mut going: Vec<Going>) -> Result<(), EngineError> {
+    /// Delivers a batch, without the records that a sink refuses: such a one becomes a dead letter.
+    fn deliver(&mut self, going: Vec<Going>) -> Result<(), EngineError> {
+        let sequence = self.scope.confirmed + 1;
+        let number = self.write_down(sequence, &going, None)?;
+        self.carry_on(sequence, number, going, false)
+    }
+
+    /// Writes down what is about to be delivered, in the place of delta `before`, and with it what was decided since the
+    /// last confirmation: that stands before it, since a record may have failed before it succeeded. Returns the number of
+    /// the delta.
+    fn write_down(
+        &mut self,
+        sequence: u64,
+        going: &[Going],
+        before: Option<u64>,
+    ) -> Result<u64, EngineError> {
+        let mut changes = self.decided_since()?;
+        let (deliveries, _) = self.deliveries(going);
+        let revived = going.iter().filter_map(|one| self.letter_of(&one.finished.item)).collect();
+        let records = self.must_remember().then(|| going.iter().map(|one| self.written(one)).collect());
+        let head = Head { sequence, digest: digest_of(&deliveries), records, revived };
+        let mut rows = Vec::new();
+        for one in going {
+            one.state().encode(&mut rows);
+        }
+        self.sync_results()?;
+        self.scope.last_delta += 1;
+        let number = self.scope.last_delta;
+        changes.deltas.extend(deltas::entries(number, &head, &rows)?);
+        changes.merged.extend(before.into_iter().flat_map(deltas::numbers_of));
+        changes.scope = Some(self.scope.clone());
+        changes.durable = true;
+        self.ledger.apply(changes)?;
+        Ok(number)
+    }
+
+    /// Hands over the batch that delta `number` holds, to the sinks that do not have it. With `asking`, it is not known
+    /// which have it.
+    pub(super) fn carry_on(
+        &mut self,
+        sequence: u64,
+        mut number: u64,
+        mut going: Vec<Going>,
+        asking: bool,
+    ) -> Result<(), EngineError> {
+        let mut from = 0;
         loop {
             let (deliveries, owners) = self.deliveries(&going);
-            let sequence = self.scope.confirmed + 1;
             let id = self.batch_id(sequence, &deliveries);
-            let number = self.scope.last_delta + 1;
-            let head = Head { sequence, digest: id.digest, records: self.remembered(&deliveries) };
-            let mut rows = Vec::new();
-            for one in &going {
-                one.finished.item.state(Status::Delivered, one.made, one.kept).encode(&mut rows);
+            let Handed::Refused { sink, taken, faults } =
+                self.hand_over(&id, &deliveries, &owners, from, asking)?
+            else {
+                self.scope.confirmed = sequence;
+                for one in &going {
+                    self.count(&one.finished.item);
+                    self.revive(&one.finished.item);
+                }
+                return self.confirm();
+            };
+            self.failed += faults.len() as u64;
+            let first = || faults.values().next().map(|fault| fault.error.clone()).unwrap_or_default();
+            let outage = check_outage(self.failed, self.decided, first);
+            let (mut left, mut refused) = (Vec::with_capacity(going.len()), Vec::new());
+            for (index, one) in going.into_iter().enumerate() {
+                match faults.get(&index) {
+                    None => left.push(one),
+                    Some(fault) => refused.push((one.finished, fault.error.clone())),
+                }
             }
-            self.sync_results()?;
-            let intent = deltas::entries(number, &head, &rows)?;
-            self.scope.last_delta = number;
-            self.ledger.apply(Changes {
-                scope: Some(self.scope.clone()),
-                deltas: intent,
-                durable: true,
-                ..Changes::default()
-            })?;
-            match self.hand_over(&id, &deliveries, &owners)? {
-                Taken::All(faults) => {
-                    self.scope.confirmed = sequence;
-                    let refused: HashSet<usize> = faults.iter().map(|(index, _)| *index).collect();
-                    for (index, one) in going.iter().enumerate() {
-                        if !refused.contains(&index) {
-                            self.count(&one.finished.item);
-                            self.revive(&one.finished.item);
-                        }
-                    }
-                    for (index, fault) in faults {
-                        let Finished { item, attempts, .. } = &going[index].finished;
-                        self.bury(item, "sink", fault.error, attempts.clone());
-                    }
-                    return self.confirm(false);
-                }
-                Taken::None(faults) => {
-                    let merged = deltas::numbers_of(number).collect();
-                    self.ledger.apply(Changes { merged, ..Changes::default() })?;
-                    let first = || faults.first().map(|(_, fault)| fault.error.clone()).unwrap_or_default();
-                    self.failed += faults.len() as u64;
-                    check_outage(self.failed, self.decided, first)?;
-                    let mut left = Vec::with_capacity(going.len());
-                    let faults: HashMap<usize, RecordFault> = faults.into_iter().collect();
-                    for (index, one) in going.into_iter().enumerate() {
-                        match faults.get(&index) {
-                            None => left.push(one),
-                            Some(fault) => {
-                                let Finished { item, attempts, .. } = one.finished;
-                                self.bury(&item, "sink", fault.error.clone(), attempts);
-                            }
-                        }
-                    }
-                    going = left;
-                    if going.is_empty() {
-                        return self.confirm(false);
-                    }
-                }
+            from = sink + usize::from(taken);
+            if let Err(outage) = outage {
+                self.give_up(sequence, number, &left, from)?;
+                return Err(outage);
+            }
+            for (Finished { item, attempts, .. }, error) in refused {
+                self.bury(&item, "sink", error, attempts);
+            }
+            if left.is_empty() && from == 0 {
+                return self.confirm_without(number);
+            }
+            // Even with nothing left the others are told of the batch, so that all have the same number.
+            number = self.write_down(sequence, &left, Some(number))?;
+            going = left;
+        }
+    }
+
+    /// Gives the batch of delta `number` up in an outage. What all sinks have `taken` is remembered, the rest stays as it
+    /// was before; sinks before number `from` know the batch.
+    fn give_up(
+        &mut self,
+        sequence: u64,
+        number: u64,
+        taken: &[Going],
+        from: usize,
+    ) -> Result<(), EngineError> {
+        if from > 0 && from < self.sinks.len() {
+            return self.write_down(sequence, &[], Some(number)).map(drop);
+        }
+        if from > 0 {
+            self.scope.confirmed = sequence;
+            for one in taken {
+                one.state().encode(&mut self.rows);
+                self.revive(&one.finished.item);
             }
         }
+        self.confirm_without(number)
     }
 
     /// Returns the deliveries of all results, each with the index of its record.
@@ -300,21 +362,24 @@ impl Deliverer<'_> {
         BatchId { scope, sequence, digest: digest_of(deliveries), fence }
     }
 
-    /// Returns what has to be written down so that the very same batch can be delivered again: nothing where the one sink
-    /// can tell whether it has it.
-    fn remembered(&self, deliveries: &[Delivery]) -> Option<Vec<(bool, Digest, Vec<u8>)>> {
-        if let [sink] = self.sinks.as_slice()
-            && sink.is_transactional()
-        {
-            return None;
+    /// Returns whether records have to be written down so that the very same batch can be delivered again: not where the
+    /// one sink can tell whether it has it.
+    fn must_remember(&self) -> bool {
+        let asked = matches!(self.sinks.as_slice(), [sink] if sink.is_transactional());
+        !asked && self.records.commit != CommitMode::TwoPhase
+    }
+
+    fn written(&self, one: &Going) -> Written {
+        let item = &one.finished.item;
+        let is_result = matches!(one.results.as_slice(), [result] if *result == item.record);
+        Written {
+            key: item.key,
+            line: item.line,
+            tombstone: item.tombstone,
+            record: (!is_result).then(|| item.record.to_vec()),
+            results: one.results.iter().map(|result| result.to_vec()).collect(),
+            letter: self.letter_of(item),
         }
-        if self.records.commit == CommitMode::TwoPhase {
-            return None;
-        }
-        let remembered = deliveries.iter().map(|delivery| {
-            (delivery.operation == Operation::Delete, delivery.idempotency_key, delivery.record.to_vec())
-        });
-        Some(remembered.collect())
     }
 
     fn sync_results(&mut self) -> Result<(), EngineError> {
@@ -324,40 +389,31 @@ impl Deliverer<'_> {
         }
     }
 
-    /// Hands a batch to all sinks.
+    /// Hands a batch to the sinks from number `from` on, as far as none refuses a record.
     fn hand_over(
         &mut self,
         id: &BatchId,
         deliveries: &[Delivery],
         owners: &[usize],
-    ) -> Result<Taken, EngineError> {
+        from: usize,
+        asking: bool,
+    ) -> Result<Handed, EngineError> {
         if self.records.commit == CommitMode::TwoPhase {
             return self.in_two_phases(id, deliveries, owners);
         }
-        let mut refused = Vec::new();
-        for number in 0..self.sinks.len() {
-            match self.hand_to(number, id, deliveries) {
-                Ok(faults) => refused.extend(by_record(faults, owners)),
-                // The first sink: nobody has anything of it yet.
-                Err(EngineError::Sink(SinkError::Records(faults))) if number == 0 => {
-                    return Ok(Taken::None(by_record(faults, owners)));
-                }
-                Err(EngineError::Sink(SinkError::Records(faults))) => {
-                    let bad = by_record(faults, owners);
-                    let misfits: HashSet<usize> = bad.iter().map(|(record, _)| *record).collect();
-                    let fits = |index: &usize| !misfits.contains(&owners[*index]);
-                    let rest: Vec<Delivery> =
-                        (0..deliveries.len()).filter(fits).map(|index| deliveries[index].clone()).collect();
-                    let id = BatchId { digest: digest_of(&rest), ..id.clone() };
-                    let _ = self.hand_to(number, &id, &rest)?;
-                    refused.extend(bad);
-                }
-                Err(error) => return Err(error),
+        for sink in from..self.sinks.len() {
+            if asking && self.sinks[sink].last_applied(&id.scope)?.is_some_and(|last| last >= id.sequence) {
+                continue;
             }
+            let (taken, faults) = match self.hand_to(sink, id, deliveries) {
+                Ok(faults) if faults.is_empty() => continue,
+                Ok(faults) => (true, faults),
+                Err(EngineError::Sink(SinkError::Records(faults))) => (false, faults),
+                Err(error) => return Err(error),
+            };
+            return Ok(Handed::Refused { sink, taken, faults: by_record(faults, owners) });
         }
-        refused.sort_by_key(|(record, _)| *record);
-        refused.dedup_by_key(|(record, _)| *record);
-        Ok(Taken::All(refused))
+        Ok(Handed::All)
     }
 
     /// Hands a batch to one sink, again while it is not available, and records again that it may take later. Returns those
@@ -438,7 +494,7 @@ impl Deliverer<'_> {
         id: &BatchId,
         deliveries: &[Delivery],
         owners: &[usize],
-    ) -> Result<Taken, EngineError> {
+    ) -> Result<Handed, EngineError> {
         for number in 0..self.sinks.len() {
             let prepared = self.sinks[number].prepare(id, deliveries);
             if let Err(error) = prepared {
@@ -446,7 +502,9 @@ impl Deliverer<'_> {
                     sink.settle(id, false)?;
                 }
                 return match error {
-                    SinkError::Records(faults) => Ok(Taken::None(by_record(faults, owners))),
+                    SinkError::Records(faults) => {
+                        Ok(Handed::Refused { sink: 0, taken: false, faults: by_record(faults, owners) })
+                    }
                     error => Err(error.into()),
                 };
             }
@@ -460,16 +518,15 @@ impl Deliverer<'_> {
         for sink in &mut self.sinks {
             sink.settle(id, true)?;
         }
-        Ok(Taken::All(Vec::new()))
+        Ok(Handed::All)
     }
 
-    /// Keeps what was decided since the last confirmation.
-    pub(super) fn confirm(&mut self, durable: bool) -> Result<(), EngineError> {
+    /// Returns what was decided since the last confirmation.
+    fn decided_since(&mut self) -> Result<Changes, EngineError> {
         let rows = std::mem::take(&mut self.rows);
         let mut changes = Changes {
             dead: std::mem::take(&mut self.dead),
             revived: std::mem::take(&mut self.revived),
-            durable,
             ..Changes::default()
         };
         if !rows.is_empty() {
@@ -477,76 +534,25 @@ impl Deliverer<'_> {
             self.scope.last_delta += 1;
             changes.deltas = deltas::chunks(self.scope.last_delta, &rows)?;
         }
-        changes.scope = Some(self.scope.clone());
-        self.ledger.apply(changes)?;
-        Ok(())
+        Ok(changes)
     }
 
-    /// Finds out what became of a batch that was being delivered when the last run was cut off.
-    pub(super) fn settle_in_flight(&mut self) -> Result<(), EngineError> {
-        for (number, head) in deltas::heads(self.ledger)? {
-            if head.sequence <= self.scope.confirmed {
-                continue;
-            }
-            let (scope, fence) = (self.scope.token.clone(), self.hands.fence);
-            let id = BatchId { scope, sequence: head.sequence, digest: head.digest, fence };
-            let is_there = if self.records.commit == CommitMode::TwoPhase {
-                let decided = self.scope.decided >= head.sequence;
-                for sink in &mut self.sinks {
-                    sink.settle(&id, decided)?;
-                }
-                decided
-            } else if let Some(records) = head.records {
-                let deliveries: Vec<Delivery> = records
-                    .into_iter()
-                    .map(|(delete, idempotency_key, record)| Delivery {
-                        operation: if delete { Operation::Delete } else { Operation::Put },
-                        record: record.into(),
-                        idempotency_key,
-                    })
-                    .collect();
-                self.hand_over_again(&id, &deliveries)?
-            } else {
-                let sink = self.sinks.first_mut();
-                sink.map(|sink| sink.applied(&id)).transpose()?.flatten().unwrap_or(false)
-            };
-            tracing::info!(batch = head.sequence, is_there, "a delivery was cut off");
-            let mut changes = Changes { durable: true, ..Changes::default() };
-            if is_there {
-                self.scope.confirmed = head.sequence;
-            } else {
-                changes.merged = deltas::numbers_of(number).collect();
-            }
-            changes.scope = Some(self.scope.clone());
-            self.ledger.apply(changes)?;
-        }
-        Ok(())
+    /// Keeps what was decided since the last confirmation.
+    pub(super) fn confirm(&mut self) -> Result<(), EngineError> {
+        let changes = self.decided_since()?;
+        Ok(self.ledger.apply(Changes { scope: Some(self.scope.clone()), ..changes })?)
     }
 
-    /// Delivers again, under the same id and keys, what may not have reached all sinks. False when records do not fit: they
-    /// are then taken in anew, which finds out which.
-    fn hand_over_again(&mut self, id: &BatchId, deliveries: &[Delivery]) -> Result<bool, EngineError> {
-        for number in 0..self.sinks.len() {
-            let last = self.sinks[number].last_applied(&id.scope)?;
-            if last.is_some_and(|last| last >= id.sequence) {
-                continue;
-            }
-            match self.hand_to(number, id, deliveries) {
-                Ok(refused) if refused.is_empty() => {}
-                Ok(_) | Err(EngineError::Sink(SinkError::Records(_))) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
+    /// The same, without delta `number`, which does not count.
+    fn confirm_without(&mut self, number: u64) -> Result<(), EngineError> {
+        let changes = self.decided_since()?;
+        let merged = deltas::numbers_of(number).collect();
+        Ok(self.ledger.apply(Changes { scope: Some(self.scope.clone()), merged, ..changes })?)
     }
 }
 
-fn by_record(faults: Vec<RecordFault>, owners: &[usize]) -> Vec<(usize, RecordFault)> {
-    let mut faults: Vec<(usize, RecordFault)> =
-        faults.into_iter().map(|fault| (owners[fault.index], fault)).collect();
-    faults.sort_by_key(|(record, _)| *record);
-    faults.dedup_by_key(|(record, _)| *record);
-    faults
+fn by_record(faults: Vec<RecordFault>, owners: &[usize]) -> HashMap<usize, RecordFault> {
+    faults.into_iter().map(|fault| (owners[fault.index], fault)).collect()
 }
 
 fn digest_of(deliveries: &[Delivery]) -> Digest {

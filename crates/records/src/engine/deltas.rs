@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::entries::PARTS;
 use super::walk::WalkError;
-use crate::ledger::{Changes, Ledger, LedgerError, Scope};
-use crate::state::{RowError, Rows, merge, prefix_of, sort};
+use crate::ledger::{Changes, Ledger, LedgerError, Letter, Scope};
+use crate::state::{RowError, Rows, Short, merge, prefix_of, sort};
 
 /// What a delta belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,9 +18,27 @@ pub(super) struct Head {
     pub sequence: u64,
     /// Digest of that batch.
     pub digest: Digest,
-    /// The records of the batch, where a sink cannot tell whether it has them: each its operation, its idempotency key and
-    /// its bytes.
-    pub records: Option<Vec<(bool, Digest, Vec<u8>)>>,
+    /// The records of the batch, where a sink cannot tell whether it has them.
+    pub records: Option<Vec<Written>>,
+    /// Dead letters that go when the batch is delivered.
+    pub revived: Vec<Letter>,
+}
+
+/// A record of a batch as it is written down, so that the very same batch can be delivered again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Written {
+    /// Digest of its key, by which its row is found.
+    pub key: Short,
+    /// The line it was read from.
+    pub line: u64,
+    /// Whether it is deleted.
+    pub tombstone: bool,
+    /// Its bytes, where they are not the one result.
+    pub record: Option<Vec<u8>>,
+    /// What the sinks get.
+    pub results: Vec<Vec<u8>>,
+    /// The dead letter that goes with its delivery.
+    pub letter: Option<Letter>,
 }
 
 /// Returns the deltas' entries for `rows`, which need not be sorted.
@@ -46,6 +64,11 @@ pub(super) fn chunks(number: u64, rows: &[u8]) -> Result<Vec<(u64, Vec<u8>)>, Ro
 /// Returns all entries of delta `number`, to be removed.
 pub(super) fn numbers_of(number: u64) -> impl Iterator<Item = u64> {
     (0..=PARTS as u64).map(move |part| number << 8 | part)
+}
+
+/// Returns the rows of delta `number`, part by part.
+pub(super) fn rows_of(ledger: &dyn Ledger, number: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
+    numbers_of(number).skip(1).map(|entry| ledger.delta(entry)).collect()
 }
 
 /// Returns the heads of all deltas, the oldest first.

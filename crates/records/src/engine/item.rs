@@ -18,6 +18,9 @@ pub(crate) struct Item {
     pub(crate) place: Place,
     pub(crate) line: u64,
     pub(crate) tombstone: bool,
+    /// How often its key was delivered before, modulo 256: a key that goes back to what it was, or of which another worker
+    /// makes something else, is another delivery than the first one.
+    pub(super) generation: u8,
     pub(crate) record: Bytes,
     pub(super) prior: Option<Prior>,
     /// The dead letter that it was, when a person wants it tried again.
@@ -74,13 +77,16 @@ impl Item {
         State {
             key: self.key,
             status,
-            tries: 0,
+            // Of what was delivered the row counts deliveries.
+            tries: if status == Status::Delivered { self.generation } else { 0 },
             digest: self.digest,
             place: self.place,
             version: &self.version,
             made,
             kept,
             retry_at: None,
+            before: (status != Status::Delivered && (self.generation != 0 || self.was_delivered()))
+                .then(|| self.generation.wrapping_sub(1)),
         }
     }
 
@@ -91,6 +97,7 @@ impl Item {
         hasher.update(scope.as_bytes());
         hasher.update(&self.key);
         hasher.update(&self.digest);
+        hasher.update(&[self.generation]);
         hasher.update(&(index as u64).to_le_bytes());
         hasher.finalize().into()
     }

@@ -16,7 +16,7 @@ const FEW: u64 = 4096;
 
 /// What decides about a key, but for its records.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "four questions about a stage, each answered once")]
+#[expect(clippy::struct_excessive_bools, reason = "five questions about a stage, each answered once")]
 pub(super) struct Rules<'r> {
     /// Whether records have a version; else the last of the source is the newest.
     pub versioned: bool,
@@ -26,6 +26,8 @@ pub(super) struct Rules<'r> {
     pub files: bool,
     /// Whether a key that was delivered stays as it is.
     pub insert: bool,
+    /// Whether anything outlives the source: a sink that is no file.
+    pub outlives: bool,
     /// The worker's code, when what it made of records before is to be made again.
     pub code: Option<u64>,
     /// Paths of files by their numbers, for those that were read before.
@@ -46,12 +48,21 @@ pub(super) struct Prior {
     pub dead: bool,
     /// Tries of this very record.
     pub tries: u8,
+    /// How often the key was delivered before the last delivery, modulo 256.
+    pub generation: u8,
     /// What the worker made of it, the last time.
     pub result: Option<Short>,
     /// Where that is kept.
     pub kept: Option<Kept>,
     /// When it was to be tried again, in milliseconds since 1970.
     pub retry_at: Option<i64>,
+}
+
+impl Prior {
+    /// Returns how often the key was delivered before, modulo 256.
+    pub(super) fn next_generation(&self) -> u8 {
+        if self.delivered { self.generation.wrapping_add(1) } else { 0 }
+    }
 }
 
 /// What a comparison leads to.
@@ -94,13 +105,10 @@ pub(super) fn join(
     Ok(joined)
 }
 
-/// Which of two records of one key is the newer. One that is tried again at a person's word comes last.
+/// Which of two records of one key is the newer. Of equal versions, one that is tried again at a person's word comes last:
+/// its spot is behind all files.
 fn order(left: &Entry<'_>, right: &Entry<'_>) -> Ordering {
-    let again = |entry: &Entry<'_>| entry.flags & AGAIN;
-    again(left)
-        .cmp(&again(right))
-        .then_with(|| left.version.cmp(right.version))
-        .then(left.spot.cmp(&right.spot))
+    left.version.cmp(right.version).then(left.spot.cmp(&right.spot))
 }
 
 impl Joined {
@@ -110,8 +118,18 @@ impl Joined {
         walk: &mut Walk<'_>,
         rules: &Rules<'_>,
     ) -> Result<(), WalkError> {
-        let (newest, others) = group.split_last().expect("a group has a record");
+        let (mut newest, mut others) = group.split_last().expect("a group has a record");
         let state = walk.seek(&newest.key)?;
+        // One that is tried again does not stand in the way of what was delivered since.
+        while newest.flags & (AGAIN | BAD) == AGAIN && !others.is_empty() {
+            let count = match decide(newest, state.as_ref(), rules) {
+                Verdict::Same => &mut self.counts.same,
+                Verdict::Late => &mut self.counts.late,
+                Verdict::Deliver { .. } | Verdict::Dropped | Verdict::Dead => break,
+            };
+            *count += 1;
+            (newest, others) = others.split_last().expect("there are others");
+        }
         if newest.flags & BAD != 0 {
             self.counts.dead += others.len() as u64;
             let known = state.is_some_and(|state| state.status == Status::Dead) && newest.flags & AGAIN == 0;
@@ -127,7 +145,7 @@ impl Joined {
             *(if same { &mut self.counts.same } else { &mut self.counts.late }) += 1;
         }
         let verdict = decide(newest, state.as_ref(), rules);
-        let delivered = state.is_some_and(|state| state.status == Status::Delivered);
+        let delivered = state.is_some_and(|state| state.generation().is_some());
         match verdict {
             Verdict::Deliver { tries, same } if rules.direct => {
                 let _ = tries;
@@ -143,8 +161,13 @@ impl Joined {
                 let dead = state.is_some_and(|state| state.status == Status::Dead);
                 if let Some(state) = state {
                     let State { kept, retry_at, .. } = state;
+                    let generation = state.generation().unwrap_or(0);
+                    // Another record does not wait for the one that failed.
+                    let retry_at = retry_at.filter(|_| tries > 0);
                     let spot = newest.spot;
-                    self.priors.push(Prior { spot, delivered, same, dead, tries, result, kept, retry_at });
+                    let prior =
+                        Prior { spot, delivered, same, dead, tries, generation, result, kept, retry_at };
+                    self.priors.push(prior);
                 }
             }
             Verdict::Same | Verdict::Late => {
@@ -172,6 +195,7 @@ fn delivered_state<'e>(entry: &Entry<'e>, rules: &Rules<'_>) -> State<'e> {
         made: None,
         kept: None,
         retry_at: None,
+        before: None,
     }
 }
 
@@ -195,7 +219,13 @@ fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> V
     let same = state.digest == newest.digest;
     let fresh = Verdict::Deliver { tries: 0, same: false };
     if newest.flags & AGAIN != 0 {
-        return fresh;
+        return match state.status {
+            // A run was cut off after its delivery, and before its dead letter went.
+            Status::Delivered if same => Verdict::Same,
+            // Without versions nothing says that it is newer than what was delivered since it died.
+            Status::Delivered if !rules.versioned || newest.version < state.version => Verdict::Late,
+            _ => fresh,
+        };
     }
     // Another code may make something else of it.
     let outdated = rules.code.is_some_and(|code| state.made.is_none_or(|made| made.code != code));
@@ -206,7 +236,9 @@ fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> V
         Status::Delivered if same && outdated => Verdict::Deliver { tries: 0, same: true },
         Status::Delivered if same => Verdict::Same,
         Status::Delivered if rules.insert => Verdict::Late,
-        Status::Delivered if rules.versioned && is_older(newest, state, rules) => Verdict::Late,
+        Status::Delivered if rules.versioned && rules.outlives && is_older(newest, state, rules) => {
+            Verdict::Late
+        }
         Status::Delivered | Status::Retrying | Status::Dead | Status::Dropped => fresh,
     }
 }

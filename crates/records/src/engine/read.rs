@@ -170,6 +170,16 @@ pub(super) fn first_bad(source: &Source<'_>, marks: &Marks) -> String {
     first
 }
 
+/// Returns the dead letters that were to be tried again and need not be: what they became, or something newer, is
+/// delivered.
+pub(super) fn superseded(source: &Source<'_>, marks: &Marks) -> Vec<Letter> {
+    let asked = source.asked.iter().enumerate().filter(|(ordinal, _)| {
+        let mark = marks.get(Spot::new(source.files.len(), *ordinal as u64));
+        matches!(mark, Mark::None | Mark::Stands)
+    });
+    asked.map(|(_, asked)| Letter { key: asked.key.clone(), payload: asked.payload.clone() }).collect()
+}
+
 /// Reads what is marked, has it worked on, and delivers it.
 pub(super) fn deliver(
     source: &Source<'_>,
@@ -260,6 +270,7 @@ fn read_marked(
                     place,
                     line: seen.line,
                     tombstone: extracted.tombstone,
+                    generation: prior.map_or(0, |prior| prior.next_generation()),
                     record: record.clone(),
                     prior,
                     letter,
@@ -280,6 +291,7 @@ fn read_marked(
                     place,
                     line: seen.line,
                     tombstone: false,
+                    generation: 0,
                     record: whole,
                     prior,
                     letter,

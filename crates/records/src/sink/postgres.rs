@@ -27,6 +27,8 @@ mod connect;
 mod encode;
 mod error;
 
+use std::time::{Duration, Instant};
+
 use cairn_model::{Digest, SinkMode};
 use futures_util::TryStreamExt;
 use tokio::runtime::Runtime;
@@ -40,6 +42,9 @@ use self::error::{Failure, of_schema};
 use super::fingerprint::Rows;
 use super::table::{Kind, LEDGER_KEEPS, Wanted, list, puts, quoted};
 use super::{BatchId, Delivered, Delivery, Sink, SinkError};
+
+/// How long a transaction of a process that is gone may take to end.
+const UNDECIDED: Duration = Duration::from_mins(1);
 
 /// The sink. All its waiting is done on a runtime of its own, by the calling thread.
 pub(super) struct Postgres {
@@ -319,6 +324,11 @@ impl Session {
             return Ok(known);
         }
         self.record(&transaction, scope, batch, puts(records)).await?;
+        if records.is_empty() && gid.is_none() {
+            // Of a table that is not there yet nothing says what it should look like.
+            transaction.commit().await?;
+            return Ok(known);
+        }
         let table = match known {
             Some(table) => Some(table),
             None => self.table(&transaction, records).await?,
@@ -477,9 +487,26 @@ impl Session {
             // It may have made the table.
             self.table = None;
         }
-        match self.client().await?.batch_execute(&statement).await {
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_OBJECT) => Ok(()),
-            done => Ok(done?),
+        let start = Instant::now();
+        loop {
+            match self.client().await?.batch_execute(&statement).await {
+                Err(error) if error.code() == Some(&SqlState::UNDEFINED_OBJECT) => {}
+                done => return Ok(done?),
+            }
+            // A transaction of a process that is gone may still be about to be prepared: it holds its fence until then.
+            if commit || !self.find_ledger().await? {
+                return Ok(());
+            }
+            let lock = format!("SELECT fence FROM {} WHERE scope = $1 FOR UPDATE NOWAIT", self.fence);
+            let scope = self.scope(&batch.scope);
+            match self.client().await?.query_opt(&lock, &[&scope]).await {
+                Err(error)
+                    if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && start.elapsed() < UNDECIDED =>
+                {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => return Ok(done.map(drop)?),
+            }
         }
     }
 

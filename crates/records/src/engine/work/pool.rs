@@ -377,6 +377,7 @@ impl<'p> Pool<'p> {
         if worker.has.is_empty() {
             return Ok(());
         }
+        let how_badly = how.is_some();
         let how = if worker.timed_out {
             format!("the worker did not answer within {} ms", self.records.worker_timeout_ms)
         } else {
@@ -387,9 +388,13 @@ impl<'p> Pool<'p> {
         };
         if !self.answered {
             self.false_starts += 1;
-            if self.false_starts >= FALSE_STARTS {
+            // One that also ends badly with nothing to do is no victim of its records.
+            let most = FALSE_STARTS.min(self.records.retries.attempts);
+            let is_victim = self.false_starts >= most && how_badly && self.ends_well(number)?;
+            self.answered |= is_victim;
+            if self.false_starts >= most && !is_victim {
                 return Err(EngineError::Worker {
-                    error: format!("{how}, {FALSE_STARTS} times, before it answered anything"),
+                    error: format!("{how}, {most} times, before it answered anything"),
                     help: Some("see its standard error in `cairn logs`".to_owned()),
                 });
             }
@@ -404,6 +409,31 @@ impl<'p> Pool<'p> {
             }
         }
         Ok(())
+    }
+
+    /// Starts a worker that is given nothing, and returns whether it ends well.
+    fn ends_well(&self, number: usize) -> Result<bool, EngineError> {
+        let spawned = self.spawn.spawn(number);
+        let Process { stdin, mut stdout, wait, kill } =
+            spawned.map_err(|error| EngineError::Worker { error: error.to_string(), help: error.help })?;
+        drop(stdin);
+        let (ended, end) = mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut stdout, &mut std::io::sink());
+            let _ = ended.send(wait());
+        });
+        let until = Instant::now() + ENDING;
+        let how = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match end.recv_timeout(left.min(Duration::from_millis(50))) {
+                Err(RecvTimeoutError::Timeout) if !left.is_zero() && !(self.hands.stop)() => {}
+                how => break how,
+            }
+        };
+        kill();
+        let _ = waiting.join();
+        self.hands.check_stop()?;
+        Ok(matches!(how, Ok(None)))
     }
 
     /// Ends workers that have taken too long.

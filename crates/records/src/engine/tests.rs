@@ -1,0 +1,5 @@
+//! The engine from its source to its sinks, all in memory, cut off at every call.
+
+mod fakes;
+mod promises;
+mod property;

@@ -1,0 +1,292 @@
+//! What the engine promises, one at a time.
+
+use cairn_model::{RecordCounts, SinkMode};
+
+use super::fakes::{BROKEN, Cut, Nature, Stage};
+use crate::engine::EngineError;
+
+use Nature::{Keyed, Transactional};
+
+fn lines(all: &[&str]) -> Vec<String> {
+    all.iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// Runs over one file.
+#[track_caller]
+fn run(stage: &Stage, all: &[&str]) -> RecordCounts {
+    stage.run(&[("a.jsonl", lines(all))]).unwrap().counts
+}
+
+fn shown(stage: &Stage, sink: usize) -> String {
+    let rows = stage.rows(sink).into_values().flatten().map(|row| row["x"].to_string());
+    rows.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_key_that_was_delivered_before_it_died_is_told_to_such_a_server_under_another_idempotency_key() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
+    for (line, x) in [
+        (r#"{"id":1,"x":1}"#, "1"),
+        (r#"{"id":1,"x":2}"#, "2"),
+        (r#"{"id":1,"misfit":"sink0"}"#, "2"),
+        (r#"{"id":1,"x":1}"#, "1"),
+    ] {
+        let counts = run(&stage, &[line]);
+        assert_eq!(counts.changed, u64::from(counts.dead == 0 && counts.new == 0));
+        assert_eq!(shown(&stage, 0), x);
+    }
+    stage.check_once();
+}
+
+#[test]
+fn a_key_that_goes_back_to_what_it_was_is_told_to_a_server_that_knows_idempotency_keys() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
+    for x in [1, 2, 1, 2, 1] {
+        let counts = run(&stage, &[&format!("{{\"id\":1,\"x\":{x}}}")]);
+        assert_eq!(counts.delivered(), 1);
+        assert_eq!(shown(&stage, 0), x.to_string());
+    }
+    stage.check_once();
+}
+
+#[test]
+fn what_another_worker_makes_of_the_same_record_is_told_to_such_a_server() {
+    let mut stage = Stage::new(SinkMode::Upsert, false, &[Keyed]).with_worker(1);
+    run(&stage, &[r#"{"id":1}"#]);
+    stage = stage.with_worker(2);
+    assert_eq!(run(&stage, &[r#"{"id":1}"#]).changed, 1);
+    assert_eq!(stage.rows(0)["1"][0]["by"], 2);
+    stage.check_once();
+}
+
+#[test]
+fn a_record_that_succeeds_at_a_later_try_is_remembered_as_delivered() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]).with_worker(1);
+    assert_eq!(run(&stage, &[r#"{"id":1,"w":"once"}"#]).new, 1);
+    let again = run(&stage, &[r#"{"id":1,"w":"once"}"#, r#"{"id":2}"#]);
+    assert_eq!((again.same, again.new), (1, 1));
+    stage.check_once();
+}
+
+#[test]
+fn a_record_that_is_worked_on_in_vain_is_a_dead_letter_and_stays_one() {
+    for action in ["error", "never", "crash"] {
+        let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]).with_worker(1);
+        let poison = format!("{{\"id\":1,\"w\":\"{action}\"}}");
+        let first = run(&stage, &[&poison, r#"{"id":2}"#]);
+        assert_eq!((first.dead, first.new), (1, 1), "{action}");
+        assert_eq!(stage.dead().into_iter().collect::<String>(), "1");
+        let again = run(&stage, &[&poison, r#"{"id":2}"#, r#"{"id":3}"#]);
+        assert_eq!((again.dead, again.same, again.new), (1, 1, 1), "{action}");
+    }
+}
+
+#[test]
+fn all_new_records_may_be_such_as_end_the_worker() {
+    let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional]).with_worker(1);
+    stage.records.retries.attempts = 5;
+    run(&stage, &[r#"{"id":1}"#]);
+    let counts = run(&stage, &[r#"{"id":1}"#, r#"{"id":2,"w":"crash"}"#, r#"{"id":3,"w":"crash"}"#]);
+    assert_eq!((counts.same, counts.dead), (1, 2));
+}
+
+#[test]
+fn a_worker_that_ends_badly_with_nothing_to_do_is_at_fault_itself() {
+    let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional]).with_worker(BROKEN);
+    stage.records.retries.attempts = 5;
+    let error = stage.run(&[("a.jsonl", lines(&[r#"{"id":1,"w":"crash"}"#]))]).unwrap_err();
+    assert!(matches!(error, EngineError::Worker { .. }), "{error}");
+    assert!(stage.dead().is_empty());
+}
+
+#[test]
+fn a_record_that_the_second_sink_refuses_dies_whatever_is_cut_off() {
+    for natures in [[Transactional, Transactional], [Keyed, Transactional], [Transactional, Keyed]] {
+        for mode in [SinkMode::Upsert, SinkMode::Append] {
+            for calls in 0.. {
+                let stage = Stage::new(mode, false, &natures);
+                let source = [("a.jsonl", lines(&[r#"{"id":1,"misfit":"sink1"}"#, r#"{"id":2,"x":2}"#]))];
+                let cut = Cut::after(calls);
+                let ended = stage.run_cut(&source, &cut);
+                if ended.is_err() {
+                    stage.run(&source).unwrap_or_else(|error| panic!("{natures:?}, {calls}: {error}"));
+                }
+                assert_eq!(shown(&stage, 1), "2", "{natures:?}, {calls}");
+                assert_eq!(stage.rows(0).len(), 2);
+                assert_eq!(stage.dead().len(), 1, "{natures:?}, {mode:?}, {calls}");
+                stage.check_once();
+                assert_eq!(stage.run(&source).unwrap().counts.delivered(), 0);
+                if !cut.was_cut() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_that_changes_after_a_delivery_was_cut_off_stops_nobody() {
+    for natures in
+        [vec![Transactional, Keyed], vec![Transactional, Transactional], vec![Transactional], vec![Keyed]]
+    {
+        for calls in 0.. {
+            let stage = Stage::new(SinkMode::Upsert, false, &natures);
+            let first: Vec<String> = (0..7).map(|id| format!("{{\"id\":{id},\"x\":0}}")).collect();
+            let second: Vec<String> = (3..9).map(|id| format!("{{\"id\":{id},\"x\":1}}")).collect();
+            let cut = Cut::after(calls);
+            let _ = stage.run_cut(&[("a.jsonl", first)], &cut);
+            stage.run(&[("a.jsonl", second)]).unwrap();
+            for sink in 0..natures.len() {
+                let rows = stage.rows(sink);
+                for id in 3..9 {
+                    assert_eq!(rows[&id.to_string()][0]["x"], 1, "{natures:?}, {calls}");
+                }
+            }
+            stage.check_once();
+            if !cut.was_cut() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn two_phases_leave_nothing_prepared_even_when_all_begins_anew() {
+    for calls in 0.. {
+        let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional, Transactional]).two_phase();
+        let source = [("a.jsonl", lines(&[r#"{"id":1,"x":1}"#]))];
+        let cut = Cut::after(calls);
+        let _ = stage.run_cut(&source, &cut);
+        // Another definition of where the records go.
+        stage.records.sinks[0].columns.insert("x".to_owned(), "TEXT".to_owned());
+        stage.run(&source).unwrap();
+        assert_eq!((shown(&stage, 0), shown(&stage, 1)), ("1".to_owned(), "1".to_owned()));
+        stage.check_once();
+        if !cut.was_cut() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn an_outage_makes_no_dead_letters_and_leaves_the_records_pending() {
+    for (nature, delivered) in [(Transactional, 0), (Keyed, 30)] {
+        let mut stage = Stage::new(SinkMode::Upsert, false, &[nature]);
+        stage.records.batch = Some(100);
+        let all = |misfit: &str| -> Vec<String> {
+            let bad = (0..20).map(|id| format!("{{\"id\":{id},\"misfit\":\"{misfit}\"}}"));
+            bad.chain((20..50).map(|id| format!("{{\"id\":{id}}}"))).collect()
+        };
+        let error = stage.run(&[("a.jsonl", all("sink0"))]).unwrap_err();
+        assert!(matches!(error, EngineError::Outage { failed: 20, of: 50, .. }), "{error}");
+        assert!(stage.dead().is_empty());
+        assert_eq!(stage.rows(0).len(), delivered);
+        let counts = stage.run(&[("a.jsonl", all("none"))]).unwrap().counts;
+        assert_eq!(counts.new, 50 - delivered as u64);
+        assert_eq!(counts.same, delivered as u64);
+        stage.check_once();
+    }
+}
+
+#[test]
+fn bad_records_over_a_tenth_are_an_outage_before_anything_is_delivered() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
+    let mut all: Vec<String> = (0..100).map(|id| format!("{{\"id\":{id}}}")).collect();
+    all.extend((0..20).map(|number| format!("bad {number}")));
+    let error = stage.run(&[("a.jsonl", all.clone())]).unwrap_err();
+    assert!(matches!(error, EngineError::Outage { failed: 20, of: 120, .. }), "{error}");
+    assert!(stage.rows(0).is_empty() && stage.dead().is_empty());
+    all.extend((100..200).map(|id| format!("{{\"id\":{id}}}")));
+    let counts = stage.run(&[("a.jsonl", all)]).unwrap().counts;
+    assert_eq!((counts.new, counts.dead), (200, 20));
+}
+
+const DEAD: &str = r#"{"id":1,"v":1,"x":1,"misfit":"sink0"}"#;
+
+#[test]
+fn a_dead_letter_comes_in_again_once_in_each_mode_whatever_is_cut_off() {
+    let mended = br#"{"id":1,"v":1,"x":7}"#;
+    for mode in [SinkMode::Upsert, SinkMode::Append] {
+        for calls in 0.. {
+            let stage = Stage::new(mode, true, &[Transactional]);
+            assert_eq!(run(&stage, &[DEAD]).dead, 1);
+            stage.memory.ask("1", DEAD.as_bytes(), Some(mended));
+            let cut = Cut::after(calls);
+            if stage.run_cut(&[("a.jsonl", lines(&[DEAD]))], &cut).is_err() {
+                run(&stage, &[DEAD]);
+            }
+            assert_eq!(shown(&stage, 0), "7", "{mode:?}, {calls}");
+            let now = stage.memory.now();
+            assert!(now.dead.is_empty() && now.asked.is_empty(), "{mode:?}, {calls}");
+            stage.check_once();
+            assert_eq!(run(&stage, &[DEAD]).delivered(), 0, "{mode:?}, {calls}");
+            if !cut.was_cut() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dead_letter_does_not_come_before_what_was_delivered_since() {
+    for versioned in [true, false] {
+        let stage = Stage::new(SinkMode::Upsert, versioned, &[Transactional]);
+        run(&stage, &[DEAD]);
+        let newer = r#"{"id":1,"v":2,"x":2}"#;
+        run(&stage, &[DEAD, newer]);
+        assert_eq!(shown(&stage, 0), "2");
+        stage.memory.ask("1", DEAD.as_bytes(), Some(br#"{"id":1,"v":1,"x":1}"#));
+        for source in [&[DEAD, newer][..], &[DEAD, newer], &[newer]] {
+            run(&stage, source);
+            assert_eq!(shown(&stage, 0), "2", "versioned: {versioned}");
+        }
+        let now = stage.memory.now();
+        assert!(now.asked.is_empty(), "it is not asked for again and again");
+    }
+}
+
+#[test]
+fn a_dead_letter_that_is_newer_than_what_was_delivered_comes_in() {
+    for versioned in [true, false] {
+        let stage = Stage::new(SinkMode::Upsert, versioned, &[Transactional]);
+        let older = r#"{"id":1,"v":0,"x":0}"#;
+        run(&stage, &[older]);
+        run(&stage, &[older, DEAD]);
+        stage.memory.ask("1", DEAD.as_bytes(), Some(br#"{"id":1,"v":1,"x":1}"#));
+        for source in [[older, DEAD], [older, DEAD]] {
+            run(&stage, &source);
+            assert_eq!(shown(&stage, 0), "1", "versioned: {versioned}");
+        }
+        assert!(stage.dead().is_empty());
+    }
+}
+
+#[test]
+fn a_bad_line_that_a_person_mended_comes_in_and_one_that_is_still_bad_stays() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
+    assert_eq!(run(&stage, &["{\"id\":", r#"{"x":1}"#]).dead, 2);
+    stage.memory.ask("", b"{\"id\":", Some(br#"{"id":5,"x":5}"#));
+    stage.memory.ask("", br#"{"x":1}"#, None);
+    let counts = run(&stage, &["{\"id\":", r#"{"x":1}"#]);
+    assert_eq!((counts.new, counts.dead), (1, 3));
+    let now = stage.memory.now();
+    assert_eq!((now.dead.len(), now.asked.len()), (1, 0));
+    assert_eq!(shown(&stage, 0), "5");
+}
+
+#[test]
+fn a_file_is_made_of_the_source_alone() {
+    let newer = [r#"{"id":1,"v":2,"x":2}"#];
+    let older = [r#"{"id":1,"v":1,"x":1}"#];
+    for worker in [false, true] {
+        let stage = |worker: bool| {
+            let stage = Stage::new(SinkMode::Upsert, true, &[]).with_file();
+            if worker { stage.with_worker(1) } else { stage }
+        };
+        let (used, fresh) = (stage(worker), stage(worker));
+        run(&used, &newer);
+        run(&used, &older);
+        run(&fresh, &older);
+        assert_eq!(used.output(), fresh.output(), "worker: {worker}");
+    }
+}
