@@ -324,11 +324,6 @@ impl Session {
             return Ok(known);
         }
         self.record(&transaction, scope, batch, puts(records)).await?;
-        if records.is_empty() && gid.is_none() {
-            // Of a table that is not there yet nothing says what it should look like.
-            transaction.commit().await?;
-            return Ok(known);
-        }
         let table = match known {
             Some(table) => Some(table),
             None => self.table(&transaction, records).await?,
