@@ -22,7 +22,7 @@ mod order;
 mod statement;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, SinkMode};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
@@ -37,6 +37,9 @@ use super::{BatchId, Delivered, Delivery, Operation, RecordFault, Sink, SinkErro
 
 /// How long to wait for another process's transaction: longer than any batch takes, short enough to be told of.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long to wait before it is opened again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Memory for pages, in KiB, negative as SQLite wants it: inner pages of the key's index stay in.
 const CACHE_KIB: i64 = -65_536;
@@ -76,9 +79,14 @@ impl Sqlite {
             order::register(&connection)?;
             Ok(connection)
         };
-        match connect() {
-            Ok(connection) => Ok(Self { path, wanted, connection }),
-            Err(error) => Err(failed(&name, &error)),
+        // The change to WAL mode is refused at once while another connection makes it: it does not wait by itself.
+        let until = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match connect() {
+                Ok(connection) => return Ok(Self { path, wanted, connection }),
+                Err(error) if is_busy(&error) && Instant::now() < until => std::thread::sleep(BUSY_PAUSE),
+                Err(error) => return Err(failed(&name, &error)),
+            }
         }
     }
 
@@ -449,6 +457,10 @@ fn plain(address: &str) -> &str {
 
 fn name(table: &str, path: &Path) -> String {
     format!("sqlite table `{table}` in `{}`", path.display())
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
 
 fn has_table(connection: &Connection, name: &str) -> Result<bool, rusqlite::Error> {

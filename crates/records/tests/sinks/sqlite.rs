@@ -242,6 +242,28 @@ fn tombstones_alone_make_no_table() {
     assert_eq!(sink.last_applied(crate::support::SCOPE).unwrap(), Some(2));
 }
 
+/// Instances of one stage may all begin with a file that is not there.
+#[test]
+fn several_open_a_new_file_at_once() {
+    for _ in 0..20 {
+        let folder = TempDir::new().unwrap();
+        std::thread::scope(|scope| {
+            for id in 0..4 {
+                let folder = folder.path();
+                scope.spawn(move || {
+                    let mut sink = given().open(folder);
+                    let records = [put(&format!(r#"{{"id":{id}}}"#))];
+                    let mut id_of = batch(1, &records);
+                    id_of.scope = format!("instance {id}");
+                    sink.deliver(&id_of, &records).unwrap();
+                });
+            }
+        });
+        let db = Connection::open(folder.path().join("out.db")).unwrap();
+        assert_eq!(rows(&db, "SELECT count(*) FROM orders"), ["4"]);
+    }
+}
+
 #[test]
 fn a_table_that_was_dropped_has_nothing() {
     let (folder, db) = file();
