@@ -129,35 +129,99 @@ fn key_of_bad(bad: &BadRecord) -> Short {
     short("cairn v1 record-bad", &[&bad.excerpt])
 }
 
+/// Records that were read and are to be told apart: by one thread, while another one reads on.
+#[derive(Default)]
+struct Block<'s> {
+    bytes: Vec<u8>,
+    records: Vec<BlockRecord<'s>>,
+}
+
+struct BlockRecord<'s> {
+    spot: Spot,
+    /// Where its bytes begin; they end where the next one's begin.
+    start: usize,
+    bad: Option<BadRecord>,
+    asked: Option<&'s Asked>,
+    untyped: bool,
+}
+
+/// Bytes of a block.
+const BLOCK: usize = 1 << 20;
+
 /// Reads everything once.
 pub(super) fn scan(source: &Source<'_>, spool: &Path, hands: &Hands<'_>) -> Result<Entries, EngineError> {
     let mut entries = Entries::new(spool.to_owned());
     let mut extracting = source.extractor();
     let mut counts = cairn_model::RecordCounts::default();
-    source.each(&|_| true, &|_| true, &mut |seen| {
-        let again = if seen.asked.is_some() { AGAIN } else { 0 };
-        let pushed = match extracting.extract(&seen) {
-            Ok(extracted) => entries.push(&Entry {
-                key: extracted.key,
-                digest: extracted.digest,
-                spot: seen.spot,
-                flags: again,
-                version: extracted.version.as_ref().map_or(&[], |version| version.as_bytes()),
-            }),
-            Err(bad) => {
-                let key = key_of_bad(&bad);
-                entries.push(&Entry { key, digest: key, spot: seen.spot, flags: again | BAD, version: &[] })
+    let (blocks, taken) = mpsc::sync_channel::<Block<'_>>(2);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || read_blocks(source, &blocks));
+        let mut told_apart = || -> Result<(), EngineError> {
+            for block in &taken {
+                hands.check_stop()?;
+                tell_apart(&block, &mut extracting, &mut entries).map_err(EngineError::Spool)?;
+                counts.read = entries.count();
+                (hands.progress)(&counts);
             }
+            Ok(())
         };
-        pushed.map_err(EngineError::Spool)?;
-        if entries.count().is_multiple_of(65_536) {
-            hands.check_stop()?;
-            counts.read = entries.count();
-            (hands.progress)(&counts);
+        let outcome = told_apart();
+        drop(taken);
+        let read = reading.join().expect("reading does not panic");
+        // Where telling apart failed, reading was stopped by it.
+        outcome.and(read)
+    })?;
+    Ok(entries)
+}
+
+fn read_blocks<'s>(source: &'s Source<'_>, blocks: &mpsc::SyncSender<Block<'s>>) -> Result<(), EngineError> {
+    let mut block = Block::default();
+    let send = |block: &mut Block<'s>| blocks.send(std::mem::take(block)).map_err(|_| EngineError::Stopped);
+    source.each(&|_| true, &|_| true, &mut |seen| {
+        let start = block.bytes.len();
+        let asked = seen
+            .asked
+            .and_then(|_| source.asked.get(usize::try_from(seen.spot.ordinal()).unwrap_or(usize::MAX)));
+        let bad = match seen.body {
+            Ok(body) => {
+                block.bytes.extend_from_slice(body);
+                None
+            }
+            Err(bad) => Some(bad),
+        };
+        block.records.push(BlockRecord { spot: seen.spot, start, bad, asked, untyped: seen.untyped });
+        if block.bytes.len() >= BLOCK || block.records.len() >= BLOCK / 64 {
+            send(&mut block)?;
         }
         Ok(())
     })?;
-    Ok(entries)
+    send(&mut block)
+}
+
+fn tell_apart(block: &Block<'_>, extracting: &mut Extracting, entries: &mut Entries) -> std::io::Result<()> {
+    for (index, record) in block.records.iter().enumerate() {
+        let end = block.records.get(index + 1).map_or(block.bytes.len(), |next| next.start);
+        let body = match &record.bad {
+            None => Ok(&block.bytes[record.start..end]),
+            Some(bad) => Err(bad.clone()),
+        };
+        let BlockRecord { spot, asked, untyped, .. } = *record;
+        let again = if asked.is_some() { AGAIN } else { 0 };
+        match extracting.extract(&Seen { spot, line: 0, body, asked, untyped }) {
+            Ok(extracted) => entries.push(&Entry {
+                key: extracted.key,
+                digest: extracted.digest,
+                spot,
+                flags: again,
+                version: extracted.version.as_ref().map_or(&[], |version| version.as_bytes()),
+            })?,
+            Err(bad) => {
+                let key = key_of_bad(&bad);
+                entries.push(&Entry { key, digest: key, spot, flags: again | BAD, version: &[] })?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says what is wrong with the first bad record.
