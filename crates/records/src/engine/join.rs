@@ -6,11 +6,12 @@ use std::cmp::Ordering;
 use cairn_model::RecordCounts;
 use serde::{Deserialize, Serialize};
 
+use super::Numbers;
 use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, read};
 use super::marks::{Mark, Marks, Spot};
 use super::walk::{Walk, WalkError};
 use crate::ledger::Ledger;
-use crate::state::{Kept, Place, Short, State, Status};
+use crate::state::{Kept, Short, State, Status};
 
 /// So many entries at most, and pages are read one by one.
 const FEW: u64 = 4096;
@@ -34,7 +35,7 @@ pub(super) struct Rules<'r> {
     /// Paths of files by their numbers, for those that were read before.
     pub paths: &'r [String],
     /// The numbers of this run's files.
-    pub numbers: &'r [u32],
+    pub numbers: &'r Numbers,
 }
 
 /// What was known of a record that is to be delivered.
@@ -191,18 +192,13 @@ fn delivered_state<'e>(entry: &Entry<'e>, rules: &Rules<'_>) -> State<'e> {
         status: Status::Delivered,
         tries: 0,
         digest: entry.digest,
-        place: place_of(entry.spot, rules.numbers),
+        place: rules.numbers.place_of(entry.spot),
         version: entry.version,
         made: None,
         kept: None,
         retry_at: None,
         before: None,
     }
-}
-
-/// Returns what a spot is called for good.
-pub(super) fn place_of(spot: Spot, numbers: &[u32]) -> Place {
-    Place { file: numbers[spot.file()], ordinal: spot.ordinal() }
 }
 
 /// What is to be done with a key's newest record.
@@ -247,7 +243,7 @@ fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> V
 /// Returns whether the record comes before the one that was delivered. Of equal versions, the later in the source counts.
 fn is_older(newest: &Entry<'_>, state: &State<'_>, rules: &Rules<'_>) -> bool {
     let path = |number: u32| rules.paths.get(number as usize).map_or("", String::as_str);
-    let place = place_of(newest.spot, rules.numbers);
+    let place = rules.numbers.place_of(newest.spot);
     let by_version = newest.version.cmp(state.version);
     let by_place =
         || path(place.file).cmp(path(state.place.file)).then(place.ordinal.cmp(&state.place.ordinal));

@@ -10,14 +10,14 @@ use super::deliver::Deliverer;
 use super::entries::{AGAIN, BAD, Entries, Entry};
 use super::error::EngineError;
 use super::item::{Fate, Finished, Item};
-use super::join::{Joined, Prior, place_of};
+use super::join::{Joined, Prior};
 use super::marks::{Mark, Marks, ORDINAL_MAX, Spot};
 use super::sorted::Sorter;
 use super::work::{self, Spawn};
 use super::{Hands, Names};
 use crate::fields::{Extracted, Extractor};
 use crate::ledger::{Asked, Letter};
-use crate::source::{BadRecord, Reader, SourceFile};
+use crate::source::{BadRecord, Reader, SourceFile, is_untyped};
 use crate::state::Short;
 
 /// The most records of a batch where the stage does not say.
@@ -76,7 +76,8 @@ impl Source<'_> {
             let spot = Spot::new(self.files.len(), ordinal as u64);
             if wanted(spot) {
                 let body = Ok(asked.edited.as_deref().unwrap_or(&asked.payload));
-                show(Seen { spot, line: asked.line, body, asked: Some(asked), untyped: false })?;
+                let untyped = is_untyped(&asked.file, self.records.format);
+                show(Seen { spot, line: asked.line, body, asked: Some(asked), untyped })?;
             }
         }
         Ok(())
@@ -230,7 +231,7 @@ pub(super) fn first_bad(source: &Source<'_>, marks: &Marks) -> String {
     let mut extracting = source.extractor();
     let _ = source.each(&|spot| marks.get(spot) == Mark::Bad, &|file| marks.any(file), &mut |seen| {
         if let Err(bad) = extracting.extract(&seen) {
-            let path = source.names.path(place_of(seen.spot, source.names.numbers));
+            let path = source.names.path(source.names.numbers.place_of(seen.spot));
             first = format!("{path}:{}: {}", seen.line, bad.error);
         }
         Err(EngineError::Stopped)
@@ -367,7 +368,7 @@ fn read_marked(
             arena.extend_from_slice(record);
             arena.split().freeze()
         };
-        let place = place_of(seen.spot, source.names.numbers);
+        let place = source.names.numbers.place_of(seen.spot);
         let letter =
             seen.asked.map(|asked| Letter { key: asked.key.clone(), payload: asked.payload.clone() });
         let finished = match extracted {

@@ -126,7 +126,7 @@ impl Ledger for Memory {
     fn asked(&self) -> Result<Vec<Asked>, LedgerError> {
         let now = self.now();
         let asked = now.asked.into_iter().map(|((key, payload), edited)| {
-            let (file, line) = ("gone.jsonl".to_owned(), 1);
+            let Dead { file, line, .. } = now.dead[&(key.clone(), payload.clone())].clone();
             Asked { key, payload, edited, file, line }
         });
         Ok(asked.collect())

@@ -1,9 +1,9 @@
 //! What the engine promises, one at a time.
 
-use cairn_model::{RecordCounts, SinkMode};
+use cairn_model::{Address, RecordCounts, SinkMode, SinkPlace};
 
 use super::fakes::{BROKEN, Cut, Nature, Stage};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, setup_of};
 
 use Nature::{Keyed, Transactional};
 
@@ -243,6 +243,54 @@ fn a_dead_letter_does_not_come_before_what_was_delivered_since() {
         let now = stage.memory.now();
         assert!(now.asked.is_empty(), "it is not asked for again and again");
     }
+}
+
+#[test]
+fn a_dead_letter_of_a_file_without_types_is_read_without_types() {
+    let stage = Stage::new(SinkMode::Upsert, true, &[Transactional]);
+    let run = |rows: &[&str]| {
+        let csv = [&["id,v,x,misfit"][..], rows].concat();
+        stage.run(&[("a.csv", lines(&csv))]).unwrap()
+    };
+    let dead = "1,9,9,sink0";
+    run(&[dead]);
+    run(&[dead, "1,10,10,"]);
+    assert_eq!(shown(&stage, 0), "\"10\"");
+    let payload = br#"{"id":"1","v":"9","x":"9","misfit":"sink0"}"#;
+    stage.memory.ask("1", payload, Some(br#"{"id":"1","v":"9","x":"9","misfit":""}"#));
+    // As a text 9 comes after any number.
+    run(&[dead, "1,10,10,"]);
+    assert_eq!(shown(&stage, 0), "\"10\"");
+}
+
+#[test]
+fn a_dead_letter_is_of_the_file_that_it_came_from() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
+    let poison = |id: u8| format!("{{\"id\":{id},\"misfit\":\"sink0\"}}");
+    let files = [("a.jsonl", vec![poison(1)]), ("b.jsonl", vec![poison(2)])];
+    stage.run(&files).unwrap();
+    for id in [1, 2] {
+        stage.memory.ask(&id.to_string(), poison(id).as_bytes(), None);
+    }
+    stage.run(&files).unwrap();
+    let files: Vec<String> = stage.memory.now().dead.into_values().map(|dead| dead.file).collect();
+    assert_eq!(files, ["a.jsonl", "b.jsonl"]);
+}
+
+#[test]
+fn another_header_does_not_send_everything_again() {
+    let mut records = Stage::new(SinkMode::Upsert, false, &[Keyed]).records;
+    let mut http = |token: &str, url: &str| {
+        records.sinks[0].place = SinkPlace::Http {
+            url: Address(url.to_owned()),
+            method: "POST".to_owned(),
+            batched: false,
+            headers: [("authorization".to_owned(), Address(token.to_owned()))].into(),
+        };
+        setup_of(&records)
+    };
+    assert_eq!(http("old", "http://here/"), http("new", "http://here/"));
+    assert_ne!(http("old", "http://here/"), http("old", "http://there/"));
 }
 
 #[test]
