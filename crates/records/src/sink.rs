@@ -68,6 +68,8 @@ pub struct RecordFault {
     pub error: String,
     /// Whether another try may succeed.
     pub retry: bool,
+    /// Whether nothing is wrong with the record: the sink was not there for it, or it was not sent at all.
+    pub of_sink: bool,
     /// The least pause before it, in milliseconds, when the sink named one.
     pub retry_after_ms: Option<u64>,
 }

@@ -418,6 +418,8 @@ impl Deliverer<'_> {
 
     /// Hands a batch to one sink, again while it is not available, and records again that it may take later. Returns those
     /// that it refused.
+    ///
+    /// A record has its own tries; of the sink, only those in a row count in which it dealt with no record at all.
     fn hand_to(
         &mut self,
         number: usize,
@@ -426,32 +428,47 @@ impl Deliverer<'_> {
     ) -> Result<Vec<RecordFault>, EngineError> {
         let attempts = self.records.retries.attempts.max(1);
         let mut indices: Vec<usize> = (0..deliveries.len()).collect();
-        let (mut batch, mut refused, mut tries) = (deliveries.to_vec(), Vec::new(), 0);
+        let (mut batch, mut refused) = (deliveries.to_vec(), Vec::new());
+        // Tries of the sink in a row, and of each record that failed.
+        let (mut idle, mut tried) = (0, HashMap::<usize, u32>::new());
         loop {
             self.hands.check_stop()?;
-            let delivered = self.sinks[number].deliver(id, &batch);
-            tries += 1;
-            let (again, least_ms) = match delivered {
+            let (again, least_ms, tries) = match self.sinks[number].deliver(id, &batch) {
                 Ok(delivered) => {
                     self.note_receipts(&batch, delivered.receipts)?;
-                    let (mut again, mut least) = (Vec::new(), None);
+                    let (mut again, mut least, mut tries, mut unserved) = (Vec::new(), None, 0, None);
+                    let mut dealt_with = batch.len();
                     for fault in delivered.refused {
                         let index = indices[fault.index];
-                        if fault.retry && tries < attempts {
-                            least = least.max(fault.retry_after_ms);
-                            again.push(index);
+                        if fault.of_sink {
+                            dealt_with -= 1;
+                            unserved.get_or_insert((fault.error, fault.retry_after_ms));
                         } else {
-                            refused.push(RecordFault { index, ..fault });
+                            let tried = tried.entry(index).or_default();
+                            *tried += 1;
+                            if !fault.retry || *tried >= attempts {
+                                refused.push(RecordFault { index, ..fault });
+                                continue;
+                            }
+                            tries = tries.max(*tried);
                         }
+                        least = least.max(fault.retry_after_ms);
+                        again.push(index);
                     }
                     if again.is_empty() {
                         return Ok(refused);
                     }
-                    (again, least)
+                    idle = if unserved.is_some() && dealt_with == 0 { idle + 1 } else { 0 };
+                    if let Some((error, retry_after_ms)) = unserved.filter(|_| idle >= attempts) {
+                        let sink = self.sinks[number].name();
+                        return Err(SinkError::Unavailable { sink, error, retry_after_ms }.into());
+                    }
+                    (again, least, tries.max(idle).max(1))
                 }
-                Err(SinkError::Unavailable { retry_after_ms, error, sink }) if tries < attempts => {
-                    tracing::warn!(%sink, %error, tries, "the sink is not available; trying again");
-                    (indices, retry_after_ms)
+                Err(SinkError::Unavailable { retry_after_ms, error, sink }) if idle + 1 < attempts => {
+                    idle += 1;
+                    tracing::warn!(%sink, %error, tries = idle, "the sink is not available; trying again");
+                    (indices, retry_after_ms, idle)
                 }
                 Err(SinkError::Records(mut faults)) => {
                     for fault in &mut faults {

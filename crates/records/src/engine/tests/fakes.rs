@@ -181,6 +181,9 @@ pub(super) struct Table {
     pub(super) applied: HashMap<Digest, Vec<Bytes>>,
     prepared: BTreeMap<(String, u64), Vec<Delivery>>,
     pub(super) batches: usize,
+    /// How many records it takes before it is busy, and how many after that, one that is not transactional.
+    pub(super) patience: Option<u32>,
+    pub(super) calm: Option<u32>,
 }
 
 /// How a sink keeps its word.
@@ -215,7 +218,13 @@ impl Fake {
             let record: Value = serde_json::from_slice(&delivery.record).unwrap();
             record["misfit"] == self.name.as_str()
         });
-        let fault = |index| RecordFault { index, error: "misfit".into(), retry: false, retry_after_ms: None };
+        let fault = |index| RecordFault {
+            index,
+            error: "misfit".into(),
+            retry: false,
+            of_sink: false,
+            retry_after_ms: None,
+        };
         misfits.map(|(index, _)| fault(index)).collect()
     }
 
@@ -262,7 +271,24 @@ impl Sink for Fake {
         let mut table = table.lock().unwrap();
         table.batches += 1;
         if self.nature == Nature::Keyed {
+            let mut faults = faults;
             for (index, delivery) in records.iter().enumerate() {
+                if table.patience == Some(0) {
+                    let fault = |index| RecordFault {
+                        index,
+                        error: "busy".into(),
+                        retry: true,
+                        of_sink: true,
+                        retry_after_ms: None,
+                    };
+                    faults.extend((index..records.len()).map(fault));
+                    table.patience = table.calm;
+                    if faults.len() == records.len() && index == 0 {
+                        return Err(self.gone());
+                    }
+                    break;
+                }
+                table.patience = table.patience.map(|left| left - 1);
                 if faults.iter().all(|fault| fault.index != index) {
                     self.check()?;
                     self.put(&mut table, delivery);

@@ -4,6 +4,7 @@ use cairn_model::{Address, RecordCounts, SinkMode, SinkPlace};
 
 use super::fakes::{BROKEN, Cut, Nature, Stage};
 use crate::engine::{EngineError, setup_of};
+use crate::sink::SinkError;
 
 use Nature::{Keyed, Transactional};
 
@@ -186,6 +187,28 @@ fn an_outage_makes_no_dead_letters_and_leaves_the_records_pending() {
         assert_eq!(counts.same, delivered as u64);
         stage.check_once();
     }
+}
+
+#[test]
+fn a_sink_that_is_busy_again_and_again_gets_all_and_one_that_stays_so_makes_no_dead_letters() {
+    let mut stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
+    stage.records.batch = Some(100);
+    let all: Vec<String> = (0..50).map(|id| format!("{{\"id\":{id}}}")).collect();
+    // Ten times busy, two tries at most.
+    let be = |patience: u32, calm: u32| {
+        let mut table = stage.tables[0].2.lock().unwrap();
+        (table.patience, table.calm) = (Some(patience), Some(calm));
+    };
+    be(5, 5);
+    assert_eq!(stage.run(&[("a.jsonl", all[..40].to_vec())]).unwrap().counts.new, 40);
+    be(5, 0);
+    let error = stage.run(&[("a.jsonl", all.clone())]).unwrap_err();
+    assert!(matches!(error, EngineError::Sink(SinkError::Unavailable { .. })), "{error}");
+    assert!(stage.dead().is_empty());
+    be(5, 5);
+    stage.run(&[("a.jsonl", all)]).unwrap();
+    assert_eq!(stage.rows(0).len(), 50);
+    stage.check_once();
 }
 
 #[test]
