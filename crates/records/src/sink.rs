@@ -45,7 +45,7 @@ pub struct Delivery {
     pub operation: Operation,
     /// One JSON object in UTF-8.
     pub record: Bytes,
-    /// Of key and version: the same in each try.
+    /// Of the key, its version and what is delivered of it: the same in each try.
     pub idempotency_key: Digest,
 }
 

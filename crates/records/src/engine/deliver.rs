@@ -12,6 +12,7 @@ use super::deltas::{self, Head, Written};
 use super::error::EngineError;
 use super::item::{Fate, Finished, Item, result_digest};
 use super::marks::Spot;
+use super::read::key_of_bad;
 use super::{Hands, Names};
 use crate::fields::key_text;
 use crate::ledger::{Changes, Dead, Ledger, Letter, Scope};
@@ -60,6 +61,18 @@ pub(super) struct Going {
 impl Going {
     fn state(&self) -> State<'_> {
         self.finished.item.state(Status::Delivered, self.made, self.kept)
+    }
+
+    /// Adds the row of its key, and the one that the bad record has from which a person made it.
+    fn encode(&self, names: &Names<'_>, to: &mut Vec<u8>) {
+        self.state().encode(to);
+        let Item { letter, place, line, .. } = &self.finished.item;
+        if let Some(Letter { payload, .. }) = letter.as_ref().filter(|letter| letter.key.is_empty()) {
+            let key = key_of_bad(payload, names.path(*place), *line);
+            let mended =
+                State { key, digest: key, tries: 0, version: &[], made: None, kept: None, ..self.state() };
+            mended.encode(to);
+        }
     }
 }
 
@@ -116,9 +129,11 @@ impl Deliverer<'_> {
                     one.item.state(Status::Dropped, made, None).encode(&mut self.rows);
                     self.revive(&one.item);
                 }
-                Fate::Failed { class, error } => self.bury(&one.item, class, error, one.attempts),
+                Fate::Failed { class, error } => {
+                    self.bury(&one.item, &one.item.record, class, error, one.attempts);
+                }
                 Fate::Retry { at } => {
-                    let tries = u8::try_from(one.attempts.len()).unwrap_or(u8::MAX);
+                    let tries = tries_of(&one.item, &one.attempts);
                     let state = one.item.state(Status::Retrying, None, None);
                     State { tries, retry_at: Some(at), ..state }.encode(&mut self.rows);
                 }
@@ -128,7 +143,7 @@ impl Deliverer<'_> {
             self.deliver(going)?;
         } else {
             for one in &going {
-                one.state().encode(&mut self.rows);
+                one.encode(self.names, &mut self.rows);
                 self.count(&one.finished.item);
             }
             self.confirm()?;
@@ -202,12 +217,19 @@ impl Deliverer<'_> {
         })
     }
 
-    /// Makes a dead letter of a record.
-    fn bury(&mut self, item: &Item, class: &str, error: String, mut attempts: Vec<(i64, String)>) {
+    /// Makes a dead letter of a record, of which `sent` is the first that went to a sink.
+    fn bury(
+        &mut self,
+        item: &Item,
+        sent: &[u8],
+        class: &str,
+        error: String,
+        mut attempts: Vec<(i64, String)>,
+    ) {
         self.counts.dead += 1;
         self.exclude(item);
         let made = self.code.map(|code| Made { result: [0; 16], code });
-        let tries = u8::try_from(attempts.len()).unwrap_or(u8::MAX);
+        let tries = tries_of(item, &attempts);
         let state = item.state(Status::Dead, made, None);
         State { tries, ..state }.encode(&mut self.rows);
         if attempts.is_empty() {
@@ -229,14 +251,15 @@ impl Deliverer<'_> {
             class: class.to_owned(),
             error,
             attempts,
-            idempotency_key: item.idempotency_key(&self.scope.token, 0),
+            idempotency_key: item.idempotency_key(&self.scope.token, 0, sent),
         });
     }
 
     /// Delivers a batch, without the records that a sink refuses: such a one becomes a dead letter.
     fn deliver(&mut self, going: Vec<Going>) -> Result<(), EngineError> {
         let sequence = self.scope.confirmed + 1;
-        let number = self.write_down(sequence, &going, None)?;
+        let must_remember = self.must_remember();
+        let number = self.write_down(sequence, &going, None, must_remember)?;
         self.carry_on(sequence, number, going, false)
     }
 
@@ -248,15 +271,16 @@ impl Deliverer<'_> {
         sequence: u64,
         going: &[Going],
         before: Option<u64>,
+        must_remember: bool,
     ) -> Result<u64, EngineError> {
         let mut changes = self.decided_since()?;
         let (deliveries, _) = self.deliveries(going);
         let revived = going.iter().filter_map(|one| self.letter_of(&one.finished.item)).collect();
-        let records = self.must_remember().then(|| going.iter().map(|one| self.written(one)).collect());
+        let records = must_remember.then(|| going.iter().map(|one| self.written(one)).collect());
         let head = Head { sequence, digest: digest_of(&deliveries), records, revived };
         let mut rows = Vec::new();
         for one in going {
-            one.state().encode(&mut rows);
+            one.encode(self.names, &mut rows);
         }
         self.sync_results()?;
         self.scope.last_delta += 1;
@@ -295,26 +319,38 @@ impl Deliverer<'_> {
             self.failed += faults.len() as u64;
             let first = || faults.values().next().map(|fault| fault.error.clone()).unwrap_or_default();
             let outage = check_outage(self.failed, self.decided, first);
+            let must_remember = asking || self.must_remember();
             let (mut left, mut refused) = (Vec::with_capacity(going.len()), Vec::new());
             for (index, one) in going.into_iter().enumerate() {
                 match faults.get(&index) {
                     None => left.push(one),
-                    Some(fault) => refused.push((one.finished, fault.error.clone())),
+                    Some(fault) => refused.push((one, fault.error.clone())),
                 }
             }
             from = sink + usize::from(taken);
             if let Err(outage) = outage {
-                self.give_up(sequence, number, &left, from)?;
+                self.give_up(sequence, number, &left, from, must_remember)?;
                 return Err(outage);
             }
-            for (Finished { item, attempts, .. }, error) in refused {
-                self.bury(&item, "sink", error, attempts);
+            for (Going { finished: Finished { item, attempts, .. }, results, .. }, error) in refused {
+                let sent = results.first().unwrap_or(&item.record);
+                self.bury(&item, sent, "sink", error, attempts);
             }
             if left.is_empty() && from == 0 {
                 return self.confirm_without(number);
             }
+            if from == self.sinks.len() {
+                // None is left that would be told. Cut off before this is kept, the same batch goes to the last one again.
+                self.scope.confirmed = sequence;
+                for one in &left {
+                    one.encode(self.names, &mut self.rows);
+                    self.count(&one.finished.item);
+                    self.revive(&one.finished.item);
+                }
+                return self.confirm_without(number);
+            }
             // Even with nothing left the others are told of the batch, so that all have the same number.
-            number = self.write_down(sequence, &left, Some(number))?;
+            number = self.write_down(sequence, &left, Some(number), must_remember)?;
             going = left;
         }
     }
@@ -327,14 +363,15 @@ impl Deliverer<'_> {
         number: u64,
         taken: &[Going],
         from: usize,
+        must_remember: bool,
     ) -> Result<(), EngineError> {
         if from > 0 && from < self.sinks.len() {
-            return self.write_down(sequence, &[], Some(number)).map(drop);
+            return self.write_down(sequence, &[], Some(number), must_remember).map(drop);
         }
         if from > 0 {
             self.scope.confirmed = sequence;
             for one in taken {
-                one.state().encode(&mut self.rows);
+                one.encode(self.names, &mut self.rows);
                 self.revive(&one.finished.item);
             }
         }
@@ -349,7 +386,7 @@ impl Deliverer<'_> {
             let item = &one.finished.item;
             for (index, result) in one.results.iter().enumerate() {
                 let operation = if item.tombstone { Operation::Delete } else { Operation::Put };
-                let idempotency_key = item.idempotency_key(&self.scope.token, index);
+                let idempotency_key = item.idempotency_key(&self.scope.token, index, result);
                 deliveries.push(Delivery { operation, record: result.clone(), idempotency_key });
                 owners.push(owner);
             }
@@ -398,7 +435,8 @@ impl Deliverer<'_> {
         from: usize,
         asking: bool,
     ) -> Result<Handed, EngineError> {
-        if self.records.commit == CommitMode::TwoPhase {
+        // One that was begun each for itself is ended so, whatever the stage says by now.
+        if self.records.commit == CommitMode::TwoPhase && !asking {
             return self.in_two_phases(id, deliveries, owners);
         }
         for sink in from..self.sinks.len() {
@@ -566,6 +604,11 @@ impl Deliverer<'_> {
         let merged = deltas::numbers_of(number).collect();
         Ok(self.ledger.apply(Changes { scope: Some(self.scope.clone()), merged, ..changes })?)
     }
+}
+
+/// Returns how often a record was tried, in this run and before.
+fn tries_of(item: &Item, attempts: &[(i64, String)]) -> u8 {
+    u8::try_from(attempts.len()).unwrap_or(u8::MAX).saturating_add(item.tries())
 }
 
 fn by_record(faults: Vec<RecordFault>, owners: &[usize]) -> HashMap<usize, RecordFault> {

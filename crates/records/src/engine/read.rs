@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use cairn_model::{Records, Sink, SinkMode, SinkPlace};
 
 use super::deliver::Deliverer;
-use super::entries::{AGAIN, BAD, Entries, Entry};
+use super::entries::{AGAIN, BAD, Entries, Entry, UNNAMED};
 use super::error::EngineError;
 use super::item::{Fate, Finished, Item};
 use super::join::{Joined, Prior};
@@ -125,9 +125,24 @@ fn short(context: &str, parts: &[&[u8]]) -> Short {
     *hasher.finalize().as_bytes().first_chunk().expect("a digest has 32 bytes")
 }
 
-/// Returns what stands for the key of a record that has none.
-fn key_of_bad(bad: &BadRecord) -> Short {
-    short("cairn v1 record-bad", &[&bad.excerpt])
+/// Returns what is kept of a record that has no key: its first bytes when it is too long.
+fn kept_of_bad<'b>(seen: &'b Seen<'_>, bad: &'b BadRecord) -> &'b [u8] {
+    match (seen.asked, &seen.body) {
+        (Some(asked), _) => &asked.payload,
+        (None, Ok(body)) if body.len() <= BadRecord::EXCERPT * 16 => body,
+        (None, _) => &bad.excerpt,
+    }
+}
+
+/// Returns what stands for the key of a record that has none: of what is `kept` of it, and of where it was read when that
+/// is not all of it.
+pub(super) fn key_of_bad(kept: &[u8], file: &str, line: u64) -> Short {
+    let mut parts = vec![kept];
+    let line = line.to_le_bytes();
+    if kept.len() == BadRecord::EXCERPT {
+        parts.extend([file.as_bytes(), &line]);
+    }
+    short("cairn v1 record-bad", &parts)
 }
 
 /// Records that were read and are to be told apart: by one thread, while another one reads on.
@@ -139,6 +154,7 @@ struct Block<'s> {
 
 struct BlockRecord<'s> {
     spot: Spot,
+    line: u64,
     /// Where its bytes begin; they end where the next one's begin.
     start: usize,
     bad: Option<BadRecord>,
@@ -160,7 +176,8 @@ pub(super) fn scan(source: &Source<'_>, spool: &Path, hands: &Hands<'_>) -> Resu
         let mut told_apart = || -> Result<(), EngineError> {
             for block in &taken {
                 hands.check_stop()?;
-                tell_apart(&block, &mut extracting, &mut entries).map_err(EngineError::Spool)?;
+                tell_apart(&block, source.names, &mut extracting, &mut entries)
+                    .map_err(EngineError::Spool)?;
                 counts.read = entries.count();
                 (hands.progress)(&counts);
             }
@@ -190,7 +207,14 @@ fn read_blocks<'s>(source: &'s Source<'_>, blocks: &mpsc::SyncSender<Block<'s>>)
             }
             Err(bad) => Some(bad),
         };
-        block.records.push(BlockRecord { spot: seen.spot, start, bad, asked, untyped: seen.untyped });
+        block.records.push(BlockRecord {
+            spot: seen.spot,
+            line: seen.line,
+            start,
+            bad,
+            asked,
+            untyped: seen.untyped,
+        });
         if block.bytes.len() >= BLOCK || block.records.len() >= BLOCK / 64 {
             send(&mut block)?;
         }
@@ -199,16 +223,26 @@ fn read_blocks<'s>(source: &'s Source<'_>, blocks: &mpsc::SyncSender<Block<'s>>)
     send(&mut block)
 }
 
-fn tell_apart(block: &Block<'_>, extracting: &mut Extracting, entries: &mut Entries) -> std::io::Result<()> {
+fn tell_apart(
+    block: &Block<'_>,
+    names: &Names<'_>,
+    extracting: &mut Extracting,
+    entries: &mut Entries,
+) -> std::io::Result<()> {
     for (index, record) in block.records.iter().enumerate() {
         let end = block.records.get(index + 1).map_or(block.bytes.len(), |next| next.start);
         let body = match &record.bad {
             None => Ok(&block.bytes[record.start..end]),
             Some(bad) => Err(bad.clone()),
         };
-        let BlockRecord { spot, asked, untyped, .. } = *record;
-        let again = if asked.is_some() { AGAIN } else { 0 };
-        match extracting.extract(&Seen { spot, line: 0, body, asked, untyped }) {
+        let BlockRecord { spot, line, asked, untyped, .. } = *record;
+        let again = match asked {
+            Some(asked) if asked.key.is_empty() => AGAIN | UNNAMED,
+            Some(_) => AGAIN,
+            None => 0,
+        };
+        let seen = Seen { spot, line, body, asked, untyped };
+        match extracting.extract(&seen) {
             Ok(extracted) => entries.push(&Entry {
                 key: extracted.key,
                 digest: extracted.digest,
@@ -217,7 +251,8 @@ fn tell_apart(block: &Block<'_>, extracting: &mut Extracting, entries: &mut Entr
                 version: extracted.version.as_ref().map_or(&[], |version| version.as_bytes()),
             })?,
             Err(bad) => {
-                let key = key_of_bad(&bad);
+                let file = names.path(names.numbers.place_of(spot));
+                let key = key_of_bad(kept_of_bad(&seen, &bad), file, line);
                 entries.push(&Entry { key, digest: key, spot, flags: again | BAD, version: &[] })?;
             }
         }
@@ -391,11 +426,9 @@ fn read_marked(
                 Finished { item, fate: Fate::Results(vec![record]), attempts: Vec::new() }
             }
             Err(bad) => {
-                let key = key_of_bad(&bad);
-                let whole = match &seen.body {
-                    Ok(body) if body.len() <= BadRecord::EXCERPT * 16 => keep(body),
-                    _ => keep(&bad.excerpt),
-                };
+                let kept = kept_of_bad(&seen, &bad);
+                let key = key_of_bad(kept, source.names.path(place), seen.line);
+                let whole = keep(kept);
                 let item = Item {
                     key,
                     digest: key,

@@ -181,6 +181,8 @@ pub(super) struct Table {
     pub(super) applied: HashMap<Digest, Vec<Bytes>>,
     prepared: BTreeMap<(String, u64), Vec<Delivery>>,
     pub(super) batches: usize,
+    /// What came under each number, to one that knows nothing but idempotency keys.
+    pub(super) sent: BTreeMap<(String, u64), BTreeSet<Vec<Bytes>>>,
     /// How many records it takes before it is busy, and how many after that, one that is not transactional.
     pub(super) patience: Option<u32>,
     pub(super) calm: Option<u32>,
@@ -272,6 +274,8 @@ impl Sink for Fake {
         table.batches += 1;
         if self.nature == Nature::Keyed {
             let mut faults = faults;
+            let sent = records.iter().map(|delivery| delivery.record.clone()).collect();
+            table.sent.entry((batch.scope.clone(), batch.sequence)).or_default().insert(sent);
             for (index, delivery) in records.iter().enumerate() {
                 if table.patience == Some(0) {
                     let fault = |index| RecordFault {

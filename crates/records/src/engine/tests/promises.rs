@@ -1,6 +1,6 @@
 //! What the engine promises, one at a time.
 
-use cairn_model::{Address, RecordCounts, SinkMode, SinkPlace};
+use cairn_model::{Address, CommitMode, RecordCounts, SinkMode, SinkPlace};
 
 use super::fakes::{BROKEN, Cut, Nature, Stage};
 use crate::engine::{EngineError, setup_of};
@@ -190,6 +190,112 @@ fn an_outage_makes_no_dead_letters_and_leaves_the_records_pending() {
 }
 
 #[test]
+fn a_batch_that_was_cut_off_is_the_same_when_it_comes_again() {
+    for calls in 0.. {
+        let stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
+        let source =
+            [("a.jsonl", lines(&[r#"{"id":1,"misfit":"sink0"}"#, r#"{"id":2,"x":2}"#, r#"{"id":3,"x":3}"#]))];
+        let cut = Cut::after(calls);
+        if stage.run_cut(&source, &cut).is_err() {
+            stage.run(&source).unwrap();
+        }
+        let table = stage.tables[0].2.lock().unwrap();
+        assert!(table.sent.values().all(|sent| sent.len() == 1), "{calls}: {:?}", table.sent);
+        assert_eq!(stage.dead().len(), 1);
+        if !cut.was_cut() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_delivery_is_ended_as_it_was_begun_whatever_the_stage_says_by_now() {
+    let source = [("a.jsonl", lines(&[r#"{"id":1,"misfit":"sink1"}"#, r#"{"id":2,"x":2}"#]))];
+    for (first, then) in [(CommitMode::Each, CommitMode::TwoPhase), (CommitMode::TwoPhase, CommitMode::Each)]
+    {
+        for natures in [&[Transactional][..], &[Transactional; 2], &[Transactional; 3]] {
+            for (calls, again) in (0..).flat_map(|calls| [(calls, 1000), (calls, 5)]) {
+                let mut stage = Stage::new(SinkMode::Append, false, natures);
+                stage.records.commit = first;
+                let cut = Cut::after(calls);
+                let _ = stage.run_cut(&source, &cut);
+                stage.records.commit = then;
+                let _ = stage.run_cut(&source, &Cut::after(again));
+                stage.run(&source).unwrap_or_else(|error| panic!("{natures:?}, {calls}: {error}"));
+                for sink in 0..natures.len() {
+                    assert_eq!(stage.rows(sink)["2"].len(), 1, "{first:?}, {natures:?}, {calls}, {again}");
+                }
+                stage.check_once();
+                if !cut.was_cut() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_older_version_takes_the_place_of_a_newer_one_that_is_dead() {
+    let stage = Stage::new(SinkMode::Upsert, true, &[Transactional]);
+    run(&stage, &[r#"{"id":1,"v":2,"x":2,"misfit":"sink0"}"#]);
+    assert_eq!(run(&stage, &[r#"{"id":1,"v":1,"x":1}"#]).late, 1);
+    assert_eq!(run(&stage, &[r#"{"id":1,"v":3,"x":3}"#]).new, 1);
+    assert_eq!(shown(&stage, 0), "3");
+}
+
+#[test]
+fn a_dead_letter_does_not_come_before_what_the_source_has_made_of_it() {
+    for versioned in [true, false] {
+        for (source, expected) in [
+            // Mended in the source, in its place or behind it.
+            (&[r#"{"id":1,"v":1,"x":2}"#][..], "2"),
+            (&[DEAD, r#"{"id":1,"v":1,"x":2}"#], "2"),
+            // As it was.
+            (&[DEAD], "7"),
+            (&[r#"{"id":1,"v":1,"x":2}"#, DEAD], "7"),
+        ] {
+            let stage = Stage::new(SinkMode::Upsert, versioned, &[Transactional]);
+            run(&stage, &[DEAD]);
+            stage.memory.ask("1", DEAD.as_bytes(), Some(br#"{"id":1,"v":1,"x":7}"#));
+            for _ in 0..2 {
+                run(&stage, source);
+                assert_eq!(shown(&stage, 0), expected, "{versioned}, {source:?}");
+            }
+            assert!(stage.memory.now().asked.is_empty());
+        }
+    }
+}
+
+#[test]
+fn where_the_first_stays_another_worker_sends_nothing() {
+    let mut stage = Stage::new(SinkMode::Insert, false, &[Keyed]).with_worker(1);
+    run(&stage, &[r#"{"id":1}"#]);
+    stage = stage.with_worker(2);
+    assert_eq!(run(&stage, &[r#"{"id":1}"#]).same, 1);
+    assert_eq!(stage.tables[0].2.lock().unwrap().batches, 1);
+}
+
+#[test]
+fn a_mended_letter_goes_out_under_another_idempotency_key() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
+    run(&stage, &[DEAD]);
+    let before = stage.memory.now().dead.into_values().next().unwrap().idempotency_key;
+    stage.memory.ask("1", DEAD.as_bytes(), Some(br#"{"id":1,"v":1,"x":7}"#));
+    run(&stage, &[DEAD]);
+    let table = stage.tables[0].2.lock().unwrap();
+    assert!(!table.applied.contains_key(&before) && table.applied.len() == 1);
+}
+
+#[test]
+fn lines_that_only_begin_alike_are_two_dead_letters() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
+    let pad = "x".repeat(10_000);
+    let bad = |end: u8| format!("{{\"x\":\"{pad}{end}\"}}");
+    stage.run(&[("a.jsonl", vec![bad(1), bad(2)])]).unwrap();
+    assert_eq!(stage.memory.now().dead.len(), 2);
+}
+
+#[test]
 fn a_sink_that_is_busy_again_and_again_gets_all_and_one_that_stays_so_makes_no_dead_letters() {
     let mut stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
     stage.records.batch = Some(100);
@@ -343,6 +449,9 @@ fn a_bad_line_that_a_person_mended_comes_in_and_one_that_is_still_bad_stays() {
     let now = stage.memory.now();
     assert_eq!((now.dead.len(), now.asked.len()), (1, 0));
     assert_eq!(shown(&stage, 0), "5");
+    // What was mended is dead no more.
+    let counts = run(&stage, &["{\"id\":", r#"{"x":1}"#]);
+    assert_eq!((counts.same, counts.dead), (1, 1));
 }
 
 #[test]

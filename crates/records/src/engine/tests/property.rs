@@ -118,7 +118,7 @@ impl Account {
         for (key, mut now) in newest {
             if let Some(known) = self.known.get(&key) {
                 let older = plan.versioned && (now.version, now.place) < (known.version, known.place);
-                if known.line == now.line || known.delivered && older {
+                if known.line == now.line || older {
                     continue;
                 }
             }
