@@ -230,7 +230,7 @@ impl Engine {
             error => AttemptError::new(error.to_string(), error.help()),
         })?;
         if let Some(sink) = &report.began_anew {
-            tracing::warn!(instance = %instance.name, "{sink} had less than was delivered to it: everything was delivered anew");
+            tracing::warn!(instance = %instance.name, "{sink} had less than was put there: everything was delivered anew");
         }
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let ended = Ended {

@@ -91,7 +91,7 @@ pub struct Hands<'e> {
 pub struct Report {
     /// Records by what became of them.
     pub counts: RecordCounts,
-    /// Whether everything was delivered anew, because a sink has less than was delivered to it: which.
+    /// Whether everything was delivered anew, because a sink, or the file of results, has less than was put there: which.
     pub began_anew: Option<String>,
 }
 
@@ -132,6 +132,11 @@ impl Names<'_> {
 impl Hands<'_> {
     pub(crate) fn check_stop(&self) -> Result<(), EngineError> {
         if (self.stop)() { Err(EngineError::Stopped) } else { Ok(()) }
+    }
+
+    /// The same, now and then: number `count` of what comes by the million.
+    pub(crate) fn check_stop_at(&self, count: u64) -> Result<(), EngineError> {
+        if count.is_multiple_of(1 << 16) { self.check_stop() } else { Ok(()) }
     }
 
     /// Waits, unless the run is being stopped.
@@ -212,7 +217,8 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
         ..Changes::default()
     })?;
 
-    let source = read::Source { files: &setup.sources, asked: &asked, records, names: &names };
+    let source =
+        read::Source { files: &setup.sources, asked: &asked, records, names: &names, hands: &setup.hands };
     let scanned = read::scan(&source, &setup.spool, &setup.hands)?;
     let rules = join::Rules {
         versioned: records.version.is_some(),
@@ -224,9 +230,9 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
         paths: &paths,
         numbers: &numbers,
     };
-    let mut joined = join::join(scanned, setup.ledger, &rules, setup.sources.len() + 1)?;
+    let mut joined = join::join(scanned, setup.ledger, &rules, setup.sources.len() + 1, &setup.hands)?;
     let first = || read::first_bad(&source, &joined.marks);
-    deliver::check_outage(joined.marks.bad(), joined.counts.read, first)?;
+    deliver::check_outage(joined.marks.bad(), joined.counts.read, 0, first)?;
     deliverer.counts = joined.counts;
     deliverer.revived.extend(read::superseded(&source, &joined.marks));
     if !setup.files.is_empty() && worker {
@@ -258,13 +264,17 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
 /// A scope, the sinks, and which sink it was for which everything begins anew.
 type Begun = (Scope, Vec<Box<dyn sink::Sink>>, Option<String>);
 
-/// Takes up the scope of before, or begins a new one: after a change of what decides where records go, and when a sink has
-/// less than was delivered to it.
+/// Takes up the scope of before, or begins a new one: after a change of what decides where records go, and when a sink, or
+/// the file of what workers made, has less than was put there.
 fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn sink::Sink>>) -> Result<Begun, EngineError> {
     let wanted = setup_of(setup.records);
     let mut began_anew = None;
     if let Some(scope) = setup.ledger.scope()? {
         if scope.setup == wanted {
+            if setup.spawn.is_some() && !setup.files.is_empty() && scope.results_bytes > 0 {
+                let length = std::fs::metadata(&setup.results).map_or(0, |results| results.len());
+                began_anew = (length < scope.results_bytes).then(|| format!("`{}`", setup.results.display()));
+            }
             for sink in &mut sinks {
                 let last = sink.last_applied(&scope.token)?;
                 if last.is_some_and(|last| last < scope.confirmed) {

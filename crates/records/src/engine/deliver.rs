@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use bytes::Bytes;
-use cairn_model::{CommitMode, Digest, RecordCounts, Records};
+use cairn_model::{CommitMode, Digest, RecordCounts, Records, SinkMode};
 
 use super::deltas::{self, Head, Written};
 use super::error::EngineError;
@@ -90,10 +90,15 @@ enum Handed {
     },
 }
 
-/// Says that more than a tenth of `of` records failed.
-pub(super) fn check_outage(failed: u64, of: u64, first: impl FnOnce() -> String) -> Result<(), EngineError> {
+/// Says that more than a tenth of `of` records failed, of which `died` are dead letters already.
+pub(super) fn check_outage(
+    failed: u64,
+    of: u64,
+    died: u64,
+    first: impl FnOnce() -> String,
+) -> Result<(), EngineError> {
     if failed >= OUTAGE_LEAST && failed * 10 > of {
-        return Err(EngineError::Outage { failed, of, first: first(), help: None });
+        return Err(EngineError::Outage { failed, of, died, first: first(), help: None });
     }
     Ok(())
 }
@@ -101,7 +106,7 @@ pub(super) fn check_outage(failed: u64, of: u64, first: impl FnOnce() -> String)
 impl Deliverer<'_> {
     /// Takes care of records with what became of them: all of it is kept when this returns.
     pub(super) fn take(&mut self, finished: Vec<Finished>) -> Result<(), EngineError> {
-        let mut first = None;
+        let (mut first, died) = (None, self.failed);
         for one in &finished {
             match &one.fate {
                 Fate::Failed { class: "worker", error } => {
@@ -116,7 +121,7 @@ impl Deliverer<'_> {
         }
         // Those that were tried again and again come last, alone: only against all so far is their number one.
         if let Some(first) = first {
-            check_outage(self.failed, self.decided, || first.clone())?;
+            check_outage(self.failed, self.decided, died, || first.clone())?;
         }
         let mut going = Vec::with_capacity(finished.len());
         for mut one in finished {
@@ -213,8 +218,21 @@ impl Deliverer<'_> {
     fn letter_of(&self, item: &Item) -> Option<Letter> {
         item.letter.clone().or_else(|| {
             item.prior.filter(|prior| prior.dead)?;
-            Some(Letter { key: key_text(&item.record, &self.records.key), payload: item.record.to_vec() })
+            Some(Letter { key: self.key_text(item), payload: item.record.to_vec() })
         })
+    }
+
+    /// Returns a record's key as people write it; where each version is one of its own, with the version.
+    fn key_text(&self, item: &Item) -> String {
+        let key = key_text(&item.record, &self.records.key);
+        if self.records.sinks.iter().any(|sink| sink.mode != SinkMode::Append) {
+            return key;
+        }
+        let version = match &self.records.version {
+            Some(version) => key_text(&item.record, std::slice::from_ref(version)),
+            None => format!("{:016x}", u64::from_be_bytes(*item.digest.first_chunk().expect("16 bytes"))),
+        };
+        format!("{key} @ {version}")
     }
 
     /// Makes a dead letter of a record, of which `sent` is the first that went to a sink.
@@ -238,9 +256,7 @@ impl Deliverer<'_> {
         let (key, payload) = match &item.letter {
             Some(letter) => (letter.key.clone(), letter.payload.clone()),
             // One whose key cannot be read is known by its bytes.
-            None if matches!(class, "worker" | "sink") => {
-                (key_text(&item.record, &self.records.key), item.record.to_vec())
-            }
+            None if matches!(class, "worker" | "sink") => (self.key_text(item), item.record.to_vec()),
             None => (String::new(), item.record.to_vec()),
         };
         self.dead.push(Dead {
@@ -316,9 +332,10 @@ impl Deliverer<'_> {
                 }
                 return self.confirm();
             };
+            let died = self.failed;
             self.failed += faults.len() as u64;
             let first = || faults.values().next().map(|fault| fault.error.clone()).unwrap_or_default();
-            let outage = check_outage(self.failed, self.decided, first);
+            let outage = check_outage(self.failed, self.decided, died, first);
             let must_remember = asking || self.must_remember();
             let (mut left, mut refused) = (Vec::with_capacity(going.len()), Vec::new());
             for (index, one) in going.into_iter().enumerate() {
@@ -468,7 +485,7 @@ impl Deliverer<'_> {
         let mut indices: Vec<usize> = (0..deliveries.len()).collect();
         let (mut batch, mut refused) = (deliveries.to_vec(), Vec::new());
         // Tries of the sink in a row, and of each record that failed.
-        let (mut idle, mut tried) = (0, HashMap::<usize, u32>::new());
+        let (mut idle, mut failures) = (0, HashMap::<usize, u32>::new());
         loop {
             self.hands.check_stop()?;
             let (again, least_ms, tries) = match self.sinks[number].deliver(id, &batch) {
@@ -482,13 +499,13 @@ impl Deliverer<'_> {
                             dealt_with -= 1;
                             unserved.get_or_insert((fault.error, fault.retry_after_ms));
                         } else {
-                            let tried = tried.entry(index).or_default();
-                            *tried += 1;
-                            if !fault.retry || *tried >= attempts {
+                            let failures = failures.entry(index).or_default();
+                            *failures += 1;
+                            if !fault.retry || *failures >= attempts {
                                 refused.push(RecordFault { index, ..fault });
                                 continue;
                             }
-                            tries = tries.max(*tried);
+                            tries = tries.max(*failures);
                         }
                         least = least.max(fault.retry_after_ms);
                         again.push(index);

@@ -6,10 +6,11 @@ use std::cmp::Ordering;
 use cairn_model::RecordCounts;
 use serde::{Deserialize, Serialize};
 
-use super::Numbers;
 use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, UNNAMED, read};
+use super::error::EngineError;
 use super::marks::{Mark, Marks, Spot};
 use super::walk::{Walk, WalkError};
+use super::{Hands, Numbers};
 use crate::ledger::Ledger;
 use crate::state::{Kept, Short, State, Status};
 
@@ -85,7 +86,8 @@ pub(super) fn join(
     ledger: &dyn Ledger,
     rules: &Rules<'_>,
     files: usize,
-) -> Result<Joined, WalkError> {
+    hands: &Hands<'_>,
+) -> Result<Joined, EngineError> {
     let mut joined = Joined {
         marks: Marks::new(files),
         priors: Vec::new(),
@@ -94,11 +96,14 @@ pub(super) fn join(
     };
     joined.counts.read = entries.count();
     let mut walk = Walk::new(ledger, entries.count() <= FEW);
+    let mut count = 0;
     for part in 0..PARTS {
-        let bytes = entries.take(part)?;
+        let bytes = entries.take(part).map_err(EngineError::Spool)?;
         let mut sorted: Vec<Entry<'_>> = read(&bytes).collect();
         sorted.sort_unstable_by(|left, right| left.key.cmp(&right.key).then_with(|| order(left, right)));
         for group in sorted.chunk_by(|left, right| left.key == right.key) {
+            hands.check_stop_at(count)?;
+            count += 1;
             joined.group(group, &mut walk, rules)?;
         }
     }

@@ -1,5 +1,6 @@
 //! Reads the source: once to see what there is, and again for what is to be delivered.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -34,6 +35,7 @@ pub(super) struct Source<'s> {
     pub asked: &'s [Asked],
     pub records: &'s Records,
     pub names: &'s Names<'s>,
+    pub hands: &'s Hands<'s>,
 }
 
 /// A record as it was read.
@@ -61,7 +63,16 @@ impl Source<'_> {
             }
             let mut reader = Reader::open(file, self.records.format)?;
             let untyped = reader.is_untyped();
-            while let Some(raw) = reader.next_if(|ordinal| wanted(Spot::new(number, ordinal)))? {
+            let stopped = Cell::new(false);
+            // Most may be passed over.
+            let is_wanted = |ordinal| {
+                stopped.set(self.hands.check_stop_at(ordinal).is_err());
+                stopped.get() || wanted(Spot::new(number, ordinal))
+            };
+            while let Some(raw) = reader.next_if(is_wanted)? {
+                if stopped.get() {
+                    return Err(EngineError::Stopped);
+                }
                 if raw.ordinal >= ORDINAL_MAX {
                     return Err(EngineError::TooMuch(format!(
                         "`{}` has more than {ORDINAL_MAX} records",
@@ -366,8 +377,10 @@ fn read_sorted(
         }
         if left.is_empty() { Ok(()) } else { send(left) }
     })?;
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let (mut batch, mut bytes, mut count) = (Vec::new(), 0, 0);
     sorter.finish(&mut |finished| {
+        source.hands.check_stop_at(count)?;
+        count += 1;
         bytes += finished.item.record.len() + size_of::<Finished>();
         batch.push(finished);
         if batch.len() >= most || bytes >= BATCH_BYTES {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_model::{
@@ -366,6 +367,9 @@ impl Table {
     }
 }
 
+/// Stands among the requests where a worker was ended.
+pub(super) const KILLED: &str = "killed";
+
 /// The code of a worker that ends badly even with nothing to do.
 pub(super) const BROKEN: u64 = 13;
 
@@ -381,18 +385,29 @@ impl Spawn for Arc<Worker> {
         let (requests, stdin) = std::io::pipe().unwrap();
         let (stdout, answers) = std::io::pipe().unwrap();
         let worker = Arc::clone(self);
-        let working = std::thread::spawn(move || worker.work(requests, answers));
+        let killed = Arc::new(AtomicBool::new(false));
+        let is_killed = Arc::clone(&killed);
+        let working = std::thread::spawn(move || worker.work(requests, answers, &is_killed));
+        let told = Arc::clone(self);
         Ok(Process {
             stdin: Box::new(stdin),
             stdout: Box::new(stdout),
             wait: Box::new(|| working.join().unwrap()),
-            kill: Box::new(|| {}),
+            kill: Box::new(move || {
+                killed.store(true, Ordering::SeqCst);
+                told.asked.lock().unwrap().push(KILLED.to_owned());
+            }),
         })
     }
 }
 
 impl Worker {
-    fn work(&self, requests: std::io::PipeReader, mut answers: std::io::PipeWriter) -> Option<String> {
+    fn work(
+        &self,
+        requests: std::io::PipeReader,
+        mut answers: std::io::PipeWriter,
+        killed: &AtomicBool,
+    ) -> Option<String> {
         for line in BufReader::new(requests).lines() {
             let request: Value = serde_json::from_str(&line.unwrap()).unwrap();
             let (key, attempt, mut record) =
@@ -400,8 +415,14 @@ impl Worker {
             let action = record["w"].as_str().unwrap_or_default().to_owned();
             self.asked.lock().unwrap().push(record.to_string());
             record["by"] = self.by.into();
+            if action == "slow" {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            while action == "hang" && !killed.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             let answer = match action.as_str() {
-                "crash" => return Some("was ended by signal 9".to_owned()),
+                "hang" | "crash" => return Some("was ended by signal 9".to_owned()),
                 "drop" => serde_json::json!({"key": key, "drop": true}),
                 "error" => serde_json::json!({"key": key, "error": "no", "retry": false}),
                 "never" => serde_json::json!({"key": key, "error": "not yet"}),
@@ -423,6 +444,8 @@ pub(super) struct Stage {
     pub(super) memory: Memory,
     pub(super) tables: Vec<(String, Nature, Arc<Mutex<Table>>)>,
     pub(super) worker: Option<Arc<Worker>>,
+    /// How often a run asks whether it is to stop before it is.
+    pub(super) stop_after: i64,
     folder: tempfile::TempDir,
     runs: Cell<u64>,
     clock: Rc<AtomicI64>,
@@ -464,6 +487,7 @@ impl Stage {
             memory: Memory::new(),
             tables: tables.collect(),
             worker: None,
+            stop_after: i64::MAX,
             folder: tempfile::tempdir().unwrap(),
             runs: Cell::new(0),
             clock: Rc::default(),
@@ -530,6 +554,7 @@ impl Stage {
         };
         let files = self.records.sinks.iter().filter(|sink| matches!(sink.place, SinkPlace::File { .. }));
         let output = || (self.path().join("out"), cairn_model::Format::Jsonl);
+        let stops = AtomicI64::new(self.stop_after);
         let clock = AtomicI64::new(self.clock.load(Ordering::SeqCst));
         let by = self.worker.as_ref().map_or(0, |worker| worker.by);
         let setup = Setup {
@@ -547,7 +572,7 @@ impl Stage {
             hands: Hands {
                 progress: &|_| {},
                 now: &|| clock.fetch_add(1, Ordering::SeqCst),
-                stop: &|| false,
+                stop: &|| stops.fetch_sub(1, Ordering::SeqCst) <= 0,
                 fence: run,
                 seed: 1,
             },

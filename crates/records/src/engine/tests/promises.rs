@@ -2,7 +2,7 @@
 
 use cairn_model::{Address, CommitMode, RecordCounts, SinkMode, SinkPlace};
 
-use super::fakes::{BROKEN, Cut, Nature, Stage};
+use super::fakes::{BROKEN, Cut, KILLED, Nature, Stage};
 use crate::engine::{EngineError, setup_of};
 use crate::sink::SinkError;
 
@@ -80,6 +80,20 @@ fn a_record_that_is_worked_on_in_vain_is_a_dead_letter_and_stays_one() {
         let again = run(&stage, &[&poison, r#"{"id":2}"#, r#"{"id":3}"#]);
         assert_eq!((again.dead, again.same, again.new), (1, 1, 1), "{action}");
     }
+}
+
+#[test]
+fn a_worker_that_hangs_is_ended_while_another_one_answers() {
+    let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional]).with_worker(1);
+    (stage.records.workers, stage.records.worker_timeout_ms) = (2, 100);
+    // The first worker is given 64 at once.
+    let mut all = vec![r#"{"id":0,"w":"hang"}"#.to_owned()];
+    all.extend((1..64).map(|id| format!("{{\"id\":{id}}}")));
+    all.extend((64..104).map(|id| format!("{{\"id\":{id},\"w\":\"slow\"}}")));
+    let counts = stage.run(&[("a.jsonl", all)]).unwrap().counts;
+    assert_eq!((counts.new, counts.dead), (103, 1));
+    let asked = stage.worker.as_ref().unwrap().asked.lock().unwrap();
+    assert!(asked.iter().position(|asked| asked == KILLED).unwrap() < 30);
 }
 
 #[test]
@@ -287,6 +301,17 @@ fn a_mended_letter_goes_out_under_another_idempotency_key() {
 }
 
 #[test]
+fn each_version_of_its_own_has_a_dead_letter_of_its_own() {
+    for versioned in [true, false] {
+        let stage = Stage::new(SinkMode::Append, versioned, &[Transactional]);
+        run(&stage, &[DEAD, r#"{"id":1,"v":2,"misfit":"sink0"}"#]);
+        let keys: Vec<String> = stage.dead().into_iter().collect();
+        assert_eq!(keys.len(), 2, "one would take the other's place: {keys:?}");
+        assert!(!versioned || keys == ["1 @ 1", "1 @ 2"], "{keys:?}");
+    }
+}
+
+#[test]
 fn lines_that_only_begin_alike_are_two_dead_letters() {
     let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
     let pad = "x".repeat(10_000);
@@ -339,7 +364,8 @@ fn a_dead_letter_comes_in_again_once_in_each_mode_whatever_is_cut_off() {
         for calls in 0.. {
             let stage = Stage::new(mode, true, &[Transactional]);
             assert_eq!(run(&stage, &[DEAD]).dead, 1);
-            stage.memory.ask("1", DEAD.as_bytes(), Some(mended));
+            let key = if mode == SinkMode::Append { "1 @ 1" } else { "1" };
+            stage.memory.ask(key, DEAD.as_bytes(), Some(mended));
             let cut = Cut::after(calls);
             if stage.run_cut(&[("a.jsonl", lines(&[DEAD]))], &cut).is_err() {
                 run(&stage, &[DEAD]);
@@ -452,6 +478,52 @@ fn a_bad_line_that_a_person_mended_comes_in_and_one_that_is_still_bad_stays() {
     // What was mended is dead no more.
     let counts = run(&stage, &["{\"id\":", r#"{"x":1}"#]);
     assert_eq!((counts.same, counts.dead), (1, 1));
+}
+
+#[test]
+fn when_the_file_of_results_is_gone_all_begins_anew() {
+    for left in [None, Some(3)] {
+        let stage = Stage::new(SinkMode::Upsert, false, &[]).with_file().with_worker(1);
+        let source = [r#"{"id":1}"#, r#"{"id":2}"#];
+        run(&stage, &source);
+        let (before, results) = (stage.output(), stage.path().join("results"));
+        match left {
+            None => std::fs::remove_file(&results).unwrap(),
+            Some(left) => std::fs::write(&results, &std::fs::read(&results).unwrap()[..left]).unwrap(),
+        }
+        let report = stage.run(&[("a.jsonl", lines(&source))]).unwrap();
+        assert!(report.began_anew.unwrap().contains("results"));
+        assert_eq!((report.counts.new, stage.output()), (2, before));
+    }
+}
+
+#[test]
+fn an_outage_tells_of_those_that_died_before() {
+    let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
+    stage.records.batch = Some(100);
+    let dies = |id: u32| format!("{{\"id\":{id},\"misfit\":\"sink0\"}}");
+    let lives = |id: u32| format!("{{\"id\":{id}}}");
+    let all = (0..5).map(dies).chain((5..100).map(lives)).chain((100..200).map(dies));
+    let error = stage.run(&[("a.jsonl", all.collect())]).unwrap_err().to_string();
+    assert!(
+        error.contains("outage: 100 of them became no dead letters, 5 failed before and did."),
+        "{error}"
+    );
+    assert_eq!(stage.dead().len(), 5);
+}
+
+#[test]
+fn a_run_that_is_stopped_ends_wherever_it_is() {
+    for asked in 0..40 {
+        let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional]).with_file();
+        stage.stop_after = asked;
+        let source = [("a.jsonl", lines(&[r#"{"id":1}"#, r#"{"id":2}"#]))];
+        match stage.run(&source) {
+            Ok(_) => return assert!(asked > 5, "{asked}"),
+            Err(error) => assert!(matches!(error, EngineError::Stopped), "{error}"),
+        }
+    }
+    panic!("it asks again and again");
 }
 
 #[test]
