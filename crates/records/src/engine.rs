@@ -234,7 +234,9 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
     let first = || read::first_bad(&source, &joined.marks);
     deliver::check_outage(joined.marks.bad(), joined.counts.read, 0, first)?;
     deliverer.counts = joined.counts;
-    deliverer.revived.extend(read::superseded(&source, &joined.marks));
+    for (letter, place, line) in read::superseded(&source, &joined.marks) {
+        deliverer.supersede(letter, place, line);
+    }
     if !setup.files.is_empty() && worker {
         deliverer.results = Some(files::open_results(&setup.results, deliverer.scope.results_bytes)?);
     }

@@ -17,7 +17,7 @@ use super::{Hands, Names};
 use crate::fields::key_text;
 use crate::ledger::{Changes, Dead, Ledger, Letter, Scope};
 use crate::sink::{BatchId, Delivery, Operation, RecordFault, Sink, SinkError};
-use crate::state::{Kept, Made, State, Status};
+use crate::state::{Kept, Made, Place, State, Status};
 
 /// Fewer failures than these are no outage.
 const OUTAGE_LEAST: u64 = 20;
@@ -63,17 +63,25 @@ impl Going {
         self.finished.item.state(Status::Delivered, self.made, self.kept)
     }
 
-    /// Adds the row of its key, and the one that the bad record has from which a person made it.
+    /// Adds the row of its key, and the one of the bad record from which a person made it.
     fn encode(&self, names: &Names<'_>, to: &mut Vec<u8>) {
         self.state().encode(to);
         let Item { letter, place, line, .. } = &self.finished.item;
-        if let Some(Letter { payload, .. }) = letter.as_ref().filter(|letter| letter.key.is_empty()) {
-            let key = key_of_bad(payload, names.path(*place), *line);
-            let mended =
-                State { key, digest: key, tries: 0, version: &[], made: None, kept: None, ..self.state() };
-            mended.encode(to);
+        if let Some(letter) = letter {
+            encode_mended(letter, *place, *line, names, to);
         }
     }
+}
+
+/// Adds the row of a bad record that a person mended: it is dead no more. One that died with a key has no such row.
+fn encode_mended(letter: &Letter, place: Place, line: u64, names: &Names<'_>, to: &mut Vec<u8>) {
+    if !letter.key.is_empty() {
+        return;
+    }
+    let key = key_of_bad(&letter.payload, names.path(place), line);
+    let (status, version) = (Status::Delivered, &[]);
+    let (made, kept, retry_at, before) = (None, None, None, None);
+    State { key, status, tries: 0, digest: key, place, version, made, kept, retry_at, before }.encode(to);
 }
 
 /// How far a batch came.
@@ -208,6 +216,15 @@ impl Deliverer<'_> {
             (true, _) => self.counts.changed += 1,
             (false, _) => self.counts.new += 1,
         }
+    }
+
+    /// Lets go of a dead letter that was to be tried again and need not be. Where files alone are made of the source, what
+    /// it died of is still in them.
+    pub(super) fn supersede(&mut self, letter: Letter, place: Place, line: u64) {
+        if !self.sinks.is_empty() {
+            encode_mended(&letter, place, line, self.names, &mut self.rows);
+        }
+        self.revived.push(letter);
     }
 
     fn revive(&mut self, item: &Item) {

@@ -19,7 +19,7 @@ use super::{Hands, Names};
 use crate::fields::{Extracted, Extractor};
 use crate::ledger::{Asked, Letter};
 use crate::source::{BadRecord, Reader, SourceFile, is_untyped};
-use crate::state::Short;
+use crate::state::{Place, Short};
 
 /// The most records of a batch where the stage does not say.
 const BATCH: usize = 100_000;
@@ -285,14 +285,16 @@ pub(super) fn first_bad(source: &Source<'_>, marks: &Marks) -> String {
     first
 }
 
-/// Returns the dead letters that were to be tried again and need not be: what they became, or something newer, is
-/// delivered.
-pub(super) fn superseded(source: &Source<'_>, marks: &Marks) -> Vec<Letter> {
-    let asked = source.asked.iter().enumerate().filter(|(ordinal, _)| {
-        let mark = marks.get(Spot::new(source.files.len(), *ordinal as u64));
-        matches!(mark, Mark::None | Mark::Stands)
+/// Returns the dead letters that were to be tried again and need not be, with where they stood: what they became, or
+/// something newer, is delivered.
+pub(super) fn superseded(source: &Source<'_>, marks: &Marks) -> Vec<(Letter, Place, u64)> {
+    let asked = source.asked.iter().enumerate().filter_map(|(ordinal, asked)| {
+        let spot = Spot::new(source.files.len(), ordinal as u64);
+        let letter = Letter { key: asked.key.clone(), payload: asked.payload.clone() };
+        matches!(marks.get(spot), Mark::None | Mark::Stands)
+            .then(|| (letter, source.names.numbers.place_of(spot), asked.line))
     });
-    asked.map(|(_, asked)| Letter { key: asked.key.clone(), payload: asked.payload.clone() }).collect()
+    asked.collect()
 }
 
 /// Reads what is marked, has it worked on, and delivers it.

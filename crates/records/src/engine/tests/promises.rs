@@ -475,9 +475,12 @@ fn a_bad_line_that_a_person_mended_comes_in_and_one_that_is_still_bad_stays() {
     let now = stage.memory.now();
     assert_eq!((now.dead.len(), now.asked.len()), (1, 0));
     assert_eq!(shown(&stage, 0), "5");
-    // What was mended is dead no more.
+    // What was mended is dead no more, nor is what comes too late.
+    stage.memory.ask("", br#"{"x":1}"#, Some(br#"{"id":5,"x":6}"#));
+    run(&stage, &["{\"id\":", r#"{"x":1}"#]);
     let counts = run(&stage, &["{\"id\":", r#"{"x":1}"#]);
-    assert_eq!((counts.same, counts.dead), (1, 1));
+    assert_eq!((counts.same, counts.dead), (2, 0));
+    assert_eq!(shown(&stage, 0), "5");
 }
 
 #[test]
