@@ -5,7 +5,7 @@
 //! 2. *Join*: the newest of each key is compared with what is remembered of it ([`join`]); two bits a record say what is
 //!    to be done ([`marks`]).
 //! 3. *Deliver*: marked records are read again, pass through the worker where there is one ([`work`]), and go to the sinks
-//!    in batches that are written down before and confirmed after ([`deliver`]); what was cut off is carried on first
+//!    in batches that are written down before and confirmed after ([`deliver`], [`hand_over`]); what was cut off is carried on first
 //!    ([`in_flight`]). Where tables take them and there are many, they are first brought into the order of their keys
 //!    ([`sorted`]).
 //! 4. *Files*: sinks that are files are written anew from what the source holds ([`files`]).
@@ -18,6 +18,7 @@ mod deltas;
 mod entries;
 mod error;
 mod files;
+mod hand_over;
 mod in_flight;
 mod item;
 mod join;

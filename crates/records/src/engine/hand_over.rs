@@ -1,0 +1,181 @@
+//! Hands a batch over to the sinks: one after the other, each with its tries, or all in two phases.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use cairn_model::CommitMode;
+
+use super::deliver::Deliverer;
+use super::error::EngineError;
+use crate::ledger::Changes;
+use crate::sink::{BatchId, Delivery, RecordFault, SinkError};
+
+/// How far a batch came.
+pub(super) enum Handed {
+    /// All sinks have it.
+    All,
+    /// A sink refused these, by index of the record; those after it have seen nothing yet.
+    Refused {
+        /// The sink's number.
+        sink: usize,
+        /// Whether it has the others.
+        taken: bool,
+        faults: HashMap<usize, RecordFault>,
+    },
+}
+
+impl Deliverer<'_> {
+    /// Hands a batch to the sinks from number `from` on, as far as none refuses a record.
+    pub(super) fn hand_over(
+        &mut self,
+        id: &BatchId,
+        deliveries: &[Delivery],
+        owners: &[usize],
+        from: usize,
+        asking: bool,
+    ) -> Result<Handed, EngineError> {
+        // One that was begun each for itself is ended so, whatever the stage says by now.
+        if self.records.commit == CommitMode::TwoPhase && !asking {
+            return self.in_two_phases(id, deliveries, owners);
+        }
+        for sink in from..self.sinks.len() {
+            if asking && self.sinks[sink].last_applied(&id.scope)?.is_some_and(|last| last >= id.sequence) {
+                continue;
+            }
+            let (taken, faults) = match self.hand_to(sink, id, deliveries) {
+                Ok(faults) if faults.is_empty() => continue,
+                Ok(faults) => (true, faults),
+                Err(EngineError::Sink(SinkError::Records(faults))) => (false, faults),
+                Err(error) => return Err(error),
+            };
+            return Ok(Handed::Refused { sink, taken, faults: by_record(faults, owners) });
+        }
+        Ok(Handed::All)
+    }
+
+    /// Hands a batch to one sink, again while it is not available, and records again that it may take later. Returns those
+    /// that it refused.
+    ///
+    /// A record has its own tries; of the sink, only those in a row count in which it dealt with no record at all.
+    fn hand_to(
+        &mut self,
+        number: usize,
+        id: &BatchId,
+        deliveries: &[Delivery],
+    ) -> Result<Vec<RecordFault>, EngineError> {
+        let attempts = self.records.retries.attempts.max(1);
+        let mut indices: Vec<usize> = (0..deliveries.len()).collect();
+        let (mut batch, mut refused) = (deliveries.to_vec(), Vec::new());
+        // Tries of the sink in a row, and of each record that failed.
+        let (mut idle, mut failures) = (0, HashMap::<usize, u32>::new());
+        loop {
+            self.hands.check_stop()?;
+            let (again, least_ms, tries) = match self.sinks[number].deliver(id, &batch) {
+                Ok(delivered) => {
+                    self.note_receipts(&batch, delivered.receipts)?;
+                    let (mut again, mut least, mut tries, mut unserved) = (Vec::new(), None, 0, None);
+                    let mut dealt_with = batch.len();
+                    for fault in delivered.refused {
+                        let index = indices[fault.index];
+                        if fault.of_sink {
+                            dealt_with -= 1;
+                            unserved.get_or_insert((fault.error, fault.retry_after_ms));
+                        } else {
+                            let failures = failures.entry(index).or_default();
+                            *failures += 1;
+                            if !fault.retry || *failures >= attempts {
+                                refused.push(RecordFault { index, ..fault });
+                                continue;
+                            }
+                            tries = tries.max(*failures);
+                        }
+                        least = least.max(fault.retry_after_ms);
+                        again.push(index);
+                    }
+                    if again.is_empty() {
+                        return Ok(refused);
+                    }
+                    idle = if unserved.is_some() && dealt_with == 0 { idle + 1 } else { 0 };
+                    if let Some((error, retry_after_ms)) = unserved.filter(|_| idle >= attempts) {
+                        let sink = self.sinks[number].name();
+                        return Err(SinkError::Unavailable { sink, error, retry_after_ms }.into());
+                    }
+                    (again, least, tries.max(idle).max(1))
+                }
+                Err(SinkError::Unavailable { retry_after_ms, error, sink }) if idle + 1 < attempts => {
+                    idle += 1;
+                    tracing::warn!(%sink, %error, tries = idle, "the sink is not available; trying again");
+                    (indices, retry_after_ms, idle)
+                }
+                Err(SinkError::Records(mut faults)) => {
+                    for fault in &mut faults {
+                        fault.index = indices[fault.index];
+                    }
+                    return Err(SinkError::Records(faults).into());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            batch = again.iter().map(|index| deliveries[*index].clone()).collect();
+            indices = again;
+            let pause = self.hands.delay_ms(&self.records.retries, tries).max(least_ms.unwrap_or(0));
+            self.hands.pause(pause)?;
+        }
+    }
+
+    /// Keeps what a sink answered, a line each: the key under which a record was sent, and the answer.
+    fn note_receipts(
+        &mut self,
+        batch: &[Delivery],
+        receipts: Vec<(usize, String)>,
+    ) -> Result<(), EngineError> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for (index, receipt) in receipts {
+            let key = batch.get(index).map(|delivery| delivery.idempotency_key.to_string());
+            let line =
+                serde_json::json!({ "idempotency_key": key, "at": (self.hands.now)(), "receipt": receipt });
+            lines.extend_from_slice(line.to_string().as_bytes());
+            lines.push(b'\n');
+        }
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(self.receipts);
+        opened.and_then(|mut file| file.write_all(&lines)).map_err(EngineError::Spool)
+    }
+
+    fn in_two_phases(
+        &mut self,
+        id: &BatchId,
+        deliveries: &[Delivery],
+        owners: &[usize],
+    ) -> Result<Handed, EngineError> {
+        for number in 0..self.sinks.len() {
+            let prepared = self.sinks[number].prepare(id, deliveries);
+            if let Err(error) = prepared {
+                for sink in &mut self.sinks[..number] {
+                    sink.settle(id, false)?;
+                }
+                return match error {
+                    SinkError::Records(faults) => {
+                        Ok(Handed::Refused { sink: 0, taken: false, faults: by_record(faults, owners) })
+                    }
+                    error => Err(error.into()),
+                };
+            }
+        }
+        self.scope.decided = id.sequence;
+        self.ledger.apply(Changes {
+            scope: Some(self.scope.clone()),
+            durable: true,
+            ..Changes::default()
+        })?;
+        for sink in &mut self.sinks {
+            sink.settle(id, true)?;
+        }
+        Ok(Handed::All)
+    }
+}
+
+fn by_record(faults: Vec<RecordFault>, owners: &[usize]) -> HashMap<usize, RecordFault> {
+    faults.into_iter().map(|fault| (owners[fault.index], fault)).collect()
+}
