@@ -294,8 +294,9 @@ impl State {
             (Self::Waiting | Self::Running { .. } | Self::Retrying { .. }, E::InDoubt { attempts, .. }) => {
                 Ok(Self::InDoubt { attempts: *attempts })
             }
-            // What was done stays done; that it was undone later is a fact of its own.
-            (state @ (Self::Ran { .. } | Self::Fresh | Self::Restored), E::Undone { .. }) => Ok(state),
+            // What was done stays done, whatever became of the instance after a resume; that it was undone later is a fact of
+            // its own.
+            (state, E::Undone { .. }) if state.outcome().is_some() || state == Self::Waiting => Ok(state),
             (state, event) => Err(Box::new(IllegalEvent { state, event: event.clone() })),
         }
     }
