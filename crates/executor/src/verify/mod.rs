@@ -231,11 +231,21 @@ impl Verifier {
             report => report?,
         };
         if let (Verdict::Verified, Some(recorded)) = (&report.verdict, probed) {
-            let found = self.probe(index, &gathered).await.unwrap_or_default();
-            if found != recorded {
-                let difference = Difference::Effect { recorded, found };
-                let step = Step::OnTop { time: 2 };
-                report.verdict = Verdict::NotIdempotent(Box::new(Finding { step, difference, cause: None }));
+            let found = self.probe(index, &gathered).await.unwrap_or(Ok(String::new()));
+            match (recorded, found) {
+                (Ok(recorded), Ok(found)) if recorded == found => {}
+                (Ok(recorded), Ok(found)) => {
+                    let difference = Difference::Effect { recorded, found };
+                    let step = Step::OnTop { time: 2 };
+                    let finding = Finding { step, difference, cause: None };
+                    report.verdict = Verdict::NotIdempotent(Box::new(finding));
+                }
+                // No answer is no proof, however alike two of them are.
+                (Err(what), _) | (_, Err(what)) => {
+                    let text = format!("the `probe` of its effect has no answer: {what}");
+                    let help = Some("mend what it asks, or the probe itself".to_owned());
+                    report.verdict = Verdict::NotVerified(Reason { text, help });
+                }
             }
         }
         if let Some(touched) = before.first_touched(&looks()?) {
@@ -252,7 +262,7 @@ impl Verifier {
     }
 
     /// Returns what the probe of an instance's effect prints, or why it does not; `None` where there is none.
-    async fn probe(&self, index: u32, gathered: &Arc<Gathered>) -> Option<String> {
+    async fn probe(&self, index: u32, gathered: &Arc<Gathered>) -> Option<Result<String, String>> {
         self.engine.instance(index).effect.as_ref()?.probe.as_ref()?;
         self.engine.lend(self.keeper.clone());
         let (engine, gathered) = (Arc::clone(&self.engine), Arc::clone(gathered));
@@ -263,7 +273,7 @@ impl Verifier {
         .await;
         self.engine.give_back();
         match asked {
-            Ok(answer) => Some(answer.unwrap_or_else(|error| format!("it fails: {error}"))),
+            Ok(answer) => Some(answer.map_err(|fault| fault.what)),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
