@@ -84,13 +84,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
 /// Returns what a record is known by: as in a records stage, a digest over its key fields' values as canonical JSON, in
 /// which `1`, `1.0` and `1e0` are one; without fields a digest of the line.
 fn key_of(line: &[u8], fields: Option<&mut Extractor>) -> Result<[u8; 16], BadRecord> {
-    match fields {
-        Some(fields) => Ok(fields.extract(line)?.key),
-        None => {
-            let digest = Domain::NoteKey.digest(line);
-            Ok(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
-        }
+    if let Some(fields) = fields {
+        return Ok(fields.extract(line)?.key);
     }
+    let digest = Domain::NoteKey.digest(line);
+    Ok(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
 }
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ pub const EPOCH_VARIABLE: &str = "CAIRN_ATTEMPT_EPOCH";
 /// The variable that holds the key of a command that `cairn once` runs.
 pub const ONCE_KEY_VARIABLE: &str = "CAIRN_ONCE_KEY";
 
+/// The variable that holds the keys of all such commands that one runs within, with spaces between.
+pub const ONCE_WITHIN_VARIABLE: &str = "CAIRN_ONCE_WITHIN";
+
 /// What [`ONCE_KEY_VARIABLE`] holds in a stage, where there is no such key yet. A shell puts it in the place of
 /// `$CAIRN_ONCE_KEY` among the arguments of `cairn once`, which then puts the key in its place.
 pub const ONCE_KEY_HOLDER: &str = "%CAIRN_ONCE_KEY%";
