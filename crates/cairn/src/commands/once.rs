@@ -50,13 +50,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let key = &args.key;
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let within: Vec<String> = variable(ONCE_WITHIN_VARIABLE).split_whitespace().map(str::to_owned).collect();
+    // Given back before the conversation ends: that may wait for who waits for this.
+    let lock = caller.lock_once(key, &within)?;
     let asked = Request::Once { key: key.clone(), hold: args.hold, within: within.clone() };
     let (once_key, cut_off) = match caller.ask_anyone(&asked)? {
         Reply::AlreadyDone => {
+            drop(lock);
             caller.end()?;
             return Ok(ExitStatus::Done);
         }
         Reply::Held(cut_off) => {
+            drop(lock);
             caller.end()?;
             let text = format!("`{key}` {}, and what became of it is not known", started(&cut_off));
             return Err(Failure::new(ExitStatus::InDoubt, text).help(
@@ -78,11 +82,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         && is_cut_off(*ended, args.hold)
     {
         // What became of it is not known: that it was started stays written down.
+        drop(lock);
         caller.end()?;
         std::process::exit(status_of(*ended));
     }
     let succeeded = ended.as_ref().is_ok_and(Ended::success);
     let told = caller.ask_anyone(&Request::OnceEnded { key: key.clone(), succeeded });
+    drop(lock);
     match (ended, told) {
         (Ok(ended), Ok(Reply::Ok)) => {
             caller.end()?;

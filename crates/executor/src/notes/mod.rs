@@ -20,7 +20,7 @@ mod service;
 pub use client::{Client, ClientError};
 pub use server::Server;
 pub(crate) use service::Closed;
-pub use service::{Service, Writer};
+pub use service::{Service, Writer, once_key_in};
 
 /// The variable that says where the socket is.
 pub const SOCKET_VARIABLE: &str = "CAIRN_SOCKET";

@@ -504,6 +504,11 @@ fn once_digest(key: &str) -> NoteKey {
     *digest.as_bytes().first_chunk().expect("a digest has 32 bytes")
 }
 
+/// Returns the key that [`Service`] passes on to a command under a scope that was named: a file may have it as its name.
+pub fn once_key_in(scope: &Name, key: &str) -> String {
+    once_key(&NoteScope::Named(scope.clone()), key)
+}
+
 /// Returns what is passed on: the same whenever the command is run, another one for each scope and key.
 fn once_key(scope: &NoteScope, key: &str) -> String {
     let mut hasher = Domain::NoteKey.hasher();
