@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use cairn_model::FieldPath;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::EngineError;
 use super::item::{Fate, Finished, Item};
@@ -27,9 +27,11 @@ const RUN: usize = 40 << 20;
 /// What a run holds of a record.
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
+    #[serde(serialize_with = "as_bytes")]
     sort: &'a [u8],
     key: Short,
     digest: Short,
+    #[serde(serialize_with = "as_bytes")]
     version: &'a [u8],
     spot: u64,
     file: u32,
@@ -37,8 +39,14 @@ struct Stored<'a> {
     line: u64,
     tombstone: bool,
     generation: u8,
+    #[serde(serialize_with = "as_bytes")]
     record: &'a [u8],
     prior: Option<Prior>,
+}
+
+/// Slices are else written byte by byte.
+fn as_bytes<S: Serializer>(bytes: &&[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(bytes)
 }
 
 /// Sorts records.
@@ -70,13 +78,20 @@ impl<'s> Sorter<'s> {
         Ok(None)
     }
 
+    /// Returns the places of the records in their order: they themselves are too large to be moved about.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.items.len()).collect();
+        order.sort_unstable_by(|left, right| self.items[*left].0.cmp(&self.items[*right].0));
+        order
+    }
+
     fn write(&mut self) -> std::io::Result<()> {
         let path = self.folder.join(format!("run-{}", self.runs.len()));
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-        self.items.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
-        for (sort, item) in self.items.drain(..) {
+        for index in self.order() {
+            let (sort, item) = &self.items[index];
             let stored = Stored {
-                sort: &sort,
+                sort,
                 key: item.key,
                 digest: item.digest,
                 version: &item.version,
@@ -94,6 +109,7 @@ impl<'s> Sorter<'s> {
             file.write_all(&bytes)?;
         }
         file.flush()?;
+        self.items.clear();
         self.bytes = 0;
         self.runs.push(path);
         Ok(())
@@ -105,26 +121,24 @@ impl<'s> Sorter<'s> {
         take: &mut dyn FnMut(Finished) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         if self.runs.is_empty() {
-            self.items.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
-            return self.items.into_iter().try_for_each(|(_, item)| take(ready(item)));
+            return self.order().into_iter().try_for_each(|index| take(ready(self.items[index].1.clone())));
         }
         self.write().map_err(EngineError::Spool)?;
-        let mut heap = BinaryHeap::with_capacity(self.runs.len());
+        let mut runs = Vec::with_capacity(self.runs.len());
         for path in &self.runs {
-            let mut run = Run::open(path).map_err(EngineError::Spool)?;
-            if let Some((sort, item)) = run.next().map_err(EngineError::Spool)? {
-                heap.push(Head { sort: Reverse(sort), item, run });
-            }
+            runs.push(Run::open(path).map_err(EngineError::Spool)?);
+        }
+        let mut heap = BinaryHeap::with_capacity(runs.len());
+        for (number, run) in runs.iter_mut().enumerate() {
+            heap.extend(run.next().map_err(EngineError::Spool)?.map(|sort| Reverse((sort, number))));
         }
         while let Some(mut head) = heap.peek_mut() {
-            let next = head.run.next().map_err(EngineError::Spool)?;
-            let item = match next {
-                Some((sort, item)) => {
-                    head.sort = Reverse(sort);
-                    std::mem::replace(&mut head.item, item)
-                }
-                None => PeekMut::pop(head).item,
-            };
+            let run = &mut runs[head.0.1];
+            let item = run.item.take().expect("what is in the heap was read");
+            match run.next().map_err(EngineError::Spool)? {
+                Some(sort) => head.0.0 = sort,
+                None => drop(PeekMut::pop(head)),
+            }
             take(ready(item))?;
         }
         for path in &self.runs {
@@ -143,42 +157,18 @@ struct Run {
     file: BufReader<File>,
     bytes: Vec<u8>,
     arena: BytesMut,
-}
-
-/// The next record of a run: the least key is the greatest head.
-struct Head {
-    sort: Reverse<Vec<u8>>,
-    item: Item,
-    run: Run,
-}
-
-impl PartialEq for Head {
-    fn eq(&self, other: &Self) -> bool {
-        self.sort == other.sort
-    }
-}
-
-impl Eq for Head {}
-
-impl PartialOrd for Head {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Head {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.sort.cmp(&other.sort)
-    }
+    /// The record that was read last.
+    item: Option<Item>,
 }
 
 impl Run {
     fn open(path: &Path) -> std::io::Result<Self> {
         let file = BufReader::with_capacity(256 << 10, File::open(path)?);
-        Ok(Self { file, bytes: Vec::new(), arena: BytesMut::new() })
+        Ok(Self { file, bytes: Vec::new(), arena: BytesMut::new(), item: None })
     }
 
-    fn next(&mut self) -> std::io::Result<Option<(Vec<u8>, Item)>> {
+    /// Reads the next record and returns what it is sorted by.
+    fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let mut length = [0; 4];
         match self.file.read_exact(&mut length) {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -206,7 +196,8 @@ impl Run {
             prior: stored.prior,
             letter: None,
         };
-        Ok(Some((stored.sort.to_vec(), item)))
+        self.item = Some(item);
+        Ok(Some(stored.sort.to_vec()))
     }
 }
 

@@ -223,6 +223,7 @@ fn show_event(event: &InstanceEvent) -> String {
             format!("failed {attempt}, again at {at}")
         }
         InstanceEvent::Committed { attempt, .. } => format!("committed {attempt}"),
+        InstanceEvent::Records { attempt, .. } => format!("records of {attempt}"),
         InstanceEvent::Trashed { attempt, .. } => format!("trashed by {attempt}"),
         InstanceEvent::NotPlaced { attempt, .. } => format!("not placed {attempt}"),
         InstanceEvent::Failed { attempts, .. } => format!("failed after {attempts}"),
