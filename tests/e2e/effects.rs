@@ -577,3 +577,28 @@ fn a_rollback_tells_of_what_may_have_taken_place() {
     assert!(told, "{}", outcome.stdout);
     assert_eq!(bank.state(), "INTENT");
 }
+
+#[test]
+fn an_interrupt_ends_a_probe_that_a_look_up_waits_for() {
+    let bank = Bank::new(&format!(
+        "{KEY}mode = \"at-most-once\"\nprobe = \"test ! -e $BANK/slow || {{ touch $BANK/probes; sleep 60; }}\""
+    ));
+    bank.pay(0);
+    bank.set("slow");
+    let mut child = bank.project.start(&["run"]);
+    wait(|| bank.project.file("bank/probes").exists());
+    interrupt(&child);
+    let began = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(began.elapsed() < Duration::from_secs(30));
+    bank.unset("slow");
+    assert_eq!(bank.pay(0), "FRESH");
+}
+
+#[test]
+fn an_undo_that_cannot_be_started_leaves_the_effect_as_it_was() {
+    let bank = Bank::new(&format!("{KEY}mode = \"at-most-once\"\nundo = [\"./nowhere\"]"));
+    bank.pay(0);
+    bank.project.cairn(&["effects", "undo", "invoice/7"]).expect(1);
+    assert_eq!(bank.state(), "CONFIRMED");
+}

@@ -391,7 +391,7 @@ fn what_a_command_leaves_behind_holds_nothing() {
             "sleep 100 > /dev/null 2>&1 & echo $! > left",
         ])
         .expect(0);
-    assert!(began.elapsed() < Duration::from_secs(60));
+    assert!(began.elapsed() < Duration::from_mins(1));
     project.cairn(&["once", "--scope", "n", "l", "--", "true"]).expect(0);
     let left = lines(&project, "left")[0].parse().unwrap();
     kill_process(Pid::from_raw(left).unwrap(), Signal::KILL).unwrap();
@@ -412,11 +412,11 @@ fn a_once_within_another_has_a_key_of_its_own_and_its_own_key_is_an_error() {
 
 #[test]
 fn what_seen_passed_on_and_nobody_read_fails_the_attempt() {
-    let project = stage("set +o pipefail; seq 100000 | cairn seen | head -1 > $P/first; true");
+    let project = stage("set +o pipefail; seq 30000 | cairn seen | head -1 > $P/first; true");
     assert_eq!(run(&project, &[]), "s=FAILED");
-    write(&project, "seq 100000 | cairn seen > $P/all");
+    write(&project, "seq 30000 | cairn seen > $P/all");
     assert_eq!(run(&project, &[]), "s=RAN");
-    assert_eq!(lines(&project, "all").len(), 100_000);
+    assert_eq!(lines(&project, "all").len(), 30_000);
 }
 
 #[test]

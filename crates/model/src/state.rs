@@ -379,6 +379,22 @@ mod tests {
     }
 
     #[test]
+    fn an_effect_is_undone_in_whichever_end_its_instance_came_to() {
+        let undone = InstanceEvent::Undone { key: "k".into(), error: None };
+        for end in [
+            State::Fresh,
+            State::Restored,
+            State::Blocked,
+            State::Ran { attempt: 1 },
+            State::Failed { attempts: 1 },
+            State::InDoubt { attempts: 1 },
+        ] {
+            assert_eq!(end.clone().after(&undone).unwrap(), end);
+        }
+        assert!(State::Waiting.after(&started(1)).unwrap().after(&undone).is_err(), "while it runs");
+    }
+
+    #[test]
     fn an_attempt_is_retried_and_committed_once() {
         let failed =
             InstanceEvent::AttemptFailed { attempt: 1, error: "exit 1".into(), retry_at: Timestamp(9) };
