@@ -192,6 +192,8 @@ impl Engine {
             folder: spool.clone(),
             runtime: tokio::runtime::Handle::current(),
         };
+        // No name holds a dot: no two instances have one place.
+        let place = format!("{}.{}", self.pipeline.name, instance.name.slug());
         let limit = instance.policy.timeout_ms;
         let is_late = || limit.is_some_and(|limit| started.elapsed().as_millis() > u128::from(limit));
         let setup = Setup {
@@ -200,12 +202,20 @@ impl Engine {
             ledger: &ledger,
             open_sinks: &|| self.open_sinks(records),
             files: files.collect(),
-            new_token: format!("{}/{}/{}", self.run, self.pipeline.name, instance.name),
+            // New in each attempt, also of a run that is resumed: one that was given up may have begun anew itself.
+            new_token: format!(
+                "{}/{}/{}/{}.{}",
+                self.run,
+                self.pipeline.name,
+                instance.name,
+                self.epoch(),
+                attempt.number
+            ),
             spawn: records.worker.is_some().then_some(&workers as _),
             code: code(records, &prepared.gathered),
             spool,
-            receipts: state.join(format!("{}-{}.receipts", self.pipeline.name, instance.name.slug())),
-            results: state.join(format!("{}-{}.results", self.pipeline.name, instance.name.slug())),
+            receipts: state.join(format!("{place}.receipts")),
+            results: state.join(format!("{place}.results")),
             hands: engine::Hands {
                 progress: &|counts| {
                     if let Some(told) = self.on_records.get() {
@@ -228,7 +238,7 @@ impl Engine {
             error => AttemptError::new(error.to_string(), error.help()),
         })?;
         if let Some(sink) = &report.began_anew {
-            tracing::warn!(instance = %instance.name, "{sink} had less than was delivered to it: everything was delivered anew");
+            tracing::warn!(instance = %instance.name, "{sink} had less than was put there: everything was delivered anew");
         }
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let ended = Ended {

@@ -244,11 +244,11 @@ pub struct RecordCounts {
     pub changed: u64,
     /// What the sinks already have.
     pub same: u64,
-    /// Older than another record of the same key in this source, or than what was delivered.
+    /// Older than another record of the same key, in this source or seen before.
     pub late: u64,
     /// The worker said that they lead to nothing.
     pub dropped: u64,
-    /// Failed, to be tried again.
+    /// Failed, to be tried again. A run that went to its end has none: it tries each until it is delivered or dead.
     pub retrying: u64,
     /// Failed for good: dead letters.
     pub dead: u64,

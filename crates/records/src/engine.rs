@@ -27,15 +27,17 @@ mod sorted;
 mod walk;
 mod work;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cairn_model::{Digest, Format, OnChange, RecordCounts, RecordRetries, Records, SinkMode, SinkPlace};
+use cairn_model::{
+    Digest, Format, OnChange, RecordCounts, RecordRetries, Records, Sink, SinkMode, SinkPlace,
+};
 
 use crate::ledger::{Asked, Changes, Ledger, Scope};
-use crate::sink::{BatchId, Sink};
+use crate::sink::{self, BatchId};
 use crate::source::SourceFile;
 use crate::state::Place;
 
@@ -51,7 +53,7 @@ pub struct Setup<'e> {
     /// What is kept between runs.
     pub ledger: &'e dyn Ledger,
     /// Opens the sinks that are no files.
-    pub open_sinks: &'e dyn Fn() -> Result<Vec<Box<dyn Sink>>, crate::sink::SinkError>,
+    pub open_sinks: &'e dyn Fn() -> Result<Vec<Box<dyn sink::Sink>>, sink::SinkError>,
     /// Where the sinks that are files are written, in the order of the sinks.
     pub files: Vec<(PathBuf, Format)>,
     /// A new token for a scope.
@@ -89,15 +91,36 @@ pub struct Hands<'e> {
 pub struct Report {
     /// Records by what became of them.
     pub counts: RecordCounts,
-    /// Whether everything was delivered anew, because a sink has less than was delivered to it: which.
+    /// Whether everything was delivered anew, because a sink, or the file of results, has less than was put there: which.
     pub began_anew: Option<String>,
 }
 
 /// The paths of files by their numbers.
 pub(crate) struct Names<'e> {
     pub(crate) paths: &'e [String],
-    /// The numbers of this run's files.
-    pub(crate) numbers: &'e [u32],
+    pub(crate) numbers: &'e Numbers,
+}
+
+/// The numbers of this run's paths.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    /// Of its files.
+    files: Vec<u32>,
+    /// Of the files that its dead letters came from, which may be gone.
+    asked: Vec<u32>,
+}
+
+impl Numbers {
+    /// Returns what a spot is called for good. A dead letter stands at the beginning of its file: where versions are
+    /// equal, what the file holds now is the newer.
+    fn place_of(&self, spot: marks::Spot) -> Place {
+        match self.files.get(spot.file()) {
+            Some(file) => Place { file: *file, ordinal: spot.ordinal() },
+            None => {
+                Place { file: self.asked[usize::try_from(spot.ordinal()).unwrap_or(usize::MAX)], ordinal: 0 }
+            }
+        }
+    }
 }
 
 impl Names<'_> {
@@ -109,6 +132,11 @@ impl Names<'_> {
 impl Hands<'_> {
     pub(crate) fn check_stop(&self) -> Result<(), EngineError> {
         if (self.stop)() { Err(EngineError::Stopped) } else { Ok(()) }
+    }
+
+    /// The same, now and then: number `count` of what comes by the million.
+    pub(crate) fn check_stop_at(&self, count: u64) -> Result<(), EngineError> {
+        if count.is_multiple_of(1 << 16) { self.check_stop() } else { Ok(()) }
     }
 
     /// Waits, unless the run is being stopped.
@@ -189,7 +217,8 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
         ..Changes::default()
     })?;
 
-    let source = read::Source { files: &setup.sources, asked: &asked, records, names: &names };
+    let source =
+        read::Source { files: &setup.sources, asked: &asked, records, names: &names, hands: &setup.hands };
     let scanned = read::scan(&source, &setup.spool, &setup.hands)?;
     let rules = join::Rules {
         versioned: records.version.is_some(),
@@ -201,11 +230,13 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
         paths: &paths,
         numbers: &numbers,
     };
-    let mut joined = join::join(scanned, setup.ledger, &rules, setup.sources.len() + 1)?;
+    let mut joined = join::join(scanned, setup.ledger, &rules, setup.sources.len() + 1, &setup.hands)?;
     let first = || read::first_bad(&source, &joined.marks);
-    deliver::check_outage(joined.marks.bad(), joined.counts.read, first)?;
+    deliver::check_outage(joined.marks.bad(), joined.counts.read, 0, first)?;
     deliverer.counts = joined.counts;
-    deliverer.revived.extend(read::superseded(&source, &joined.marks));
+    for (letter, place, line) in read::superseded(&source, &joined.marks) {
+        deliverer.supersede(letter, place, line);
+    }
     if !setup.files.is_empty() && worker {
         deliverer.results = Some(files::open_results(&setup.results, deliverer.scope.results_bytes)?);
     }
@@ -233,15 +264,19 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
 }
 
 /// A scope, the sinks, and which sink it was for which everything begins anew.
-type Begun = (Scope, Vec<Box<dyn Sink>>, Option<String>);
+type Begun = (Scope, Vec<Box<dyn sink::Sink>>, Option<String>);
 
-/// Takes up the scope of before, or begins a new one: after a change of what decides where records go, and when a sink has
-/// less than was delivered to it.
-fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn Sink>>) -> Result<Begun, EngineError> {
+/// Takes up the scope of before, or begins a new one: after a change of what decides where records go, and when a sink, or
+/// the file of what workers made, has less than was put there.
+fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn sink::Sink>>) -> Result<Begun, EngineError> {
     let wanted = setup_of(setup.records);
     let mut began_anew = None;
     if let Some(scope) = setup.ledger.scope()? {
         if scope.setup == wanted {
+            if setup.spawn.is_some() && !setup.files.is_empty() && scope.results_bytes > 0 {
+                let length = std::fs::metadata(&setup.results).map_or(0, |results| results.len());
+                began_anew = (length < scope.results_bytes).then(|| format!("`{}`", setup.results.display()));
+            }
             for sink in &mut sinks {
                 let last = sink.last_applied(&scope.token)?;
                 if last.is_some_and(|last| last < scope.confirmed) {
@@ -302,21 +337,32 @@ fn setup_of(records: &Records) -> Digest {
         sinks,
     } = records;
     let worker = records.worker.is_some();
-    let external: Vec<_> =
-        sinks.iter().filter(|sink| !matches!(sink.place, SinkPlace::File { .. })).collect();
+    let external: Vec<_> = sinks
+        .iter()
+        .filter(|sink| !matches!(sink.place, SinkPlace::File { .. }))
+        .map(without_headers)
+        .collect();
     let files = external.len() < sinks.len();
     let parts = (key, version, tombstone, worker, files && worker, external);
     let bytes = postcard::to_stdvec(&parts).expect("writing to memory cannot fail");
     blake3::Hasher::new_derive_key("cairn v1 record-setup").update(&bytes).finalize().into()
 }
 
+/// Another token in a header takes the records nowhere else.
+fn without_headers(sink: &Sink) -> Sink {
+    let mut sink = sink.clone();
+    if let SinkPlace::Http { headers, .. } = &mut sink.place {
+        headers.clear();
+    }
+    sink
+}
+
 fn code_of(digest: &Digest) -> u64 {
     u64::from_le_bytes(*digest.as_bytes().first_chunk().expect("a digest has 32 bytes"))
 }
 
-/// Gives each path a number for good; returns all paths, and the numbers of this run's files with the one of dead letters
-/// last.
-fn name_files(scope: &Scope, setup: &Setup<'_>, asked: &[Asked]) -> (Vec<String>, Vec<u32>) {
+/// Gives each path a number for good; returns all paths, and the numbers of this run's.
+fn name_files(scope: &Scope, setup: &Setup<'_>, asked: &[Asked]) -> (Vec<String>, Numbers) {
     let mut paths = scope.files.clone();
     let mut known: HashMap<String, u32> = paths.iter().cloned().zip(0..).collect();
     let mut number_of = |path: &str| {
@@ -325,11 +371,9 @@ fn name_files(scope: &Scope, setup: &Setup<'_>, asked: &[Asked]) -> (Vec<String>
             u32::try_from(paths.len() - 1).expect("fewer than 2³² files")
         })
     };
-    let mut numbers: Vec<u32> = setup.sources.iter().map(|source| number_of(source.path.as_str())).collect();
-    // Dead letters come from files that may be gone.
-    let dead: BTreeSet<&str> = asked.iter().map(|asked| asked.file.as_str()).collect();
-    let last = number_of(dead.first().copied().unwrap_or(""));
-    numbers.push(last);
+    let files = setup.sources.iter().map(|source| number_of(source.path.as_str())).collect();
+    let asked = asked.iter().map(|asked| number_of(&asked.file)).collect();
+    let numbers = Numbers { files, asked };
     (paths, numbers)
 }
 

@@ -45,7 +45,7 @@ pub struct Delivery {
     pub operation: Operation,
     /// One JSON object in UTF-8.
     pub record: Bytes,
-    /// Of key and version: the same in each try.
+    /// Of the key, its version and what is delivered of it: the same in each try.
     pub idempotency_key: Digest,
 }
 
@@ -68,6 +68,8 @@ pub struct RecordFault {
     pub error: String,
     /// Whether another try may succeed.
     pub retry: bool,
+    /// Whether nothing is wrong with the record: the sink was not there for it, or it was not sent at all.
+    pub of_sink: bool,
     /// The least pause before it, in milliseconds, when the sink named one.
     pub retry_after_ms: Option<u64>,
 }

@@ -25,6 +25,7 @@ use cairn_model::{Format, ProjectPath};
 
 pub use bad::{BadClass, BadRecord};
 pub use error::{Position, SourceError};
+pub(crate) use opened::is_untyped;
 
 /// A file of records.
 #[derive(Debug, Clone, PartialEq, Eq)]

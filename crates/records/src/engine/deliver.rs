@@ -6,17 +6,18 @@ use std::io::Write;
 use std::path::Path;
 
 use bytes::Bytes;
-use cairn_model::{CommitMode, Digest, RecordCounts, Records};
+use cairn_model::{CommitMode, Digest, RecordCounts, Records, SinkMode};
 
 use super::deltas::{self, Head, Written};
 use super::error::EngineError;
 use super::item::{Fate, Finished, Item, result_digest};
 use super::marks::Spot;
+use super::read::key_of_bad;
 use super::{Hands, Names};
 use crate::fields::key_text;
 use crate::ledger::{Changes, Dead, Ledger, Letter, Scope};
 use crate::sink::{BatchId, Delivery, Operation, RecordFault, Sink, SinkError};
-use crate::state::{Kept, Made, State, Status};
+use crate::state::{Kept, Made, Place, State, Status};
 
 /// Fewer failures than these are no outage.
 const OUTAGE_LEAST: u64 = 20;
@@ -61,6 +62,26 @@ impl Going {
     fn state(&self) -> State<'_> {
         self.finished.item.state(Status::Delivered, self.made, self.kept)
     }
+
+    /// Adds the row of its key, and the one of the bad record from which a person made it.
+    fn encode(&self, names: &Names<'_>, to: &mut Vec<u8>) {
+        self.state().encode(to);
+        let Item { letter, place, line, .. } = &self.finished.item;
+        if let Some(letter) = letter {
+            encode_mended(letter, *place, *line, names, to);
+        }
+    }
+}
+
+/// Adds the row of a bad record that a person mended: it is dead no more. One that died with a key has no such row.
+fn encode_mended(letter: &Letter, place: Place, line: u64, names: &Names<'_>, to: &mut Vec<u8>) {
+    if !letter.key.is_empty() {
+        return;
+    }
+    let key = key_of_bad(&letter.payload, names.path(place), line);
+    let (status, version) = (Status::Delivered, &[]);
+    let (made, kept, retry_at, before) = (None, None, None, None);
+    State { key, status, tries: 0, digest: key, place, version, made, kept, retry_at, before }.encode(to);
 }
 
 /// How far a batch came.
@@ -77,10 +98,15 @@ enum Handed {
     },
 }
 
-/// Says that more than a tenth of `of` records failed.
-pub(super) fn check_outage(failed: u64, of: u64, first: impl FnOnce() -> String) -> Result<(), EngineError> {
+/// Says that more than a tenth of `of` records failed, of which `died` are dead letters already.
+pub(super) fn check_outage(
+    failed: u64,
+    of: u64,
+    died: u64,
+    first: impl FnOnce() -> String,
+) -> Result<(), EngineError> {
     if failed >= OUTAGE_LEAST && failed * 10 > of {
-        return Err(EngineError::Outage { failed, of, first: first(), help: None });
+        return Err(EngineError::Outage { failed, of, died, first: first(), help: None });
     }
     Ok(())
 }
@@ -88,7 +114,7 @@ pub(super) fn check_outage(failed: u64, of: u64, first: impl FnOnce() -> String)
 impl Deliverer<'_> {
     /// Takes care of records with what became of them: all of it is kept when this returns.
     pub(super) fn take(&mut self, finished: Vec<Finished>) -> Result<(), EngineError> {
-        let mut first = None;
+        let (mut first, died) = (None, self.failed);
         for one in &finished {
             match &one.fate {
                 Fate::Failed { class: "worker", error } => {
@@ -103,7 +129,7 @@ impl Deliverer<'_> {
         }
         // Those that were tried again and again come last, alone: only against all so far is their number one.
         if let Some(first) = first {
-            check_outage(self.failed, self.decided, || first.clone())?;
+            check_outage(self.failed, self.decided, died, || first.clone())?;
         }
         let mut going = Vec::with_capacity(finished.len());
         for mut one in finished {
@@ -116,9 +142,11 @@ impl Deliverer<'_> {
                     one.item.state(Status::Dropped, made, None).encode(&mut self.rows);
                     self.revive(&one.item);
                 }
-                Fate::Failed { class, error } => self.bury(&one.item, class, error, one.attempts),
+                Fate::Failed { class, error } => {
+                    self.bury(&one.item, &one.item.record, class, error, one.attempts);
+                }
                 Fate::Retry { at } => {
-                    let tries = u8::try_from(one.attempts.len()).unwrap_or(u8::MAX);
+                    let tries = tries_of(&one.item, &one.attempts);
                     let state = one.item.state(Status::Retrying, None, None);
                     State { tries, retry_at: Some(at), ..state }.encode(&mut self.rows);
                 }
@@ -128,7 +156,7 @@ impl Deliverer<'_> {
             self.deliver(going)?;
         } else {
             for one in &going {
-                one.state().encode(&mut self.rows);
+                one.encode(self.names, &mut self.rows);
                 self.count(&one.finished.item);
             }
             self.confirm()?;
@@ -190,6 +218,15 @@ impl Deliverer<'_> {
         }
     }
 
+    /// Lets go of a dead letter that was to be tried again and need not be. Where files alone are made of the source, what
+    /// it died of is still in them.
+    pub(super) fn supersede(&mut self, letter: Letter, place: Place, line: u64) {
+        if !self.sinks.is_empty() {
+            encode_mended(&letter, place, line, self.names, &mut self.rows);
+        }
+        self.revived.push(letter);
+    }
+
     fn revive(&mut self, item: &Item) {
         self.revived.extend(self.letter_of(item));
     }
@@ -198,16 +235,36 @@ impl Deliverer<'_> {
     fn letter_of(&self, item: &Item) -> Option<Letter> {
         item.letter.clone().or_else(|| {
             item.prior.filter(|prior| prior.dead)?;
-            Some(Letter { key: key_text(&item.record, &self.records.key), payload: item.record.to_vec() })
+            Some(Letter { key: self.key_text(item), payload: item.record.to_vec() })
         })
     }
 
-    /// Makes a dead letter of a record.
-    fn bury(&mut self, item: &Item, class: &str, error: String, mut attempts: Vec<(i64, String)>) {
+    /// Returns a record's key as people write it; where each version is one of its own, with the version.
+    fn key_text(&self, item: &Item) -> String {
+        let key = key_text(&item.record, &self.records.key);
+        if self.records.sinks.iter().any(|sink| sink.mode != SinkMode::Append) {
+            return key;
+        }
+        let version = match &self.records.version {
+            Some(version) => key_text(&item.record, std::slice::from_ref(version)),
+            None => format!("{:016x}", u64::from_be_bytes(*item.digest.first_chunk().expect("16 bytes"))),
+        };
+        format!("{key} @ {version}")
+    }
+
+    /// Makes a dead letter of a record, of which `sent` is the first that went to a sink.
+    fn bury(
+        &mut self,
+        item: &Item,
+        sent: &[u8],
+        class: &str,
+        error: String,
+        mut attempts: Vec<(i64, String)>,
+    ) {
         self.counts.dead += 1;
         self.exclude(item);
         let made = self.code.map(|code| Made { result: [0; 16], code });
-        let tries = u8::try_from(attempts.len()).unwrap_or(u8::MAX);
+        let tries = tries_of(item, &attempts);
         let state = item.state(Status::Dead, made, None);
         State { tries, ..state }.encode(&mut self.rows);
         if attempts.is_empty() {
@@ -216,9 +273,7 @@ impl Deliverer<'_> {
         let (key, payload) = match &item.letter {
             Some(letter) => (letter.key.clone(), letter.payload.clone()),
             // One whose key cannot be read is known by its bytes.
-            None if matches!(class, "worker" | "sink") => {
-                (key_text(&item.record, &self.records.key), item.record.to_vec())
-            }
+            None if matches!(class, "worker" | "sink") => (self.key_text(item), item.record.to_vec()),
             None => (String::new(), item.record.to_vec()),
         };
         self.dead.push(Dead {
@@ -229,14 +284,15 @@ impl Deliverer<'_> {
             class: class.to_owned(),
             error,
             attempts,
-            idempotency_key: item.idempotency_key(&self.scope.token, 0),
+            idempotency_key: item.idempotency_key(&self.scope.token, 0, sent),
         });
     }
 
     /// Delivers a batch, without the records that a sink refuses: such a one becomes a dead letter.
     fn deliver(&mut self, going: Vec<Going>) -> Result<(), EngineError> {
         let sequence = self.scope.confirmed + 1;
-        let number = self.write_down(sequence, &going, None)?;
+        let must_remember = self.must_remember();
+        let number = self.write_down(sequence, &going, None, must_remember)?;
         self.carry_on(sequence, number, going, false)
     }
 
@@ -248,15 +304,16 @@ impl Deliverer<'_> {
         sequence: u64,
         going: &[Going],
         before: Option<u64>,
+        must_remember: bool,
     ) -> Result<u64, EngineError> {
         let mut changes = self.decided_since()?;
         let (deliveries, _) = self.deliveries(going);
         let revived = going.iter().filter_map(|one| self.letter_of(&one.finished.item)).collect();
-        let records = self.must_remember().then(|| going.iter().map(|one| self.written(one)).collect());
+        let records = must_remember.then(|| going.iter().map(|one| self.written(one)).collect());
         let head = Head { sequence, digest: digest_of(&deliveries), records, revived };
         let mut rows = Vec::new();
         for one in going {
-            one.state().encode(&mut rows);
+            one.encode(self.names, &mut rows);
         }
         self.sync_results()?;
         self.scope.last_delta += 1;
@@ -292,29 +349,42 @@ impl Deliverer<'_> {
                 }
                 return self.confirm();
             };
+            let died = self.failed;
             self.failed += faults.len() as u64;
             let first = || faults.values().next().map(|fault| fault.error.clone()).unwrap_or_default();
-            let outage = check_outage(self.failed, self.decided, first);
+            let outage = check_outage(self.failed, self.decided, died, first);
+            let must_remember = asking || self.must_remember();
             let (mut left, mut refused) = (Vec::with_capacity(going.len()), Vec::new());
             for (index, one) in going.into_iter().enumerate() {
                 match faults.get(&index) {
                     None => left.push(one),
-                    Some(fault) => refused.push((one.finished, fault.error.clone())),
+                    Some(fault) => refused.push((one, fault.error.clone())),
                 }
             }
             from = sink + usize::from(taken);
             if let Err(outage) = outage {
-                self.give_up(sequence, number, &left, from)?;
+                self.give_up(sequence, number, &left, from, must_remember)?;
                 return Err(outage);
             }
-            for (Finished { item, attempts, .. }, error) in refused {
-                self.bury(&item, "sink", error, attempts);
+            for (Going { finished: Finished { item, attempts, .. }, results, .. }, error) in refused {
+                let sent = results.first().unwrap_or(&item.record);
+                self.bury(&item, sent, "sink", error, attempts);
             }
             if left.is_empty() && from == 0 {
                 return self.confirm_without(number);
             }
+            if from == self.sinks.len() {
+                // None is left that would be told. Cut off before this is kept, the same batch goes to the last one again.
+                self.scope.confirmed = sequence;
+                for one in &left {
+                    one.encode(self.names, &mut self.rows);
+                    self.count(&one.finished.item);
+                    self.revive(&one.finished.item);
+                }
+                return self.confirm_without(number);
+            }
             // Even with nothing left the others are told of the batch, so that all have the same number.
-            number = self.write_down(sequence, &left, Some(number))?;
+            number = self.write_down(sequence, &left, Some(number), must_remember)?;
             going = left;
         }
     }
@@ -327,14 +397,15 @@ impl Deliverer<'_> {
         number: u64,
         taken: &[Going],
         from: usize,
+        must_remember: bool,
     ) -> Result<(), EngineError> {
         if from > 0 && from < self.sinks.len() {
-            return self.write_down(sequence, &[], Some(number)).map(drop);
+            return self.write_down(sequence, &[], Some(number), must_remember).map(drop);
         }
         if from > 0 {
             self.scope.confirmed = sequence;
             for one in taken {
-                one.state().encode(&mut self.rows);
+                one.encode(self.names, &mut self.rows);
                 self.revive(&one.finished.item);
             }
         }
@@ -349,7 +420,7 @@ impl Deliverer<'_> {
             let item = &one.finished.item;
             for (index, result) in one.results.iter().enumerate() {
                 let operation = if item.tombstone { Operation::Delete } else { Operation::Put };
-                let idempotency_key = item.idempotency_key(&self.scope.token, index);
+                let idempotency_key = item.idempotency_key(&self.scope.token, index, result);
                 deliveries.push(Delivery { operation, record: result.clone(), idempotency_key });
                 owners.push(owner);
             }
@@ -398,7 +469,8 @@ impl Deliverer<'_> {
         from: usize,
         asking: bool,
     ) -> Result<Handed, EngineError> {
-        if self.records.commit == CommitMode::TwoPhase {
+        // One that was begun each for itself is ended so, whatever the stage says by now.
+        if self.records.commit == CommitMode::TwoPhase && !asking {
             return self.in_two_phases(id, deliveries, owners);
         }
         for sink in from..self.sinks.len() {
@@ -418,6 +490,8 @@ impl Deliverer<'_> {
 
     /// Hands a batch to one sink, again while it is not available, and records again that it may take later. Returns those
     /// that it refused.
+    ///
+    /// A record has its own tries; of the sink, only those in a row count in which it dealt with no record at all.
     fn hand_to(
         &mut self,
         number: usize,
@@ -426,32 +500,47 @@ impl Deliverer<'_> {
     ) -> Result<Vec<RecordFault>, EngineError> {
         let attempts = self.records.retries.attempts.max(1);
         let mut indices: Vec<usize> = (0..deliveries.len()).collect();
-        let (mut batch, mut refused, mut tries) = (deliveries.to_vec(), Vec::new(), 0);
+        let (mut batch, mut refused) = (deliveries.to_vec(), Vec::new());
+        // Tries of the sink in a row, and of each record that failed.
+        let (mut idle, mut failures) = (0, HashMap::<usize, u32>::new());
         loop {
             self.hands.check_stop()?;
-            let delivered = self.sinks[number].deliver(id, &batch);
-            tries += 1;
-            let (again, least_ms) = match delivered {
+            let (again, least_ms, tries) = match self.sinks[number].deliver(id, &batch) {
                 Ok(delivered) => {
                     self.note_receipts(&batch, delivered.receipts)?;
-                    let (mut again, mut least) = (Vec::new(), None);
+                    let (mut again, mut least, mut tries, mut unserved) = (Vec::new(), None, 0, None);
+                    let mut dealt_with = batch.len();
                     for fault in delivered.refused {
                         let index = indices[fault.index];
-                        if fault.retry && tries < attempts {
-                            least = least.max(fault.retry_after_ms);
-                            again.push(index);
+                        if fault.of_sink {
+                            dealt_with -= 1;
+                            unserved.get_or_insert((fault.error, fault.retry_after_ms));
                         } else {
-                            refused.push(RecordFault { index, ..fault });
+                            let failures = failures.entry(index).or_default();
+                            *failures += 1;
+                            if !fault.retry || *failures >= attempts {
+                                refused.push(RecordFault { index, ..fault });
+                                continue;
+                            }
+                            tries = tries.max(*failures);
                         }
+                        least = least.max(fault.retry_after_ms);
+                        again.push(index);
                     }
                     if again.is_empty() {
                         return Ok(refused);
                     }
-                    (again, least)
+                    idle = if unserved.is_some() && dealt_with == 0 { idle + 1 } else { 0 };
+                    if let Some((error, retry_after_ms)) = unserved.filter(|_| idle >= attempts) {
+                        let sink = self.sinks[number].name();
+                        return Err(SinkError::Unavailable { sink, error, retry_after_ms }.into());
+                    }
+                    (again, least, tries.max(idle).max(1))
                 }
-                Err(SinkError::Unavailable { retry_after_ms, error, sink }) if tries < attempts => {
-                    tracing::warn!(%sink, %error, tries, "the sink is not available; trying again");
-                    (indices, retry_after_ms)
+                Err(SinkError::Unavailable { retry_after_ms, error, sink }) if idle + 1 < attempts => {
+                    idle += 1;
+                    tracing::warn!(%sink, %error, tries = idle, "the sink is not available; trying again");
+                    (indices, retry_after_ms, idle)
                 }
                 Err(SinkError::Records(mut faults)) => {
                     for fault in &mut faults {
@@ -549,6 +638,11 @@ impl Deliverer<'_> {
         let merged = deltas::numbers_of(number).collect();
         Ok(self.ledger.apply(Changes { scope: Some(self.scope.clone()), merged, ..changes })?)
     }
+}
+
+/// Returns how often a record was tried, in this run and before.
+fn tries_of(item: &Item, attempts: &[(i64, String)]) -> u8 {
+    u8::try_from(attempts.len()).unwrap_or(u8::MAX).saturating_add(item.tries())
 }
 
 fn by_record(faults: Vec<RecordFault>, owners: &[usize]) -> HashMap<usize, RecordFault> {

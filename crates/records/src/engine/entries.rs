@@ -18,6 +18,8 @@ const MEMORY: usize = 24 << 20;
 
 /// A record that a person edited comes again, whatever became of it.
 pub(super) const AGAIN: u8 = 1;
+/// It died without a key.
+pub(super) const UNNAMED: u8 = 4;
 /// Nothing can be done with the record: it becomes a dead letter.
 pub(super) const BAD: u8 = 2;
 

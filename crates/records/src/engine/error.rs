@@ -36,13 +36,16 @@ pub enum EngineError {
     },
     /// More than a tenth fail: that is no fault of single records.
     #[error(
-        "{failed} of {of} records failed, which looks like an outage: none of them became a dead letter. The first: {first}"
+        "{failed} of {of} records failed, which looks like an outage: {}. The first: {first}",
+        spared(*failed, *died)
     )]
     Outage {
         /// Records that failed.
         failed: u64,
         /// Of how many.
         of: u64,
+        /// How many of them are dead letters: they failed before it looked like one.
+        died: u64,
         /// What the first one died of.
         first: String,
         /// What to do about that.
@@ -65,6 +68,13 @@ pub enum EngineError {
     /// Records were lost or counted twice: a bug.
     #[error("the records do not add up: {0}")]
     NotConserved(String),
+}
+
+fn spared(failed: u64, died: u64) -> String {
+    match died {
+        0 => "none of them became a dead letter".to_owned(),
+        _ => format!("{} of them became no dead letters, {died} failed before and did", failed - died),
+    }
 }
 
 impl EngineError {

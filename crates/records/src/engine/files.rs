@@ -72,7 +72,8 @@ fn write_results(
     joined.kept.sort_unstable_by_key(|(spot, _)| *spot);
     let mut file = BufReader::with_capacity(1 << 20, File::open(&setup.results).map_err(EngineError::Spool)?);
     let (mut at, mut bytes) = (0_u64, Vec::new());
-    for (spot, kept) in &joined.kept {
+    for (count, (spot, kept)) in joined.kept.iter().enumerate() {
+        setup.hands.check_stop_at(count as u64)?;
         if excluded.contains(spot) {
             continue;
         }

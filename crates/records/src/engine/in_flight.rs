@@ -1,7 +1,5 @@
 //! Finds out what became of a batch that was being delivered when the last run was cut off, and ends it.
 
-use cairn_model::CommitMode;
-
 use super::deliver::{Deliverer, Going};
 use super::deltas::{self, Head, Written};
 use super::error::EngineError;
@@ -28,15 +26,16 @@ impl Deliverer<'_> {
             }
             let (scope, fence) = (self.scope.token.clone(), self.hands.fence);
             let id = BatchId { scope, sequence, digest, fence };
-            let is_there = if self.records.commit == CommitMode::TwoPhase {
-                let decided = self.scope.decided >= sequence;
-                for sink in &mut self.sinks {
+            // How it was begun, not what the stage says by now: several without their records are in two phases.
+            let decided = self.scope.decided >= sequence;
+            for sink in &mut self.sinks {
+                if sink.prepared(&id.scope)?.contains(&sequence) {
                     sink.settle(&id, decided)?;
                 }
-                decided
-            } else {
-                let sink = self.sinks.first_mut();
-                sink.map(|sink| sink.applied(&id)).transpose()?.flatten().unwrap_or(false)
+            }
+            let is_there = match self.sinks.as_mut_slice() {
+                [sink] => sink.applied(&id)?.unwrap_or(false),
+                _ => decided,
             };
             let mut changes = Changes { durable: true, ..Changes::default() };
             if is_there {

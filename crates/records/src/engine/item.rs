@@ -90,8 +90,9 @@ impl Item {
         }
     }
 
-    /// Returns the key under which its delivery number `index` is known to sinks: the same in each try.
-    pub(crate) fn idempotency_key(&self, scope: &str, index: usize) -> Digest {
+    /// Returns the key under which its delivery number `index` is known to sinks: the same in each try. What a person or
+    /// another worker has made of it since is another `result`, and so another delivery.
+    pub(crate) fn idempotency_key(&self, scope: &str, index: usize, result: &[u8]) -> Digest {
         let mut hasher = blake3::Hasher::new_derive_key("cairn v1 record-delivery");
         hasher.update(&(scope.len() as u64).to_le_bytes());
         hasher.update(scope.as_bytes());
@@ -99,6 +100,7 @@ impl Item {
         hasher.update(&self.digest);
         hasher.update(&[self.generation]);
         hasher.update(&(index as u64).to_le_bytes());
+        hasher.update(result);
         hasher.finalize().into()
     }
 }

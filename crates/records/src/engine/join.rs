@@ -6,11 +6,13 @@ use std::cmp::Ordering;
 use cairn_model::RecordCounts;
 use serde::{Deserialize, Serialize};
 
-use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, read};
+use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, UNNAMED, read};
+use super::error::EngineError;
 use super::marks::{Mark, Marks, Spot};
 use super::walk::{Walk, WalkError};
+use super::{Hands, Numbers};
 use crate::ledger::Ledger;
-use crate::state::{Kept, Place, Short, State, Status};
+use crate::state::{Kept, Short, State, Status};
 
 /// So many entries at most, and pages are read one by one.
 const FEW: u64 = 4096;
@@ -34,7 +36,7 @@ pub(super) struct Rules<'r> {
     /// Paths of files by their numbers, for those that were read before.
     pub paths: &'r [String],
     /// The numbers of this run's files.
-    pub numbers: &'r [u32],
+    pub numbers: &'r Numbers,
 }
 
 /// What was known of a record that is to be delivered.
@@ -84,7 +86,8 @@ pub(super) fn join(
     ledger: &dyn Ledger,
     rules: &Rules<'_>,
     files: usize,
-) -> Result<Joined, WalkError> {
+    hands: &Hands<'_>,
+) -> Result<Joined, EngineError> {
     let mut joined = Joined {
         marks: Marks::new(files),
         priors: Vec::new(),
@@ -93,11 +96,14 @@ pub(super) fn join(
     };
     joined.counts.read = entries.count();
     let mut walk = Walk::new(ledger, entries.count() <= FEW);
+    let mut count = 0;
     for part in 0..PARTS {
-        let bytes = entries.take(part)?;
+        let bytes = entries.take(part).map_err(EngineError::Spool)?;
         let mut sorted: Vec<Entry<'_>> = read(&bytes).collect();
         sorted.sort_unstable_by(|left, right| left.key.cmp(&right.key).then_with(|| order(left, right)));
         for group in sorted.chunk_by(|left, right| left.key == right.key) {
+            hands.check_stop_at(count)?;
+            count += 1;
             joined.group(group, &mut walk, rules)?;
         }
     }
@@ -106,10 +112,26 @@ pub(super) fn join(
     Ok(joined)
 }
 
-/// Which of two records of one key is the newer. Of equal versions, one that is tried again at a person's word comes last:
-/// its spot is behind all files.
+/// Which of two records of one key is the newer. Of equal versions, a dead letter that is tried again comes last: its spot
+/// is behind all files.
 fn order(left: &Entry<'_>, right: &Entry<'_>) -> Ordering {
     left.version.cmp(right.version).then(left.spot.cmp(&right.spot))
+}
+
+/// Brings dead letters that are tried again to where they belong among the records of their key: of equal versions, each
+/// comes right after the record that it was, and before all when the source does not hold that any more. One that died
+/// without a key was given it by a person just now, and stays last.
+fn place_letters<'e>(group: &[Entry<'e>]) -> Vec<Entry<'e>> {
+    let rank = |entry: &Entry<'e>| {
+        if entry.flags & (AGAIN | BAD | UNNAMED) != AGAIN {
+            return Some((entry.spot, false));
+        }
+        let was = group.iter().rfind(|other| other.flags & AGAIN == 0 && other.digest == entry.digest);
+        was.map(|was| (was.spot, true))
+    };
+    let mut placed = group.to_vec();
+    placed.sort_by(|left, right| left.version.cmp(right.version).then(rank(left).cmp(&rank(right))));
+    placed
 }
 
 impl Joined {
@@ -119,6 +141,13 @@ impl Joined {
         walk: &mut Walk<'_>,
         rules: &Rules<'_>,
     ) -> Result<(), WalkError> {
+        let placed: Vec<Entry<'_>>;
+        let group = if group.len() > 1 && group.iter().any(|entry| entry.flags & AGAIN != 0) {
+            placed = place_letters(group);
+            &placed
+        } else {
+            group
+        };
         let (mut newest, mut others) = group.split_last().expect("a group has a record");
         let state = walk.seek(&newest.key)?;
         // One that is tried again does not stand in the way of what was delivered since.
@@ -132,12 +161,15 @@ impl Joined {
             (newest, others) = others.split_last().expect("there are others");
         }
         if newest.flags & BAD != 0 {
-            self.counts.dead += others.len() as u64;
-            let known = state.is_some_and(|state| state.status == Status::Dead) && newest.flags & AGAIN == 0;
-            if known {
-                self.counts.dead += 1;
-            } else {
-                self.marks.set(newest.spot, Mark::Bad);
+            let known = state.map(|state| state.status).filter(|_| newest.flags & AGAIN == 0);
+            match known {
+                // A person mended it, and it was delivered.
+                Some(Status::Delivered) => self.counts.same += group.len() as u64,
+                Some(Status::Dead) => self.counts.dead += group.len() as u64,
+                _ => {
+                    self.counts.dead += others.len() as u64;
+                    self.marks.set(newest.spot, Mark::Bad);
+                }
             }
             return Ok(());
         }
@@ -191,18 +223,13 @@ fn delivered_state<'e>(entry: &Entry<'e>, rules: &Rules<'_>) -> State<'e> {
         status: Status::Delivered,
         tries: 0,
         digest: entry.digest,
-        place: place_of(entry.spot, rules.numbers),
+        place: rules.numbers.place_of(entry.spot),
         version: entry.version,
         made: None,
         kept: None,
         retry_at: None,
         before: None,
     }
-}
-
-/// Returns what a spot is called for good.
-pub(super) fn place_of(spot: Spot, numbers: &[u32]) -> Place {
-    Place { file: numbers[spot.file()], ordinal: spot.ordinal() }
 }
 
 /// What is to be done with a key's newest record.
@@ -224,7 +251,8 @@ fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> V
             // A run was cut off after its delivery, and before its dead letter went.
             Status::Delivered if same => Verdict::Same,
             // Without versions nothing says that it is newer than what was delivered since it died.
-            Status::Delivered if !rules.versioned || newest.version < state.version => Verdict::Late,
+            Status::Delivered if !rules.versioned => Verdict::Late,
+            _ if !same && rules.versioned && newest.version < state.version => Verdict::Late,
             _ => fresh,
         };
     }
@@ -234,20 +262,20 @@ fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> V
         Status::Retrying if same => Verdict::Deliver { tries: state.tries, same: false },
         Status::Dead if same && !outdated => Verdict::Dead,
         Status::Dropped if same && !outdated => Verdict::Dropped,
-        Status::Delivered if same && outdated => Verdict::Deliver { tries: 0, same: true },
+        // Where the first stays, what another code makes of it has no place.
+        Status::Delivered if same && outdated && !rules.insert => Verdict::Deliver { tries: 0, same: true },
         Status::Delivered if same => Verdict::Same,
         Status::Delivered if rules.insert => Verdict::Late,
-        Status::Delivered if rules.versioned && rules.outlives && is_older(newest, state, rules) => {
-            Verdict::Late
-        }
+        // Whatever became of the newer one: while it is dead, no older one takes its place.
+        _ if !same && rules.versioned && rules.outlives && is_older(newest, state, rules) => Verdict::Late,
         Status::Delivered | Status::Retrying | Status::Dead | Status::Dropped => fresh,
     }
 }
 
-/// Returns whether the record comes before the one that was delivered. Of equal versions, the later in the source counts.
+/// Returns whether the record comes before the one that was looked at last. Of equal versions, the later in the source counts.
 fn is_older(newest: &Entry<'_>, state: &State<'_>, rules: &Rules<'_>) -> bool {
     let path = |number: u32| rules.paths.get(number as usize).map_or("", String::as_str);
-    let place = place_of(newest.spot, rules.numbers);
+    let place = rules.numbers.place_of(newest.spot);
     let by_version = newest.version.cmp(state.version);
     let by_place =
         || path(place.file).cmp(path(state.place.file)).then(place.ordinal.cmp(&state.place.ordinal));

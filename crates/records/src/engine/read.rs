@@ -1,5 +1,6 @@
 //! Reads the source: once to see what there is, and again for what is to be delivered.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -7,18 +8,18 @@ use bytes::{Bytes, BytesMut};
 use cairn_model::{Records, Sink, SinkMode, SinkPlace};
 
 use super::deliver::Deliverer;
-use super::entries::{AGAIN, BAD, Entries, Entry};
+use super::entries::{AGAIN, BAD, Entries, Entry, UNNAMED};
 use super::error::EngineError;
 use super::item::{Fate, Finished, Item};
-use super::join::{Joined, Prior, place_of};
+use super::join::{Joined, Prior};
 use super::marks::{Mark, Marks, ORDINAL_MAX, Spot};
 use super::sorted::Sorter;
 use super::work::{self, Spawn};
 use super::{Hands, Names};
 use crate::fields::{Extracted, Extractor};
 use crate::ledger::{Asked, Letter};
-use crate::source::{BadRecord, Reader, SourceFile};
-use crate::state::Short;
+use crate::source::{BadRecord, Reader, SourceFile, is_untyped};
+use crate::state::{Place, Short};
 
 /// The most records of a batch where the stage does not say.
 const BATCH: usize = 100_000;
@@ -34,6 +35,7 @@ pub(super) struct Source<'s> {
     pub asked: &'s [Asked],
     pub records: &'s Records,
     pub names: &'s Names<'s>,
+    pub hands: &'s Hands<'s>,
 }
 
 /// A record as it was read.
@@ -61,7 +63,16 @@ impl Source<'_> {
             }
             let mut reader = Reader::open(file, self.records.format)?;
             let untyped = reader.is_untyped();
-            while let Some(raw) = reader.next_if(|ordinal| wanted(Spot::new(number, ordinal)))? {
+            let stopped = Cell::new(false);
+            // Most may be passed over.
+            let is_wanted = |ordinal| {
+                stopped.set(self.hands.check_stop_at(ordinal).is_err());
+                stopped.get() || wanted(Spot::new(number, ordinal))
+            };
+            while let Some(raw) = reader.next_if(is_wanted)? {
+                if stopped.get() {
+                    return Err(EngineError::Stopped);
+                }
                 if raw.ordinal >= ORDINAL_MAX {
                     return Err(EngineError::TooMuch(format!(
                         "`{}` has more than {ORDINAL_MAX} records",
@@ -76,7 +87,8 @@ impl Source<'_> {
             let spot = Spot::new(self.files.len(), ordinal as u64);
             if wanted(spot) {
                 let body = Ok(asked.edited.as_deref().unwrap_or(&asked.payload));
-                show(Seen { spot, line: asked.line, body, asked: Some(asked), untyped: false })?;
+                let untyped = is_untyped(&asked.file, self.records.format);
+                show(Seen { spot, line: asked.line, body, asked: Some(asked), untyped })?;
             }
         }
         Ok(())
@@ -124,9 +136,24 @@ fn short(context: &str, parts: &[&[u8]]) -> Short {
     *hasher.finalize().as_bytes().first_chunk().expect("a digest has 32 bytes")
 }
 
-/// Returns what stands for the key of a record that has none.
-fn key_of_bad(bad: &BadRecord) -> Short {
-    short("cairn v1 record-bad", &[&bad.excerpt])
+/// Returns what is kept of a record that has no key: its first bytes when it is too long.
+fn kept_of_bad<'b>(seen: &'b Seen<'_>, bad: &'b BadRecord) -> &'b [u8] {
+    match (seen.asked, &seen.body) {
+        (Some(asked), _) => &asked.payload,
+        (None, Ok(body)) if body.len() <= BadRecord::EXCERPT * 16 => body,
+        (None, _) => &bad.excerpt,
+    }
+}
+
+/// Returns what stands for the key of a record that has none: of what is `kept` of it, and of where it was read when that
+/// is not all of it.
+pub(super) fn key_of_bad(kept: &[u8], file: &str, line: u64) -> Short {
+    let mut parts = vec![kept];
+    let line = line.to_le_bytes();
+    if kept.len() == BadRecord::EXCERPT {
+        parts.extend([file.as_bytes(), &line]);
+    }
+    short("cairn v1 record-bad", &parts)
 }
 
 /// Records that were read and are to be told apart: by one thread, while another one reads on.
@@ -138,6 +165,7 @@ struct Block<'s> {
 
 struct BlockRecord<'s> {
     spot: Spot,
+    line: u64,
     /// Where its bytes begin; they end where the next one's begin.
     start: usize,
     bad: Option<BadRecord>,
@@ -159,7 +187,8 @@ pub(super) fn scan(source: &Source<'_>, spool: &Path, hands: &Hands<'_>) -> Resu
         let mut told_apart = || -> Result<(), EngineError> {
             for block in &taken {
                 hands.check_stop()?;
-                tell_apart(&block, &mut extracting, &mut entries).map_err(EngineError::Spool)?;
+                tell_apart(&block, source.names, &mut extracting, &mut entries)
+                    .map_err(EngineError::Spool)?;
                 counts.read = entries.count();
                 (hands.progress)(&counts);
             }
@@ -189,7 +218,14 @@ fn read_blocks<'s>(source: &'s Source<'_>, blocks: &mpsc::SyncSender<Block<'s>>)
             }
             Err(bad) => Some(bad),
         };
-        block.records.push(BlockRecord { spot: seen.spot, start, bad, asked, untyped: seen.untyped });
+        block.records.push(BlockRecord {
+            spot: seen.spot,
+            line: seen.line,
+            start,
+            bad,
+            asked,
+            untyped: seen.untyped,
+        });
         if block.bytes.len() >= BLOCK || block.records.len() >= BLOCK / 64 {
             send(&mut block)?;
         }
@@ -198,16 +234,26 @@ fn read_blocks<'s>(source: &'s Source<'_>, blocks: &mpsc::SyncSender<Block<'s>>)
     send(&mut block)
 }
 
-fn tell_apart(block: &Block<'_>, extracting: &mut Extracting, entries: &mut Entries) -> std::io::Result<()> {
+fn tell_apart(
+    block: &Block<'_>,
+    names: &Names<'_>,
+    extracting: &mut Extracting,
+    entries: &mut Entries,
+) -> std::io::Result<()> {
     for (index, record) in block.records.iter().enumerate() {
         let end = block.records.get(index + 1).map_or(block.bytes.len(), |next| next.start);
         let body = match &record.bad {
             None => Ok(&block.bytes[record.start..end]),
             Some(bad) => Err(bad.clone()),
         };
-        let BlockRecord { spot, asked, untyped, .. } = *record;
-        let again = if asked.is_some() { AGAIN } else { 0 };
-        match extracting.extract(&Seen { spot, line: 0, body, asked, untyped }) {
+        let BlockRecord { spot, line, asked, untyped, .. } = *record;
+        let again = match asked {
+            Some(asked) if asked.key.is_empty() => AGAIN | UNNAMED,
+            Some(_) => AGAIN,
+            None => 0,
+        };
+        let seen = Seen { spot, line, body, asked, untyped };
+        match extracting.extract(&seen) {
             Ok(extracted) => entries.push(&Entry {
                 key: extracted.key,
                 digest: extracted.digest,
@@ -216,7 +262,8 @@ fn tell_apart(block: &Block<'_>, extracting: &mut Extracting, entries: &mut Entr
                 version: extracted.version.as_ref().map_or(&[], |version| version.as_bytes()),
             })?,
             Err(bad) => {
-                let key = key_of_bad(&bad);
+                let file = names.path(names.numbers.place_of(spot));
+                let key = key_of_bad(kept_of_bad(&seen, &bad), file, line);
                 entries.push(&Entry { key, digest: key, spot, flags: again | BAD, version: &[] })?;
             }
         }
@@ -230,7 +277,7 @@ pub(super) fn first_bad(source: &Source<'_>, marks: &Marks) -> String {
     let mut extracting = source.extractor();
     let _ = source.each(&|spot| marks.get(spot) == Mark::Bad, &|file| marks.any(file), &mut |seen| {
         if let Err(bad) = extracting.extract(&seen) {
-            let path = source.names.path(place_of(seen.spot, source.names.numbers));
+            let path = source.names.path(source.names.numbers.place_of(seen.spot));
             first = format!("{path}:{}: {}", seen.line, bad.error);
         }
         Err(EngineError::Stopped)
@@ -238,14 +285,16 @@ pub(super) fn first_bad(source: &Source<'_>, marks: &Marks) -> String {
     first
 }
 
-/// Returns the dead letters that were to be tried again and need not be: what they became, or something newer, is
-/// delivered.
-pub(super) fn superseded(source: &Source<'_>, marks: &Marks) -> Vec<Letter> {
-    let asked = source.asked.iter().enumerate().filter(|(ordinal, _)| {
-        let mark = marks.get(Spot::new(source.files.len(), *ordinal as u64));
-        matches!(mark, Mark::None | Mark::Stands)
+/// Returns the dead letters that were to be tried again and need not be, with where they stood: what they became, or
+/// something newer, is delivered.
+pub(super) fn superseded(source: &Source<'_>, marks: &Marks) -> Vec<(Letter, Place, u64)> {
+    let asked = source.asked.iter().enumerate().filter_map(|(ordinal, asked)| {
+        let spot = Spot::new(source.files.len(), ordinal as u64);
+        let letter = Letter { key: asked.key.clone(), payload: asked.payload.clone() };
+        matches!(marks.get(spot), Mark::None | Mark::Stands)
+            .then(|| (letter, source.names.numbers.place_of(spot), asked.line))
     });
-    asked.map(|(_, asked)| Letter { key: asked.key.clone(), payload: asked.payload.clone() }).collect()
+    asked.collect()
 }
 
 /// Reads what is marked, has it worked on, and delivers it.
@@ -330,8 +379,10 @@ fn read_sorted(
         }
         if left.is_empty() { Ok(()) } else { send(left) }
     })?;
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let (mut batch, mut bytes, mut count) = (Vec::new(), 0, 0);
     sorter.finish(&mut |finished| {
+        source.hands.check_stop_at(count)?;
+        count += 1;
         bytes += finished.item.record.len() + size_of::<Finished>();
         batch.push(finished);
         if batch.len() >= most || bytes >= BATCH_BYTES {
@@ -367,7 +418,7 @@ fn read_marked(
             arena.extend_from_slice(record);
             arena.split().freeze()
         };
-        let place = place_of(seen.spot, source.names.numbers);
+        let place = source.names.numbers.place_of(seen.spot);
         let letter =
             seen.asked.map(|asked| Letter { key: asked.key.clone(), payload: asked.payload.clone() });
         let finished = match extracted {
@@ -390,11 +441,9 @@ fn read_marked(
                 Finished { item, fate: Fate::Results(vec![record]), attempts: Vec::new() }
             }
             Err(bad) => {
-                let key = key_of_bad(&bad);
-                let whole = match &seen.body {
-                    Ok(body) if body.len() <= BadRecord::EXCERPT * 16 => keep(body),
-                    _ => keep(&bad.excerpt),
-                };
+                let kept = kept_of_bad(&seen, &bad);
+                let key = key_of_bad(kept, source.names.path(place), seen.line);
+                let whole = keep(kept);
                 let item = Item {
                     key,
                     digest: key,

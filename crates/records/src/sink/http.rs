@@ -221,7 +221,13 @@ impl Http {
         for (index, answer) in answers.into_iter().enumerate() {
             let Some(answer) = answer else {
                 let (error, retry_after_ms) = unsent.clone();
-                delivered.refused.push(RecordFault { index, error, retry: true, retry_after_ms });
+                delivered.refused.push(RecordFault {
+                    index,
+                    error,
+                    retry: true,
+                    of_sink: true,
+                    retry_after_ms,
+                });
                 continue;
             };
             match answer.receipt() {
@@ -235,6 +241,7 @@ impl Http {
                     index,
                     error: answer.error(),
                     retry: answer.retry(),
+                    of_sink: answer.is_of_server(),
                     retry_after_ms: answer.retry_after_ms(),
                 }),
             }

@@ -171,7 +171,7 @@ pub(crate) fn list<'n>(prefix: &str, names: impl IntoIterator<Item = &'n String>
 
 /// Returns the fault of a record that another try does not mend.
 pub(crate) fn fault(index: usize, error: String) -> RecordFault {
-    RecordFault { index, error, retry: false, retry_after_ms: None }
+    RecordFault { index, error, retry: false, of_sink: false, retry_after_ms: None }
 }
 
 /// Says that fields are no columns, and what to do.

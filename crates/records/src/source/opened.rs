@@ -50,6 +50,11 @@ pub(super) fn open(file: &SourceFile, format: Option<Format>) -> Result<Opened, 
     })
 }
 
+/// Returns whether a file of that path has no types: CSV, which `format` says above the path's ending.
+pub(crate) fn is_untyped(path: &str, format: Option<Format>) -> bool {
+    format.or_else(|| endings(path).1) == Some(Format::Csv)
+}
+
 fn endings(path: &str) -> (Packing, Option<Format>) {
     let (stem, last) = path.rsplit_once('.').unwrap_or((path, ""));
     let (packing, ending) = match last.to_ascii_lowercase().as_str() {

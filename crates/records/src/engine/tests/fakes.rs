@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_model::{
@@ -126,7 +127,7 @@ impl Ledger for Memory {
     fn asked(&self) -> Result<Vec<Asked>, LedgerError> {
         let now = self.now();
         let asked = now.asked.into_iter().map(|((key, payload), edited)| {
-            let (file, line) = ("gone.jsonl".to_owned(), 1);
+            let Dead { file, line, .. } = now.dead[&(key.clone(), payload.clone())].clone();
             Asked { key, payload, edited, file, line }
         });
         Ok(asked.collect())
@@ -181,6 +182,11 @@ pub(super) struct Table {
     pub(super) applied: HashMap<Digest, Vec<Bytes>>,
     prepared: BTreeMap<(String, u64), Vec<Delivery>>,
     pub(super) batches: usize,
+    /// What came under each number, to one that knows nothing but idempotency keys.
+    pub(super) sent: BTreeMap<(String, u64), BTreeSet<Vec<Bytes>>>,
+    /// How many records it takes before it is busy, and how many after that, one that is not transactional.
+    pub(super) patience: Option<u32>,
+    pub(super) calm: Option<u32>,
 }
 
 /// How a sink keeps its word.
@@ -215,7 +221,13 @@ impl Fake {
             let record: Value = serde_json::from_slice(&delivery.record).unwrap();
             record["misfit"] == self.name.as_str()
         });
-        let fault = |index| RecordFault { index, error: "misfit".into(), retry: false, retry_after_ms: None };
+        let fault = |index| RecordFault {
+            index,
+            error: "misfit".into(),
+            retry: false,
+            of_sink: false,
+            retry_after_ms: None,
+        };
         misfits.map(|(index, _)| fault(index)).collect()
     }
 
@@ -262,7 +274,26 @@ impl Sink for Fake {
         let mut table = table.lock().unwrap();
         table.batches += 1;
         if self.nature == Nature::Keyed {
+            let mut faults = faults;
+            let sent = records.iter().map(|delivery| delivery.record.clone()).collect();
+            table.sent.entry((batch.scope.clone(), batch.sequence)).or_default().insert(sent);
             for (index, delivery) in records.iter().enumerate() {
+                if table.patience == Some(0) {
+                    let fault = |index| RecordFault {
+                        index,
+                        error: "busy".into(),
+                        retry: true,
+                        of_sink: true,
+                        retry_after_ms: None,
+                    };
+                    faults.extend((index..records.len()).map(fault));
+                    table.patience = table.calm;
+                    if faults.len() == records.len() && index == 0 {
+                        return Err(self.gone());
+                    }
+                    break;
+                }
+                table.patience = table.patience.map(|left| left - 1);
                 if faults.iter().all(|fault| fault.index != index) {
                     self.check()?;
                     self.put(&mut table, delivery);
@@ -336,6 +367,9 @@ impl Table {
     }
 }
 
+/// Stands among the requests where a worker was ended.
+pub(super) const KILLED: &str = "killed";
+
 /// The code of a worker that ends badly even with nothing to do.
 pub(super) const BROKEN: u64 = 13;
 
@@ -351,18 +385,29 @@ impl Spawn for Arc<Worker> {
         let (requests, stdin) = std::io::pipe().unwrap();
         let (stdout, answers) = std::io::pipe().unwrap();
         let worker = Arc::clone(self);
-        let working = std::thread::spawn(move || worker.work(requests, answers));
+        let killed = Arc::new(AtomicBool::new(false));
+        let is_killed = Arc::clone(&killed);
+        let working = std::thread::spawn(move || worker.work(requests, answers, &is_killed));
+        let told = Arc::clone(self);
         Ok(Process {
             stdin: Box::new(stdin),
             stdout: Box::new(stdout),
             wait: Box::new(|| working.join().unwrap()),
-            kill: Box::new(|| {}),
+            kill: Box::new(move || {
+                killed.store(true, Ordering::SeqCst);
+                told.asked.lock().unwrap().push(KILLED.to_owned());
+            }),
         })
     }
 }
 
 impl Worker {
-    fn work(&self, requests: std::io::PipeReader, mut answers: std::io::PipeWriter) -> Option<String> {
+    fn work(
+        &self,
+        requests: std::io::PipeReader,
+        mut answers: std::io::PipeWriter,
+        killed: &AtomicBool,
+    ) -> Option<String> {
         for line in BufReader::new(requests).lines() {
             let request: Value = serde_json::from_str(&line.unwrap()).unwrap();
             let (key, attempt, mut record) =
@@ -370,8 +415,14 @@ impl Worker {
             let action = record["w"].as_str().unwrap_or_default().to_owned();
             self.asked.lock().unwrap().push(record.to_string());
             record["by"] = self.by.into();
+            if action == "slow" {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            while action == "hang" && !killed.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             let answer = match action.as_str() {
-                "crash" => return Some("was ended by signal 9".to_owned()),
+                "hang" | "crash" => return Some("was ended by signal 9".to_owned()),
                 "drop" => serde_json::json!({"key": key, "drop": true}),
                 "error" => serde_json::json!({"key": key, "error": "no", "retry": false}),
                 "never" => serde_json::json!({"key": key, "error": "not yet"}),
@@ -393,6 +444,8 @@ pub(super) struct Stage {
     pub(super) memory: Memory,
     pub(super) tables: Vec<(String, Nature, Arc<Mutex<Table>>)>,
     pub(super) worker: Option<Arc<Worker>>,
+    /// How often a run asks whether it is to stop before it is.
+    pub(super) stop_after: i64,
     folder: tempfile::TempDir,
     runs: Cell<u64>,
     clock: Rc<AtomicI64>,
@@ -434,6 +487,7 @@ impl Stage {
             memory: Memory::new(),
             tables: tables.collect(),
             worker: None,
+            stop_after: i64::MAX,
             folder: tempfile::tempdir().unwrap(),
             runs: Cell::new(0),
             clock: Rc::default(),
@@ -500,6 +554,7 @@ impl Stage {
         };
         let files = self.records.sinks.iter().filter(|sink| matches!(sink.place, SinkPlace::File { .. }));
         let output = || (self.path().join("out"), cairn_model::Format::Jsonl);
+        let stops = AtomicI64::new(self.stop_after);
         let clock = AtomicI64::new(self.clock.load(Ordering::SeqCst));
         let by = self.worker.as_ref().map_or(0, |worker| worker.by);
         let setup = Setup {
@@ -517,7 +572,7 @@ impl Stage {
             hands: Hands {
                 progress: &|_| {},
                 now: &|| clock.fetch_add(1, Ordering::SeqCst),
-                stop: &|| false,
+                stop: &|| stops.fetch_sub(1, Ordering::SeqCst) <= 0,
                 fence: run,
                 seed: 1,
             },

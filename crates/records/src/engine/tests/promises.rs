@@ -1,9 +1,10 @@
 //! What the engine promises, one at a time.
 
-use cairn_model::{RecordCounts, SinkMode};
+use cairn_model::{Address, CommitMode, RecordCounts, SinkMode, SinkPlace};
 
-use super::fakes::{BROKEN, Cut, Nature, Stage};
-use crate::engine::EngineError;
+use super::fakes::{BROKEN, Cut, KILLED, Nature, Stage};
+use crate::engine::{EngineError, setup_of};
+use crate::sink::SinkError;
 
 use Nature::{Keyed, Transactional};
 
@@ -79,6 +80,20 @@ fn a_record_that_is_worked_on_in_vain_is_a_dead_letter_and_stays_one() {
         let again = run(&stage, &[&poison, r#"{"id":2}"#, r#"{"id":3}"#]);
         assert_eq!((again.dead, again.same, again.new), (1, 1, 1), "{action}");
     }
+}
+
+#[test]
+fn a_worker_that_hangs_is_ended_while_another_one_answers() {
+    let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional]).with_worker(1);
+    (stage.records.workers, stage.records.worker_timeout_ms) = (2, 100);
+    // The first worker is given 64 at once.
+    let mut all = vec![r#"{"id":0,"w":"hang"}"#.to_owned()];
+    all.extend((1..64).map(|id| format!("{{\"id\":{id}}}")));
+    all.extend((64..104).map(|id| format!("{{\"id\":{id},\"w\":\"slow\"}}")));
+    let counts = stage.run(&[("a.jsonl", all)]).unwrap().counts;
+    assert_eq!((counts.new, counts.dead), (103, 1));
+    let asked = stage.worker.as_ref().unwrap().asked.lock().unwrap();
+    assert!(asked.iter().position(|asked| asked == KILLED).unwrap() < 30);
 }
 
 #[test]
@@ -189,6 +204,145 @@ fn an_outage_makes_no_dead_letters_and_leaves_the_records_pending() {
 }
 
 #[test]
+fn a_batch_that_was_cut_off_is_the_same_when_it_comes_again() {
+    for calls in 0.. {
+        let stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
+        let source =
+            [("a.jsonl", lines(&[r#"{"id":1,"misfit":"sink0"}"#, r#"{"id":2,"x":2}"#, r#"{"id":3,"x":3}"#]))];
+        let cut = Cut::after(calls);
+        if stage.run_cut(&source, &cut).is_err() {
+            stage.run(&source).unwrap();
+        }
+        let table = stage.tables[0].2.lock().unwrap();
+        assert!(table.sent.values().all(|sent| sent.len() == 1), "{calls}: {:?}", table.sent);
+        assert_eq!(stage.dead().len(), 1);
+        if !cut.was_cut() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_delivery_is_ended_as_it_was_begun_whatever_the_stage_says_by_now() {
+    let source = [("a.jsonl", lines(&[r#"{"id":1,"misfit":"sink1"}"#, r#"{"id":2,"x":2}"#]))];
+    for (first, then) in [(CommitMode::Each, CommitMode::TwoPhase), (CommitMode::TwoPhase, CommitMode::Each)]
+    {
+        for natures in [&[Transactional][..], &[Transactional; 2], &[Transactional; 3]] {
+            for (calls, again) in (0..).flat_map(|calls| [(calls, 1000), (calls, 5)]) {
+                let mut stage = Stage::new(SinkMode::Append, false, natures);
+                stage.records.commit = first;
+                let cut = Cut::after(calls);
+                let _ = stage.run_cut(&source, &cut);
+                stage.records.commit = then;
+                let _ = stage.run_cut(&source, &Cut::after(again));
+                stage.run(&source).unwrap_or_else(|error| panic!("{natures:?}, {calls}: {error}"));
+                for sink in 0..natures.len() {
+                    assert_eq!(stage.rows(sink)["2"].len(), 1, "{first:?}, {natures:?}, {calls}, {again}");
+                }
+                stage.check_once();
+                if !cut.was_cut() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_older_version_takes_the_place_of_a_newer_one_that_is_dead() {
+    let stage = Stage::new(SinkMode::Upsert, true, &[Transactional]);
+    run(&stage, &[r#"{"id":1,"v":2,"x":2,"misfit":"sink0"}"#]);
+    assert_eq!(run(&stage, &[r#"{"id":1,"v":1,"x":1}"#]).late, 1);
+    assert_eq!(run(&stage, &[r#"{"id":1,"v":3,"x":3}"#]).new, 1);
+    assert_eq!(shown(&stage, 0), "3");
+}
+
+#[test]
+fn a_dead_letter_does_not_come_before_what_the_source_has_made_of_it() {
+    for versioned in [true, false] {
+        for (source, expected) in [
+            // Mended in the source, in its place or behind it.
+            (&[r#"{"id":1,"v":1,"x":2}"#][..], "2"),
+            (&[DEAD, r#"{"id":1,"v":1,"x":2}"#], "2"),
+            // As it was.
+            (&[DEAD], "7"),
+            (&[r#"{"id":1,"v":1,"x":2}"#, DEAD], "7"),
+        ] {
+            let stage = Stage::new(SinkMode::Upsert, versioned, &[Transactional]);
+            run(&stage, &[DEAD]);
+            stage.memory.ask("1", DEAD.as_bytes(), Some(br#"{"id":1,"v":1,"x":7}"#));
+            for _ in 0..2 {
+                run(&stage, source);
+                assert_eq!(shown(&stage, 0), expected, "{versioned}, {source:?}");
+            }
+            assert!(stage.memory.now().asked.is_empty());
+        }
+    }
+}
+
+#[test]
+fn where_the_first_stays_another_worker_sends_nothing() {
+    let mut stage = Stage::new(SinkMode::Insert, false, &[Keyed]).with_worker(1);
+    run(&stage, &[r#"{"id":1}"#]);
+    stage = stage.with_worker(2);
+    assert_eq!(run(&stage, &[r#"{"id":1}"#]).same, 1);
+    assert_eq!(stage.tables[0].2.lock().unwrap().batches, 1);
+}
+
+#[test]
+fn a_mended_letter_goes_out_under_another_idempotency_key() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
+    run(&stage, &[DEAD]);
+    let before = stage.memory.now().dead.into_values().next().unwrap().idempotency_key;
+    stage.memory.ask("1", DEAD.as_bytes(), Some(br#"{"id":1,"v":1,"x":7}"#));
+    run(&stage, &[DEAD]);
+    let table = stage.tables[0].2.lock().unwrap();
+    assert!(!table.applied.contains_key(&before) && table.applied.len() == 1);
+}
+
+#[test]
+fn each_version_of_its_own_has_a_dead_letter_of_its_own() {
+    for versioned in [true, false] {
+        let stage = Stage::new(SinkMode::Append, versioned, &[Transactional]);
+        run(&stage, &[DEAD, r#"{"id":1,"v":2,"misfit":"sink0"}"#]);
+        let keys: Vec<String> = stage.dead().into_iter().collect();
+        assert_eq!(keys.len(), 2, "one would take the other's place: {keys:?}");
+        assert!(!versioned || keys == ["1 @ 1", "1 @ 2"], "{keys:?}");
+    }
+}
+
+#[test]
+fn lines_that_only_begin_alike_are_two_dead_letters() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
+    let pad = "x".repeat(10_000);
+    let bad = |end: u8| format!("{{\"x\":\"{pad}{end}\"}}");
+    stage.run(&[("a.jsonl", vec![bad(1), bad(2)])]).unwrap();
+    assert_eq!(stage.memory.now().dead.len(), 2);
+}
+
+#[test]
+fn a_sink_that_is_busy_again_and_again_gets_all_and_one_that_stays_so_makes_no_dead_letters() {
+    let mut stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
+    stage.records.batch = Some(100);
+    let all: Vec<String> = (0..50).map(|id| format!("{{\"id\":{id}}}")).collect();
+    // Ten times busy, two tries at most.
+    let be = |patience: u32, calm: u32| {
+        let mut table = stage.tables[0].2.lock().unwrap();
+        (table.patience, table.calm) = (Some(patience), Some(calm));
+    };
+    be(5, 5);
+    assert_eq!(stage.run(&[("a.jsonl", all[..40].to_vec())]).unwrap().counts.new, 40);
+    be(5, 0);
+    let error = stage.run(&[("a.jsonl", all.clone())]).unwrap_err();
+    assert!(matches!(error, EngineError::Sink(SinkError::Unavailable { .. })), "{error}");
+    assert!(stage.dead().is_empty());
+    be(5, 5);
+    stage.run(&[("a.jsonl", all)]).unwrap();
+    assert_eq!(stage.rows(0).len(), 50);
+    stage.check_once();
+}
+
+#[test]
 fn bad_records_over_a_tenth_are_an_outage_before_anything_is_delivered() {
     let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
     let mut all: Vec<String> = (0..100).map(|id| format!("{{\"id\":{id}}}")).collect();
@@ -210,7 +364,8 @@ fn a_dead_letter_comes_in_again_once_in_each_mode_whatever_is_cut_off() {
         for calls in 0.. {
             let stage = Stage::new(mode, true, &[Transactional]);
             assert_eq!(run(&stage, &[DEAD]).dead, 1);
-            stage.memory.ask("1", DEAD.as_bytes(), Some(mended));
+            let key = if mode == SinkMode::Append { "1 @ 1" } else { "1" };
+            stage.memory.ask(key, DEAD.as_bytes(), Some(mended));
             let cut = Cut::after(calls);
             if stage.run_cut(&[("a.jsonl", lines(&[DEAD]))], &cut).is_err() {
                 run(&stage, &[DEAD]);
@@ -246,6 +401,54 @@ fn a_dead_letter_does_not_come_before_what_was_delivered_since() {
 }
 
 #[test]
+fn a_dead_letter_of_a_file_without_types_is_read_without_types() {
+    let stage = Stage::new(SinkMode::Upsert, true, &[Transactional]);
+    let run = |rows: &[&str]| {
+        let csv = [&["id,v,x,misfit"][..], rows].concat();
+        stage.run(&[("a.csv", lines(&csv))]).unwrap()
+    };
+    let dead = "1,9,9,sink0";
+    run(&[dead]);
+    run(&[dead, "1,10,10,"]);
+    assert_eq!(shown(&stage, 0), "\"10\"");
+    let payload = br#"{"id":"1","v":"9","x":"9","misfit":"sink0"}"#;
+    stage.memory.ask("1", payload, Some(br#"{"id":"1","v":"9","x":"9","misfit":""}"#));
+    // As a text 9 comes after any number.
+    run(&[dead, "1,10,10,"]);
+    assert_eq!(shown(&stage, 0), "\"10\"");
+}
+
+#[test]
+fn a_dead_letter_is_of_the_file_that_it_came_from() {
+    let stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
+    let poison = |id: u8| format!("{{\"id\":{id},\"misfit\":\"sink0\"}}");
+    let files = [("a.jsonl", vec![poison(1)]), ("b.jsonl", vec![poison(2)])];
+    stage.run(&files).unwrap();
+    for id in [1, 2] {
+        stage.memory.ask(&id.to_string(), poison(id).as_bytes(), None);
+    }
+    stage.run(&files).unwrap();
+    let files: Vec<String> = stage.memory.now().dead.into_values().map(|dead| dead.file).collect();
+    assert_eq!(files, ["a.jsonl", "b.jsonl"]);
+}
+
+#[test]
+fn another_header_does_not_send_everything_again() {
+    let mut records = Stage::new(SinkMode::Upsert, false, &[Keyed]).records;
+    let mut http = |token: &str, url: &str| {
+        records.sinks[0].place = SinkPlace::Http {
+            url: Address(url.to_owned()),
+            method: "POST".to_owned(),
+            batched: false,
+            headers: [("authorization".to_owned(), Address(token.to_owned()))].into(),
+        };
+        setup_of(&records)
+    };
+    assert_eq!(http("old", "http://here/"), http("new", "http://here/"));
+    assert_ne!(http("old", "http://here/"), http("old", "http://there/"));
+}
+
+#[test]
 fn a_dead_letter_that_is_newer_than_what_was_delivered_comes_in() {
     for versioned in [true, false] {
         let stage = Stage::new(SinkMode::Upsert, versioned, &[Transactional]);
@@ -272,6 +475,58 @@ fn a_bad_line_that_a_person_mended_comes_in_and_one_that_is_still_bad_stays() {
     let now = stage.memory.now();
     assert_eq!((now.dead.len(), now.asked.len()), (1, 0));
     assert_eq!(shown(&stage, 0), "5");
+    // What was mended is dead no more, nor is what comes too late.
+    stage.memory.ask("", br#"{"x":1}"#, Some(br#"{"id":5,"x":6}"#));
+    run(&stage, &["{\"id\":", r#"{"x":1}"#]);
+    let counts = run(&stage, &["{\"id\":", r#"{"x":1}"#]);
+    assert_eq!((counts.same, counts.dead), (2, 0));
+    assert_eq!(shown(&stage, 0), "5");
+}
+
+#[test]
+fn when_the_file_of_results_is_gone_all_begins_anew() {
+    for left in [None, Some(3)] {
+        let stage = Stage::new(SinkMode::Upsert, false, &[]).with_file().with_worker(1);
+        let source = [r#"{"id":1}"#, r#"{"id":2}"#];
+        run(&stage, &source);
+        let (before, results) = (stage.output(), stage.path().join("results"));
+        match left {
+            None => std::fs::remove_file(&results).unwrap(),
+            Some(left) => std::fs::write(&results, &std::fs::read(&results).unwrap()[..left]).unwrap(),
+        }
+        let report = stage.run(&[("a.jsonl", lines(&source))]).unwrap();
+        assert!(report.began_anew.unwrap().contains("results"));
+        assert_eq!((report.counts.new, stage.output()), (2, before));
+    }
+}
+
+#[test]
+fn an_outage_tells_of_those_that_died_before() {
+    let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
+    stage.records.batch = Some(100);
+    let dies = |id: u32| format!("{{\"id\":{id},\"misfit\":\"sink0\"}}");
+    let lives = |id: u32| format!("{{\"id\":{id}}}");
+    let all = (0..5).map(dies).chain((5..100).map(lives)).chain((100..200).map(dies));
+    let error = stage.run(&[("a.jsonl", all.collect())]).unwrap_err().to_string();
+    assert!(
+        error.contains("outage: 100 of them became no dead letters, 5 failed before and did."),
+        "{error}"
+    );
+    assert_eq!(stage.dead().len(), 5);
+}
+
+#[test]
+fn a_run_that_is_stopped_ends_wherever_it_is() {
+    for asked in 0..40 {
+        let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional]).with_file();
+        stage.stop_after = asked;
+        let source = [("a.jsonl", lines(&[r#"{"id":1}"#, r#"{"id":2}"#]))];
+        match stage.run(&source) {
+            Ok(_) => return assert!(asked > 5, "{asked}"),
+            Err(error) => assert!(matches!(error, EngineError::Stopped), "{error}"),
+        }
+    }
+    panic!("it asks again and again");
 }
 
 #[test]

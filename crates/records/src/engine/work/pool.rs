@@ -21,8 +21,12 @@ use crate::fields::key_json;
 
 /// Records that a worker has at once.
 const WINDOW: usize = 64;
+/// Records that wait for another try while more are read.
+const DELAYED: usize = 10_000;
 /// How long results wait for others before they are delivered.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// How often workers are looked at.
+const TICK: Duration = Duration::from_millis(50);
 /// How long a worker may take to end once its standard input is closed.
 const ENDING: Duration = Duration::from_secs(10);
 /// Workers that end before any has answered anything: so many are no accident.
@@ -151,12 +155,19 @@ impl<'p> Pool<'p> {
         inbox: &Receiver<Event>,
         credit: &Sender<()>,
     ) -> Result<(), EngineError> {
-        let (mut open, mut asked, mut flushed) = (true, false, Instant::now());
+        let (mut open, mut asked) = (true, false);
+        let (mut flushed, mut checked) = (Instant::now(), Instant::now());
         loop {
             self.hands.check_stop()?;
+            if checked.elapsed() >= TICK {
+                // While others answer, one may hang.
+                self.check_time();
+                checked = Instant::now();
+            }
             self.take_due();
             self.assign(events)?;
-            if open && !asked && self.queue.len() < WINDOW * self.workers.len() {
+            let room = self.queue.len() < WINDOW * self.workers.len() && self.delayed.len() <= DELAYED;
+            if open && !asked && room {
                 asked = credit.send(()).is_ok();
             }
             let idle = self.workers.iter().flatten().all(|worker| worker.has.is_empty());
@@ -180,7 +191,7 @@ impl<'p> Pool<'p> {
                 Ok(Event::InputEnded) => open = false,
                 Ok(Event::Line { worker, start, line }) => self.answer(worker, start, &line)?,
                 Ok(Event::Ended { worker, start, how }) => self.ended(worker, start, how)?,
-                Err(RecvTimeoutError::Timeout) => self.check_time(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(EngineError::Stopped),
             }
         }
@@ -189,7 +200,7 @@ impl<'p> Pool<'p> {
     fn wait_for(&self) -> Duration {
         let now = (self.hands.now)();
         let due = self.delayed.keys().next().map(|(at, _)| u64::try_from(at - now).unwrap_or(0));
-        Duration::from_millis(due.unwrap_or(u64::MAX).clamp(1, 50))
+        Duration::from_millis(due.unwrap_or(u64::MAX)).clamp(Duration::from_millis(1), TICK)
     }
 
     fn take(&mut self, input: Vec<Finished>) {
