@@ -470,3 +470,135 @@ fn outputs_of_an_effect_that_took_place_are_made_by_confirm_or_missed() {
     assert_eq!(bank.project.read("receipt.txt"), "asked\n");
     assert_eq!(bank.pay(0), "FRESH");
 }
+
+#[test]
+fn a_resumed_run_that_insists_does_not_repeat_what_it_began_itself() {
+    let bank = Bank::new(&format!("{KEY}mode = \"at-most-once\""));
+    bank.pay(0);
+    bank.set("hang");
+    let mut child = bank.project.start(&["run", "--force-effects", "pay"]);
+    wait(|| bank.project.file("bank/paid").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    bank.unset("hang");
+    assert_eq!(bank.book().len(), 2);
+    bank.project.cairn(&["resume"]).expect(4);
+    assert_eq!(bank.book().len(), 2, "it was paid by the run already, or nobody knows");
+    assert_eq!(bank.state(), "IN DOUBT");
+}
+
+#[test]
+fn an_effect_that_could_not_be_begun_again_stands_as_before() {
+    let bank = Bank::new(&format!("{KEY}mode = \"at-most-once\""));
+    bank.pay(0);
+    let text = bank.project.read("pipeline.toml");
+    bank.project.write("pipeline.toml", text.replace("bash pay.sh", "nowhere-such-a-command"));
+    let text = bank.project.read("pipeline.toml");
+    let text = text.replace("run = \"nowhere-such-a-command\"", "run = [\"./nowhere-such-a-command\"]");
+    bank.project.write("pipeline.toml", text);
+    bank.pay_with(&["--force-effects"], 1);
+    assert_eq!(bank.state(), "CONFIRMED");
+    assert_eq!(bank.book().len(), 1);
+}
+
+#[test]
+fn a_resumed_run_undoes_what_an_earlier_process_of_it_did() {
+    let bank = Bank::new(&format!("{KEY}mode = \"at-most-once\"\nundo = \"echo undo >> $BANK/book\""));
+    bank.define(
+        &format!("{KEY}mode = \"at-most-once\"\nundo = \"echo undo >> $BANK/book\""),
+        "[stages.last]\nrun = \"test ! -e $BANK/wait || { touch $BANK/waits; sleep 60; }; exit 1\"\nneeds = [\"after\"]\npass_env = [\"BANK\"]",
+    );
+    bank.set("wait");
+    let mut child = bank.project.start(&["run", "--rollback"]);
+    wait(|| bank.project.file("bank/waits").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    bank.unset("wait");
+    bank.project.cairn(&["resume"]).expect(1);
+    assert_eq!(bank.book()[1..], ["undo"]);
+    assert_eq!(bank.state(), "UNDONE");
+}
+
+#[test]
+fn an_interrupt_ends_an_undo_and_leaves_it_to_a_person() {
+    let bank = Bank::new(&format!("{KEY}mode = \"at-most-once\""));
+    bank.define(
+        &format!("{KEY}mode = \"at-most-once\"\nundo = \"touch $BANK/undoes; sleep 60\""),
+        "[stages.last]\nrun = \"exit 1\"\nneeds = [\"after\"]",
+    );
+    let mut child = bank.project.start(&["run", "--rollback"]);
+    wait(|| bank.project.file("bank/undoes").exists());
+    interrupt(&child);
+    let began = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(bank.state(), "UNDOING");
+}
+
+#[test]
+fn an_interrupt_ends_a_probe_and_the_effect_is_confirmed_already() {
+    let bank = Bank::new(&format!("{KEY}mode = \"at-most-once\"\nprobe = \"touch $BANK/probes; sleep 60\""));
+    let mut child = bank.project.start(&["run"]);
+    wait(|| bank.project.file("bank/probes").exists());
+    assert_eq!(bank.book().len(), 1);
+    interrupt(&child);
+    let began = Instant::now();
+    child.wait().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(bank.state(), "CONFIRMED");
+}
+
+fn interrupt(child: &Child) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::INT)
+        .unwrap();
+}
+
+#[test]
+fn an_effect_that_is_open_under_another_input_hash_is_not_forgotten() {
+    let bank = Bank::new("mode = \"at-most-once\"");
+    bank.cut_off();
+    bank.pay(4);
+    bank.project.write("pay.sh", format!("{PAY}\n# edited"));
+    bank.pay(4);
+    assert_eq!(bank.book().len(), 1);
+    let listed = bank.project.cairn(&["effects", "list", "--json"]).expect(0);
+    let effect: serde_json::Value = serde_json::from_str(listed.stdout.trim()).unwrap();
+    bank.project.cairn(&["effects", "settle", effect["key"].as_str().unwrap(), "--did-not-happen"]).expect(0);
+    bank.pay(0);
+    assert_eq!(bank.book().len(), 2);
+}
+
+#[test]
+fn a_rollback_tells_of_what_may_have_taken_place() {
+    let bank = Bank::new(&format!("{KEY}mode = \"at-least-once\"\nundo = \"true\""));
+    bank.set("fail");
+    let outcome = bank.run(&["--rollback"]).expect(1);
+    let told = outcome.stdout.lines().any(|line| line.contains("undone") && line.contains("invoice/7"));
+    assert!(told, "{}", outcome.stdout);
+    assert_eq!(bank.state(), "INTENT");
+}
+
+#[test]
+fn an_interrupt_ends_a_probe_that_a_look_up_waits_for() {
+    let bank = Bank::new(&format!(
+        "{KEY}mode = \"at-most-once\"\nprobe = \"test ! -e $BANK/slow || {{ touch $BANK/probes; sleep 60; }}\""
+    ));
+    bank.pay(0);
+    bank.set("slow");
+    let mut child = bank.project.start(&["run"]);
+    wait(|| bank.project.file("bank/probes").exists());
+    interrupt(&child);
+    let began = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(began.elapsed() < Duration::from_secs(30));
+    bank.unset("slow");
+    assert_eq!(bank.pay(0), "FRESH");
+}
+
+#[test]
+fn an_undo_that_cannot_be_started_leaves_the_effect_as_it_was() {
+    let bank = Bank::new(&format!("{KEY}mode = \"at-most-once\"\nundo = [\"./nowhere\"]"));
+    bank.pay(0);
+    bank.project.cairn(&["effects", "undo", "invoice/7"]).expect(1);
+    assert_eq!(bank.state(), "CONFIRMED");
+}

@@ -361,3 +361,82 @@ fn a_state_folder_with_a_long_path_or_a_colon_is_no_hindrance() {
         assert!(project.exists(&format!("{folder}/store")));
     }
 }
+
+#[test]
+fn a_command_that_a_signal_ended_is_not_run_again_by_who_holds() {
+    let project = stage(
+        "cairn once --hold a -- sh -c 'echo a >> $P/ledger; kill -9 $$' || true\n\
+         cairn once --hold b -- sh -c 'echo b >> $P/ledger; exit 143' || true\n\
+         cairn once --hold c -- sh -c 'echo c >> $P/ledger; exit 3' || true\n\
+         exit 1",
+    );
+    assert_eq!(run(&project, &[]), "s=FAILED");
+    assert_eq!(run(&project, &[]), "s=FAILED");
+    assert_eq!(lines(&project, "ledger"), ["a", "b", "c", "c"]);
+}
+
+#[test]
+fn what_a_command_leaves_behind_holds_nothing() {
+    let project = stage("true");
+    let began = Instant::now();
+    project
+        .cairn(&[
+            "once",
+            "--scope",
+            "n",
+            "k",
+            "--",
+            "sh",
+            "-c",
+            "sleep 100 > /dev/null 2>&1 & echo $! > left",
+        ])
+        .expect(0);
+    assert!(began.elapsed() < Duration::from_mins(1));
+    project.cairn(&["once", "--scope", "n", "l", "--", "true"]).expect(0);
+    let left = lines(&project, "left")[0].parse().unwrap();
+    kill_process(Pid::from_raw(left).unwrap(), Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_once_within_another_has_a_key_of_its_own_and_its_own_key_is_an_error() {
+    let project = stage(
+        "cairn once a -- cairn once b -- sh -c 'echo $0 >> $P/keys; echo $CAIRN_ONCE_KEY >> $P/keys' \"$CAIRN_ONCE_KEY\"\n\
+         cairn once c -- sh -c 'cairn once d -- cairn once c -- true' 2> $P/error || true",
+    );
+    assert_eq!(run(&project, &[]), "s=RAN");
+    let keys = lines(&project, "keys");
+    assert_eq!((keys.len(), keys[0].len()), (2, 32));
+    assert_eq!(keys[0], keys[1]);
+    assert!(lines(&project, "error").iter().any(|line| line.contains("`c` is called within the command")));
+}
+
+#[test]
+fn what_seen_passed_on_and_nobody_read_fails_the_attempt() {
+    let project = stage("set +o pipefail; seq 30000 | cairn seen | head -1 > $P/first; true");
+    assert_eq!(run(&project, &[]), "s=FAILED");
+    write(&project, "seq 30000 | cairn seen > $P/all");
+    assert_eq!(run(&project, &[]), "s=RAN");
+    assert_eq!(lines(&project, "all").len(), 30_000);
+}
+
+#[test]
+fn a_once_outside_of_stages_is_run_once_although_who_answered_it_was_killed() {
+    let project = stage("touch $P/listening; while ! test -e $P/go; do sleep 0.01; done");
+    let mut running = project.start(&["run"]);
+    wait_for("listening", || project.exists("listening"));
+    let script = "echo begun >> ledger; while ! test -e go; do sleep 0.01; done";
+    let once = || project.start(&["once", "--scope", "n", "k", "--", "sh", "-c", script]);
+    let mut first = once();
+    wait_for("begun", || project.exists("ledger"));
+    kill_process(Pid::from_child(&running), Signal::KILL).unwrap();
+    running.wait().unwrap();
+    let mut second = once();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(lines(&project, "ledger"), ["begun"]);
+    project.write("go", "");
+    assert_eq!(first.wait().unwrap().code(), Some(0));
+    assert_eq!(second.wait().unwrap().code(), Some(0));
+    assert_eq!(lines(&project, "ledger"), ["begun"]);
+    let left = fs::read_dir(project.file(".cairn")).unwrap();
+    assert!(left.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with("once-")));
+}

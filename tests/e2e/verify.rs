@@ -106,7 +106,7 @@ fn what_people_see() {
         help: make it replace what is there: `>` for `>>`, `INSERT … ON CONFLICT … DO UPDATE` for `INSERT`
         note: cairn starts it where nothing stands: this matters run by hand, or with `sandbox = "off"`
 
-      sends: it names the server `smtp://mail/`, which is not part of the project: what it does there would be done again
+      sends: it names the server `smtp://mail`, which is not part of the project: what it does there would be done again
         help: `--effects` executes it all the same; what it does there is not looked at
 
       1 VERIFIED, 1 NOT IDEMPOTENT, 1 NOT VERIFIED

@@ -5,15 +5,19 @@
 //! store open; where none has, this one opens it, and listens as well: others may come meanwhile.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_executor::isolation::TOKEN_VARIABLE;
 use cairn_executor::notes::protocol::{Reply, Request};
-use cairn_executor::notes::{Client, ClientError, EPOCH_VARIABLE, SOCKET_VARIABLE, Server, Service, Writer};
+use cairn_executor::notes::{
+    Client, ClientError, EPOCH_VARIABLE, SOCKET_VARIABLE, Server, Service, Writer, once_key_in,
+};
 use cairn_model::SystemClock;
 use cairn_store::{Access, OpenError, Store};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use crate::commands::Context;
 use crate::exit::ExitStatus;
@@ -129,6 +133,25 @@ impl Caller {
         }
     }
 
+    /// Has no other process outside of stages run the command under this key while the result lives, whichever process holds
+    /// the store meanwhile: the process that was asked may end before the command does. Commands that are started from here
+    /// on hold it as well. `None` within an attempt, which ends with the process that is asked.
+    pub(crate) fn lock_once(&self, key: &str, within: &[String]) -> Result<Option<OnceLock>, Failure> {
+        let Some(Again { state, scope, .. }) = &self.again else { return Ok(None) };
+        // A name that is none is refused with the first question.
+        let Ok(scope) = scope.parse() else { return Ok(None) };
+        let once_key = once_key_in(&scope, key);
+        if within.contains(&once_key) {
+            return Err(Failure::wrong(format!("`{key}` is called within the command that runs under it"))
+                .help("give one of both another key"));
+        }
+        let path = state.join(format!("once-{once_key}.lock"));
+        OnceLock::take(&path).map(Some).map_err(|error| {
+            Failure::new(ExitStatus::Store, format!("cannot lock `{}`", path.display()))
+                .because_of(Some(&std::io::Error::from(error)))
+        })
+    }
+
     /// Asks, and waits for the answer.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Reply, Failure> {
         self.client.ask(request).map_err(|error| failed(&error))
@@ -159,6 +182,45 @@ impl Caller {
         server.wait_until_idle();
         drop(server);
         store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
+    }
+}
+
+/// A lock that the command under a key holds with who started it: should that be killed, it lasts as long as the command.
+pub(crate) struct OnceLock {
+    path: PathBuf,
+    file: OwnedFd,
+}
+
+impl OnceLock {
+    /// Waits for it.
+    fn take(path: &Path) -> rustix::io::Result<Self> {
+        loop {
+            // Not closed by what is executed.
+            let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW;
+            let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
+            match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
+                Err(rustix::io::Errno::INTR) => continue,
+                locked => locked?,
+            }
+            // Who had it before may have removed it.
+            let locked = rustix::fs::fstat(&file)?;
+            match rustix::fs::stat(path) {
+                Ok(there) if (there.st_dev, there.st_ino) == (locked.st_dev, locked.st_ino) => {
+                    return Ok(Self { path: path.to_owned(), file });
+                }
+                Ok(_) | Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for OnceLock {
+    fn drop(&mut self) {
+        // Removed while it is held: who waits for it looks whether it is still there. What a command left behind has the file
+        // open, and is not waited for.
+        let _ = std::fs::remove_file(&self.path);
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 

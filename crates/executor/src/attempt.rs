@@ -181,10 +181,8 @@ impl Engine {
             }
             Err(error) => (Err(error), false),
         };
-        let (ended, records) = match ended {
-            Ok((ended, records)) => (Ok(ended), records),
-            Err(error) => (Err(error), None),
-        };
+        let records = ended.as_ref().ok().and_then(|(_, records)| *records);
+        let ended = ended.map(|(ended, _)| ended);
         let took_place = part.as_ref().is_some_and(|part| part.asks.is_some())
             && ended.as_ref().is_ok_and(|ended| ended.status == ExitKind::Code(0) && !ended.timed_out);
         if hands.keeper.is_gone() {
@@ -215,7 +213,13 @@ impl Engine {
         };
         let (judged, prepared, notes) = judged;
         let result = match judged {
-            Ok((publication, done)) => self.publish(hands, instance, publication, done, records).await,
+            Ok((publication, done)) => {
+                let done = self.publish(hands, instance, publication, done, records).await;
+                if let (Ok(_), Some(part)) = (&done, &part) {
+                    self.look_at_effect(hands, instance, &attempt, &prepared.gathered, part).await;
+                }
+                done
+            }
             Err(error) => Err(error),
         };
         let result = match (result, &part) {
@@ -267,6 +271,30 @@ impl Engine {
         let trashed = hands.committer.publish(publication).await?;
         self.set_manifest(instance, cairn_model::Manifest { outputs });
         Ok(Done { trashed, records, ..done })
+    }
+
+    /// Writes down what the probe of an effect prints that was just confirmed. That is durable already: a crash while the probe
+    /// runs puts nothing in doubt.
+    async fn look_at_effect(
+        self: &Arc<Self>,
+        hands: &Hands,
+        instance: u32,
+        attempt: &AttemptId,
+        gathered: &Arc<Gathered>,
+        part: &Part,
+    ) {
+        let (engine, attempt) = (Arc::clone(self), attempt.clone());
+        let (gathered, asked) = (Arc::clone(gathered), part.clone());
+        let probed = blocking(move || engine.probed(instance, &gathered, &asked, &attempt)).await;
+        match probed {
+            Ok(Some(known)) => {
+                let mut batch = Batch::new();
+                batch.put_effect(&self.pipeline.name, &part.key, &known);
+                hands.committer.write(batch);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "an answer of a probe is not kept; the next run asks it"),
+        }
     }
 
     /// Writes down what is known of an effect after an attempt that failed; returns how the attempt goes on.
@@ -501,6 +529,11 @@ impl Engine {
     ) -> Result<(), AttemptError> {
         let failed = |error: cairn_store::ReadError| AttemptError::new(error.to_string(), error.help());
         if let Some(notes) = notes {
+            if notes.is_unread() {
+                let text = "a `cairn seen` did not write out all that it passed on";
+                let help = "nothing was committed, and no record counts as had; have the command fail when `cairn seen` does, as by `set -o pipefail`, and read all that it writes";
+                return Err(AttemptError::new(text.to_owned(), Some(help.to_owned())));
+            }
             notes.settle(input_hash, batch).map_err(failed)?;
         }
         self.revive(batch, &self.instance(instance).name).map_err(failed)
@@ -584,7 +617,7 @@ impl Engine {
             batch.duration(&self.pipeline.name, &declared.name, took_ms);
         }
         if let Some(part) = part {
-            let confirmed = self.confirm(instance, &prepared.gathered, part, attempt.number);
+            let confirmed = self.confirmation(part, input_hash);
             batch.put_effect(&self.pipeline.name, &part.key, &confirmed);
         }
         batch.attempt_ended(attempt);

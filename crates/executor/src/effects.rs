@@ -14,7 +14,7 @@
 //! A CONFIRMED effect is not done again, whatever became of the input-hash, but for drift and `--force-effects`.
 
 use cairn_dag::{Effect as Declared, Instance, OnUncertain};
-use cairn_model::{Command, EffectMode, EffectState, Output, OutputKind, Reason};
+use cairn_model::{AttemptId, Command, EffectMode, EffectState, InputHash, Output, OutputKind, Reason};
 use cairn_store::{Batch, Checkpoint, Durability, Effect, ReadError, Store};
 
 use crate::attempt::{AttemptError, AttemptErrorKind};
@@ -24,7 +24,7 @@ use crate::gather::Gathered;
 mod aside;
 mod undo;
 
-pub(crate) use aside::LentSlot;
+pub(crate) use aside::{Asides, LentSlot};
 pub use undo::UndoError;
 
 /// What a look-up learns from an effect.
@@ -56,6 +56,8 @@ pub(crate) struct Part {
     pub(crate) asks: Option<Command>,
     /// What is known of it; with an attempt that does it, the intent.
     pub(crate) record: Effect,
+    /// What was known before the intent, and is again when nothing was begun.
+    before: Option<Effect>,
     on_uncertain: OnUncertain,
 }
 
@@ -90,10 +92,25 @@ impl Engine {
             return Ok(Standing::Unknown);
         };
         let key = key_of(effect, gathered);
-        let Some(known) = store.effect(&self.pipeline.name, &key)? else { return Ok(Standing::Unknown) };
         let input_hash = gathered.input_hash;
+        let Some(known) = store.effect(&self.pipeline.name, &key)? else {
+            let insisted = force && self.force_effects;
+            return Ok(match self.open_before(store, declared, effect)? {
+                Some(open) if !insisted => {
+                    let error = format!(
+                        "its effect `{open}`, begun with other inputs, may have taken place: without a `key` this would be another one"
+                    );
+                    let help = Some(how_to_settle(open));
+                    Standing::Verdict(Verdict::InDoubt { input_hash, error, help })
+                }
+                _ => Standing::Unknown,
+            });
+        };
         let miss = |reason| Ok(Standing::Verdict(Verdict::Miss { input_hash, reason }));
-        if force && self.force_effects {
+        // What this very run began, perhaps in an earlier process, is not begun anew because the run insists.
+        let begun_here =
+            known.run == self.run && !matches!(known.state, EffectState::Rejected | EffectState::Undone);
+        if force && self.force_effects && !begun_here {
             self.insist(instance);
             return miss(Reason::Forced);
         }
@@ -126,6 +143,28 @@ impl Engine {
         }
     }
 
+    /// Returns the key of an effect that the instance began before this run, under another input-hash, and of which nobody
+    /// knows whether it took place. Where it may be done twice, that does not matter.
+    fn open_before(
+        &self,
+        store: &Store,
+        declared: &Instance,
+        effect: &Declared,
+    ) -> Result<Option<&str>, ReadError> {
+        if effect.key.is_some() || effect.mode == EffectMode::AtLeastOnce {
+            return Ok(None);
+        }
+        let open = if let Some(open) = self.open_effects.get() {
+            open
+        } else {
+            let of_pipeline = store.effects()?.into_iter().filter(|(of, _, _)| *of == self.pipeline.name);
+            let open = of_pipeline.filter(|(_, _, known)| known.state.is_open());
+            let open = open.map(|(_, key, known)| (known.instance, key)).collect();
+            self.open_effects.get_or_init(|| open)
+        };
+        Ok(open.get(&declared.name).map(String::as_str))
+    }
+
     fn confirmed(
         &self,
         instance: u32,
@@ -151,9 +190,10 @@ impl Engine {
             };
         }
         if effect.probe.is_some() {
-            let now = self
-                .probe(instance, gathered, key, None)
-                .map_err(|what| LookUpError::Probe { key: key.to_owned(), what })?;
+            let now = self.probe(instance, gathered, key, None).map_err(|fault| match fault {
+                aside::Fault { stopped: true, .. } => LookUpError::Stopped,
+                aside::Fault { what, .. } => LookUpError::Probe { key: key.to_owned(), what },
+            })?;
             match &known.probe {
                 Some(was) if *was != now => {
                     self.insist(instance);
@@ -212,16 +252,11 @@ impl Engine {
                 },
             },
         };
-        let begun = known.as_ref().map_or(0, |known| known.attempts);
-        let record = Effect {
-            state: if asks {
-                known.map_or(EffectState::Intent, |known| known.state)
-            } else {
-                EffectState::Intent
-            },
+        let intent = |attempts| Effect {
+            state: EffectState::Intent,
             mode: effect.mode,
             instance: declared.name.clone(),
-            attempts: if asks { begun } else { begun.saturating_add(1) },
+            attempts,
             input_hash: gathered.input_hash,
             run: self.run,
             intended: self.clock.now(),
@@ -230,8 +265,13 @@ impl Engine {
             error: None,
             undo: effect.undo.clone(),
         };
+        let record = match &known {
+            // Who asks has not done it.
+            Some(known) if asks => known.clone(),
+            known => intent(known.as_ref().map_or(0, |known| known.attempts).saturating_add(1)),
+        };
         let asks = effect.confirm.clone().filter(|_| asks);
-        Ok(Some(Part { key, asks, record, on_uncertain: effect.on_uncertain }))
+        Ok(Some(Part { key, asks, record, before: known, on_uncertain: effect.on_uncertain }))
     }
 
     /// Two instances may have one key only by having one input-hash: they do not do their one effect at the same time.
@@ -254,26 +294,40 @@ impl Engine {
         self.acting.lock().expect("no panic while it is held").retain(|_, held| *held != instance);
     }
 
-    /// Asks the probe of an effect that took place, and returns what is known of it then.
-    pub(crate) fn confirm(&self, instance: u32, gathered: &Gathered, part: &Part, number: u32) -> Effect {
-        let effect =
-            self.instance(instance).effect.as_ref().expect("only an instance with an effect has a part");
-        let probe = effect.probe.as_ref().and_then(|_| {
-            let attempt = self.attempt_id(instance, number);
-            match self.probe(instance, gathered, &part.key, Some(&attempt)) {
-                Ok(printed) => Some(printed),
-                Err(what) => {
-                    tracing::warn!(
-                        key = part.key,
-                        what,
-                        "the probe of an effect has no answer; the next run asks it"
-                    );
-                    None
-                }
-            }
-        });
+    /// Returns what is known of an effect that took place; its result is that of `input_hash`.
+    pub(crate) fn confirmation(&self, part: &Part, input_hash: InputHash) -> Effect {
         let settled = Some(self.clock.now());
-        Effect { state: EffectState::Confirmed, settled, probe, error: None, ..part.record.clone() }
+        let state = EffectState::Confirmed;
+        Effect { state, settled, probe: None, error: None, input_hash, ..part.record.clone() }
+    }
+
+    /// Asks the probe of an effect that is durably confirmed, and returns what is known of it then; `None` when there is no
+    /// answer, or nothing to ask. A run that is cut off meanwhile has the next one ask.
+    pub(crate) fn probed(
+        &self,
+        instance: u32,
+        gathered: &Gathered,
+        part: &Part,
+        attempt: &AttemptId,
+    ) -> Result<Option<Effect>, ReadError> {
+        let effect = self.instance(instance).effect.as_ref();
+        if effect.is_none_or(|effect| effect.probe.is_none()) {
+            return Ok(None);
+        }
+        match self.probe(instance, gathered, &part.key, Some(attempt)) {
+            Ok(printed) => {
+                let known = self.kept().store.effect(&self.pipeline.name, &part.key)?;
+                Ok(known.map(|known| Effect { probe: Some(printed), ..known }))
+            }
+            Err(aside::Fault { what, .. }) => {
+                tracing::warn!(
+                    key = part.key,
+                    what,
+                    "the probe of an effect has no answer; the next run asks it"
+                );
+                Ok(None)
+            }
+        }
     }
 
     /// Says what follows for an effect from an attempt that failed: what is known of it now, and how the attempt goes on.
@@ -297,7 +351,13 @@ impl Engine {
         }
         if part.asks.is_none() {
             return match (error.kind, part.record.mode) {
-                _ if !began => (record(EffectState::Rejected), error),
+                // Nothing happened: what was known is what is known.
+                _ if !began => match &part.before {
+                    Some(before) if !matches!(before.state, EffectState::Rejected | EffectState::Undone) => {
+                        (Some(before.clone()), error)
+                    }
+                    _ => (record(EffectState::Rejected), error),
+                },
                 (Kind::Stopped, _) | (_, EffectMode::AtLeastOnce) => (record(EffectState::Intent), error),
                 (_, EffectMode::AtMostOnce) => {
                     let doubt = in_doubt(key, &error.error, error.help.as_deref());
@@ -321,6 +381,8 @@ impl Engine {
             Kind::Stopped => (None, error),
             // The keeper is gone, and with it the answer.
             Kind::Permanent if began => (None, error),
+            // It is known to have taken place, and only its outputs are not there.
+            _ if part.record.state == EffectState::Confirmed => (None, error),
             _ if part.on_uncertain == OnUncertain::Retry => {
                 (record(EffectState::Intent), error.of_kind(Kind::MayAct))
             }

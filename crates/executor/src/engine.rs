@@ -15,7 +15,7 @@ use cairn_store::{ReadError, Store};
 
 use crate::attempt::Hands;
 use crate::committer::{Committer, Parts, shown};
-use crate::effects::{LentSlot, Standing as EffectStanding};
+use crate::effects::{Asides, LentSlot, Standing as EffectStanding};
 use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
 use crate::index::Collector;
@@ -85,6 +85,10 @@ pub struct Engine {
     pub(crate) acting: Mutex<HashMap<String, u32>>,
     /// Who runs commands beside attempts.
     pub(crate) lent: LentSlot,
+    /// Keys of effects that were open when it was first asked, by their instances.
+    pub(crate) open_effects: OnceLock<HashMap<InstanceName, String>>,
+    /// Commands that run beside attempts.
+    pub(crate) asides: Mutex<Asides>,
     /// How what was found fresh looks on disk.
     pub(crate) collector: Mutex<Collector>,
     /// Where the stages' own commands call, when somebody listens.
@@ -191,6 +195,9 @@ pub enum LookUpError {
         /// What went wrong.
         what: String,
     },
+    /// The run is to end, and a probe was not waited for.
+    #[error("the run is to end")]
+    Stopped,
     /// The disk refused.
     #[error("cannot put back outputs: {0}")]
     Sync(#[source] FileError),
@@ -204,7 +211,7 @@ impl LookUpError {
             Self::Store(error) => error.help(),
             Self::Digest(error) => error.help(),
             Self::Place(error) => error.help(),
-            Self::Sync(_) => None,
+            Self::Sync(_) | Self::Stopped => None,
             Self::Commit(error) => error.help(),
             Self::EffectLost { .. } => Some(
                 "make outputs in a stage of their own, or do the effect again with `cairn run --force-effects`"
@@ -276,6 +283,8 @@ impl Engine {
             insisted,
             acting: Mutex::default(),
             lent: Mutex::default(),
+            open_effects: OnceLock::new(),
+            asides: Mutex::default(),
             project,
             pipeline,
             gatherer,
@@ -475,9 +484,12 @@ impl Engine {
             restored.push(output.path.to_string());
             lost.push(output);
         }
+        // `confirm` may make the outputs of an effect that stands.
+        let confirms = self.instance(instance).effect.as_ref().is_some_and(|effect| effect.confirm.is_some());
+        let effect_keeps = effect_stands.as_ref().filter(|_| !confirms);
         if let Some(reason) = self.content_lost(&lost) {
-            if let Some(key) = effect_stands {
-                return Err(effect_lost(key, &lost));
+            if let Some(key) = effect_keeps {
+                return Err(effect_lost(key.clone(), &lost));
             }
             return Ok(Verdict::Miss { input_hash, reason });
         }
@@ -487,8 +499,8 @@ impl Engine {
                 Err(LookUpError::Place(PlaceError::Object(
                     error @ (ObjectError::Missing { .. } | ObjectError::Damaged { .. }),
                 ))) => {
-                    if let Some(key) = effect_stands {
-                        return Err(effect_lost(key, &lost));
+                    if let Some(key) = effect_keeps {
+                        return Err(effect_lost(key.clone(), &lost));
                     }
                     tracing::warn!(%error, "a stored output is lost; its stage runs again");
                     let path = lost.first().map(|output| output.path.to_string()).unwrap_or_default();

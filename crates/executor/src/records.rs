@@ -82,6 +82,16 @@ fn code(records: &Records, gathered: &Gathered) -> Digest {
     hasher.finalize().into()
 }
 
+/// Says what follows when a sink cannot be asked what it has: one that may come back counts as it was; one that a person has
+/// to mend does not, and the run tells what is wrong with it.
+fn cannot_tell(of: RecordsOf<'_>, error: &SinkError) -> Option<String> {
+    if matches!(error, SinkError::Unavailable { .. }) {
+        tracing::warn!(instance = %of.instance, %error, "the sink cannot be asked what it has");
+        return None;
+    }
+    Some(error.to_string())
+}
+
 impl Engine {
     /// Opens the sinks that are no files.
     fn open_sinks(&self, records: &Records) -> Result<Vec<Box<dyn Sink>>, SinkError> {
@@ -133,16 +143,14 @@ impl Engine {
         }
         let mut sinks = match self.open_sinks(records) {
             Ok(sinks) => sinks,
-            Err(error) => {
-                tracing::warn!(instance = %of.instance, %error, "the sink cannot be asked what it has");
-                return None;
-            }
+            Err(error) => return cannot_tell(of, &error),
         };
         sinks.iter_mut().find_map(|sink| match sink.last_applied(&scope.token) {
             Ok(Some(last)) if last < scope.confirmed => {
                 Some(format!("{} has less than was delivered to it", sink.name()))
             }
-            _ => None,
+            Ok(_) => None,
+            Err(error) => cannot_tell(of, &error),
         })
     }
 

@@ -294,8 +294,9 @@ impl State {
             (Self::Waiting | Self::Running { .. } | Self::Retrying { .. }, E::InDoubt { attempts, .. }) => {
                 Ok(Self::InDoubt { attempts: *attempts })
             }
-            // What was done stays done; that it was undone later is a fact of its own.
-            (state @ (Self::Ran { .. } | Self::Fresh | Self::Restored), E::Undone { .. }) => Ok(state),
+            // What was done stays done, whatever became of the instance after a resume; that it was undone later is a fact of
+            // its own.
+            (state, E::Undone { .. }) if state.outcome().is_some() || state == Self::Waiting => Ok(state),
             (state, event) => Err(Box::new(IllegalEvent { state, event: event.clone() })),
         }
     }
@@ -375,6 +376,22 @@ mod tests {
 
     fn committed(attempt: u32) -> InstanceEvent {
         InstanceEvent::Committed { attempt, input_hash: hash(), took_ms: 1 }
+    }
+
+    #[test]
+    fn an_effect_is_undone_in_whichever_end_its_instance_came_to() {
+        let undone = InstanceEvent::Undone { key: "k".into(), error: None };
+        for end in [
+            State::Fresh,
+            State::Restored,
+            State::Blocked,
+            State::Ran { attempt: 1 },
+            State::Failed { attempts: 1 },
+            State::InDoubt { attempts: 1 },
+        ] {
+            assert_eq!(end.clone().after(&undone).unwrap(), end);
+        }
+        assert!(State::Waiting.after(&started(1)).unwrap().after(&undone).is_err(), "while it runs");
     }
 
     #[test]

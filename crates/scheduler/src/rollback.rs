@@ -27,14 +27,7 @@ pub fn standing(store: &Store, pipeline: &Name, run: RunId) -> Result<Vec<Done>,
             committed.insert(instance, number);
         }
     }
-    let mut done: Vec<Done> = store
-        .effects()?
-        .into_iter()
-        .filter(|(of, _, effect)| {
-            of == pipeline && effect.run == run && effect.state == EffectState::Confirmed
-        })
-        .map(|(_, key, effect)| Done { key, effect })
-        .collect();
+    let mut done = of_run(store, pipeline, run, |state| state == EffectState::Confirmed)?;
     // One that a person settled has no commit in the run: it became known after all that have.
     let order = |done: &Done| {
         let number = committed.get(&done.effect.instance).copied().unwrap_or(u64::MAX);
@@ -42,4 +35,26 @@ pub fn standing(store: &Store, pipeline: &Name, run: RunId) -> Result<Vec<Done>,
     };
     done.sort_by_key(|done| std::cmp::Reverse(order(done)));
     Ok(done)
+}
+
+/// Returns the effects of a run of which nobody knows whether they stand.
+///
+/// # Errors
+///
+/// The store cannot be read.
+pub fn open(store: &Store, pipeline: &Name, run: RunId) -> Result<Vec<Done>, ReadError> {
+    of_run(store, pipeline, run, EffectState::is_open)
+}
+
+fn of_run(
+    store: &Store,
+    pipeline: &Name,
+    run: RunId,
+    is_meant: impl Fn(EffectState) -> bool,
+) -> Result<Vec<Done>, ReadError> {
+    let of_run = store
+        .effects()?
+        .into_iter()
+        .filter(|(of, _, effect)| of == pipeline && effect.run == run && is_meant(effect.state));
+    Ok(of_run.map(|(_, key, effect)| Done { key, effect }).collect())
 }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_executor::{AttemptError, AttemptErrorKind as Kind, Engine, Hands, Project, UndoError, Verdict};
-use cairn_model::{Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus, State};
+use cairn_executor::{
+    AttemptError, AttemptErrorKind as Kind, Engine, Hands, LookUpError, Project, UndoError, Verdict,
+};
+use cairn_model::{AttemptId, Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus, State};
 use cairn_store::{Batch, RunRecord};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{Instrument, Span, field, info_span};
@@ -86,6 +88,7 @@ impl Run<'_> {
         let started = RunEvent::Started { instances: machine.selected(), resumed: self.resumed };
         self.record_event(&mut events, started, None);
         let mut wake_at = None;
+        let mut interrupted = false;
         let mut input = Input::Begin;
         loop {
             let mut ended = None;
@@ -145,8 +148,15 @@ impl Run<'_> {
                     Err(fatal) => return Err(self.give_up(fatal).await),
                 },
                 Some(signal) = self.signals.recv() => match signal {
-                    Signal::Interrupt => Input::Interrupt,
-                    Signal::Stop => Input::Stop,
+                    Signal::Interrupt => {
+                        self.engine.stop_asides(std::mem::replace(&mut interrupted, true));
+                        Input::Interrupt
+                    }
+                    Signal::Stop => {
+                        interrupted = true;
+                        self.engine.stop_asides(false);
+                        Input::Stop
+                    }
                 },
                 () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {
                     wake_at = None;
@@ -168,7 +178,11 @@ impl Run<'_> {
         let pipeline = self.engine.pipeline();
         let name = &pipeline.instances[instance as usize].name;
         let of = (&pipeline.name, self.id);
-        if let Some(letter) = tries.note((instance, name), event, self.clock.now(), of) {
+        if let Some(mut letter) = tries.note((instance, name), event, self.clock.now(), of) {
+            let effect = pipeline.instances[instance as usize].effect.as_ref();
+            if let Some(key) = effect.and_then(|effect| effect.key.as_ref()) {
+                letter.idempotency_key.clone_from(key);
+            }
             self.engine.bury(events, &letter);
         }
         if matches!(event, InstanceEvent::CheckpointFound { .. } | InstanceEvent::EffectStands { .. }) {
@@ -237,21 +251,43 @@ impl Run<'_> {
         let Some(store) = self.engine.store().cloned() else { return Ok(()) };
         let pipeline = Arc::clone(self.engine.pipeline());
         let standing = crate::rollback::standing(&store, &pipeline.name, self.id).map_err(read)?;
-        let mut stopped = false;
-        for crate::rollback::Done { key, effect } in standing {
+        for crate::rollback::Done { key, effect } in
+            crate::rollback::open(&store, &pipeline.name, self.id).map_err(read)?
+        {
             let at = pipeline.instances.iter().position(|instance| instance.name == effect.instance);
             let Some(instance) = at.and_then(|at| u32::try_from(at).ok()) else { continue };
-            let result = if stopped {
-                Err("an effect after it was not undone".to_owned())
+            let error = Some(format!("it may have taken place, and is {}", effect.state));
+            let mut events = Batch::new();
+            self.record_instance(&mut events, instance, InstanceEvent::Undone { key, error });
+            self.hands.committer.write(events);
+        }
+        let mut stopped: Option<&str> = None;
+        for crate::rollback::Done { key, effect } in standing {
+            let at = pipeline.instances.iter().position(|instance| instance.name == effect.instance);
+            let Some(instance) = at.and_then(|at| u32::try_from(at).ok()) else {
+                let instance = &effect.instance;
+                tracing::warn!(key, %instance, "an effect stands: the pipeline has no such instance any more");
+                stopped = Some("an effect after it was not undone");
+                continue;
+            };
+            let result = if let Some(why) = stopped {
+                Err(why.to_owned())
             } else {
-                let State::Ran { attempt } = machine.states()[instance as usize] else { continue };
-                let log = self.engine.attempt_id(instance, attempt);
-                let (engine, key) = (Arc::clone(&self.engine), key.clone());
-                let undone = tokio::task::spawn_blocking(move || engine.undo(&key, Some(&log))).await;
-                match undone.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+                // One that an earlier process of the run did has no log in this one.
+                let log = match machine.states()[instance as usize] {
+                    State::Ran { attempt } => Some(self.engine.attempt_id(instance, attempt)),
+                    _ => None,
+                };
+                let (undone, interrupted) = self.undo(key.clone(), log).await;
+                if interrupted {
+                    stopped = Some("the run was interrupted before it was undone");
+                }
+                match undone {
                     Ok(()) => Ok(()),
                     Err(error) => {
-                        stopped = !matches!(error, UndoError::NoUndo);
+                        if !matches!(error, UndoError::NoUndo) {
+                            stopped = stopped.or(Some("an effect after it was not undone"));
+                        }
                         if matches!(error, UndoError::Failed { .. }) {
                             ended.status = RunStatus::InDoubt;
                         }
@@ -264,6 +300,27 @@ impl Run<'_> {
             self.hands.committer.write(events);
         }
         Ok(())
+    }
+
+    /// Undoes an effect, and says whether the run was interrupted meanwhile: that ends the command, and leaves the effect in
+    /// doubt.
+    async fn undo(&mut self, key: String, log: Option<AttemptId>) -> (Result<(), UndoError>, bool) {
+        let engine = Arc::clone(&self.engine);
+        let mut undone = tokio::task::spawn_blocking(move || engine.undo(&key, log.as_ref()));
+        let mut interrupted = false;
+        loop {
+            tokio::select! {
+                undone = &mut undone => {
+                    let undone =
+                        undone.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                    return (undone, interrupted);
+                }
+                Some(signal) = self.signals.recv() => {
+                    self.engine.stop_asides(interrupted && signal == Signal::Interrupt);
+                    interrupted = true;
+                }
+            }
+        }
     }
 
     /// Enters the end in the run's record; success is told when all is durable.
@@ -325,6 +382,7 @@ impl Tasks {
                     Found::Stands { input_hash, key, restored, trashed, saved_ms }
                 }
                 Ok(Verdict::InDoubt { error, help, .. }) => Found::InDoubt { error, help },
+                Err(LookUpError::Stopped) => Found::Stopped,
                 Err(error) if error.is_store() => {
                     let _ = sender.send(Err(RunError { error: error.to_string(), help: error.help() }));
                     return;

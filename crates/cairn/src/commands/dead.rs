@@ -3,6 +3,7 @@
 mod drop;
 mod edit;
 mod filter;
+mod layout;
 mod list;
 mod retry;
 mod show;

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus as Ended};
 
 use cairn_executor::notes::protocol::{CutOff, Reply, Request};
-use cairn_executor::notes::{ONCE_KEY_HOLDER, ONCE_KEY_VARIABLE};
+use cairn_executor::notes::{ONCE_KEY_HOLDER, ONCE_KEY_VARIABLE, ONCE_WITHIN_VARIABLE};
 use cairn_model::Timestamp;
 
 use super::Context;
@@ -19,8 +19,8 @@ use crate::terminal::time;
 /// Run a command, unless it is known to have succeeded under KEY.
 ///
 /// That it is about to run is durable before it does, and that it succeeded when this ends with 0. A command that fails
-/// may be run again, and its exit status is passed on. One that was cut off may have succeeded: it is run again, with the
-/// same `CAIRN_ONCE_KEY` in its environment, so that who is called can tell; with `--hold` it is not.
+/// may be run again, and its exit status is passed on. One that was cut off, as by a signal, may have succeeded: it is run
+/// again, with the same `CAIRN_ONCE_KEY` in its environment, so that who is called can tell; with `--hold` it is not.
 ///
 /// A key belongs to the pipeline's stage, whatever its code and inputs. Of several calls with one key at a time one runs
 /// the command, and the others wait for it.
@@ -48,12 +48,19 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let mut caller = Caller::find(&args.scope, context)?;
     let key = &args.key;
-    let (once_key, cut_off) = match caller.ask_anyone(&Request::Once { key: key.clone(), hold: args.hold })? {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let within: Vec<String> = variable(ONCE_WITHIN_VARIABLE).split_whitespace().map(str::to_owned).collect();
+    // Given back before the conversation ends: that may wait for who waits for this.
+    let lock = caller.lock_once(key, &within)?;
+    let asked = Request::Once { key: key.clone(), hold: args.hold, within: within.clone() };
+    let (once_key, cut_off) = match caller.ask_anyone(&asked)? {
         Reply::AlreadyDone => {
+            drop(lock);
             caller.end()?;
             return Ok(ExitStatus::Done);
         }
         Reply::Held(cut_off) => {
+            drop(lock);
             caller.end()?;
             let text = format!("`{key}` {}, and what became of it is not known", started(&cut_off));
             return Err(Failure::new(ExitStatus::InDoubt, text).help(
@@ -70,13 +77,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         ));
     }
     caller.share_with_commands()?;
-    let ended = execute(&args.command, &once_key);
+    let ended = execute(&args.command, &once_key, within);
+    if let Ok(ended) = &ended
+        && is_cut_off(*ended, args.hold)
+    {
+        // What became of it is not known: that it was started stays written down.
+        drop(lock);
+        caller.end()?;
+        std::process::exit(status_of(*ended));
+    }
     let succeeded = ended.as_ref().is_ok_and(Ended::success);
     let told = caller.ask_anyone(&Request::OnceEnded { key: key.clone(), succeeded });
+    drop(lock);
     match (ended, told) {
         (Ok(ended), Ok(Reply::Ok)) => {
             caller.end()?;
-            let code = ended.code().unwrap_or_else(|| 128 + ended.signal().unwrap_or(0));
+            let code = status_of(ended);
             if code == 0 { Ok(ExitStatus::Done) } else { std::process::exit(code) }
         }
         (Err(failure), _) | (_, Err(failure)) => Err(failure),
@@ -84,20 +100,41 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     }
 }
 
+/// Returns whether a command did not end by itself. A shell says of one that it ran by a status above 128; that may also be
+/// a failure, and who holds is not to have it done twice.
+fn is_cut_off(ended: Ended, hold: bool) -> bool {
+    ended.code().is_none_or(|code| hold && code > 128)
+}
+
+/// Returns the exit status that a shell would.
+fn status_of(ended: Ended) -> i32 {
+    ended.code().unwrap_or_else(|| 128 + ended.signal().unwrap_or(0))
+}
+
 /// Runs the command with this one's input and outputs.
-fn execute(command: &[OsString], once_key: &str) -> Result<Ended, Failure> {
+fn execute(command: &[OsString], once_key: &str, mut within: Vec<String>) -> Result<Ended, Failure> {
     let (program, arguments) = command.split_first().expect("one word at least is required");
-    let arguments = arguments.iter().map(|argument| with_key(argument, once_key));
-    let status = Command::new(program).args(arguments).env(ONCE_KEY_VARIABLE, once_key).status();
+    // Within the command of another key a shell, or that other one, put that key there.
+    let inherited = std::env::var(ONCE_KEY_VARIABLE).ok().filter(|key| !key.is_empty());
+    let arguments = arguments.iter().map(|argument| {
+        let filled = with_key(argument, ONCE_KEY_HOLDER, once_key);
+        inherited.as_ref().map_or_else(|| filled.clone(), |other| with_key(&filled, other, once_key))
+    });
+    within.push(once_key.to_owned());
+    let status = Command::new(program)
+        .args(arguments)
+        .env(ONCE_KEY_VARIABLE, once_key)
+        .env(ONCE_WITHIN_VARIABLE, within.join(" "))
+        .status();
     status.map_err(|error| {
         Failure::new(ExitStatus::StageFailed, format!("cannot run `{}`", program.to_string_lossy()))
             .because_of(Some(&error))
     })
 }
 
-/// Puts the key where a shell put the holder of its place.
-fn with_key(argument: &OsStr, once_key: &str) -> OsString {
-    let (mut rest, holder) = (argument.as_bytes(), ONCE_KEY_HOLDER.as_bytes());
+/// Puts the key where a shell put what was in its place.
+fn with_key(argument: &OsStr, holder: &str, once_key: &str) -> OsString {
+    let (mut rest, holder) = (argument.as_bytes(), holder.as_bytes());
     let mut filled = Vec::with_capacity(rest.len());
     while let Some(at) = rest.windows(holder.len()).position(|window| window == holder) {
         filled.extend_from_slice(&rest[..at]);
@@ -122,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_key_takes_its_holders_place() {
-        let fill = |text: &str| with_key(OsStr::new(text), "k1").into_string().unwrap();
+        let fill = |text: &str| with_key(OsStr::new(text), ONCE_KEY_HOLDER, "k1").into_string().unwrap();
         assert_eq!(fill("Idempotency-Key: %CAIRN_ONCE_KEY%"), "Idempotency-Key: k1");
         assert_eq!(fill("%CAIRN_ONCE_KEY%%CAIRN_ONCE_KEY%x"), "k1k1x");
         assert_eq!(fill("plain %CAIRN"), "plain %CAIRN");

@@ -220,6 +220,26 @@ impl<'a> Reader<'a> {
                 self.bad_value("a file has no mode `insert`", "not for a file", sink.span.clone(), help);
             }
         }
+        let mut paths: Vec<(&str, &SinkSyntax<'a>)> = Vec::new();
+        for sink in &records.sinks {
+            let (SinkKind::File(_), Some(path)) = (sink.kind, &sink.path) else { continue };
+            if let Some((_, first)) = paths.iter().find(|(known, _)| *known == path.text) {
+                let message = format!("two sinks write the file `{}`", show(&path.text));
+                let diagnostic = Diagnostic::error(code::BAD_VALUE, message)
+                    .at(sink.span.clone(), "and this")
+                    .with(first.span.clone(), "this")
+                    .help("give each a path of its own");
+                self.report(diagnostic);
+            }
+            paths.push((&path.text, sink));
+        }
+        if records.tombstone.is_some()
+            && let Some(sink) = records.sinks.iter().find(|sink| sink.mode == SinkMode::Append)
+        {
+            let help = "remove `tombstone`: each version is a row of its own, that of a deletion too";
+            let message = "`mode = \"append\"` deletes nothing";
+            self.bad_value(message, "keeps each version", sink.span.clone(), help);
+        }
         let appends = |sink: &SinkSyntax<'a>| sink.mode == SinkMode::Append;
         if let [first, others @ ..] = records.sinks.as_slice()
             && let Some(other) = others.iter().find(|sink| appends(sink) != appends(first))

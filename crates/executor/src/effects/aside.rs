@@ -1,8 +1,9 @@
 //! Commands beside an attempt: probes and undos, each in a working folder of its own with the stage's inputs and
 //! environment, run by the keeper as attempts are.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cairn_model::{AttemptId, Command, Level};
 use tokio::runtime::{Handle, Runtime};
@@ -14,8 +15,8 @@ use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, TOKEN_VARIABLE
 use crate::lookup::level_given;
 use crate::project::Project;
 
-/// How long a probe may take where its stage says nothing of time.
-const PROBE_TIME_MAX_MS: u64 = 5 * 60_000;
+/// How long a probe or an undo may take where its stage says nothing of time.
+pub(super) const TIME_MAX_MS: u64 = 5 * 60_000;
 
 /// Bytes that a probe may print: it is kept and compared as it is.
 const PROBE_BYTES_MAX: usize = 64 * 1024;
@@ -49,7 +50,36 @@ pub(super) struct Aside<'a> {
 pub(super) struct Answer {
     pub(super) printed: Vec<u8>,
     /// `None` for exit status 0, else what went wrong.
-    pub(super) fault: Option<String>,
+    pub(super) fault: Option<Fault>,
+}
+
+/// Why a command said nothing that counts.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// What went wrong.
+    pub(crate) what: String,
+    /// Whether it was ended because the run is.
+    pub(crate) stopped: bool,
+    /// Whether anything of it may have been done.
+    pub(crate) began: bool,
+}
+
+impl Fault {
+    fn before(what: String) -> Self {
+        Self { what, stopped: false, began: false }
+    }
+
+    fn answer(what: String) -> Self {
+        Self { what, stopped: false, began: true }
+    }
+}
+
+/// The commands that run, so that they can be stopped.
+#[derive(Debug, Default)]
+pub(crate) struct Asides {
+    tokens: BTreeSet<String>,
+    /// Whether the run is to end: no more questions are asked.
+    stopping: bool,
 }
 
 impl Engine {
@@ -63,6 +93,25 @@ impl Engine {
         self.lent.lock().expect("no panic while it is held").take();
     }
 
+    /// Ends the commands that run beside attempts, gently or `now`, and has no more questions asked: the run is to end.
+    pub fn stop_asides(&self, now: bool) {
+        let mut asides = self.asides();
+        asides.stopping = true;
+        let lent = self.lent.lock().expect("no panic while it is held");
+        let Some(Lent::OfRun(keeper, _)) = &*lent else { return };
+        for token in &asides.tokens {
+            if now {
+                keeper.kill(token);
+            } else {
+                keeper.terminate(token);
+            }
+        }
+    }
+
+    fn asides(&self) -> MutexGuard<'_, Asides> {
+        self.asides.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns what the probe of an instance's effect prints.
     pub(crate) fn probe(
         &self,
@@ -70,32 +119,39 @@ impl Engine {
         gathered: &Gathered,
         key: &str,
         attempt: Option<&AttemptId>,
-    ) -> Result<String, String> {
+    ) -> Result<String, Fault> {
+        if self.asides().stopping {
+            return Err(Fault {
+                what: "is not asked: the run is to end".to_owned(),
+                stopped: true,
+                began: false,
+            });
+        }
         let declared = self.instance(instance);
         let probe = declared.effect.as_ref().and_then(|effect| effect.probe.as_ref());
         let command = probe.expect("only an effect with a probe is asked");
-        let timeout_ms = Some(declared.policy.timeout_ms.unwrap_or(PROBE_TIME_MAX_MS));
+        let timeout_ms = Some(declared.policy.timeout_ms.unwrap_or(TIME_MAX_MS));
         let aside = Aside { instance, gathered, command, key, what: "probe", attempt, timeout_ms };
         let Answer { printed, fault } = self.aside(&aside)?;
         if let Some(fault) = fault {
             return Err(fault);
         }
         if printed.len() > PROBE_BYTES_MAX {
-            return Err(format!(
-                "it prints {} bytes, and at most {PROBE_BYTES_MAX} are compared",
-                printed.len()
-            ));
+            let bytes = printed.len();
+            return Err(Fault::answer(format!(
+                "it prints {bytes} bytes, and at most {PROBE_BYTES_MAX} are compared"
+            )));
         }
-        String::from_utf8(printed).map_err(|_| "it prints bytes that are not UTF-8".to_owned())
+        String::from_utf8(printed).map_err(|_| Fault::answer("it prints bytes that are not UTF-8".to_owned()))
     }
 
     /// Runs a command beside an attempt; to be called from a thread that may wait.
-    pub(super) fn aside(&self, aside: &Aside<'_>) -> Result<Answer, String> {
+    pub(super) fn aside(&self, aside: &Aside<'_>) -> Result<Answer, Fault> {
         let declared = self.instance(aside.instance);
         let attempt = aside.attempt.cloned().unwrap_or_else(|| self.attempt_id(aside.instance, 0));
         let slug = format!("{}-{}", attempt.slug(), aside.what);
         let folder = self.project.state().join("staging").join(&slug);
-        let cannot = |error: &dyn std::fmt::Display| format!("it cannot be prepared: {error}");
+        let cannot = |error: &dyn std::fmt::Display| Fault::before(format!("it cannot be prepared: {error}"));
         std::fs::create_dir_all(self.project.state().join("staging")).map_err(|error| cannot(&error))?;
         let mut staging = self.spares.take(folder).map_err(|error| cannot(&error))?;
         let level = level_given(&self.pipeline, declared);
@@ -141,9 +197,16 @@ impl Engine {
                 timeout_ms: aside.timeout_ms,
                 kill_after_ms: declared.policy.kill_after_ms,
             };
-            let ended = self.keep(job).map_err(|error| match error.help() {
-                Some(help) => format!("{error}; {help}"),
-                None => error.to_string(),
+            self.asides().tokens.insert(slug.clone());
+            let ended = self.keep(job);
+            self.asides().tokens.remove(&slug);
+            let ended = ended.map_err(|error| Fault {
+                what: match error.help() {
+                    Some(help) => format!("{error}; {help}"),
+                    None => error.to_string(),
+                },
+                stopped: false,
+                began: !matches!(error, KeeperError::Start(_) | KeeperError::Spawn { .. }),
             })?;
             let printed = std::fs::read(&printed).unwrap_or_default();
             Ok(Answer { printed, fault: fault(&ended, &log) })
@@ -174,7 +237,7 @@ impl Engine {
 }
 
 /// Says what went wrong with a command.
-fn fault(ended: &Ended, log: &std::path::Path) -> Option<String> {
+fn fault(ended: &Ended, log: &std::path::Path) -> Option<Fault> {
     let what = match ended.status {
         _ if ended.timed_out => format!("timed out after {} ms", ended.took_ms),
         _ if ended.stopped => "stopped".to_owned(),
@@ -185,10 +248,11 @@ fn fault(ended: &Ended, log: &std::path::Path) -> Option<String> {
     let said = std::fs::read(log).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    Some(match last {
+    let what = match last {
         Some(last) => format!("{what}: {}", super::shortened(last)),
         None => what,
-    })
+    };
+    Some(Fault { what, stopped: ended.stopped, began: true })
 }
 
 /// Keeps the type of a lock in one place.

@@ -3,7 +3,7 @@
 use cairn_model::{AttemptId, EffectMode, EffectState};
 use cairn_store::{Batch, CommitError, Durability, Effect, ReadError};
 
-use super::aside::{Answer, Aside};
+use super::aside::{Answer, Aside, Fault, TIME_MAX_MS};
 use super::how_to_settle;
 use crate::engine::Engine;
 use crate::gather::GatherError;
@@ -43,7 +43,13 @@ pub enum UndoError {
     /// The store cannot be written.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// The command failed, or was not begun.
+    /// The command could not be begun: the effect stands as before.
+    #[error("`undo` was not begun: {what}")]
+    NotBegun {
+        /// Why.
+        what: String,
+    },
+    /// The command failed, and nobody knows what it did.
     #[error("`undo` {what}")]
     Failed {
         /// The key.
@@ -60,6 +66,9 @@ impl UndoError {
             Self::Unknown { .. } => Some("`cairn effects list` shows those there are".to_owned()),
             Self::State { key, state } if state.is_open() => Some(how_to_settle(key)),
             Self::State { .. } => None,
+            Self::NotBegun { .. } => {
+                Some("the effect stands as before: mend that, and undo it again".to_owned())
+            }
             Self::NoUndo => Some("undo it by hand, then settle it with `--did-not-happen`".to_owned()),
             Self::NoInstance { .. } => {
                 Some("undo it by hand, then settle it with `--did-not-happen`".to_owned())
@@ -97,15 +106,17 @@ impl Engine {
             .and_then(|at| u32::try_from(at).ok())
             .ok_or_else(|| UndoError::NoInstance { instance: known.instance.to_string() })?;
         let gathered = self.gather(instance)?;
-        let write = |state, error: Option<String>| {
-            let settled = Some(self.clock.now());
+        let put = |record: &Effect| {
             let mut batch = Batch::new();
-            batch.put_effect(pipeline, key, &Effect { state, settled, error, ..known.clone() });
+            batch.put_effect(pipeline, key, record);
             store.commit(batch, Durability::Synced).map(drop)
+        };
+        let write = |state, error: Option<String>| {
+            put(&Effect { state, settled: Some(self.clock.now()), error, ..known.clone() })
         };
         write(EffectState::Undoing, None)?;
         let undo_key = key_of_undo(key);
-        let timeout_ms = self.instance(instance).policy.timeout_ms;
+        let timeout_ms = Some(self.instance(instance).policy.timeout_ms.unwrap_or(TIME_MAX_MS));
         let aside = Aside {
             instance,
             gathered: &gathered,
@@ -121,7 +132,11 @@ impl Engine {
         };
         match fault {
             None => Ok(write(EffectState::Undone, None)?),
-            Some(what) => {
+            Some(Fault { what, began: false, .. }) => {
+                put(&known)?;
+                Err(UndoError::NotBegun { what })
+            }
+            Some(Fault { what, .. }) => {
                 write(EffectState::Undoing, Some(format!("`undo` {what}")))?;
                 Err(UndoError::Failed { key: key.to_owned(), what })
             }

@@ -25,7 +25,10 @@ pub(super) struct Caller {
 pub(super) struct Told {
     /// Records that were rejected.
     pub(super) rejected: Vec<DeadLetter>,
+    /// Memory that they take, about.
     pub(super) rejected_bytes: usize,
+    /// Callers that records were passed on to and that have not said that they wrote them out.
+    pub(super) unfinished: usize,
     /// Scopes in which records were seen.
     pub(super) seen: BTreeSet<NoteScope>,
 }

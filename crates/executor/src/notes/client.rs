@@ -1,6 +1,7 @@
 //! The callers' side.
 
 use std::io::{self, BufReader};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -72,9 +73,18 @@ impl Client {
         }
     }
 
-    /// Has commands that are started from here on hold the conversation open: it ends when the last of them does.
+    /// Has commands that are started from here on hold the conversation open: should this process be killed, it ends when
+    /// the last of them does.
     pub fn share_with_commands(&self) -> io::Result<()> {
         let stream = self.stream.get_ref().as_fd();
         Ok(rustix::io::fcntl_setfd(stream, rustix::io::FdFlags::empty())?)
+    }
+}
+
+impl Drop for Client {
+    /// Ends the conversation, whoever else has the socket: who ends it says so, and a process that its command left behind
+    /// is not waited for.
+    fn drop(&mut self) {
+        let _ = self.stream.get_ref().shutdown(Shutdown::Both);
     }
 }

@@ -20,7 +20,7 @@ mod service;
 pub use client::{Client, ClientError};
 pub use server::Server;
 pub(crate) use service::Closed;
-pub use service::{Service, Writer};
+pub use service::{Service, Writer, once_key_in};
 
 /// The variable that says where the socket is.
 pub const SOCKET_VARIABLE: &str = "CAIRN_SOCKET";
@@ -30,6 +30,9 @@ pub const EPOCH_VARIABLE: &str = "CAIRN_ATTEMPT_EPOCH";
 
 /// The variable that holds the key of a command that `cairn once` runs.
 pub const ONCE_KEY_VARIABLE: &str = "CAIRN_ONCE_KEY";
+
+/// The variable that holds the keys of all such commands that one runs within, with spaces between.
+pub const ONCE_WITHIN_VARIABLE: &str = "CAIRN_ONCE_WITHIN";
 
 /// What [`ONCE_KEY_VARIABLE`] holds in a stage, where there is no such key yet. A shell puts it in the place of
 /// `$CAIRN_ONCE_KEY` among the arguments of `cairn once`, which then puts the key in its place.

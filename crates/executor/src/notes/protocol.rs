@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Changes with every change of these types.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The first message of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum Request {
         key: String,
         /// Not when it is not known what became of it.
         hold: bool,
+        /// The keys to pass on of the commands that the client runs within.
+        within: Vec<String>,
     },
     /// It was, and ended.
     OnceEnded {

@@ -8,13 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::place::Place;
-use super::protocol::{Hello, Request, receive, send};
+use super::protocol::{Hello, Reply, Request, receive, send};
 use super::service::Service;
 
 /// Callers that are served at once; more wait until they are accepted.
 const CALLERS_MAX: usize = 256;
+
+/// How long they wait. Those that are served may wait for them: `cairn once` runs commands that call as well.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server; dropping it ends all conversations.
 #[derive(Debug)]
@@ -83,17 +87,31 @@ impl Drop for Server {
 impl Shared {
     fn accept(self: &Arc<Self>, listener: &UnixListener) {
         loop {
-            {
-                let mut open = lock(&self.open);
-                while open.len() >= CALLERS_MAX && !self.closing.load(Ordering::SeqCst) {
-                    open = self.closed.wait(open).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
+            let is_full = {
+                let is_full = |open: &mut HashMap<u64, UnixStream>| {
+                    open.len() >= CALLERS_MAX && !self.closing.load(Ordering::SeqCst)
+                };
+                let waited = self.closed.wait_timeout_while(lock(&self.open), PATIENCE, is_full);
+                waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+            };
             let accepted = listener.accept();
             if self.closing.load(Ordering::SeqCst) {
                 return;
             }
-            let started = accepted.and_then(|(stream, _)| self.start(stream));
+            let started = accepted.and_then(|(stream, _)| {
+                if !is_full {
+                    return self.start(stream);
+                }
+                let refused = Reply::Refused {
+                    error: format!("{CALLERS_MAX} callers are served already, and none of them ends"),
+                    help: Some(
+                        "have fewer of them at a time: each `cairn once` is one as long as its command runs"
+                            .to_owned(),
+                    ),
+                    store: false,
+                };
+                send(&stream, &refused)
+            });
             if let Err(error) = started {
                 tracing::warn!(%error, "cannot serve a caller");
                 // Out of descriptors or threads: others have to end first.

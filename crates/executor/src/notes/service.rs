@@ -19,6 +19,8 @@ use crate::attempt::Hands;
 const TEXT_MAX: usize = 4096;
 /// Bytes of a mark's value at most.
 const VALUE_MAX: usize = 1 << 20;
+/// Bytes of a dead letter beside its texts, about.
+const LETTER_BYTES: usize = 512;
 /// How often one that waits for another looks whether it is still waited for itself.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -70,6 +72,8 @@ pub(super) struct Session<'a> {
     scope: Option<Name>,
     /// The command that it runs.
     held: Option<(NoteScope, NoteKey)>,
+    /// Whether records were passed on, and it has not said that it wrote them out.
+    passing: bool,
 }
 
 /// Why something is not done.
@@ -113,6 +117,11 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
+    /// Returns whether a caller that records were passed on to did not say that it wrote them out.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| told.unfinished > 0)
+    }
+
     /// Has all count that the attempt told, and forgets its marks: it needs none any more.
     pub(crate) fn settle(&self, input_hash: InputHash, batch: &mut Batch) -> Result<(), ReadError> {
         if let Some(told) = &self.told {
@@ -235,7 +244,7 @@ impl Service {
             }
             None => Arc::new(Caller::new(None, self.generation())),
         };
-        Ok(Session { service: self, caller, alone, scope, held: None })
+        Ok(Session { service: self, caller, alone, scope, held: None, passing: false })
     }
 }
 
@@ -243,7 +252,7 @@ impl Session<'_> {
     /// Answers a request. `peer` is asked whether it is still there while the answer waits.
     pub(super) fn answer(&mut self, request: Request, peer: &impl AsFd) -> Reply {
         let answered = match request {
-            Request::Once { key, hold } => self.once(&key, hold, peer),
+            Request::Once { key, hold, within } => self.once(&key, hold, &within, peer),
             Request::OnceEnded { key, succeeded } => self.once_ended(&key, succeeded),
             Request::Seen { records } => self.seen(&records),
             Request::Mark { name, value } => self.mark(&name, value),
@@ -271,7 +280,7 @@ impl Session<'_> {
         self.caller.attempt.as_ref().map(|(attempt, _)| attempt.run)
     }
 
-    fn once(&mut self, key: &str, hold: bool, peer: &impl AsFd) -> Result<Reply, Refusal> {
+    fn once(&mut self, key: &str, hold: bool, within: &[String], peer: &impl AsFd) -> Result<Reply, Refusal> {
         check_text("key", key)?;
         let service = self.service;
         let (scope, digest) = (self.scope(), once_digest(key));
@@ -279,6 +288,10 @@ impl Session<'_> {
         {
             let mut running = lock(&service.running);
             while running.contains(&place) {
+                if within.contains(&once_key(&scope, key)) {
+                    let error = format!("`{key}` is called within the command that runs under it");
+                    return Err(Refusal::new(error, "give one of both another key"));
+                }
                 let waited = service.ended.wait_timeout(running, LOOK);
                 running = waited.unwrap_or_else(PoisonError::into_inner).0;
                 if service.closing.load(Ordering::Relaxed) || has_gone(peer) {
@@ -367,6 +380,9 @@ impl Session<'_> {
             written.map_err(|error| Refusal { error: error.to_string(), help: error.help(), store: true })?;
             told.seen.insert(scope);
         }
+        if passes.contains(&true) && !std::mem::replace(&mut self.passing, true) {
+            told.unfinished += 1;
+        }
         Ok(Reply::Passes(passes))
     }
 
@@ -403,7 +419,9 @@ impl Session<'_> {
         check_text("reason", reason)?;
         let caller = Arc::clone(&self.caller);
         let mut told = caller.open().ok_or_else(Refusal::ended)?;
-        told.rejected_bytes += lines.iter().map(|(_, line)| line.len()).sum::<usize>();
+        // Each letter holds the reason twice.
+        let size_of = |line: &[u8]| line.len() + 2 * reason.len() + LETTER_BYTES;
+        told.rejected_bytes += lines.iter().map(|(_, line)| size_of(line)).sum::<usize>();
         if told.rejected_bytes > REJECTED_BYTES_MAX {
             return Err(Refusal::new(
                 format!("more than {} MiB of records were rejected", REJECTED_BYTES_MAX >> 20),
@@ -443,8 +461,14 @@ impl Session<'_> {
     }
 
     fn end(&mut self) -> Result<Reply, Refusal> {
+        {
+            let caller = Arc::clone(&self.caller);
+            let mut told = caller.open().ok_or_else(Refusal::ended)?;
+            if std::mem::take(&mut self.passing) {
+                told.unfinished -= 1;
+            }
+        }
         if !self.alone {
-            self.check_open()?;
             return Ok(Reply::Ok);
         }
         let mut batch = Batch::new();
@@ -478,6 +502,11 @@ fn check_text(what: &str, text: &str) -> Result<(), Refusal> {
 fn once_digest(key: &str) -> NoteKey {
     let digest = Domain::NoteKey.digest(key.as_bytes());
     *digest.as_bytes().first_chunk().expect("a digest has 32 bytes")
+}
+
+/// Returns the key that [`Service`] passes on to a command under a scope that was named: a file may have it as its name.
+pub fn once_key_in(scope: &Name, key: &str) -> String {
+    once_key(&NoteScope::Named(scope.clone()), key)
 }
 
 /// Returns what is passed on: the same whenever the command is run, another one for each scope and key.

@@ -44,7 +44,8 @@ pub(super) fn refused(
     }
     let texts = texts(engine, instance, gathered);
     let root = engine.project.root().to_string_lossy();
-    if let Some(text) = texts.iter().find(|text| names_folder(&text.words, &root)) {
+    if let Some(text) = texts.iter().find(|text| text.kind != Kind::Other && names_folder(&text.words, &root))
+    {
         return reason(
             format!(
                 "{} names the project by its absolute path, so that it would write to the project itself",
@@ -96,26 +97,37 @@ struct Text {
     /// `its command`.
     of: String,
     words: String,
-    /// Whether it is a script: there an address may well be a remark.
-    is_script: bool,
+    kind: Kind,
+}
+
+/// What a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// What is executed, or a variable.
+    Words,
+    /// A script that the command names: there an address may well be a remark.
+    Script,
+    /// Another input. It may be a script that a script calls, or data: only calls of the run are looked for in it.
+    Other,
 }
 
 fn texts(engine: &Engine, instance: &Instance, gathered: &Gathered) -> Vec<Text> {
     let argv = instance.command.argv();
-    let mut texts = vec![Text { of: "its command".to_owned(), words: argv.join(" "), is_script: false }];
+    let mut texts = vec![Text { of: "its command".to_owned(), words: argv.join(" "), kind: Kind::Words }];
     let passed = engine.gatherer.passed(instance);
     let passed = passed.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
     for (name, value) in instance.env.iter().chain(passed) {
-        texts.push(Text { of: format!("its variable `{name}`"), words: value.clone(), is_script: false });
+        texts.push(Text { of: format!("its variable `{name}`"), words: value.clone(), kind: Kind::Words });
     }
     for input in &gathered.files {
         let is_small = matches!(&input.content, Content::File(file) if file.size <= SCRIPT_MAX);
         let is_named = argv.iter().any(|part| part.contains(input.path.as_str()));
-        if !is_small || !is_named || matches!(input.origin, Origin::Made) {
+        if !is_small || matches!(input.origin, Origin::Made) {
             continue;
         }
+        let kind = if is_named { Kind::Script } else { Kind::Other };
         if let Ok(words) = fs::read_to_string(engine.project.on_disk(&input.path)) {
-            texts.push(Text { of: format!("its input `{}`", input.path), words, is_script: true });
+            texts.push(Text { of: format!("its input `{}`", input.path), words, kind });
         }
     }
     texts
@@ -145,19 +157,54 @@ fn names_folder(text: &str, folder: &str) -> bool {
 
 fn found_outside(texts: &[Text]) -> Vec<String> {
     let mut found = BTreeSet::new();
-    for text in texts {
-        for word in code(&text.words).flat_map(words) {
-            if let Some((scheme, _)) = word.split_once("://") {
+    for text in texts.iter().filter(|text| text.kind != Kind::Other) {
+        let is_script = text.kind == Kind::Script;
+        for line in code(&text.words) {
+            let (servers, rest) = servers(line);
+            for (scheme, server) in servers {
                 // Of a script's web addresses most are remarks, licences and names of namespaces.
-                if !text.is_script || !matches!(scheme, "http" | "https" | "file") {
-                    found.insert(format!("the server `{}`", without_password(word)));
+                if !is_script || !matches!(scheme, "http" | "https" | "file") {
+                    found.insert(format!("the server `{scheme}://{server}`"));
                 }
-            } else if !text.is_script && is_outside(word) {
-                found.insert(format!("`{word}`"));
+            }
+            if !is_script {
+                found.extend(words(&rest).filter(|word| is_outside(word)).map(|word| format!("`{word}`")));
             }
         }
     }
     found.into_iter().collect()
+}
+
+/// Takes the addresses out of a line: returns scheme and server of each, and the line without them. Names, passwords and
+/// paths have no place in a message; they may hold any sign that separates words.
+fn servers(line: &str) -> (Vec<(&str, &str)>, String) {
+    let (mut found, mut rest, mut left) = (Vec::new(), String::new(), line);
+    while let Some(at) = left.find("://") {
+        let of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        let begin = left[..at].trim_end_matches(of_scheme).len();
+        let after = &left[at + 3..];
+        let end = after.find(|c: char| c.is_whitespace() || "'\"`<>".contains(c)).unwrap_or(after.len());
+        found.push((&left[begin..at], server(&after[..end])));
+        rest.push_str(&left[..begin]);
+        rest.push(' ');
+        left = &after[end..];
+    }
+    rest.push_str(left);
+    (found, rest)
+}
+
+/// Returns the server that what follows `://` names.
+fn server(address: &str) -> &str {
+    let until = |text: &'_ str, signs: &str| text.find(|c| signs.contains(c)).unwrap_or(text.len());
+    let authority = &address[..until(address, "/?#")];
+    let is_port = |port: &str| port.chars().all(|c| c.is_ascii_digit());
+    let host = match (authority.rsplit_once('@'), address.rsplit_once('@')) {
+        (Some((_, host)), _) => host,
+        // A password with a slash in it: what stands before that is no server.
+        (None, Some((_, host))) if authority.split_once(':').is_some_and(|(_, port)| !is_port(port)) => host,
+        (None, _) => authority,
+    };
+    &host[..until(host, "/?#&;,|()\\")]
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {
@@ -176,20 +223,13 @@ fn is_outside(word: &str) -> bool {
     path.parent().is_some() && (path.exists() || parent.is_some_and(Path::exists))
 }
 
-/// A password has no place in a message.
-fn without_password(address: &str) -> String {
-    match (address.split_once("://"), address.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        _ => address.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn found(text: &str, is_script: bool) -> Vec<String> {
-        found_outside(&[Text { of: String::new(), words: text.to_owned(), is_script }])
+        let kind = if is_script { Kind::Script } else { Kind::Words };
+        found_outside(&[Text { of: String::new(), words: text.to_owned(), kind }])
     }
 
     #[test]
@@ -198,9 +238,28 @@ mod tests {
         assert_eq!(found("awk '/foo/ { print }' in.txt | sed 's/a/b/' > /dev/null", false), none);
         assert_eq!(found("/usr/bin/env python3 load.py", false), none);
         assert_eq!(found("cp in.txt /tmp/there", false), ["`/tmp/there`"]);
-        assert_eq!(found("psql postgres://me:secret@db/x", false), ["the server `postgres://db/x`"]);
+        assert_eq!(found("psql postgres://me:secret@db/x", false), ["the server `postgres://db`"]);
         assert_eq!(found("# see postgres://db/x\nurl = 'http://www.w3.org/2000/svg'", true), none);
-        assert_eq!(found("db = connect('postgresql://db/x')", true), ["the server `postgresql://db/x`"]);
+        assert_eq!(found("db = connect('postgresql://db/x')", true), ["the server `postgresql://db`"]);
+    }
+
+    #[test]
+    fn no_part_of_a_password_is_told() {
+        for address in [
+            "postgres://me:se&cr;et@db:5432/x",
+            "postgres://me:se=c,r[e]t@db:5432/x?a=/tmp/b",
+            "postgres://me:se/cret@db:5432/x",
+            "postgres://me:se@cret@db:5432/x",
+            "postgres://me:$PASS(w)@db:5432/x",
+        ] {
+            assert_eq!(
+                found(&format!("psql \"{address}\""), false),
+                ["the server `postgres://db:5432`"],
+                "{address}"
+            );
+        }
+        assert_eq!(found("curl https://db:80/x@y", false), ["the server `https://db:80`"]);
+        assert_eq!(found("curl 'a://b/c' > /tmp/there", false), ["`/tmp/there`", "the server `a://b`"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use cairn_dag::Instance;
 use cairn_model::{Content, Digest, EntryKind, FileContent, Level, Manifest, OutputKind, ProjectPath};
 use cairn_records::database;
 
-use super::surroundings::{Surroundings, walk};
+use super::surroundings::{Surroundings, walk, walk_with_folders};
 use crate::Engine;
 use crate::environment::EPOCH_SECONDS;
 use crate::gather::{Gathered, Origin};
@@ -361,10 +361,10 @@ impl Large {
     }
 }
 
-/// Copies all files of the project `root` but its state, with their modes and times.
+/// Copies all files and folders of the project `root` but its state, with their modes and times.
 fn copy_project(root: &Path, state: &Path, to: &Path) -> Result<(), PlaceError> {
     let mut found = Vec::new();
-    walk(root, &mut |below, metadata| {
+    walk_with_folders(root, &mut |below, metadata| {
         if !root.join(below).starts_with(state) {
             found.push((below.to_owned(), metadata.clone()));
         }
@@ -373,6 +373,10 @@ fn copy_project(root: &Path, state: &Path, to: &Path) -> Result<(), PlaceError> 
     .map_err(at("read", root))?;
     for (below, metadata) in found {
         let (from, to) = (root.join(&below), to.join(&below));
+        if metadata.is_dir() {
+            folders(&to)?;
+            continue;
+        }
         folders(to.parent().expect("it lies in a folder"))?;
         if metadata.is_symlink() {
             match stays(root, &below).map_err(at("read", &from))? {

@@ -137,6 +137,16 @@ pub(super) fn walk(
     top: &Path,
     each: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>,
 ) -> io::Result<()> {
+    walk_with_folders(top, &mut |below, metadata| {
+        if metadata.is_dir() { Ok(()) } else { each(below, metadata) }
+    })
+}
+
+/// Does the same, and calls `each` with folders too, before what is in them.
+pub(super) fn walk_with_folders(
+    top: &Path,
+    each: &mut dyn FnMut(&Path, &fs::Metadata) -> io::Result<()>,
+) -> io::Result<()> {
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(top.join(&folder))? {
@@ -150,6 +160,7 @@ pub(super) fn walk(
             };
             if metadata.is_dir() {
                 if entry.file_name() != STATE {
+                    each(&below, &metadata)?;
                     folders.push(below);
                 }
             } else if metadata.is_file() || metadata.is_symlink() {

@@ -122,7 +122,7 @@ impl<'a> Oracle<'a> {
                 let expected = match found {
                     Found::Hit { .. } => Expected::Found,
                     Found::Broken { .. } => Expected::Failed,
-                    Found::InDoubt { .. } | Found::Stands { .. } => {
+                    Found::InDoubt { .. } | Found::Stands { .. } | Found::Stopped => {
                         unreachable!("nothing in this world has an effect outside")
                     }
                     Found::Miss { .. } if self.is_halted() => Expected::Blocked,

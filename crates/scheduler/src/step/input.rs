@@ -83,6 +83,8 @@ pub enum Found {
         /// What to do about it.
         help: Option<String>,
     },
+    /// It was asked for an end before there was an answer.
+    Stopped,
 }
 
 /// How an attempt succeeded.

@@ -210,6 +210,10 @@ impl Machine {
             }
             Found::InDoubt { error, help } => self.in_doubt(instance, error, help),
             Found::Broken { error, help } => self.fail(instance, error, help),
+            Found::Stopped => {
+                self.block(instance, Blocker::Interrupted);
+                self.block_behind(instance, &Blocker::Interrupted);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use cairn_store::DeadLetter;
 
+use super::layout;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 
@@ -20,11 +21,7 @@ pub(super) fn edit(letter: &DeadLetter) -> Result<Option<Vec<u8>>, Failure> {
         Failure::new(ExitStatus::StageFailed, what).because_of(Some(error))
     };
     // Laid out for a person; taken in again it is one line.
-    let record: Option<serde_json::Value> = serde_json::from_slice(&letter.payload).ok();
-    let before = record
-        .as_ref()
-        .and_then(|record| serde_json::to_vec_pretty(record).ok())
-        .unwrap_or_else(|| letter.payload.clone());
+    let before = layout::laid_out(&letter.payload).map_or_else(|| letter.payload.clone(), String::into_bytes);
     let path =
         std::env::temp_dir().join(format!("cairn-{}-{}.json", letter.id().short(), std::process::id()));
     let mut file =
@@ -56,22 +53,15 @@ pub(super) fn edit(letter: &DeadLetter) -> Result<Option<Vec<u8>>, Failure> {
         let _ = fs::remove_file(&path);
         return Ok(None);
     }
-    let record: serde_json::Value = serde_json::from_slice(text).map_err(|error| {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).map_err(|error| {
         Failure::new(ExitStatus::StageFailed, format!("what was written is not JSON: {error}"))
             .note(format!("it is kept in `{}`", path.display()))
             .help("mend it there, and give it as the new text when you edit again")
     })?;
     let _ = fs::remove_file(&path);
-    Ok(Some(one_line(text, &record)))
-}
-
-/// Numbers that no machine type holds would not survive being read and written again; a text that is one line stays.
-fn one_line(text: &[u8], record: &serde_json::Value) -> Vec<u8> {
-    if text.contains(&b'\n') {
-        serde_json::to_vec(record).expect("it was read from JSON")
-    } else {
-        text.to_vec()
-    }
+    // What is one line already stays as it is.
+    let joined = if text.contains(&b'\n') { layout::on_one_line(text) } else { None };
+    Ok(Some(joined.map_or_else(|| text.to_vec(), String::into_bytes)))
 }
 
 fn private(path: &std::path::Path) -> std::io::Result<fs::File> {

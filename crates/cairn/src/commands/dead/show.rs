@@ -3,7 +3,7 @@
 use cairn_store::{DeadKind, DeadLetter};
 
 use super::filter::find;
-use super::wire;
+use super::{layout, wire};
 use crate::args::examples;
 use crate::commands::Context;
 use crate::exit::ExitStatus;
@@ -53,17 +53,18 @@ fn draw(letter: &DeadLetter, paint: Paint) -> String {
     fact("stage", &letter.instance.to_string());
     fact("key", &text::clean(&letter.key));
     fact("died", &time::date_time_offset(letter.died, &zone));
-    fact("class", &letter.class);
-    fact("error", &paint.with(style::ERROR, &letter.error.replace('\n', "\n            ")));
+    fact("class", &text::clean(&letter.class));
+    fact("error", &paint.with(style::ERROR, &clean_lines(&letter.error, "\n            ")));
     if let Some((file, line)) = &letter.source {
-        fact("source", &if *line > 0 { format!("{file}, line {line}") } else { file.clone() });
+        let file = text::clean(file);
+        fact("source", &if *line > 0 { format!("{file}, line {line}") } else { file });
     }
     if letter.run.as_bytes() != &[0; 16] {
         fact("run", &letter.run.short());
     }
     fact("input-hash", &letter.input_hash.map_or_else(String::new, |hash| hash.digest().short()));
     if letter.kind != DeadKind::Instance {
-        fact("retried as", &letter.idempotency_key);
+        fact("retried as", &text::clean(&letter.idempotency_key));
         fact("digest", &letter.digest.short());
     }
     if let Some(retry) = &letter.retry {
@@ -87,13 +88,13 @@ fn draw(letter: &DeadLetter, paint: Paint) -> String {
     out
 }
 
-/// Lays out a record; one that is no JSON stands as it is, without what would disturb a terminal.
+/// Returns a text without what would disturb a terminal.
+fn clean_lines(text: &str, between: &str) -> String {
+    text.lines().map(text::clean).collect::<Vec<_>>().join(between)
+}
+
+/// Lays out a record; one that is no JSON stands as it is.
 fn pretty(payload: &[u8]) -> String {
-    let laid_out = serde_json::from_slice::<serde_json::Value>(payload)
-        .ok()
-        .and_then(|value| serde_json::to_string_pretty(&value).ok());
-    laid_out.unwrap_or_else(|| {
-        let text = String::from_utf8_lossy(payload);
-        text.lines().map(text::clean).collect::<Vec<_>>().join("\n")
-    })
+    let text = layout::laid_out(payload).unwrap_or_else(|| String::from_utf8_lossy(payload).into_owned());
+    clean_lines(&text, "\n")
 }

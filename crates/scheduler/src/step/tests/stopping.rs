@@ -205,3 +205,10 @@ fn an_attempt_ended_from_outside_counts_as_interrupted() {
     run.is_cut("a", "a blocked, interrupted; b blocked, interrupted");
     run.hit("c", "c found; interrupted: 1 fresh, 2 blocked");
 }
+
+#[test]
+fn a_look_up_that_an_interrupt_ended_is_no_failure() {
+    let mut run = Script::begin(setup(vec![facts("a"), after("b", &[0])]), "look up a");
+    run.check(Input::Interrupt, "b blocked, interrupted");
+    run.found("a", Found::Stopped, "a blocked, interrupted; interrupted: 2 blocked");
+}
