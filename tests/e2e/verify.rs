@@ -431,3 +431,34 @@ fn an_effect_is_only_done_again_when_asked_and_its_probe_is_compared() {
         assert!(leftovers(&project).is_empty());
     }
 }
+
+#[test]
+fn a_probe_that_fails_proves_nothing() {
+    let bank = tempfile::tempdir().unwrap();
+    let mut project = stage(
+        "run = \"echo 1 > out.txt; test ! -e $BOOK || touch $BOOK.broken; touch $BOOK\"\npass_env = [\"BOOK\"]\n\
+         [stages.s.effect]\nmode = \"at-least-once\"\nkey = \"k1\"\nprobe = \"test ! -e $BOOK.broken\"",
+    );
+    project.set_env("BOOK", bank.path().join("book").to_str().unwrap());
+    assert_eq!(run(&project, &[]), "s=RAN");
+    let outcome = project.cairn(&["verify", "--json", "--effects", "--cuts", "0"]);
+    let (_, told) = told(&outcome).pop_first().unwrap();
+    assert_eq!(told["verdict"], "not_verified", "{told}");
+    assert!(told["reason"].as_str().unwrap().contains("has no answer"), "{told}");
+}
+
+#[test]
+fn a_script_that_a_script_calls_is_searched_for_calls_of_the_run() {
+    let project = stage("run = \"sh a.sh > out.txt\"\ninputs = [\"a.sh\", \"b.sh\"]");
+    project.write("a.sh", ". ./b.sh").write("b.sh", "cairn mark a=1; echo 1");
+    let told = verified(&project, &[]);
+    assert_eq!(told["verdict"], "not_verified", "{told}");
+    assert!(told["reason"].as_str().unwrap().contains("`b.sh` calls `cairn mark`"), "{told}");
+}
+
+#[test]
+fn a_folder_without_files_is_there_in_a_copy() {
+    let project = stage("run = \"test -d left/empty && echo 1 > out.txt\"\nsandbox = \"off\"");
+    std::fs::create_dir_all(project.file("left/empty")).unwrap();
+    assert_eq!(verified(&project, &[])["verdict"], "verified");
+}
