@@ -10,6 +10,7 @@ use cairn_model::{CommitMode, Digest, RecordCounts, Records, SinkMode};
 
 use super::deltas::{self, Head, Written};
 use super::error::EngineError;
+use super::files::check_of;
 use super::hand_over::Handed;
 use super::item::{Fate, Finished, Item, result_digest};
 use super::marks::Spot;
@@ -189,9 +190,10 @@ impl Deliverer<'_> {
             bytes.extend_from_slice(result);
             bytes.push(b'\n');
         }
-        file.write_all(&bytes).map_err(EngineError::Spool)?;
+        let check = check_of(&bytes);
+        file.write_all(&check).and_then(|()| file.write_all(&bytes)).map_err(EngineError::Spool)?;
         let offset = self.scope.results_bytes;
-        self.scope.results_bytes += bytes.len() as u64;
+        self.scope.results_bytes += (check.len() + bytes.len()) as u64;
         let length = u32::try_from(bytes.len())
             .map_err(|_| EngineError::TooMuch("the results of one record are more than 4 GiB".to_owned()))?;
         Ok(Some(Kept { offset, length }))

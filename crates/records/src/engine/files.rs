@@ -13,6 +13,7 @@ use super::join::Joined;
 use super::marks::{Mark, Spot};
 use super::read::{self, Source};
 use crate::file_sink::{FileWriter, WriteError};
+use crate::state::Short;
 
 /// Opens the file of results so that what is written next stands after `length` bytes: what comes later was never
 /// confirmed.
@@ -79,14 +80,34 @@ fn write_results(
         }
         let away = i64::try_from(kept.offset).unwrap_or(i64::MAX) - i64::try_from(at).unwrap_or(0);
         file.seek_relative(away).map_err(EngineError::Spool)?;
+        let mut check = Short::default();
         bytes.resize(kept.length as usize, 0);
-        file.read_exact(&mut bytes).map_err(EngineError::Spool)?;
-        at = kept.offset + u64::from(kept.length);
+        file.read_exact(&mut check).and_then(|()| file.read_exact(&mut bytes)).map_err(EngineError::Spool)?;
+        if check != check_of(&bytes) {
+            return Err(damaged(&setup.results, kept.offset));
+        }
+        at = kept.offset + (check.len() + bytes.len()) as u64;
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             put(line)?;
         }
     }
     Ok(())
+}
+
+/// Returns what stands before a result in the file of results, and tells whether it is still what was written.
+pub(super) fn check_of(result: &[u8]) -> Short {
+    let digest = blake3::hash(result);
+    *digest.as_bytes().first_chunk().expect("a digest has 32 bytes")
+}
+
+fn damaged(path: &Path, offset: u64) -> EngineError {
+    EngineError::File {
+        error: format!("`{}` is damaged at byte {offset}: it is not what was written there", path.display()),
+        help: Some(format!(
+            "remove it, and all records go through the worker again: `rm {}`",
+            path.display()
+        )),
+    }
 }
 
 fn failed(error: &WriteError) -> EngineError {
