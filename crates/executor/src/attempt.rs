@@ -1,35 +1,33 @@
 //! One attempt: stage, run, judge, collect, publish.
 
 use std::collections::HashSet;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cairn_content::{FileError, Standing};
 use cairn_dag::Instance;
 use cairn_model::{
-    AttemptId, Event, InputHash, InstanceEvent, Level, Output, OutputKind, ProjectPath, RecordCounts,
-    RunEvent,
+    AttemptId, Event, InputHash, InstanceEvent, Level, OutputKind, ProjectPath, RecordCounts, RunEvent,
 };
 use cairn_store::{Attempt, Batch, Checkpoint, Exit, LogRef, Placed, ProcessId};
 
 use crate::collect::{Collected, check_undeclared, collect};
-use crate::committer::{Committer, Publication, shown};
+use crate::committer::{Committer, Publication};
 use crate::effects::{Part, Step, key_of};
-use crate::engine::{Engine, Kept};
+use crate::engine::Engine;
 use crate::environment::{self, Context};
-use crate::gather::{Gathered, Origin, stdout_path};
-use crate::hint;
+use crate::gather::{Gathered, stdout_path};
 use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, strays};
 use crate::lookup::{Looked, level_given, lookup};
 use crate::notes::Closed;
-use crate::ours::{is_ours, known_trees};
 use crate::project::Project;
-use crate::staging::{Staging, is_unchanged, make_output_folders, put_back, standing_outputs};
+use crate::staging::{Staging, make_output_folders, standing_outputs};
 
+mod checks;
 mod error;
+mod set_aside;
 
+use checks::log_error;
 pub use error::{AttemptError, AttemptErrorKind};
 
 /// Bytes of one attempt's output that are kept; the rest is dropped, with a mark.
@@ -363,47 +361,6 @@ impl Engine {
         Ok(())
     }
 
-    /// With `sandbox = "off"`: after a success, what stood in the outputs' places and is kept nowhere else goes to the
-    /// trash; after a failure it stands there again. Returns whether that worked: otherwise the attempt stays open, and
-    /// the next run tries again.
-    fn settle_aside(
-        &self,
-        result: Result<Done, AttemptError>,
-        prepared: &Prepared,
-    ) -> (Result<Done, AttemptError>, bool) {
-        let before = prepared.staging.before();
-        let settled = match result {
-            Ok(mut done) => {
-                let Kept { store, objects, .. } = self.kept();
-                for path in &prepared.set_aside {
-                    let aside = path.below(&before);
-                    let known = known_trees(store, path.as_str(), &aside);
-                    if is_ours(&aside, &known, &self.digests, objects) {
-                        continue;
-                    }
-                    let run = self.run.to_string();
-                    match cairn_content::trash::move_to_trash(self.project.state(), &run, &before, path) {
-                        Ok(moved) => done.trashed.push(shown(&moved, self.project.root())),
-                        Err(error) => {
-                            tracing::error!(%error, before = %before.display(), "cannot move what stood there");
-                            return (Ok(done), false);
-                        }
-                    }
-                }
-                (Ok(done), true)
-            }
-            Err(error) => match put_back(&self.project, &before, &prepared.set_aside, None) {
-                Ok(()) => (Err(error), true),
-                Err(cause) => {
-                    tracing::error!(%cause, before = %before.display(), "cannot put back the outputs of before");
-                    return (Err(error), false);
-                }
-            },
-        };
-        self.spares.remove(&prepared.staging);
-        settled
-    }
-
     fn prepare(
         &self,
         instance: u32,
@@ -628,86 +585,6 @@ impl Engine {
         let done = Done { input_hash, took_ms, trashed: Vec::new(), records: None };
         Ok((Publication { batch, outputs, in_place }, done))
     }
-
-    fn check_end(&self, instance: u32, prepared: &Prepared, ended: &Ended) -> Result<(), AttemptError> {
-        if ended.stopped {
-            return Err(AttemptError::stopped());
-        }
-        let declared = self.instance(instance);
-        if ended.timed_out {
-            let limit = declared.policy.timeout_ms.unwrap_or_default();
-            let help = "raise `timeout`, or find out what it waits for".to_owned();
-            return Err(AttemptError::new(format!("timed out after {}", seconds(limit)), Some(help)));
-        }
-        let error = match ended.status {
-            ExitKind::Code(0) => return Ok(()),
-            ExitKind::Code(code) => format!("exit status {code}"),
-            ExitKind::Signal(signal) => format!("ended by signal {signal}{}", signal_name(signal)),
-        };
-        // What the command said of it may be just what is not in the log: a full disk, for example.
-        if let Some(cause) = log_error(prepared, ended) {
-            return Err(AttemptError::new(format!("{error}; {cause}"), cause.help()));
-        }
-        let help = (prepared.level != Level::Off)
-            .then(|| hint::undeclared_input(&self.project, declared, &prepared.gathered, &prepared.job.log))
-            .flatten();
-        Err(AttemptError::new(error, help))
-    }
-
-    /// K7: a result is not committed under a hash of inputs that are no longer what they were.
-    fn check_inputs(&self, prepared: &Prepared) -> Result<(), AttemptError> {
-        let Some(path) = self.first_changed(&prepared.gathered)? else { return Ok(()) };
-        let help = "nothing was committed; run again when nobody writes to it".to_owned();
-        Err(AttemptError::new(format!("input `{path}` changed while the command ran"), Some(help)))
-    }
-
-    /// Returns an input that is no longer what was hashed.
-    fn first_changed<'a>(&self, gathered: &'a Gathered) -> Result<Option<&'a ProjectPath>, AttemptError> {
-        for input in &gathered.files {
-            let unchanged = is_unchanged(input, &self.project, &self.digests, &self.kept().objects)
-                .map_err(|error| AttemptError::new(error.to_string(), error.help()))?;
-            if !unchanged {
-                return Ok(Some(&input.path));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A command with `sandbox = "off"` reads what others made from the project: what was edited or is missing there is
-    /// put back first, so that it reads what is in its input-hash.
-    fn restore_made(&self, gathered: &Gathered) -> Result<(), AttemptError> {
-        let outputs = self.made_not_in_place(gathered)?;
-        let outputs: Vec<&Output> = outputs.iter().collect();
-        if !outputs.is_empty() {
-            let failed = |error: crate::LookUpError| AttemptError::new(error.to_string(), error.help());
-            self.put_back(&outputs).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    /// The same look after the command.
-    fn check_made(&self, gathered: &Gathered) -> Result<(), AttemptError> {
-        match self.made_not_in_place(gathered)?.first() {
-            None => Ok(()),
-            Some(output) => {
-                let text = format!("input `{}` changed while the command ran", output.path);
-                Err(AttemptError::new(text, Some("nothing was committed; run again".to_owned())))
-            }
-        }
-    }
-
-    fn made_not_in_place(&self, gathered: &Gathered) -> Result<Vec<Output>, AttemptError> {
-        let mut found = Vec::new();
-        for input in gathered.files.iter().filter(|input| matches!(input.origin, Origin::Made)) {
-            let output = Output { path: input.path.clone(), content: input.content.clone() };
-            let standing = self.kept().placer.check(self.project.folder(), &output, &self.digests);
-            let standing = standing.map_err(|error| AttemptError::new(error.to_string(), error.help()))?;
-            if standing != Standing::InPlace {
-                found.push(output);
-            }
-        }
-        Ok(found)
-    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -715,28 +592,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-/// Says why an attempt's log is not whole.
-fn log_error(prepared: &Prepared, ended: &Ended) -> Option<FileError> {
-    let cause = io::Error::from_raw_os_error(ended.log_error?);
-    Some(FileError { action: "write", path: prepared.job.log.clone(), cause })
-}
-
-fn seconds(millis: u64) -> String {
-    if millis.is_multiple_of(1000) { format!("{} s", millis / 1000) } else { format!("{millis} ms") }
-}
-
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        2 => " (SIGINT)",
-        6 => " (SIGABRT)",
-        9 => " (SIGKILL)",
-        11 => " (SIGSEGV)",
-        13 => " (SIGPIPE)",
-        15 => " (SIGTERM)",
-        _ => "",
     }
 }
 

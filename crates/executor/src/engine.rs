@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use cairn_content::{DigestError, Digests, FileError, ObjectError, Objects, PlaceError, Placer, Standing};
+use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placer, Standing};
 use cairn_dag::{Instance, Pipeline, World};
 use cairn_model::{
-    AttemptId, Clock, Digest, Domain, InputHash, InstanceName, Manifest, Output, Reason, RecordCounts, RunId,
+    AttemptId, Clock, Digest, InputHash, InstanceName, Manifest, Output, Reason, RecordCounts, RunId,
     Timestamp,
 };
 use cairn_store::{ReadError, Store};
@@ -17,7 +17,7 @@ use crate::attempt::Hands;
 use crate::committer::{Committer, Parts, shown};
 use crate::effects::{Asides, LentSlot, Standing as EffectStanding};
 use crate::failures::failures;
-use crate::gather::{GatherError, Gathered, Gatherer, Origin, Scene};
+use crate::gather::{GatherError, Gathered, Gatherer, Scene};
 use crate::index::Collector;
 use crate::lookup::{Looked, lookup};
 use crate::notes::{Server, Service, Writer};
@@ -25,6 +25,11 @@ use crate::ours::{is_ours, known_trees};
 use crate::project::Project;
 use crate::rows::{StoredObjects, StoredRows, stored_key, to_stored};
 use crate::spares::Spares;
+
+mod error;
+mod texts;
+
+pub use error::LookUpError;
 
 /// Inputs up to this size are kept as texts: scripts and settings, not data.
 const SOURCE_BYTES_MAX: u64 = 16 * 1024;
@@ -159,74 +164,6 @@ pub enum Verdict {
         /// What to do.
         help: Option<String>,
     },
-}
-
-/// Why there is no verdict.
-#[derive(Debug, thiserror::Error)]
-pub enum LookUpError {
-    /// An input is not there or cannot be read.
-    #[error(transparent)]
-    Gather(#[from] GatherError),
-    /// The store cannot be read.
-    #[error(transparent)]
-    Store(#[from] ReadError),
-    /// What stands in an output's place cannot be read.
-    #[error(transparent)]
-    Digest(#[from] DigestError),
-    /// An output cannot be put back.
-    #[error(transparent)]
-    Place(#[from] PlaceError),
-    /// The store cannot be written.
-    #[error(transparent)]
-    Commit(cairn_store::CommitError),
-    /// An effect took place, and the outputs of its stage are not there.
-    #[error("its effect `{key}` took place, and its output `{path}` is lost")]
-    EffectLost {
-        /// The effect's key.
-        key: String,
-        /// The output.
-        path: String,
-    },
-    /// A probe has no answer.
-    #[error("the `probe` of its effect `{key}` has no answer: {what}")]
-    Probe {
-        /// The effect's key.
-        key: String,
-        /// What went wrong.
-        what: String,
-    },
-    /// The run is to end, and a probe was not waited for.
-    #[error("the run is to end")]
-    Stopped,
-    /// The disk refused.
-    #[error("cannot put back outputs: {0}")]
-    Sync(#[source] FileError),
-}
-
-impl LookUpError {
-    /// Says what to do.
-    pub fn help(&self) -> Option<String> {
-        match self {
-            Self::Gather(error) => error.help(),
-            Self::Store(error) => error.help(),
-            Self::Digest(error) => error.help(),
-            Self::Place(error) => error.help(),
-            Self::Sync(_) | Self::Stopped => None,
-            Self::Commit(error) => error.help(),
-            Self::EffectLost { .. } => Some(
-                "make outputs in a stage of their own, or do the effect again with `cairn run --force-effects`"
-                    .to_owned(),
-            ),
-            Self::Probe { .. } => {
-                Some("mend what it asks, or the probe itself; nothing was done again".to_owned())
-            }
-        }
-    }
-
-    /// Returns whether the store itself is damaged: then the run cannot go on.
-    pub fn is_store(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Commit(_))
-    }
 }
 
 impl Engine {
@@ -588,32 +525,6 @@ impl Engine {
         Ok(trashed)
     }
 
-    /// Returns the text of a file that an instance made or read, if it is still stored, is no longer than `size_max` bytes,
-    /// and is text.
-    pub fn stored_text(&self, digest: &Digest, size_max: u64) -> Option<String> {
-        let Kept { store, objects, .. } = self.kept.as_ref()?;
-        text_of(store, objects, digest, size_max)
-    }
-
-    /// Keeps the texts of small inputs with a result, each once a run, so that `why` can tell a change line by line.
-    /// `base` is where the inputs stand.
-    pub(crate) fn keep_sources(&self, gathered: &Gathered, base: &Path, batch: &mut cairn_store::Batch) {
-        for input in &gathered.files {
-            let (Origin::Source(found), size) = (&input.origin, input.content.size()) else { continue };
-            let digest = found.content.digest;
-            let mut known = self.sources.lock().expect("no panic while it is held");
-            if size > SOURCE_BYTES_MAX || !known.insert(digest) {
-                continue;
-            }
-            drop(known);
-            // One that cannot be read, or changed, is not kept: nothing but an explanation depends on it.
-            let Ok(bytes) = std::fs::read(input.path.below(base)) else { continue };
-            if std::str::from_utf8(&bytes).is_ok() && Domain::File.digest(&bytes) == digest {
-                batch.put_source(digest, &bytes);
-            }
-        }
-    }
-
     /// Adds what was learnt of files to `batch`, so that later runs need not read them.
     pub fn save_rows(&self, batch: &mut cairn_store::Batch) {
         for (key, row) in self.digests.take_new_rows() {
@@ -641,43 +552,5 @@ fn effect_lost(key: String, lost: &[&Output]) -> LookUpError {
     LookUpError::EffectLost {
         key,
         path: lost.first().map(|output| output.path.to_string()).unwrap_or_default(),
-    }
-}
-
-fn text_of(store: &Store, objects: &Objects, digest: &Digest, size_max: u64) -> Option<String> {
-    let fits = |size: u64| size <= size_max;
-    if let Ok(Some(source)) = store.definition(digest) {
-        return fits(source.len() as u64).then(|| String::from_utf8(source).ok())?;
-    }
-    let path = objects.path(digest);
-    let bytes = fits(std::fs::metadata(&path).ok()?.len()).then(|| std::fs::read(&path).ok())??;
-    (Domain::File.digest(&bytes) == *digest).then(|| String::from_utf8(bytes).ok())?
-}
-
-#[cfg(test)]
-mod tests {
-    use cairn_model::FixedClock;
-    use cairn_store::{Access, Batch, Durability};
-
-    use super::*;
-
-    #[test]
-    fn a_stored_text_that_is_too_long_is_not_told_wherever_it_is_stored() {
-        let top = tempfile::tempdir().unwrap();
-        let state = top.path().join(".cairn");
-        let store = Store::open(&state, Access::Write, &FixedClock::new(Timestamp(0))).unwrap();
-        let objects = Objects::open(&state, Arc::new(StoredObjects(store.clone()))).unwrap();
-        let digest = |text: &str| Domain::File.digest(text.as_bytes());
-        let mut batch = Batch::new();
-        batch.put_source(digest("in the store"), b"in the store");
-        let _ = store.commit(batch, Durability::Written).unwrap();
-        let object = objects.path(&digest("in a file"));
-        std::fs::create_dir_all(object.parent().unwrap()).unwrap();
-        std::fs::write(object, "in a file").unwrap();
-        for text in ["in the store", "in a file"] {
-            let told = |size_max| text_of(&store, &objects, &digest(text), size_max);
-            assert_eq!(told(text.len() as u64).as_deref(), Some(text));
-            assert_eq!(told(text.len() as u64 - 1), None);
-        }
     }
 }
