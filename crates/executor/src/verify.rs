@@ -6,9 +6,9 @@
 //!   may be changed: a database among them is compared by its rows.
 //! - *Cut off*: killed at some moments, then executed to its end on what that left, and compared in the same way.
 //!
-//! All of it happens in [`Place`]s below one scratch folder in `staging/`, which is removed with the [`Verifier`]; what a
+//! All of it happens in `Place`s below one scratch folder in `staging/`, which is removed with the [`Verifier`]; what a
 //! killed one leaves, the next run or the next [`Verifier`] clears away. No checkpoint, output or file of the project is
-//! written. A command that reaches out of its copy is refused as far as its words show that ([`outside`]), and told of
+//! written. A command that reaches out of its copy is refused as far as its words show that (`outside`), and told of
 //! when a file of the project was touched meanwhile.
 //!
 //! What it does not do: set the clock. A date that changes at midnight is not seen.

@@ -1,14 +1,14 @@
 //! The engine of a records stage: finds out which records are new or changed, has them worked on and delivered, and
 //! remembers it, so that each version of each key reaches the sinks once, whatever is killed.
 //!
-//! 1. *Scan*: every record is read once; key, version and digest are kept apart from it ([`entries`]).
-//! 2. *Join*: the newest of each key is compared with what is remembered of it ([`join`]); two bits a record say what is
-//!    to be done ([`marks`]).
-//! 3. *Deliver*: marked records are read again, pass through the worker where there is one ([`work`]), and go to the sinks
-//!    in batches that are written down before and confirmed after ([`deliver`], [`hand_over`]); what was cut off is carried on first
-//!    ([`in_flight`]). Where tables take them and there are many, they are first brought into the order of their keys
-//!    ([`sorted`]).
-//! 4. *Files*: sinks that are files are written anew from what the source holds ([`files`]).
+//! 1. *Scan*: every record is read once; key, version and digest are kept apart from it (`entries`).
+//! 2. *Join*: the newest of each key is compared with what is remembered of it (`join`); two bits a record say what is
+//!    to be done (`marks`).
+//! 3. *Deliver*: marked records are read again, pass through the worker where there is one (`work`), and go to the sinks
+//!    in batches that are written down before and confirmed after (`deliver`, `hand_over`); what was cut off is carried on first
+//!    (`in_flight`). Where tables take them and there are many, they are first brought into the order of their keys
+//!    (`sorted`).
+//! 4. *Files*: sinks that are files are written anew from what the source holds (`files`).
 //!
 //! Memory does not grow with the source but for two bits a record, and some 60 bytes for each record that was known before
 //! and is to be delivered again.
