@@ -7,6 +7,7 @@ mod keys;
 mod matrix;
 mod params;
 mod paths;
+mod records;
 mod templates;
 
 use super::*;

@@ -1,0 +1,70 @@
+use super::*;
+
+const FILES: [&str; 2] = ["orders/a.jsonl", "clean.py"];
+
+/// A stage `load` with these lines below `[stages.load.records]`, without `source` and `key` that all have.
+fn stage(lines: &str) -> String {
+    format!("[stages.load.records]\nsource = \"orders/*.jsonl\"\nkey = [\"id\"]\n{lines}\n")
+}
+
+fn told(text: &str) -> String {
+    drawn(text, &FILES)
+}
+
+#[test]
+fn what_a_records_stage_may_not_say() {
+    let file = r#"{ type = "jsonl", path = "build/o.jsonl" }"#;
+    let table = r#"{ type = "sqlite", path = "o.db", table = "t""#;
+    for (text, said) in [
+        (stage(""), ["`records` has no `sink`", "leads nowhere"]),
+        ("[stages.load.records]\nsink = 1\n".to_owned(), ["`records` has no `source`", "a table, or an array"]),
+        (stage("sink = { path = \"a\" }"), ["a sink has no `type`", "one of `postgres`"]),
+        (stage("sink = { type = \"postgress\" }"), ["cannot be `postgress`", "did you mean `postgres`?"]),
+        (stage("sink = { type = \"postgres\", table = \"t\" }"), ["the sink has no `url`", "env.DATABASE_URL"]),
+        (stage("sink = { type = \"jsonl\", path = \"a\", table = \"t\" }"), ["`table` means nothing", "remove it"]),
+        (stage(&format!("sink = [{file}, {file}]")), ["two sinks write the file `build/o.jsonl`", "path of its own"]),
+        (
+            stage(&format!("tombstone = \"gone\"\nsink = {table}, mode = \"append\" }}")),
+            ["`mode = \"append\"` deletes nothing", "remove `tombstone`"],
+        ),
+        (
+            stage(&format!("sink = [{table}, mode = \"append\" }}, {file}]")),
+            ["one sink takes each version", "make two stages"],
+        ),
+        (stage(&format!("commit = \"two-phase\"\nsink = {file}")), ["needs two PostgreSQL sinks", "remove it"]),
+        (stage(&format!("batch_size = 5\nsink = {file}")), ["has no key `batch_size`", "write `batch`"]),
+        (stage(&format!("version = \"a..b\"\nsink = {file}")), ["names no field: `a..b`", "customer.id"]),
+        (
+            "[stages.load.records]\nsource = \"orders/*.jsonl\"\nsink = { type = \"sqlite\", path = \"o.db\", table = \"t\" }\n"
+                .to_owned(),
+            ["`mode = \"upsert\"` needs a `key`", "by which a row is found again"],
+        ),
+        (
+            format!("[stages.load]\nrun = \"true\"\n{}", stage(&format!("sink = {file}")).replace("[stages.load.records]", "[stages.load.records]")),
+            ["`run` or `records`, not both", "make two stages"],
+        ),
+        (stage("sink = { type = \"http\", url = \"{{ env }}\" }"), ["`env` names no variable", "env.NAME"]),
+    ] {
+        let told = told(&text);
+        for said in said {
+            assert!(told.contains(said), "{text}\nsays nothing of {said}:\n{told}");
+        }
+    }
+}
+
+#[test]
+fn a_records_stage_reads_its_source_and_makes_its_files() {
+    let text = "[stages.load]\ninputs = [\"clean.py\"]\n[stages.load.records]\nsource = \"orders/*.jsonl\"\nkey = \"id\"\n\
+        worker = [\"python3\", \"clean.py\"]\nsink = [{ type = \"jsonl\", path = \"build/o.jsonl\" }, \
+        { type = \"postgres\", url = \"postgres://{{ env.USER }}@h/d\", table = \"t\" }]\n\
+        [stages.report]\nrun = \"wc -l build/o.jsonl\"\ninputs = [\"build/o.jsonl\"]\n";
+    let pipeline = pipeline(text, &FILES);
+    let load = &pipeline.instances[0];
+    assert_eq!(load.inputs.len(), 2);
+    assert_eq!(load.outputs[0].path.as_str(), "build/o.jsonl");
+    assert_eq!(pipeline.instances[1].needs, [0]);
+    let records = load.records.as_ref().unwrap();
+    assert_eq!(records.worker.as_ref(), Some(&load.command));
+    let cairn_model::SinkPlace::Postgres { url, .. } = &records.sinks[1].place else { panic!("{records:?}") };
+    assert_eq!(url.0, "postgres://${USER}@h/d");
+}
