@@ -175,7 +175,13 @@ pub(crate) fn execute(
             let keeper = start_keeper()?;
             let committer = engine.committer().map_err(cannot_start)?;
             let process = ProcessId::current();
-            let hands = Arc::new(Hands { keeper, committer, process, stopped: Arc::default() });
+            let hands = Arc::new(Hands {
+                keeper,
+                committer,
+                process,
+                stopped: Arc::default(),
+                killed: Arc::default(),
+            });
             let mut observe = |event: Event, log: Option<PathBuf>| teller.event(event, log);
             let loop_ = Run {
                 id: run,

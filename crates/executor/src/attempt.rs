@@ -56,6 +56,8 @@ pub struct Hands {
     pub process: ProcessId,
     /// Tokens of attempts that are to stop: one may be asked to before its command was started.
     pub stopped: Arc<Mutex<HashSet<String>>>,
+    /// Tokens of attempts that are to end at once.
+    pub killed: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Hands {
@@ -63,9 +65,17 @@ impl Hands {
     pub fn stop(&self, token: &str, now: bool) {
         self.stopped.lock().expect("no panic while it is held").insert(token.to_owned());
         if now {
+            self.killed.lock().expect("no panic while it is held").insert(token.to_owned());
             self.keeper.kill(token);
         } else {
             self.keeper.terminate(token);
+        }
+    }
+
+    /// Returns when an attempt is to end at once.
+    async fn killed(&self, token: &str) {
+        while !self.killed.lock().expect("no panic while it is held").contains(token) {
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -73,6 +83,9 @@ impl Hands {
         self.stopped.lock().expect("no panic while it is held").contains(token)
     }
 }
+
+/// How often it is looked whether an attempt is to end at once.
+const LOOK: Duration = Duration::from_millis(100);
 
 fn ended_batch(attempt: &AttemptId) -> Batch {
     let mut batch = Batch::new();
@@ -84,6 +97,7 @@ fn ended_batch(attempt: &AttemptId) -> Batch {
 const GATHERED_JUST_NOW: Duration = Duration::from_secs(1);
 
 /// Ready to be run.
+#[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) staging: Staging,
     pub(crate) base: PathBuf,
@@ -326,13 +340,17 @@ impl Engine {
         }
         let (engine, attempt) = (Arc::clone(self), attempt.clone());
         let (keeper, stopped) = (hands.keeper.clone(), Arc::clone(&hands.stopped));
-        blocking(move || {
+        let (token, own) = (attempt.slug(), prepared.clone());
+        let passing = blocking(move || {
             let token = attempt.slug();
             let is_stopped = move || stopped.lock().expect("no panic while it is held").contains(&token);
-            let passed = engine.pass_records(&keeper, &is_stopped, instance, &attempt, &prepared);
-            (passed.map(|(ended, counts)| (ended, Some(counts))), true, prepared)
-        })
-        .await
+            engine.pass_records(&keeper, &is_stopped, instance, &attempt, &own)
+        });
+        tokio::select! {
+            passed = passing => (passed.map(|(ended, counts)| (ended, Some(counts))), true, prepared),
+            // A sink may not answer for long: it is left behind, and what it was told is settled by the next run.
+            () = hands.killed(&token) => (Err(AttemptError::stopped()), true, prepared),
+        }
     }
 
     /// Writes down that the attempt starts. With outputs to be set aside it is durable before they are: recovery knows
