@@ -40,7 +40,7 @@ fn what_a_records_stage_may_not_say() {
             ["`mode = \"upsert\"` needs a `key`", "by which a row is found again"],
         ),
         (
-            format!("[stages.load]\nrun = \"true\"\n{}", stage(&format!("sink = {file}")).replace("[stages.load.records]", "[stages.load.records]")),
+            format!("[stages.load]\nrun = \"true\"\n{}", stage(&format!("sink = {file}"))),
             ["`run` or `records`, not both", "make two stages"],
         ),
         (stage("sink = { type = \"http\", url = \"{{ env }}\" }"), ["`env` names no variable", "env.NAME"]),
