@@ -158,9 +158,11 @@ fn full_state_folder_while_outputs_are_taken_in() {
 #[test]
 fn full_state_folder_while_a_result_is_committed() {
     let project = Project::new(BINARY);
+    // Twice, for the folders of the stages before may still be on their way out.
+    let filler = project.file(".cairn/filler");
+    let filler = filler.display();
     let fill = format!(
-        "> big.bin; head -c 64000000 /dev/zero > {} || true\"",
-        project.file(".cairn/filler").display()
+        "> big.bin; for n in 1 2; do head -c 64000000 /dev/zero >> {filler} || true; sleep 0.5; done; head -c 64000000 /dev/zero >> {filler} || true\""
     );
     project.write("pipeline.toml", pipeline("private", 100).replace("> big.bin\"", &fill));
     let Some(disk) = Disk::mount(&project.file(".cairn"), "3m") else { return };
