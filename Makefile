@@ -19,6 +19,10 @@ help: ## list the targets
 deps: ## install what compiling needs beside Rust (nothing when all is there)
 	@scripts/install-deps
 
+.PHONY: test-deps
+test-deps: ## install what the tests need too: python3 and a PostgreSQL server
+	@scripts/install-deps tests
+
 .PHONY: build
 build: deps ## compile the release binary
 	@$(ROCKSDB) cargo build --release --locked -p cairn
@@ -28,7 +32,7 @@ demo: build ## see a real pipeline run, pass over what is done, be killed and re
 	@CAIRN="$$(cd "$$CARGO_TARGET_DIR" && pwd)/release/cairn" scripts/demo $(ARGS)
 
 .PHONY: test
-test: deps ## run all tests
+test: test-deps ## run all tests
 	@$(ROCKSDB) cargo test --workspace --locked $(ARGS)
 
 .PHONY: lint
@@ -51,7 +55,7 @@ bench: build ## measure the speed of the release binary
 	@CAIRN="$$(cd "$$CARGO_TARGET_DIR" && pwd)/release/cairn" scripts/bench $(ARGS)
 
 .PHONY: proof
-proof: deps ## run the tests with longer random and crash sweeps (slow)
+proof: test-deps ## run the tests with longer random and crash sweeps (slow)
 	@$(ROCKSDB) CAIRN_PROOF=1 cargo test --release --workspace --locked $(ARGS)
 
 .PHONY: install
