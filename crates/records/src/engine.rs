@@ -5,8 +5,8 @@
 //! 2. *Join*: the newest of each key is compared with what is remembered of it (`join`); two bits a record say what is
 //!    to be done (`marks`).
 //! 3. *Deliver*: marked records are read again, pass through the worker where there is one (`work`), and go to the sinks
-//!    in batches that are written down before and confirmed after (`deliver`, `hand_over`); what was cut off is carried on first
-//!    (`in_flight`). Where tables take them and there are many, they are first brought into the order of their keys
+//!    in batches that are written down before and confirmed after (`deliver`, `hand_over`); what was cut off is carried on
+//!    first (`in_flight`). Where tables take them and there are many, they are first brought into the order of their keys
 //!    (`sorted`).
 //! 4. *Files*: sinks that are files are written anew from what the source holds (`files`).
 //!
@@ -220,7 +220,7 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
 
     let source =
         read::Source { files: &setup.sources, asked: &asked, records, names: &names, hands: &setup.hands };
-    let scanned = read::scan(&source, &setup.spool, &setup.hands)?;
+    let scanned = read::scan(&source, &setup.spool)?;
     let rules = join::Rules {
         versioned: records.version.is_some(),
         direct: deliverer.sinks.is_empty() && !worker,
@@ -271,7 +271,7 @@ type Begun = (Scope, Vec<Box<dyn sink::Sink>>, Option<String>);
 /// the file of what workers made, has less than was put there.
 fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn sink::Sink>>) -> Result<Begun, EngineError> {
     let wanted = setup_of(setup.records);
-    let mut began_anew = None;
+    let (mut began_anew, mut changes) = (None, Changes::default());
     if let Some(scope) = setup.ledger.scope()? {
         if scope.setup == wanted {
             if setup.spawn.is_some() && !setup.files.is_empty() && scope.results_bytes > 0 {
@@ -295,7 +295,7 @@ fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn sink::Sink>>) -> Result<Begun
                 sink.settle(&id, commit)?;
             }
         }
-        forget(setup.ledger)?;
+        changes = forget(setup.ledger)?;
     }
     let scope = Scope {
         token: setup.new_token.clone(),
@@ -307,17 +307,19 @@ fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn sink::Sink>>) -> Result<Begun
         results_bytes: 0,
         counts: None,
     };
+    // What was known goes together with what it was known of.
+    setup.ledger.apply(Changes { scope: Some(scope.clone()), durable: true, ..changes })?;
     Ok((scope, sinks, began_anew))
 }
 
-/// Removes all pages and deltas.
-fn forget(ledger: &dyn Ledger) -> Result<(), EngineError> {
+/// Returns the changes that remove all pages and deltas.
+fn forget(ledger: &dyn Ledger) -> Result<Changes, EngineError> {
     let mut pages = Vec::new();
     for page in ledger.pages() {
         pages.push((page?.0, Vec::new()));
     }
     let merged = ledger.deltas()?;
-    Ok(ledger.apply(Changes { pages, merged, durable: true, ..Changes::default() })?)
+    Ok(Changes { pages, merged, ..Changes::default() })
 }
 
 /// Returns a digest of what decides where records go, and which of them are one.

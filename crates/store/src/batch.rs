@@ -5,7 +5,7 @@ use cairn_model::{AttemptId, Digest, Domain, Event, InputHash, InstanceName, Nam
 use crate::changes::Changes;
 use crate::commit::CommitError;
 use crate::keys::{self, Family};
-use crate::record::{self, Definition, Duration, History, Record};
+use crate::record::{self, Blob, Duration, History, Record};
 use crate::table::checkpoints;
 use crate::{Attempt, Checkpoint, DeadId, DeadKind, DeadLetter, Effect, FileKey, FileRow, Placed, RunRecord};
 
@@ -24,7 +24,7 @@ enum Change {
     Delete { family: Family, key: Vec<u8> },
     Checkpoint { hash: InputHash, checkpoint: Box<Checkpoint>, existing: checkpoints::Existing },
     Demote { hash: InputHash, why: String },
-    Definition { digest: Digest, text: Definition },
+    Definition { digest: Digest, text: Blob },
     Event { run: RunId, event: Event },
     RequireAttempt { id: AttemptId, epoch: u64 },
     Latest { key: Vec<u8>, hash: InputHash },
@@ -79,20 +79,20 @@ impl Batch {
     /// Stores a definition's text, once for all runs, and returns its digest for [`RunRecord::definition`].
     pub fn put_definition(&mut self, text: &[u8]) -> Digest {
         let digest = Domain::Definition.digest(text);
-        self.changes.push(Change::Definition { digest, text: Definition(text.to_vec()) });
+        self.changes.push(Change::Definition { digest, text: Blob(text.to_vec()) });
         digest
     }
 
     /// Keeps the text of a small input, so that a later change of it can be told line by line; `digest` is the file's.
     /// [`crate::Store::definition`] gives it back.
     pub fn put_source(&mut self, digest: Digest, text: &[u8]) {
-        self.changes.push(Change::Definition { digest, text: Definition(text.to_vec()) });
+        self.changes.push(Change::Definition { digest, text: Blob(text.to_vec()) });
     }
 
     /// Keeps the bytes of a small object, whatever is kept under its `digest`: that may be damaged.
     /// [`crate::Store::definition`] gives it back.
     pub fn put_object(&mut self, digest: Digest, bytes: &[u8]) {
-        self.put(Family::Definitions, keys::definition(&digest).to_vec(), &Definition(bytes.to_vec()));
+        self.put(Family::Definitions, keys::definition(&digest).to_vec(), &Blob(bytes.to_vec()));
     }
 
     /// Appends an event to a run's log.

@@ -5,7 +5,7 @@
 //! | `default`        | `format`, `head`                      | 4–6        | `record::Format`, `record::Head` | point              |
 //! | `runs-v1`        | run id                                | 16         | [`RunRecord`]          | point; whole, newest first   |
 //! | `events-v1`      | run id · number, u64                  | 16 + 8     | [`Event`]              | prefix run, forward          |
-//! | `definitions-v1` | digest of the text                    | 32         | `record::Definition`   | point                        |
+//! | `definitions-v1` | digest of the text                    | 32         | `record::Blob`         | point                        |
 //! | `checkpoints-v1` | input-hash                            | 32         | `record::Recorded`     | point, many points           |
 //! | `disputes-v1`    | input-hash · batch that found it, u64 | 32 + 8     | `record::Recorded`     | prefix input-hash, forward   |
 //! | `latest-v1`      | pipeline · instance                   | variable   | `record::History`      | point                        |

@@ -200,11 +200,7 @@ impl Deliverer<'_> {
     }
 
     fn count(&mut self, item: &Item) {
-        let same = item.prior.is_some_and(|prior| prior.same);
-        match (item.was_delivered(), same) {
-            (true, _) => self.counts.changed += 1,
-            (false, _) => self.counts.new += 1,
-        }
+        *(if item.was_delivered() { &mut self.counts.changed } else { &mut self.counts.new }) += 1;
     }
 
     /// Lets go of a dead letter that was to be tried again and need not be. Where files alone are made of the source, what

@@ -177,7 +177,7 @@ struct BlockRecord<'s> {
 const BLOCK: usize = 1 << 20;
 
 /// Reads everything once.
-pub(super) fn scan(source: &Source<'_>, spool: &Path, hands: &Hands<'_>) -> Result<Entries, EngineError> {
+pub(super) fn scan(source: &Source<'_>, spool: &Path) -> Result<Entries, EngineError> {
     let mut entries = Entries::new(spool.to_owned());
     let mut extracting = source.extractor();
     let mut counts = cairn_model::RecordCounts::default();
@@ -186,11 +186,11 @@ pub(super) fn scan(source: &Source<'_>, spool: &Path, hands: &Hands<'_>) -> Resu
         let reading = scope.spawn(move || read_blocks(source, &blocks));
         let mut told_apart = || -> Result<(), EngineError> {
             for block in &taken {
-                hands.check_stop()?;
+                source.hands.check_stop()?;
                 tell_apart(&block, source.names, &mut extracting, &mut entries)
                     .map_err(EngineError::Spool)?;
                 counts.read = entries.count();
-                (hands.progress)(&counts);
+                (source.hands.progress)(&counts);
             }
             Ok(())
         };
@@ -354,6 +354,37 @@ pub(super) fn deliver(
     })
 }
 
+/// Takes a batch.
+type Send<'s> = dyn FnMut(Vec<Finished>) -> Result<(), EngineError> + 's;
+
+/// Puts records together into batches.
+struct Batches<'s, 'f> {
+    most: usize,
+    send: &'s mut Send<'f>,
+    batch: Vec<Finished>,
+    bytes: usize,
+}
+
+impl<'s, 'f> Batches<'s, 'f> {
+    fn new(most: usize, send: &'s mut Send<'f>) -> Self {
+        Self { most, send, batch: Vec::new(), bytes: 0 }
+    }
+
+    fn push(&mut self, finished: Finished) -> Result<(), EngineError> {
+        self.bytes += finished.item.record.len() + size_of::<Finished>();
+        self.batch.push(finished);
+        if self.batch.len() < self.most && self.bytes < BATCH_BYTES {
+            return Ok(());
+        }
+        self.bytes = 0;
+        (self.send)(std::mem::take(&mut self.batch))
+    }
+
+    fn finish(self) -> Result<(), EngineError> {
+        if self.batch.is_empty() { Ok(()) } else { (self.send)(self.batch) }
+    }
+}
+
 /// Returns whether records are to be brought into the order of their keys: tables want that, when there is more than one
 /// batch.
 fn is_sorted(records: &Records, joined: &Joined, most: usize) -> bool {
@@ -367,7 +398,7 @@ fn read_sorted(
     joined: &Joined,
     most: usize,
     spool: &Path,
-    send: &mut dyn FnMut(Vec<Finished>) -> Result<(), EngineError>,
+    send: &mut Send<'_>,
 ) -> Result<(), EngineError> {
     let records = source.records;
     let own = records.sinks.iter().map(|sink| &sink.key).find(|key| !key.is_empty());
@@ -379,19 +410,13 @@ fn read_sorted(
         }
         if left.is_empty() { Ok(()) } else { send(left) }
     })?;
-    let (mut batch, mut bytes, mut count) = (Vec::new(), 0, 0);
+    let (mut batches, mut count) = (Batches::new(most, send), 0);
     sorter.finish(&mut |finished| {
         source.hands.check_stop_at(count)?;
         count += 1;
-        bytes += finished.item.record.len() + size_of::<Finished>();
-        batch.push(finished);
-        if batch.len() >= most || bytes >= BATCH_BYTES {
-            bytes = 0;
-            send(std::mem::take(&mut batch))?;
-        }
-        Ok(())
+        batches.push(finished)
     })?;
-    if batch.is_empty() { Ok(()) } else { send(batch) }
+    batches.finish()
 }
 
 /// Reads the marked records in batches.
@@ -400,11 +425,11 @@ fn read_marked(
     marks: &Marks,
     priors: &[Prior],
     most: usize,
-    send: &mut dyn FnMut(Vec<Finished>) -> Result<(), EngineError>,
+    send: &mut Send<'_>,
 ) -> Result<(), EngineError> {
     let mut extracting = source.extractor();
     let mut priors = priors.iter().copied().peekable();
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut batches = Batches::new(most, send);
     let mut arena = BytesMut::new();
     let wanted = |spot| matches!(marks.get(spot), Mark::Deliver | Mark::Bad);
     source.each(&wanted, &|file| marks.any(file), &mut |seen| {
@@ -468,15 +493,9 @@ fn read_marked(
                 }
             }
         };
-        bytes += finished.item.record.len() + size_of::<Finished>();
-        batch.push(finished);
-        if batch.len() >= most || bytes >= BATCH_BYTES {
-            bytes = 0;
-            send(std::mem::take(&mut batch))?;
-        }
-        Ok(())
+        batches.push(finished)
     })?;
-    if batch.is_empty() { Ok(()) } else { send(batch) }
+    batches.finish()
 }
 
 /// Takes a record.

@@ -6,7 +6,7 @@ use rocksdb::WriteBatch;
 use super::*;
 use crate::changes::Changes;
 use crate::migrate::Step;
-use crate::record::Definition;
+use crate::record::Blob;
 
 fn state() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -30,14 +30,14 @@ fn a_network_filesystem_is_refused_unless_it_is_allowed() {
 }
 
 fn definition(database: &Database, key: &[u8]) -> Option<Vec<u8>> {
-    let read: Option<Definition> = database.get(Family::Definitions, key).unwrap();
-    read.map(|Definition(text)| text)
+    let read: Option<Blob> = database.get(Family::Definitions, key).unwrap();
+    read.map(|Blob(text)| text)
 }
 
 /// A migration as a later version would have it.
 #[expect(clippy::unnecessary_wraps, reason = "other steps read, and can fail")]
 fn step(changes: &mut Changes<'_>) -> Result<(), ReadError> {
-    changes.put(Family::Definitions, b"migrated", &Definition(b"new".to_vec()));
+    changes.put(Family::Definitions, b"migrated", &Blob(b"new".to_vec()));
     Ok(())
 }
 
@@ -138,14 +138,14 @@ fn a_damaged_value_is_an_error_that_names_family_and_key() {
     drop(open(&state).unwrap());
     tamper(&state, |database, batch| {
         let key = [0xab; 32];
-        let mut value = record::seal(Family::Definitions, &key, &Definition(b"text".to_vec()));
+        let mut value = record::seal(Family::Definitions, &key, &Blob(b"text".to_vec()));
         value[2] ^= 1;
         database.put(batch, Family::Definitions, &key, &value);
     });
     let (database, _) = for_reading(&state).unwrap();
-    let error = database.get::<Definition>(Family::Definitions, &[0xab; 32]).unwrap_err();
-    let many = database.get_many::<Definition>(Family::Definitions, &[[0xab; 32]]).unwrap_err();
-    let scanned = database.scan::<Definition>(Family::Definitions, &[]).next().unwrap().unwrap_err();
+    let error = database.get::<Blob>(Family::Definitions, &[0xab; 32]).unwrap_err();
+    let many = database.get_many::<Blob>(Family::Definitions, &[[0xab; 32]]).unwrap_err();
+    let scanned = database.scan::<Blob>(Family::Definitions, &[]).next().unwrap().unwrap_err();
     for error in [&error, &many, &scanned] {
         let text = error.to_string();
         assert!(text.contains("`definitions-v1`") && text.contains(&"ab".repeat(32)), "{text}");

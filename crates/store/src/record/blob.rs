@@ -1,4 +1,5 @@
-//! Bytes whose form another crate decides: what the engine of records keeps.
+//! Bytes whose form is not the store's affair: the text of a definition, the bytes of a small file, what the engine of
+//! records keeps.
 
 use super::{Damage, Record};
 

@@ -233,7 +233,7 @@ fn golden_small_ones() {
     );
     check(&History { hashes: vec![hash(2), hash(1)] }, "01 02 02*32 01*32");
     check(&Duration { mean_ms: 300 }, "01 ac02");
-    check(&Definition(b"[stages]".to_vec()), "01 '[stages]'");
+    check(&Blob(b"[stages]".to_vec()), "01 '[stages]'");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use cairn_model::{Digest, RunId};
 
 use crate::keys::{self, Family};
-use crate::record::{Damage, Definition};
+use crate::record::{Blob, Damage};
 use crate::{ReadError, RunRecord, Store};
 
 /// Why a text names no run.
@@ -87,7 +87,7 @@ impl Store {
     /// Returns the text of a definition that a run was started with.
     pub fn definition(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ReadError> {
         let definition = self.inner.database.get(Family::Definitions, &keys::definition(digest))?;
-        Ok(definition.map(|Definition(text)| text))
+        Ok(definition.map(|Blob(text)| text))
     }
 
     fn read_run_key(&self, key: &[u8]) -> Result<RunId, ReadError> {

@@ -2,7 +2,7 @@
 
 use cairn_store::{Batch, Durability};
 
-use super::filter::Filter;
+use super::filter::Chosen;
 use crate::args::examples;
 use crate::commands::Context;
 use crate::exit::ExitStatus;
@@ -20,11 +20,8 @@ use crate::terminal::text;
     ("cairn dead drop --stage load --older-than 30d", "old ones of a stage"),
 ]))]
 pub(super) struct Args {
-    /// Beginnings of ids
-    #[arg(value_name = "ID")]
-    ids: Vec<String>,
     #[command(flatten)]
-    filter: Filter,
+    which: Chosen,
     /// Print each as a JSON object on a line
     #[arg(long)]
     json: bool,
@@ -33,7 +30,7 @@ pub(super) struct Args {
 /// Does it.
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let store = open_for_writing(context)?;
-    let letters = args.filter.chosen(&args.ids, &store, context)?;
+    let letters = args.which.read(&store, context)?;
     let (mut batch, mut out) = (Batch::new(), String::new());
     for letter in &letters {
         batch.remove_dead(letter);

@@ -71,17 +71,24 @@ impl Filter {
         let letters = store.dead(DeadOf::default()).map(|letter| letter.map_err(damaged));
         letters.filter(move |letter| letter.as_ref().map_or(true, |letter| self.fits(letter, now)))
     }
+}
 
-    /// Reads those that `ids` name, or else those that fit; one of both must be given.
-    pub(super) fn chosen(
-        &self,
-        ids: &[String],
-        store: &Store,
-        context: &Context,
-    ) -> Result<Vec<DeadLetter>, Failure> {
-        match (ids.is_empty(), self.is_empty()) {
-            (false, true) => ids.iter().map(|id| find(store, id)).collect(),
-            (true, false) => self.each(store, context).collect(),
+/// The dead letters that a command is about: named by their ids, or chosen.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct Chosen {
+    /// Beginnings of ids
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl Chosen {
+    /// Reads those that the ids name, or else those that fit; one of both must be given.
+    pub(super) fn read(&self, store: &Store, context: &Context) -> Result<Vec<DeadLetter>, Failure> {
+        match (self.ids.is_empty(), self.filter.is_empty()) {
+            (false, true) => self.ids.iter().map(|id| find(store, id)).collect(),
+            (true, false) => self.filter.each(store, context).collect(),
             (true, true) => Err(Failure::wrong("which dead letters?")
                 .help("name their ids, or choose them by `--stage`, `--key`, `--error` or `--older-than`")),
             (false, false) => Err(Failure::wrong("ids and options both say which dead letters")

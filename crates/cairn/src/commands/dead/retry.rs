@@ -4,7 +4,7 @@ use cairn_model::Clock as _;
 use cairn_store::{Batch, DeadKind, DeadLetter, Durability, Retry, Store};
 
 use super::edit::edit;
-use super::filter::Filter;
+use super::filter::Chosen;
 use crate::args::examples;
 use crate::commands::Context;
 use crate::exit::ExitStatus;
@@ -25,11 +25,8 @@ use crate::terminal::text::{self, append};
     ("cairn dead retry 3f9a12c4 --edit", "mended in $VISUAL or $EDITOR first"),
 ]))]
 pub(super) struct Args {
-    /// Beginnings of ids
-    #[arg(value_name = "ID")]
-    ids: Vec<String>,
     #[command(flatten)]
-    filter: Filter,
+    which: Chosen,
     /// Edit each record before it is taken in again
     #[arg(long)]
     edit: bool,
@@ -41,7 +38,7 @@ pub(super) struct Args {
 /// Does it.
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let store = open_for_writing(context)?;
-    let letters = args.filter.chosen(&args.ids, &store, context)?;
+    let letters = args.which.read(&store, context)?;
     let mut out = String::new();
     let (mut marked, mut left) = (0, 0);
     let mut batch = Batch::new();
