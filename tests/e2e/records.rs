@@ -441,3 +441,47 @@ fn another_worker_works_on_all_again_or_on_what_is_new() {
         assert_eq!(rows_of(&project, "SELECT x FROM t ORDER BY id"), x);
     }
 }
+
+#[test]
+fn a_sink_that_a_person_has_to_mend_is_told_of_and_not_taken_for_fresh() {
+    let project = project("key = \"id\"", "{\"id\":1}\n{\"id\":2}\n");
+    assert_eq!(load(&project), "new=2");
+    let wipe = || {
+        for file in ["t.db", "t.db-wal", "t.db-shm"] {
+            let _ = std::fs::remove_file(project.file(file));
+        }
+    };
+    wipe();
+    project.write("t.db", "no database, but long enough to be looked at ".repeat(100));
+    let told = fails(&project);
+    assert!(told.contains("FAILED    load") && told.contains("not a database"), "{told}");
+    wipe();
+    assert_eq!(load(&project), "new=2");
+    assert_eq!(rows(&project), "1 2");
+}
+
+#[test]
+fn what_a_worker_made_is_checked_before_it_stands_in_a_file() {
+    let project = project("", "{\"id\":1}\n{\"id\":2}\n");
+    with_worker(&project, "", "answer(request, record={**record, \"made\": \"by hand\"})");
+    let text = std::fs::read_to_string(project.file("pipeline.toml")).unwrap();
+    let sink = "{ type = \"sqlite\", path = \"t.db\", table = \"t\" }";
+    project.write("pipeline.toml", text.replace(sink, "{ type = \"jsonl\", path = \"out.jsonl\" }"));
+    assert_eq!(load(&project), "new=2");
+    let whole = std::fs::read_to_string(project.file("out.jsonl")).unwrap();
+
+    let kept = project.file(".cairn/records/p.load.results");
+    let mut bytes = std::fs::read(&kept).unwrap();
+    let at = bytes.windows(4).position(|window| window == b"hand").unwrap();
+    bytes[at] = b'l';
+    std::fs::write(&kept, bytes).unwrap();
+    project.write("in/b.jsonl", "{\"id\":3}\n");
+    let told = fails(&project);
+    assert!(told.contains("p.load.results` is damaged at byte 0") && told.contains("rm "), "{told}");
+    assert_eq!(std::fs::read_to_string(project.file("out.jsonl")).unwrap(), whole, "what stood there stands");
+
+    std::fs::remove_file(&kept).unwrap();
+    assert_eq!(load(&project), "new=3");
+    let made = std::fs::read_to_string(project.file("out.jsonl")).unwrap();
+    assert_eq!(made.matches("by hand").count(), 3, "{made}");
+}
