@@ -97,7 +97,7 @@ impl Engine {
     fn open_sinks(&self, records: &Records) -> Result<Vec<Box<dyn Sink>>, SinkError> {
         let variable = |name: &str| self.gatherer.variable(name).cloned();
         let context = self.open_context(&variable);
-        let external = records.sinks.iter().filter(|sink| !matches!(sink.place, SinkPlace::File { .. }));
+        let external = records.sinks.iter().filter(|sink| !sink.place.is_file());
         external.map(|sink| sink::open(sink, &records.key, records.version.as_ref(), &context)).collect()
     }
 
@@ -121,7 +121,7 @@ impl Engine {
             let letters = if asked == 1 { "dead letter is" } else { "dead letters are" };
             return Ok(Some(Reason::Again(format!("{asked} {letters} to be tried again"))));
         }
-        if records.sinks.iter().all(|sink| matches!(sink.place, SinkPlace::File { .. })) {
+        if records.sinks.iter().all(|sink| sink.place.is_file()) {
             return Ok(None);
         }
         let latest = store.latest(&self.pipeline.name, &instance.name)?;
@@ -169,10 +169,10 @@ impl Engine {
         let records = instance.records.as_ref().expect("only such stages pass records on");
         let spool = prepared.staging.temporary().join("records");
         let state = self.project.state().join("records");
-        let failed =
-            |error: std::io::Error| AttemptError::new(format!("cannot make a folder: {error}"), None);
         for folder in [&spool, &state] {
-            std::fs::create_dir_all(folder).map_err(failed)?;
+            std::fs::create_dir_all(folder).map_err(|error| {
+                AttemptError::new(format!("cannot make the folder `{}`: {error}", folder.display()), None)
+            })?;
         }
         let files = records.sinks.iter().filter_map(|sink| match &sink.place {
             SinkPlace::File { path, format } => Some((path.below(&prepared.base), *format)),

@@ -169,6 +169,11 @@ pub enum SinkPlace {
 }
 
 impl SinkPlace {
+    /// Returns whether it is a file that is an output of the stage.
+    pub const fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
     /// Returns the word that stands in a pipeline file.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -340,11 +340,7 @@ fn setup_of(records: &Records) -> Digest {
         sinks,
     } = records;
     let worker = records.worker.is_some();
-    let external: Vec<_> = sinks
-        .iter()
-        .filter(|sink| !matches!(sink.place, SinkPlace::File { .. }))
-        .map(without_headers)
-        .collect();
+    let external: Vec<_> = sinks.iter().filter(|sink| !sink.place.is_file()).map(without_headers).collect();
     let files = external.len() < sinks.len();
     let parts = (key, version, tombstone, worker, files && worker, external);
     let bytes = postcard::to_stdvec(&parts).expect("writing to memory cannot fail");

@@ -7,7 +7,9 @@ use crate::commit::CommitError;
 use crate::keys::{self, Family};
 use crate::record::{self, Blob, Duration, History, Record};
 use crate::table::checkpoints;
-use crate::{Attempt, Checkpoint, DeadId, DeadKind, DeadLetter, Effect, FileKey, FileRow, Placed, RunRecord};
+use crate::{
+    Attempt, Checkpoint, DeadId, DeadKind, DeadLetter, Effect, FileKey, FileRow, Placed, RecordsOf, RunRecord,
+};
 
 /// Changes that become durable together or not at all. They take effect in the order in which they are added, so a
 /// later one sees an earlier one.
@@ -156,6 +158,15 @@ impl Batch {
         let id = DeadId::of_instance(pipeline, instance);
         let key = keys::dead(pipeline, instance, DeadKind::Instance, id);
         self.delete(Family::Dead, key);
+    }
+
+    /// Removes the dead letter of a record of a records stage, one that is not there too. It is known by its `key` as people
+    /// write it, or where it has none by its bytes.
+    pub fn remove_dead_record(&mut self, of: RecordsOf<'_>, key: &str, payload: &[u8]) {
+        let RecordsOf { pipeline, instance } = of;
+        let id =
+            DeadId::of_record(DeadKind::Record, pipeline, instance, key, &DeadLetter::digest_of(payload));
+        self.delete(Family::Dead, keys::dead(pipeline, instance, DeadKind::Record, id));
     }
 
     pub(crate) fn delete(&mut self, family: Family, key: Vec<u8>) {

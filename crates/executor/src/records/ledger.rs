@@ -1,6 +1,6 @@
 //! What the engine of records keeps, in the store.
 
-use cairn_model::{AttemptId, Clock, InputHash, Name, RunId, Timestamp};
+use cairn_model::{AttemptId, Clock, InputHash, Name, Timestamp};
 use cairn_records::ledger::{Asked, Changes, Dead, Ledger, LedgerError, Pages, Scope};
 use cairn_store::{
     Batch, CommitError, DeadKind, DeadLetter, DeadOf, Durability, ReadError, RecordsOf, Store,
@@ -58,15 +58,11 @@ impl StoreLedger<'_> {
             error,
             attempts: attempts.into_iter().map(|(at, how)| (Timestamp(at), how)).collect(),
             input_hash: Some(self.input_hash),
-            run: self.run(),
+            run: self.attempt.run,
             idempotency_key: idempotency_key.to_string(),
             died: self.clock.now(),
             retry: None,
         }
-    }
-
-    fn run(&self) -> RunId {
-        self.attempt.run
     }
 }
 
@@ -127,17 +123,7 @@ impl Ledger for StoreLedger<'_> {
             batch.remove_record_delta(of, number);
         }
         for letter in revived {
-            let dead = Dead {
-                key: letter.key,
-                payload: letter.payload,
-                file: String::new(),
-                line: 0,
-                class: String::new(),
-                error: String::new(),
-                attempts: Vec::new(),
-                idempotency_key: cairn_model::Digest::from_bytes([0; 32]),
-            };
-            batch.remove_dead(&self.letter(dead));
+            batch.remove_dead_record(of, &letter.key, &letter.payload);
         }
         for letter in dead {
             batch.put_dead(&self.letter(letter));

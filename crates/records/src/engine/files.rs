@@ -5,8 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use cairn_model::SinkPlace;
-
 use super::Setup;
 use super::error::EngineError;
 use super::join::Joined;
@@ -35,7 +33,7 @@ pub(super) fn write(
     excluded: &HashSet<Spot>,
     worker: bool,
 ) -> Result<(), EngineError> {
-    let sinks = setup.records.sinks.iter().filter(|sink| matches!(sink.place, SinkPlace::File { .. }));
+    let sinks = setup.records.sinks.iter().filter(|sink| sink.place.is_file());
     let mut writers = Vec::with_capacity(setup.files.len());
     for (sink, (path, format)) in sinks.zip(&setup.files) {
         writers.push(FileWriter::create(path, *format, &sink.columns).map_err(|error| failed(&error))?);

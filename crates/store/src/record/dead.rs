@@ -114,7 +114,17 @@ impl DeadId {
         Self::new(DeadKind::Instance, pipeline, instance, "", None)
     }
 
-    /// A record is known by its key, or where it has none by its bytes.
+    /// Returns the id of a record's: it is known by its key, or where it has none by the digest of its bytes.
+    pub(crate) fn of_record(
+        kind: DeadKind,
+        pipeline: &Name,
+        instance: &InstanceName,
+        key: &str,
+        digest: &Digest,
+    ) -> Self {
+        Self::new(kind, pipeline, instance, key, key.is_empty().then_some(digest))
+    }
+
     fn new(
         kind: DeadKind,
         pipeline: &Name,
@@ -182,8 +192,13 @@ impl DeadLetter {
 
     /// Returns its id.
     pub fn id(&self) -> DeadId {
-        let digest = (self.kind != DeadKind::Instance && self.key.is_empty()).then_some(&self.digest);
-        DeadId::new(self.kind, &self.pipeline, &self.instance, &self.key, digest)
+        let Self { kind, pipeline, instance, key, digest, .. } = self;
+        match kind {
+            DeadKind::Instance => DeadId::of_instance(pipeline, instance),
+            DeadKind::Record | DeadKind::Rejected => {
+                DeadId::of_record(*kind, pipeline, instance, key, digest)
+            }
+        }
     }
 
     /// Returns the record as it is to be taken in again: as it was mended, else as it came.
