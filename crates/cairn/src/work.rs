@@ -111,7 +111,7 @@ impl Definition {
         let options = Options {
             default_name: self.default_name.clone(),
             params: given.params.clone(),
-            run: RunContext { logical_time: given.logical_time, run_id: given.run },
+            run: RunContext { logical_time: given.logical_time, interval: None, run_id: given.run },
             default_shell: default_shell(),
             platform_cpus: cpus(),
         };
