@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cairn_dag::graph::Graph;
 use cairn_dag::{Loaded, Options, Pipeline, Report, RunContext, Source};
 use cairn_executor::{DiskWorld, Engine, FileError, Project, Setup};
-use cairn_model::{Clock, Digest, Domain, InstanceName, RunId, Timestamp};
+use cairn_model::{Clock, Digest, Domain, InstanceName, Interval, RunId, Timestamp};
 use cairn_store::Store;
 
 /// A pipeline file, found and read, not yet parsed.
@@ -57,6 +57,8 @@ pub struct Given {
     pub params: Vec<(String, String)>,
     /// The run's logical time.
     pub logical_time: Timestamp,
+    /// The stretch of time that the run is about, where it has one.
+    pub interval: Option<Interval>,
     /// The run's id, where there is a run.
     pub run: Option<RunId>,
 }
@@ -116,7 +118,7 @@ impl Definition {
         let options = Options {
             default_name: self.default_name.clone(),
             params: given.params.clone(),
-            run: RunContext { logical_time: given.logical_time, run_id: given.run },
+            run: RunContext { logical_time: given.logical_time, interval: given.interval, run_id: given.run },
             default_shell: default_shell(),
             platform_cpus: cpus(),
         };

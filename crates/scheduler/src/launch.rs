@@ -246,14 +246,6 @@ fn record(
     jobs: u32,
     resumed: Option<&Resumed>,
 ) -> RunRecord {
-    let mut selection = words_of(&asked.request);
-    let flags = [(asked.force_effects, FORCE_EFFECTS), (asked.rollback, ROLLBACK)];
-    selection.extend(flags.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
-    let force = match &asked.request.force {
-        Force::None => cairn_store::Force::Nothing,
-        Force::All => cairn_store::Force::Everything,
-        Force::Named(names) => cairn_store::Force::Stages(names.clone()),
-    };
     RunRecord {
         pipeline: checked.pipeline.name.clone(),
         file: checked.definition.relative(),
@@ -264,8 +256,8 @@ fn record(
         ended: None,
         status: RunStatus::Running,
         counts: Counts::default(),
-        selection,
-        options: RunOptions { jobs, keep_going: asked.keep_going, frozen: asked.frozen, force },
+        selection: words_of(asked),
+        options: RunOptions { jobs, ..options_of(asked) },
         command_line: std::env::args().collect(),
         process: ProcessId::current(),
         cairn_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -277,34 +269,52 @@ fn record(
 const FORCE_EFFECTS: &str = "--force-effects";
 const ROLLBACK: &str = "--rollback";
 
-/// Writes down which instances a request is about; stages' names do not begin with a dash.
-fn words_of(request: &Request) -> Vec<String> {
-    let mut words = match &request.target {
+/// Writes down which instances are asked for, and how their effects are to be treated; stages' names do not begin with a
+/// dash.
+pub fn words_of(asked: &Asked) -> Vec<String> {
+    let mut words = match &asked.request.target {
         Target::All => Vec::new(),
         Target::Named(names) => names.clone(),
         Target::Only(names) => names.iter().map(|name| format!("--only={name}")).collect(),
     };
-    words.extend(request.from.iter().map(|name| format!("--from={name}")));
+    words.extend(asked.request.from.iter().map(|name| format!("--from={name}")));
+    let flags = [(asked.force_effects, FORCE_EFFECTS), (asked.rollback, ROLLBACK)];
+    words.extend(flags.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
     words
+}
+
+/// Writes down how a run is asked to run; 0 jobs where it is not said.
+pub fn options_of(asked: &Asked) -> RunOptions {
+    let force = match &asked.request.force {
+        Force::None => cairn_store::Force::Nothing,
+        Force::All => cairn_store::Force::Everything,
+        Force::Named(names) => cairn_store::Force::Stages(names.clone()),
+    };
+    RunOptions { jobs: asked.jobs.unwrap_or(0), keep_going: asked.keep_going, frozen: asked.frozen, force }
+}
+
+/// Returns what was written down by [`words_of`] and [`options_of`].
+pub fn asked_for(words: &[String], options: &RunOptions, params: &[(String, String)]) -> Asked {
+    let has = |word: &str| words.iter().any(|selected| selected == word);
+    Asked {
+        request: request_of(words, &options.force),
+        jobs: Some(options.jobs).filter(|jobs| *jobs > 0),
+        keep_going: options.keep_going,
+        frozen: options.frozen,
+        force_effects: has(FORCE_EFFECTS),
+        rollback: has(ROLLBACK),
+        params: params.to_vec(),
+    }
 }
 
 /// Returns what the run of a record was asked to do. A run that goes on is never frozen: it was when it was started.
 pub fn asked_of(record: &RunRecord) -> Asked {
-    let has = |word: &str| record.selection.iter().any(|selected| selected == word);
-    Asked {
-        request: request_of(record),
-        jobs: Some(record.options.jobs),
-        keep_going: record.options.keep_going,
-        frozen: false,
-        force_effects: has(FORCE_EFFECTS),
-        rollback: has(ROLLBACK),
-        params: record.params.clone(),
-    }
+    Asked { frozen: false, ..asked_for(&record.selection, &record.options, &record.params) }
 }
 
-fn request_of(record: &RunRecord) -> Request {
+fn request_of(words: &[String], force: &cairn_store::Force) -> Request {
     let (mut named, mut only, mut from) = (Vec::new(), Vec::new(), Vec::new());
-    for word in &record.selection {
+    for word in words {
         if let Some(name) = word.strip_prefix("--only=") {
             only.push(name.to_owned());
         } else if let Some(name) = word.strip_prefix("--from=") {
@@ -318,7 +328,7 @@ fn request_of(record: &RunRecord) -> Request {
         (false, _) => Target::Named(named),
         (true, false) => Target::Only(only),
     };
-    let force = match &record.options.force {
+    let force = match force {
         cairn_store::Force::Nothing => Force::None,
         cairn_store::Force::Everything => Force::All,
         cairn_store::Force::Stages(stages) => Force::Named(stages.clone()),

@@ -46,7 +46,8 @@ const FRESH_SHOWN_MAX: usize = 40;
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let settled = context.settle(&args.target.words())?;
     let (now, run) = (context.clock.now(), RunId::generate(&context.clock));
-    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
+    let given =
+        Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
     let checked = work::check(settled.pipeline.read()?, &given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     let request = args.choice.request(&settled.stages);

@@ -58,7 +58,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     }
     let definition = definition(&record, &past, args.with_current, &project.root_of(&past.state))?;
     drop(past);
-    let given = Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
+    let given = Given {
+        params: record.params.clone(),
+        logical_time: record.logical_time,
+        interval: None,
+        run: Some(run),
+    };
     let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     let asked = asked_of(&record);

@@ -81,7 +81,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     }
     let now = context.clock.now();
     let run = RunId::generate(&context.clock);
-    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
+    let given =
+        Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
     let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     selection(&checked, &request, force_effects)?;

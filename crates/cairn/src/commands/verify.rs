@@ -63,8 +63,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let (last, record) = runs.into_iter().find(|(_, record)| record.file == file).ok_or_else(no_run)?;
     drop(past);
     // What the run is to its commands, it is again: its id and logical time may be in their input-hashes.
-    let given =
-        Given { params: args.params.params.clone(), logical_time: record.logical_time, run: Some(last) };
+    let given = Given {
+        params: args.params.params.clone(),
+        logical_time: record.logical_time,
+        interval: None,
+        run: Some(last),
+    };
     let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     let target = if settled.stages.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_model::{Digest, RunId, Timestamp};
+use cairn_model::{Digest, Interval, RunId, Timestamp};
 
 use super::{Damage, Record, from_postcard, to_postcard};
 
@@ -11,8 +11,8 @@ use super::{Damage, Record, from_postcard, to_postcard};
 pub struct Occurrence {
     /// When it was decided.
     pub decided: Timestamp,
-    /// The interval that belongs to it, half-open.
-    pub interval: (Timestamp, Timestamp),
+    /// The stretch of time that belongs to it.
+    pub interval: Interval,
     /// What was decided.
     pub fate: Fate,
 }
@@ -90,7 +90,7 @@ impl Record for Occurrence {
     fn body(&self) -> Vec<u8> {
         to_postcard(&v1::Occurrence {
             decided: self.decided.0,
-            interval: (self.interval.0.0, self.interval.1.0),
+            interval: (self.interval.start.0, self.interval.end.0),
             fate: match &self.fate {
                 Fate::Run(run) => v1::Fate::Run(*run.as_bytes()),
                 Fate::Dropped(why) => v1::Fate::Dropped(why.clone()),
@@ -105,7 +105,7 @@ impl Record for Occurrence {
         let stored: v1::Occurrence = from_postcard(body)?;
         Ok(Self {
             decided: Timestamp(stored.decided),
-            interval: (Timestamp(stored.interval.0), Timestamp(stored.interval.1)),
+            interval: Interval { start: Timestamp(stored.interval.0), end: Timestamp(stored.interval.1) },
             fate: match stored.fate {
                 v1::Fate::Run(run) => Fate::Run(RunId::from_bytes(run)),
                 v1::Fate::Dropped(why) => Fate::Dropped(why),

@@ -2,8 +2,8 @@ use std::fmt;
 
 use cairn_model::{
     AttemptId, Blocker, Command, Content, Counts, Digest, EffectMode, EffectState, EntryKind, Event,
-    FileContent, InputHash, InstanceEvent, InstanceName, Level, Manifest, Output, ProjectPath, Reason,
-    RunEvent, RunId, RunStatus, Timestamp, Tree, TreeEntry,
+    FileContent, InputHash, InstanceEvent, InstanceName, Interval, Level, Manifest, Output, ProjectPath,
+    Reason, RunEvent, RunId, RunStatus, Timestamp, Tree, TreeEntry,
 };
 
 use super::*;
@@ -246,18 +246,22 @@ fn golden_of_the_daemon() {
         selection: vec!["--only=s".to_owned()],
         options: RunOptions { jobs: 0, keep_going: true, frozen: false, force: Force::Nothing },
         logical_time: Timestamp(1),
-        interval: Some((Timestamp(2), Timestamp(3))),
+        interval: Some(Interval { start: Timestamp(2), end: Timestamp(3) }),
         priority: -1,
         trigger: Trigger { kind: TriggerKind::Sensor, detail: "f".to_owned() },
         submitted: Timestamp(4),
         not_before: None,
         retries: 2,
         stage: TicketStage::Running,
+        error: Some("e".to_owned()),
     };
     let asked = "01 01 'a' 01 'b' 01 08 '--only=s' 00 01 00 00";
-    check(&ticket, &format!("01 01 'p' 06 'p.toml' 01*32 {asked} 02 01 04 06 01 03 01 'f' 08 00 02 01"));
+    check(
+        &ticket,
+        &format!("01 01 'p' 06 'p.toml' 01*32 {asked} 02 01 04 06 01 03 01 'f' 08 00 02 01 01 01 'e'"),
+    );
     let run = RunId::from_bytes([9; 16]);
-    let interval = (Timestamp(1), Timestamp(2));
+    let interval = Interval { start: Timestamp(1), end: Timestamp(2) };
     let occurrence = Occurrence { decided: Timestamp(3), interval, fate: Fate::Run(run) };
     check(&occurrence, "01 06 02 04 00 09*16");
     let dropped = Occurrence { fate: Fate::Dropped("late".to_owned()), ..occurrence };

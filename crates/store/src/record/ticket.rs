@@ -1,6 +1,6 @@
 //! A run that the daemon was asked for.
 
-use cairn_model::{Digest, Name, Timestamp};
+use cairn_model::{Digest, Interval, Name, Timestamp};
 
 use super::run::{RunOptions, v1 as run_v1};
 use super::{Damage, Record, from_postcard, names, to_postcard};
@@ -22,8 +22,8 @@ pub struct Ticket {
     pub options: RunOptions,
     /// The run's logical time.
     pub logical_time: Timestamp,
-    /// The run's interval, half-open, where it has one.
-    pub interval: Option<(Timestamp, Timestamp)>,
+    /// The stretch of time that it is about, where it has one.
+    pub interval: Option<Interval>,
     /// Those with a greater one go first.
     pub priority: i64,
     /// Why there is this run.
@@ -36,6 +36,8 @@ pub struct Ticket {
     pub retries: u32,
     /// How far it has come.
     pub stage: TicketStage,
+    /// Why it could not even begin, or was taken from the queue.
+    pub error: Option<String>,
 }
 
 /// Why there is a run.
@@ -116,6 +118,7 @@ mod v1 {
         pub(super) not_before: Option<Timestamp>,
         pub(super) retries: u32,
         pub(super) stage: Stage,
+        pub(super) error: Option<String>,
     }
 
     #[derive(Serialize, Deserialize)]
@@ -148,7 +151,7 @@ impl Record for Ticket {
             selection: self.selection.clone(),
             options: run_v1::RunOptions::from(&self.options),
             logical_time: self.logical_time.0,
-            interval: self.interval.map(|(start, end)| (start.0, end.0)),
+            interval: self.interval.map(|interval| (interval.start.0, interval.end.0)),
             priority: self.priority,
             trigger: match self.trigger.kind {
                 TriggerKind::Hand => v1::Trigger::Hand,
@@ -167,6 +170,7 @@ impl Record for Ticket {
                 TicketStage::Running => v1::Stage::Running,
                 TicketStage::Ended => v1::Stage::Ended,
             },
+            error: self.error.clone(),
         })
     }
 
@@ -190,7 +194,9 @@ impl TryFrom<v1::Ticket> for Ticket {
             selection: stored.selection,
             options: stored.options.into(),
             logical_time: Timestamp(stored.logical_time),
-            interval: stored.interval.map(|(start, end)| (Timestamp(start), Timestamp(end))),
+            interval: stored
+                .interval
+                .map(|(start, end)| Interval { start: Timestamp(start), end: Timestamp(end) }),
             priority: stored.priority,
             trigger: Trigger {
                 kind: match stored.trigger {
@@ -211,6 +217,7 @@ impl TryFrom<v1::Ticket> for Ticket {
                 v1::Stage::Running => TicketStage::Running,
                 v1::Stage::Ended => TicketStage::Ended,
             },
+            error: stored.error,
         })
     }
 }

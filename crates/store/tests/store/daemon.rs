@@ -1,6 +1,6 @@
 //! What the daemon has remembered: tickets and their queue, occurrences, schedules, submissions.
 
-use cairn_model::{Digest, Name, RunId, Timestamp};
+use cairn_model::{Digest, Interval, Name, RunId, Timestamp};
 use cairn_store::{
     Batch, Durability, Fate, Force, Occurrence, RunOptions, ScheduleState, Store, Submission, Ticket,
     TicketStage, Trigger, TriggerKind,
@@ -24,6 +24,7 @@ fn ticket(stage: TicketStage) -> Ticket {
         not_before: None,
         retries: 0,
         stage,
+        error: None,
     }
 }
 
@@ -65,7 +66,7 @@ fn occurrences_are_found_by_id_and_listed_from_the_latest_on() {
     let (p, pq): (Name, Name) = ("p".parse().unwrap(), "pq".parse().unwrap());
     let dropped = |at: i64| Occurrence {
         decided: Timestamp(at),
-        interval: (Timestamp(at - 1), Timestamp(at)),
+        interval: Interval { start: Timestamp(at - 1), end: Timestamp(at) },
         fate: Fate::Dropped("late".to_owned()),
     };
     commit(&store, |batch| {
