@@ -86,7 +86,7 @@ pub enum Domain {
     Record,
     /// What makes a dead letter the one it is.
     DeadLetter,
-    /// The key of a command that is to succeed once, or of a record that passes once.
+    /// The key of what is to happen once: a command, the passing of a record, a submission.
     NoteKey,
     /// What makes a time of a schedule the one it is.
     Occurrence,
