@@ -106,6 +106,16 @@ pub(crate) enum Command {
     Effects(commands::effects::Args),
     /// Show, try again or drop what failed for good
     Dead(commands::dead::Args),
+    /// Run pipelines by their schedules, with a queue, an API and pages
+    Serve(commands::serve::Args),
+    /// Ask the daemon for a run
+    Submit(commands::submit::Args),
+    /// Take a run from the daemon's queue, or end it
+    Cancel(commands::cancel::Args),
+    /// Have a pipeline's schedule start nothing
+    Pause(commands::pause::Args),
+    /// Have a pipeline's schedule go on
+    Unpause(commands::unpause::Args),
     /// Run a command unless it is known to have succeeded
     Once(commands::once::Args),
     /// Pass on records that were not had before

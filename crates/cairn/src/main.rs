@@ -4,7 +4,7 @@
 //! - where things are: [`project`], [`settings`]
 //! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`cairn_scheduler::history`]) over a run's
 //!   events, which [`shown`] passes on from a thread of its own
-//! - what stages' own commands call: [`notes`], [`lines`]
+//! - what stages' own commands call: [`notes`], [`lines`]; what reaches the daemon: [`remote`]
 //! - how it ends: [`exit`], [`failure`], [`mod@panic`]
 //!
 //! What it does not do: decide what runs, hash, store or start a process: that is the crates' below.
@@ -22,6 +22,7 @@ mod notes;
 mod panic;
 mod past;
 mod project;
+mod remote;
 mod settings;
 mod shown;
 mod terminal;
@@ -57,6 +58,8 @@ fn main() -> ExitCode {
         return ExitStatus::Done.into();
     };
     let (verbose, quiet) = (cli.globals.verbose, cli.globals.quiet);
+    // A daemon's log tells what happens.
+    let verbose = if matches!(command, args::Command::Serve(_)) && !quiet { verbose.max(1) } else { verbose };
     let context = Context { globals: cli.globals, terminal, clock: SystemClock };
     let done =
         trace::start(verbose, quiet, terminal.stderr).and_then(|()| commands::dispatch(&command, &context));
