@@ -366,6 +366,7 @@ impl Engine {
             log_max: LOG_MAX,
             timeout_ms: declared.policy.timeout_ms,
             kill_after_ms: declared.policy.kill_after_ms,
+            tied: true,
         };
         Ok((Prepared { staging, base, gathered, level, set_aside, job }, part))
     }

@@ -30,7 +30,7 @@ impl Place {
     /// Makes the place for a state folder, whose lock the caller holds, and listens there.
     pub fn make(state: &Path, state_id: &str) -> io::Result<(Self, UnixListener)> {
         let mut failed = io::Error::from(io::ErrorKind::InvalidInput);
-        for folder in candidates(state, state_id) {
+        for folder in candidates(state, state_id, SOCKET.len()) {
             match Self::make_at(folder) {
                 Ok(made) => return Ok(made),
                 Err(error) => failed = error,
@@ -40,20 +40,7 @@ impl Place {
     }
 
     fn make_at(folder: PathBuf) -> io::Result<(Self, UnixListener)> {
-        match DirBuilder::new().mode(0o700).create(&folder) {
-            Ok(()) => {}
-            // Left by a process that was killed; or, in `/tmp`, by anybody.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = fs::symlink_metadata(&folder)?;
-                let ours = found.is_dir()
-                    && found.uid() == rustix::process::getuid().as_raw()
-                    && found.mode() & OTHERS == 0;
-                if !ours {
-                    return Err(io::Error::other(format!("`{}` is not ours", folder.display())));
-                }
-            }
-            Err(error) => return Err(error),
-        }
+        make_folder(&folder)?;
         let place = Self { folder };
         place.clear();
         let listener = UnixListener::bind(place.socket())?;
@@ -93,7 +80,7 @@ impl Drop for Place {
 /// Connects to the process that holds the store in `state`.
 pub fn connect(state: &Path, state_id: &str) -> io::Result<UnixStream> {
     let mut failed = io::Error::from(io::ErrorKind::NotFound);
-    for folder in candidates(state, state_id) {
+    for folder in candidates(state, state_id, SOCKET.len()) {
         match UnixStream::connect(folder.join(SOCKET)) {
             Ok(stream) => return Ok(stream),
             Err(error) => failed = error,
@@ -102,11 +89,31 @@ pub fn connect(state: &Path, state_id: &str) -> io::Result<UnixStream> {
     Err(failed)
 }
 
-fn candidates(state: &Path, state_id: &str) -> Vec<PathBuf> {
+/// Makes a folder that only the owner can enter, or sees that it is one.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => {}
+        // Left by a process that was killed; or, in `/tmp`, by anybody.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(folder)?;
+            let ours = found.is_dir()
+                && found.uid() == rustix::process::getuid().as_raw()
+                && found.mode() & OTHERS == 0;
+            if !ours {
+                return Err(io::Error::other(format!("`{}` is not ours", folder.display())));
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Returns the folders that may hold a socket with a name of so many bytes, the one to be preferred first.
+pub(crate) fn candidates(state: &Path, state_id: &str, name_bytes: usize) -> Vec<PathBuf> {
     let own = state.join("run");
     let elsewhere = PathBuf::from(format!("/tmp/cairn-{}-{state_id}", rustix::process::getuid().as_raw()));
     let bytes = own.as_os_str().as_encoded_bytes();
-    let fits = bytes.len() + "/".len() + SOCKET.len() <= SOCKET_PATH_MAX
+    let fits = bytes.len() + "/".len() + name_bytes <= SOCKET_PATH_MAX
         && std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(':'));
     own_first(fits, own, elsewhere)
 }
