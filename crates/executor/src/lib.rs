@@ -38,7 +38,7 @@ mod spares;
 pub mod staging;
 pub mod verify;
 
-pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands};
+pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands, HeldAttempt};
 pub use committer::{Committer, PublishError};
 pub use effects::UndoError;
 pub use engine::{Engine, LookUpError, OnRecords, Setup, Verdict};

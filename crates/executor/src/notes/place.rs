@@ -11,6 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use cairn_content::durable;
+
 /// Bytes of a socket's path on every system (104 on macOS, 108 on Linux, with the closing zero).
 const SOCKET_PATH_MAX: usize = 103;
 
@@ -20,10 +22,15 @@ const OTHERS: u32 = 0o077;
 /// The socket's name in the folder.
 const SOCKET: &str = "socket";
 
+/// Names of both while they are made; no longer than [`SOCKET`].
+const SOCKET_PART: &str = "s.part";
+const LINK_PART: &str = "c.part";
+
 /// A folder that holds a socket; removed when dropped.
 #[derive(Debug)]
 pub struct Place {
     folder: PathBuf,
+    stays: bool,
 }
 
 impl Place {
@@ -41,11 +48,23 @@ impl Place {
 
     fn make_at(folder: PathBuf) -> io::Result<(Self, UnixListener)> {
         make_folder(&folder)?;
-        let place = Self { folder };
-        place.clear();
-        let listener = UnixListener::bind(place.socket())?;
-        symlink(std::env::current_exe()?, place.link())?;
+        let place = Self { folder, stays: false };
+        // Each at once in the place of what a process before left: there may be stages that call just now.
+        let (socket, link) = (place.folder.join(SOCKET_PART), place.folder.join(LINK_PART));
+        for part in [&socket, &link] {
+            // What is not there need not go; what cannot go is told by who makes it anew.
+            let _ = fs::remove_file(part);
+        }
+        symlink(std::env::current_exe()?, &link)?;
+        durable::rename(&link, &place.link()).map_err(io::Error::other)?;
+        let listener = UnixListener::bind(&socket)?;
+        durable::rename(&socket, &place.socket()).map_err(io::Error::other)?;
         Ok((place, listener))
+    }
+
+    /// Leaves it there when this is dropped: stages go on that will call the next process here.
+    pub fn stay(&mut self) {
+        self.stays = true;
     }
 
     /// Returns the folder, for the end of a `PATH`.
@@ -64,7 +83,6 @@ impl Place {
 
     fn clear(&self) {
         for path in [self.socket(), self.link()] {
-            // What is not there need not go; what cannot go is told by who makes it anew.
             let _ = fs::remove_file(path);
         }
     }
@@ -72,6 +90,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         self.clear();
         let _ = fs::remove_dir(&self.folder);
     }
@@ -139,8 +160,13 @@ mod tests {
             assert!(connect(&state, &id).is_ok());
             assert_eq!(fs::metadata(place.folder()).unwrap().mode() & 0o777, 0o700);
             assert!(fs::canonicalize(place.link()).unwrap() == std::env::current_exe().unwrap());
-            // What a killed process left is no hindrance.
+            // What a killed process left is no hindrance; one that stays is there for its stages.
             std::mem::forget(place);
+            let (mut staying, _listener) = Place::make(&state, &id).unwrap();
+            staying.stay();
+            let link = staying.link();
+            drop(staying);
+            assert!(fs::canonicalize(link).is_ok());
             let (place, _listener) = Place::make(&state, &id).unwrap();
             let left = place.folder().to_owned();
             drop(place);
