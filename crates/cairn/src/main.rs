@@ -1,9 +1,9 @@
 //! The binary: reads the command line, does the command, ends with its exit status.
 //!
 //! - what can be typed: [`args`], a file for each of [`commands`]
-//! - where things are: [`project`], [`settings`], [`world`]
-//! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`history`]) over a run's events, which
-//!   [`shown`] passes on from a thread of its own
+//! - where things are: [`project`], [`settings`]
+//! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`cairn_scheduler::history`]) over a run's
+//!   events, which [`shown`] passes on from a thread of its own
 //! - what stages' own commands call: [`notes`], [`lines`]
 //! - how it ends: [`exit`], [`failure`], [`mod@panic`]
 //!
@@ -16,7 +16,6 @@ mod commands;
 mod execute;
 mod exit;
 mod failure;
-mod history;
 mod json;
 mod lines;
 mod notes;
@@ -28,7 +27,6 @@ mod shown;
 mod terminal;
 mod trace;
 mod work;
-mod world;
 
 use std::io::Write as _;
 use std::process::ExitCode;

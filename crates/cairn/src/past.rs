@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::history::{History, InstanceHistory};
 use crate::json;
 use crate::project::Project;
 use crate::terminal::{text, time};
 use crate::work::Definition;
+use cairn_scheduler::history::{History, InstanceHistory};
 
 /// The word that stands for the newest run.
 pub(crate) const LATEST: &str = "latest";

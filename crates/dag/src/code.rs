@@ -45,6 +45,14 @@ codes! {
     UNKNOWN_STAGE = "CRN0210";
     /// A stage names a pool that does not exist.
     UNKNOWN_POOL = "CRN0211";
+    /// A text that is no cron expression, or one that no time matches.
+    BAD_CRON = "CRN0212";
+    /// A time zone that this machine does not know.
+    UNKNOWN_ZONE = "CRN0213";
+    /// A text that is no date or time.
+    BAD_TIME = "CRN0214";
+    /// A schedule or sensor with two keys of which it can have one.
+    TWO_TRIGGERS = "CRN0215";
 
     /// The command line sets a param that does not exist.
     UNKNOWN_PARAM = "CRN0301";
@@ -112,4 +120,6 @@ codes! {
     UNUSED_PARAM = "CRN0701";
     /// A stage asks for more processors than this machine has.
     MORE_CPUS = "CRN0702";
+    /// A scheduled stage reads its interval, but no output names it.
+    INTERVAL_UNNAMED = "CRN0703";
 }

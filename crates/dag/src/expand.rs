@@ -13,6 +13,7 @@ use crate::{Instance, Options, ParamValue, Stage};
 
 mod compiled;
 mod instance;
+mod interval;
 mod paths;
 mod records;
 
@@ -24,13 +25,16 @@ use compiled::StageTemplates;
 pub(crate) const INSTANCES_MAX: u64 = 1_000_000;
 
 /// All instances, with paths but without what they wait for.
+#[expect(clippy::struct_excessive_bools, reason = "four facts of a file, each asked for by itself")]
 pub(crate) struct Expanded {
     pub stages: Vec<Stage>,
     pub instances: Vec<Instance>,
     /// Whether every output of every stage is known: false after an error in one.
     pub outputs_known: bool,
-    /// Whether a template refers to `run`.
+    /// Whether a template refers to `run` or `interval`.
     pub volatile: bool,
+    /// Whether a template or a command refers to the interval.
+    pub reads_interval: bool,
     /// Params that a template refers to.
     pub used_params: BTreeSet<String>,
     /// Whether a template refers to `params` as a whole, so that all may count.
@@ -42,9 +46,12 @@ struct Shared<'s> {
     params: Option<&'s [&'s str]>,
     values: Value,
     run: Value,
+    interval: interval::Texts,
     /// `[env]`, filled in.
     env: BTreeMap<String, String>,
     shell: &'s [String],
+    /// Whether the file has a schedule.
+    scheduled: bool,
     /// The pipeline file, where it lies in the folder that paths are relative to.
     file: Option<ProjectPath>,
 }
@@ -63,6 +70,7 @@ pub(crate) fn expand(
         instances: Vec::new(),
         outputs_known: true,
         volatile: false,
+        reads_interval: false,
         used_params: BTreeSet::new(),
         all_params_used: false,
     };
@@ -78,7 +86,9 @@ pub(crate) fn expand(
         params: file.params_known.then_some(&param_names),
         values: template::table(params.iter().map(|(name, value)| (name.as_str(), template_value(value)))),
         run: run_value(options),
+        interval: interval::Texts::of(file, options),
         env: BTreeMap::new(),
+        scheduled: file.schedule.is_some(),
         shell: file.shell.as_deref().unwrap_or(&options.default_shell),
         file: match file.workdir {
             None => shown_path.rsplit('/').next().and_then(|name| ProjectPath::parse(name).ok()),
@@ -144,7 +154,7 @@ fn fill_pipeline_env<'t>(
         stage: false,
         environment: false,
     };
-    let values = context! { params => shared.values.clone(), run => shared.run.clone() };
+    let values = context! { params => shared.values.clone(), run => shared.run.clone(), interval => shared.interval.value() };
     let mut env = BTreeMap::new();
     for (name, text) in &file.env {
         match templates.compile(text, &names) {
@@ -186,6 +196,7 @@ fn expand_stage<'t>(
         }
     };
     compiled.each(|template| expanded.note_use(template));
+    interval::check(stage, &compiled, expanded, shared.scheduled, found);
     let rows: usize = axes.iter().map(|axis| axis.values.len()).product();
     let mut repeated = Repeated::default();
     expanded.instances.reserve(rows);
@@ -208,7 +219,8 @@ fn expand_stage<'t>(
 
 impl Expanded {
     fn note_use(&mut self, template: &Template<'_, '_>) {
-        self.volatile |= template.refers_to("run");
+        self.reads_interval |= template.refers_to("interval");
+        self.volatile |= template.refers_to("run") || template.refers_to("interval");
         self.all_params_used |= template.refers_to_all("params");
         for name in template.names_of("params") {
             if !self.used_params.contains(name) {

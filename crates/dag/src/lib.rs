@@ -25,6 +25,7 @@ mod load;
 mod pipeline;
 mod syntax;
 mod template;
+mod time;
 mod world;
 
 #[cfg(test)]
@@ -41,4 +42,5 @@ pub use pipeline::{
     Backoff, Cache, Declared, Input, InputKind, Instance, Made, ParamValue, Pipeline, Policy, Retries,
     SandboxChoice, Stage,
 };
+pub use time::{instant, rfc3339_in};
 pub use world::{Entry, Unlisted, World};

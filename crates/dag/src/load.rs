@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cairn_model::{Name, RunId, Timestamp};
+use cairn_model::{Interval, Name, RunId, Timestamp};
 
 use crate::diagnostic::{Diagnostic, Report};
 use crate::expand::{self, Expanded};
@@ -38,6 +38,9 @@ pub struct Options {
 pub struct RunContext {
     /// The run's logical time.
     pub logical_time: Timestamp,
+    /// The stretch of logical time that the run is about, `None` where none is given: the day of its logical time, in UTC,
+    /// stands for it.
+    pub interval: Option<Interval>,
     /// The run's id, `None` where nothing runs; a text of zeros stands for it.
     pub run_id: Option<RunId>,
 }
@@ -78,6 +81,8 @@ pub fn load(source: Source<'_>, options: &Options, world: &dyn World) -> Result<
         stages: expanded.stages,
         instances: expanded.instances,
         rollback: file.rollback,
+        schedule: file.schedule.map(|schedule| schedule.value),
+        reads_interval: expanded.reads_interval,
         volatile: expanded.volatile,
     };
     Ok(Loaded { pipeline, warnings: report })

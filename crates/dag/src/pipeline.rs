@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-use cairn_model::{Command, InstanceName, Level, Name, OutputKind, ProjectPath, Records};
+use cairn_model::{Command, InstanceName, Level, Name, OutputKind, ProjectPath, Records, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::Effect;
@@ -34,7 +34,11 @@ pub struct Pipeline {
     pub instances: Vec<Instance>,
     /// Whether the effects of a run are undone when it fails for good.
     pub rollback: bool,
-    /// Whether a template refers to `run`, so that the same file makes another pipeline in another run.
+    /// When it is run by itself, `None` where the file does not say.
+    pub schedule: Option<Schedule>,
+    /// Whether a template or a command refers to the interval of the run.
+    pub reads_interval: bool,
+    /// Whether a template refers to `run` or `interval`, so that the same file makes another pipeline in another run.
     pub volatile: bool,
 }
 

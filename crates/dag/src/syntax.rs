@@ -12,6 +12,8 @@ mod params;
 mod policy;
 mod reader;
 mod records;
+mod schedule;
+mod sensors;
 mod stage;
 mod text;
 mod toml_error;

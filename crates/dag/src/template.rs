@@ -14,6 +14,7 @@ use crate::code;
 use crate::diagnostic::Diagnostic;
 use crate::syntax::{Text, show};
 
+mod date;
 mod holes;
 mod names;
 mod render;
@@ -67,6 +68,7 @@ pub(crate) fn environment<'t>() -> Environment<'t> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
     environment.set_debug(true);
+    environment.add_filter("date", date::date);
     // Both show or keep more than a value.
     environment.remove_global("debug");
     environment.remove_global("namespace");

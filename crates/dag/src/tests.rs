@@ -55,7 +55,7 @@ fn options() -> Options {
         default_name: "demo".to_owned(),
         params: Vec::new(),
         // 2024-02-29T12:00:00Z
-        run: RunContext { logical_time: Timestamp(1_709_208_000_000), run_id: None },
+        run: RunContext { logical_time: Timestamp(1_709_208_000_000), interval: None, run_id: None },
         default_shell: ["bash", "-euo", "pipefail", "-c"].map(str::to_owned).to_vec(),
         platform_cpus: 4,
     }

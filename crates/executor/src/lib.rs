@@ -1,6 +1,6 @@
 //! One instance: gather its inputs, look its checkpoint up, run it apart, collect and commit what it made.
 //!
-//! - [`Engine`]: everything an instance needs, shared by all of a run
+//! - [`Engine`]: everything an instance needs, shared by all of a run; [`DiskWorld`]: the disk as the language asks about it
 //! - [`gather`]: from declared inputs to a recipe, `answers`: of commands that are inputs; [`lookup`]: from its hash to a
 //!   checkpoint, or a reason why not
 //! - [`staging`]: the private folder, `spares`: those of ended attempts; [`environment`]: the made-up environment;
@@ -18,6 +18,7 @@ mod answers;
 pub mod attempt;
 pub mod collect;
 pub mod committer;
+mod disk_world;
 mod effects;
 mod engine;
 pub mod environment;
@@ -38,8 +39,11 @@ mod spares;
 pub mod staging;
 pub mod verify;
 
+pub use cairn_content::FileError;
+
 pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands, HeldAttempt};
 pub use committer::{Committer, PublishError};
+pub use disk_world::DiskWorld;
 pub use effects::UndoError;
 pub use engine::{Engine, LookUpError, OnRecords, Setup, Verdict};
 pub use project::Project;

@@ -86,13 +86,15 @@ pub enum Domain {
     Record,
     /// What makes a dead letter the one it is.
     DeadLetter,
-    /// The key of a command that is to succeed once, or of a record that passes once.
+    /// The key of what is to happen once: a command, the passing of a record, a submission.
     NoteKey,
+    /// What makes a time of a schedule the one it is.
+    Occurrence,
 }
 
 impl Domain {
     /// All domains.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::File,
         Self::Tree,
         Self::InputHash,
@@ -102,6 +104,7 @@ impl Domain {
         Self::Record,
         Self::DeadLetter,
         Self::NoteKey,
+        Self::Occurrence,
     ];
 
     /// Returns BLAKE3's context string. Never changed: stored digests depend on it.
@@ -116,6 +119,7 @@ impl Domain {
             Self::Record => "cairn v1 record",
             Self::DeadLetter => "cairn v1 dead-letter",
             Self::NoteKey => "cairn v1 note-key",
+            Self::Occurrence => "cairn v1 occurrence",
         }
     }
 

@@ -3,12 +3,13 @@
 //! - what is computed: [`Recipe`], whose digest is the [`InputHash`]; [`Manifest`], the outputs an execution made
 //! - what happens: [`Event`], [`InstanceEvent`], and the [`State`] folded from them, up to an [`Outcome`]
 //! - what things are called: [`Name`], [`InstanceName`], [`ProjectPath`], [`RunId`], [`AttemptId`], [`Digest`]
-//! - time: [`Clock`]
+//! - time: [`Clock`]; when pipelines run by themselves: [`Schedule`], [`Cron`]
 //!
 //! What it does not do: read a file, ask the system (but for [`SystemClock`]), know TOML, a database or a process.
 
 mod canonical;
 mod clock;
+mod cron;
 mod digest;
 mod effect;
 mod event;
@@ -19,10 +20,12 @@ mod name;
 mod path;
 mod recipe;
 mod records;
+mod schedule;
 mod state;
 
 pub use canonical::{DecodeError, Encoder, Part, Value, decode};
 pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
+pub use cron::{Cron, CronError, CronFault, Nth};
 pub use digest::{Digest, DigestError, Domain};
 pub use effect::{EffectMode, EffectState};
 pub use event::{AttemptId, Counts, Event, RunEvent, RunStatus};
@@ -38,4 +41,5 @@ pub use records::{
     Address, CommitMode, FieldPath, Format, OnChange, RecordCounts, RecordRetries, Records, Sink, SinkMode,
     SinkPlace,
 };
+pub use schedule::{Catchup, Interval, Overlap, Schedule, Sensor, SensorKind, Trigger};
 pub use state::{Blocker, IllegalEvent, InstanceEvent, Outcome, Reason, State};

@@ -1,14 +1,19 @@
 //! One run: what is selected, what would happen, and the loop that makes it happen.
 //!
+//! - [`definition`]: a pipeline file, read and checked; [`launch`]: from there to a run that only has to be driven
 //! - [`select`]: which instances take part; [`facts`]: what the machine needs to know of them
 //! - [`step`]: the pure core that decides; [`pools`], [`retry`]: its parts
 //! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
 //!   effects of a run, undone
+//! - [`history`]: a run as its events tell it, for all who show one
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
 
 mod dead;
+pub mod definition;
 pub mod facts;
+pub mod history;
+pub mod launch;
 pub mod plan;
 pub mod pools;
 mod ready;

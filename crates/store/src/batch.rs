@@ -1,6 +1,6 @@
 //! A batch: changes that become durable together or not at all.
 
-use cairn_model::{AttemptId, Digest, Domain, Event, InputHash, InstanceName, Name, RunId};
+use cairn_model::{AttemptId, Digest, Domain, Event, InputHash, InstanceName, Name, RunId, Timestamp};
 
 use crate::changes::Changes;
 use crate::commit::CommitError;
@@ -8,7 +8,8 @@ use crate::keys::{self, Family};
 use crate::record::{self, Blob, Duration, History, Record};
 use crate::table::checkpoints;
 use crate::{
-    Attempt, Checkpoint, DeadId, DeadKind, DeadLetter, Effect, FileKey, FileRow, Placed, RecordsOf, RunRecord,
+    Attempt, Checkpoint, DeadId, DeadKind, DeadLetter, Effect, FileKey, FileRow, Occurrence, OccurrenceId,
+    Placed, RecordsOf, RunRecord, ScheduleState, Submission, Ticket, TicketStage,
 };
 
 /// Changes that become durable together or not at all. They take effect in the order in which they are added, so a
@@ -116,6 +117,35 @@ impl Batch {
     /// up meanwhile can finish, never publish.
     pub fn require_attempt(&mut self, id: &AttemptId, epoch: u64) {
         self.changes.push(Change::RequireAttempt { id: id.clone(), epoch });
+    }
+
+    /// Keeps what a run that was asked for is to do, and how far it has come.
+    pub fn put_ticket(&mut self, run: RunId, ticket: &Ticket) {
+        self.put(Family::Tickets, keys::run(run).to_vec(), ticket);
+        if ticket.stage == TicketStage::Ended {
+            self.changes.push(Change::Delete { family: Family::Queue, key: keys::run(run).to_vec() });
+        } else {
+            self.put(Family::Queue, keys::run(run).to_vec(), &Blob(Vec::new()));
+        }
+    }
+
+    /// Keeps what came of a submission, by the digest of its idempotency key.
+    pub fn put_submission(&mut self, key: &Digest, submission: &Submission) {
+        self.put(Family::Submissions, key.as_bytes().to_vec(), submission);
+    }
+
+    /// Keeps what was decided about an occurrence.
+    pub fn put_occurrence(
+        &mut self,
+        (pipeline, nominal, id): (&Name, Timestamp, OccurrenceId),
+        occurrence: &Occurrence,
+    ) {
+        self.put(Family::Occurrences, keys::occurrence(pipeline, nominal, id), occurrence);
+    }
+
+    /// Keeps how a pipeline's schedule stands.
+    pub fn put_schedule(&mut self, pipeline: &Name, state: &ScheduleState) {
+        self.put(Family::Schedules, keys::pipeline(pipeline), state);
     }
 
     /// Stores what is known of the effect with this key in a pipeline, in the place of what was known before.

@@ -18,6 +18,14 @@
 //! | `dead-v1`        | pipeline · instance · kind · id       | … + 1 + 16 | [`DeadLetter`]         | point; prefix pipeline or instance |
 //! | `record-scopes-v1` | pipeline · instance                 | variable   | `record::Blob`         | point                        |
 //! | `record-states-v1` | length, u16 · pipeline · instance · `p` · prefix, u16, or `d` · sequence, u64 | variable | `record::Blob` | point; prefix instance |
+//! | `tickets-v1`     | run id                                | 16         | [`Ticket`]             | point                        |
+//! | `queue-v1`       | run id                                | 16         | `record::Blob`, empty  | whole, oldest first          |
+//! | `occurrences-v1` | pipeline · time, i64 · id             | … + 8 + 16 | [`Occurrence`]         | point; prefix pipeline, newest first |
+//! | `schedules-v1`   | pipeline                              | variable   | [`ScheduleState`]      | point                        |
+//! | `submissions-v1` | digest of an idempotency key          | 32         | [`Submission`]         | point                        |
+//!
+//! A time is its number with the sign bit flipped, so that byte order is the order of time. `queue-v1` holds the ids of
+//! those tickets that are not over.
 //!
 //! `definitions-v1` holds pipeline files under their digest as a definition, and small inputs and outputs under theirs as a
 //! file.
@@ -42,11 +50,15 @@
 //! [`Attempt`]: crate::Attempt
 //! [`FileRow`]: crate::FileRow
 //! [`Effect`]: crate::Effect
+//! [`Occurrence`]: crate::Occurrence
 //! [`Placed`]: crate::Placed
+//! [`ScheduleState`]: crate::ScheduleState
+//! [`Submission`]: crate::Submission
+//! [`Ticket`]: crate::Ticket
 
-use cairn_model::{AttemptId, Digest, InputHash, InstanceName, Name, RunId};
+use cairn_model::{AttemptId, Digest, InputHash, InstanceName, Name, RunId, Timestamp};
 
-use crate::{DeadId, DeadKind, FileKey, NoteScope};
+use crate::{DeadId, DeadKind, FileKey, NoteScope, OccurrenceId};
 
 /// A column family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,10 +79,15 @@ pub(crate) enum Family {
     Dead,
     RecordScopes,
     RecordStates,
+    Tickets,
+    Queue,
+    Occurrences,
+    Schedules,
+    Submissions,
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Meta,
         Self::Runs,
         Self::Events,
@@ -87,6 +104,11 @@ impl Family {
         Self::Dead,
         Self::RecordScopes,
         Self::RecordStates,
+        Self::Tickets,
+        Self::Queue,
+        Self::Occurrences,
+        Self::Schedules,
+        Self::Submissions,
     ];
 
     /// Returns the name RocksDB knows it by. It always has one that is called `default`.
@@ -108,6 +130,11 @@ impl Family {
             Self::Dead => "dead-v1",
             Self::RecordScopes => "record-scopes-v1",
             Self::RecordStates => "record-states-v1",
+            Self::Tickets => "tickets-v1",
+            Self::Queue => "queue-v1",
+            Self::Occurrences => "occurrences-v1",
+            Self::Schedules => "schedules-v1",
+            Self::Submissions => "submissions-v1",
         }
     }
 
@@ -130,6 +157,11 @@ impl Family {
             Self::Dead => 13,
             Self::RecordScopes => 14,
             Self::RecordStates => 15,
+            Self::Tickets => 16,
+            Self::Queue => 17,
+            Self::Occurrences => 18,
+            Self::Schedules => 19,
+            Self::Submissions => 20,
         }
     }
 }
@@ -307,6 +339,19 @@ pub(crate) fn read_dead(key: &[u8]) -> Option<(Name, InstanceName, DeadKind, Dea
     let (kind, key) = key.split_last()?;
     let (pipeline, instance) = read_instance(key)?;
     Some((pipeline, instance, DeadKind::from_number(*kind)?, DeadId::from_bytes(*id)))
+}
+
+pub(crate) fn occurrence(pipeline: &Name, nominal: Timestamp, id: OccurrenceId) -> Vec<u8> {
+    let mut key = self::pipeline(pipeline);
+    key.extend_from_slice(&(nominal.0 ^ i64::MIN).to_be_bytes());
+    key.extend_from_slice(&id);
+    key
+}
+
+pub(crate) fn read_occurrence(mut key: &[u8]) -> Option<(Name, Timestamp, OccurrenceId)> {
+    let pipeline = take_name(&mut key)?;
+    let (nominal, id) = key.split_first_chunk::<8>()?;
+    Some((pipeline, Timestamp(i64::from_be_bytes(*nominal) ^ i64::MIN), id.try_into().ok()?))
 }
 
 /// What a note is.

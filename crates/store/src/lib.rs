@@ -4,7 +4,8 @@
 //!   way to change it, by a [`Batch`] that becomes durable whole or not at all
 //! - what is kept: a [`Checkpoint`] for each input-hash; each run as a [`RunRecord`] with its events; each [`Attempt`]
 //!   that has not ended; a [`FileRow`] for each file that was hashed; what was [`Placed`] in the project; each
-//!   [`Effect`] in a system outside and each [`DeadLetter`]; notes of scripts, [`Once`] and [`Mark`]
+//!   [`Effect`] in a system outside and each [`DeadLetter`]; notes of scripts, [`Once`] and [`Mark`]; for the
+//!   daemon each [`Ticket`], [`Occurrence`], [`ScheduleState`] and [`Submission`]
 //! - `keys` tells families and keys, `record` the values, `format` the versions, `head_file` and `tally` how a loss is
 //!   noticed: between them they are the format on disk
 //!
@@ -44,8 +45,11 @@ pub use open::OpenError;
 pub use process::ProcessId;
 pub use read::ReadError;
 pub use record::{
-    Attempt, Checkpoint, DeadId, DeadIdError, DeadKind, DeadLetter, Demoted, Effect, Exit, FileKey, FileRow,
-    Force, Generation, LogRef, Mark, NoteScope, Once, Placed, Retry, RunOptions, RunRecord, Stamp,
+    Attempt, Checkpoint, DeadId, DeadIdError, DeadKind, DeadLetter, Demoted, Effect, Exit, Fate, FileKey,
+    FileRow, Force, Generation, LogRef, Mark, NoteScope, Occurrence, Once, Placed, Retry, RunOptions,
+    RunRecord, ScheduleState, Stamp, Submission, Ticket, TicketStage, Trigger, TriggerKind,
 };
+/// The id of an occurrence: the beginning of a digest of its pipeline, its schedule and its time.
+pub type OccurrenceId = [u8; 16];
 pub use store::{Access, Head, Store};
 pub use table::{DeadCounts, DeadOf, FindDeadError, FindRunError, NoteKey, RecordsOf};

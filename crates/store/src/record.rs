@@ -28,6 +28,8 @@ mod note;
 mod placed;
 mod process;
 mod run;
+mod schedule;
+mod ticket;
 
 use std::sync::LazyLock;
 
@@ -49,6 +51,8 @@ pub use note::{Generation, Mark, NoteScope, Once};
 pub(crate) use note::{Seen, Settled};
 pub use placed::Placed;
 pub use run::{Force, RunOptions, RunRecord};
+pub use schedule::{Fate, Occurrence, ScheduleState, Submission};
+pub use ticket::{Ticket, TicketStage, Trigger, TriggerKind};
 
 /// A kind of value.
 pub(crate) trait Record: Sized {

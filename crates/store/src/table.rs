@@ -11,6 +11,8 @@ mod notes;
 mod placed;
 mod records;
 mod runs;
+mod schedules;
+mod tickets;
 
 pub use dead::{DeadCounts, DeadOf, FindDeadError};
 pub use notes::NoteKey;

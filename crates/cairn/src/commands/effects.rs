@@ -20,7 +20,7 @@ use crate::json;
 use crate::past::{Past, damaged};
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::{style, time};
-use crate::work::{Checked, Given};
+use crate::work::{self, Checked, Given};
 
 /// Show effects in outside systems; settle those in doubt, undo them.
 #[derive(Debug, clap::Args)]
@@ -280,8 +280,13 @@ fn undo(args: &UndoArgs, context: &Context) -> Result<ExitStatus, Failure> {
     // Its own definition says what stage it was, and what inputs `undo` finds.
     let definition = resume::definition(&record, &past, false, &project.root_of(&past.state))?;
     drop(past);
-    let given = Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
-    let checked = definition.check(&given, context.terminal.stderr.report_style())?;
+    let given = Given {
+        params: record.params.clone(),
+        logical_time: record.logical_time,
+        interval: None,
+        run: Some(run),
+    };
+    let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
     let store = open_for_writing(&checked.project)?;
     let keys = if keys.is_empty() {
         let standing = standing(&store, &record.pipeline, run).map_err(damaged)?;
@@ -309,7 +314,8 @@ fn undo_all(
         .map_err(|error| Failure::of(ExitStatus::Store, &error))?;
     let logical_time = context.clock.now();
     let clock = Arc::new(SystemClock);
-    let engine = checked.engine(Some(store.clone()), clock, run, logical_time, HashSet::new(), false)?;
+    let engine =
+        work::engine(checked, Some(store.clone()), clock, (run, logical_time), HashSet::new(), false)?;
     find_inputs(checked, store, &engine, keys)?;
     let paint = context.terminal.stderr.paint;
     let mut status = ExitStatus::Done;

@@ -16,7 +16,7 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::past::{self, Past};
-use crate::work::Given;
+use crate::work::{self, Given};
 
 /// Draw a pipeline's stages, how they depend on each other, and how they ended in the last run.
 ///
@@ -78,8 +78,13 @@ struct Stage {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let definition = context.pipeline(args.file.as_ref())?.read()?;
     let state = definition.state.clone();
-    let given = Given { params: args.params.params.clone(), logical_time: context.clock.now(), run: None };
-    let checked = definition.check(&given, context.terminal.stderr.report_style())?;
+    let given = Given {
+        params: args.params.params.clone(),
+        logical_time: context.clock.now(),
+        interval: None,
+        run: None,
+    };
+    let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
     let mut picture = Picture::of(&checked.pipeline);
     if let Some(past) = Past::open_state(&state)? {
         picture.add_outcomes(&past)?;

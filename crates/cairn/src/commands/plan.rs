@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::Context;
 use crate::args::{Choice, Params, Target, examples};
-use crate::execute::selection;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
@@ -19,7 +18,7 @@ use crate::past::Past;
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::text::append;
 use crate::terminal::{style, time};
-use crate::work::{Checked, Given};
+use crate::work::{self, Checked, Given, selection};
 
 /// Show what `run` would do to each instance, and why; nothing is executed or changed.
 #[derive(Debug, clap::Args)]
@@ -47,8 +46,9 @@ const FRESH_SHOWN_MAX: usize = 40;
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let settled = context.settle(&args.target.words())?;
     let (now, run) = (context.clock.now(), RunId::generate(&context.clock));
-    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
-    let checked = settled.pipeline.read()?.check(&given, context.terminal.stderr.report_style())?;
+    let given =
+        Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
+    let checked = work::check(settled.pipeline.read()?, &given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     let request = args.choice.request(&settled.stages);
     show(&checked, (&request, args.choice.force_effects), run, now, args.json, context)
@@ -63,14 +63,9 @@ pub(crate) fn predict(
 ) -> Result<Vec<Prediction>, Failure> {
     let selection = selection(checked, request, force_effects)?;
     let past = Past::open_state(checked.project.state())?;
-    let engine = checked.engine(
-        past.map(|past| past.store),
-        Arc::new(SystemClock),
-        run,
-        now,
-        HashSet::new(),
-        force_effects,
-    )?;
+    let store = past.map(|past| past.store);
+    let engine =
+        work::engine(checked, store, Arc::new(SystemClock), (run, now), HashSet::new(), force_effects)?;
     plan(&engine, &checked.graph, &selection.selected, &selection.forced)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
 }

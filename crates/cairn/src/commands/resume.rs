@@ -1,23 +1,18 @@
 //! `cairn resume`: goes on with a run.
 
-use std::collections::HashMap;
-
-use cairn_model::{Event, InstanceName, RunEvent, RunId, RunStatus};
-use cairn_scheduler::retry::History as Attempts;
-use cairn_store::{RunRecord, Store};
+use cairn_model::RunStatus;
+use cairn_scheduler::launch::{Asked, Resumed, asked_of};
+use cairn_store::RunRecord;
 
 use super::{Context, plan};
 use crate::args::{Jobs, examples};
 use crate::commands::run::tell_dead;
-use crate::execute::{
-    Asked, FORCE_EFFECTS, Manner, ROLLBACK, Resumed, execute, has_word, open_for_writing, request_of,
-    selection,
-};
+use crate::execute::{Manner, execute, open_for_writing};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::past::{LATEST, Past, damaged};
 use crate::terminal::style;
-use crate::work::{Definition, Given};
+use crate::work::{self, Definition, Given, selection};
 
 /// Go on with a run that failed, was interrupted or was cut off.
 ///
@@ -63,31 +58,38 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     }
     let definition = definition(&record, &past, args.with_current, &project.root_of(&past.state))?;
     drop(past);
-    let given = Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
-    let checked = definition.check(&given, context.terminal.stderr.report_style())?;
+    let given = Given {
+        params: record.params.clone(),
+        logical_time: record.logical_time,
+        interval: None,
+        run: Some(run),
+    };
+    let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
-    let request = request_of(&record);
-    let force_effects = has_word(&record, FORCE_EFFECTS);
-    selection(&checked, &request, force_effects)?;
+    let asked = asked_of(&record);
+    selection(&checked, &asked.request, asked.force_effects)?;
     if args.dry_run {
-        return plan::show(&checked, (&request, force_effects), run, record.logical_time, args.json, context);
+        return plan::show(
+            &checked,
+            (&asked.request, asked.force_effects),
+            run,
+            record.logical_time,
+            args.json,
+            context,
+        );
     }
     let store = open_for_writing(&checked.project)?;
     // Another process may have gone on with it between the look and the lock.
     let record = store.run(run).map_err(damaged)?.unwrap_or(record);
+    let asked = asked_of(&record);
     let asked = Asked {
-        request,
-        jobs: args.jobs.jobs.or(Some(record.options.jobs)),
-        keep_going: args.keep_going || record.options.keep_going,
-        frozen: false,
-        force_effects,
-        rollback: has_word(&record, ROLLBACK),
-        params: record.params.clone(),
+        jobs: args.jobs.jobs.or(asked.jobs),
+        keep_going: args.keep_going || asked.keep_going,
+        ..asked
     };
-    let attempts = attempts(&store, run)?;
     let logical_time = record.logical_time;
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
-    let resumed = Resumed { record, attempts };
+    let resumed = Resumed::of(&store, run, record).map_err(damaged)?;
     let status = execute(&checked, &store, run, logical_time, &asked, Some(&resumed), manner)?;
     tell_dead(&store, &checked.pipeline.name, args.json, context)?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
@@ -118,16 +120,4 @@ pub(crate) fn definition(
         file,
         bytes,
     })
-}
-
-/// Folds what earlier processes of the run tried.
-fn attempts(store: &Store, run: RunId) -> Result<HashMap<InstanceName, Attempts>, Failure> {
-    let mut attempts: HashMap<InstanceName, Attempts> = HashMap::new();
-    for (_, Event { what, .. }) in store.events(run).map_err(damaged)? {
-        match what {
-            RunEvent::Instance { instance, event } => attempts.entry(instance).or_default().record(&event),
-            RunEvent::Started { .. } | RunEvent::Ended { .. } => {}
-        }
-    }
-    Ok(attempts)
 }

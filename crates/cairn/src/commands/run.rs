@@ -4,18 +4,19 @@ use std::time::Instant;
 
 use cairn_executor::index::{self, Index, Unchanged};
 use cairn_model::{Clock as _, Name, RunId};
+use cairn_scheduler::launch::Asked;
 use cairn_scheduler::select::{Force, Request};
 use cairn_store::{DeadCounts, Store};
 
 use super::{Context, dead, plan};
 use crate::args::{Choice, Jobs, Params, Target, examples};
-use crate::execute::{Asked, Manner, execute, open_for_writing, selection};
+use crate::execute::{Manner, execute, open_for_writing};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::past;
 use crate::terminal::{style, text, time};
-use crate::work::{Checked, Definition, Given, caller_env};
+use crate::work::{self, Checked, Definition, Given, caller_env, selection};
 
 /// Make what is not done.
 ///
@@ -80,8 +81,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     }
     let now = context.clock.now();
     let run = RunId::generate(&context.clock);
-    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
-    let checked = definition.check(&given, context.terminal.stderr.report_style())?;
+    let given =
+        Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
+    let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     selection(&checked, &request, force_effects)?;
     if args.dry_run {

@@ -6,11 +6,11 @@ use super::Context;
 use crate::args::examples;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::history::count_words;
 use crate::json;
 use crate::past::{self, Past, PastRun};
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::{style, time};
+use cairn_scheduler::history::count_words;
 
 /// List runs, the newest first.
 #[derive(Debug, clap::Args)]

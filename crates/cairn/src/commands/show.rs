@@ -12,7 +12,6 @@ use super::runs::status_style;
 use crate::args::examples;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::history::{InstanceHistory, count_words};
 use crate::json;
 use crate::past::{LATEST, Past, PastRun};
 use crate::terminal::line::quoted;
@@ -20,6 +19,7 @@ use crate::terminal::style::{self, Paint};
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::text::append;
 use crate::terminal::{Stream, text, time};
+use cairn_scheduler::history::{InstanceHistory, count_words};
 
 /// Show a run: how it was started and what became of each instance. With a STAGE: what one instance read and made.
 #[derive(Debug, clap::Args)]

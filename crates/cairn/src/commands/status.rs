@@ -14,13 +14,13 @@ use super::{Context, dead, plan};
 use crate::args::examples;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::history::count_words;
 use crate::json;
 use crate::past::{self, Past, PastRun};
 use crate::project::PipelineFile;
 use crate::terminal::text::append;
 use crate::terminal::{Stream, line::quoted, style, text, time};
-use crate::work::Given;
+use crate::work::{self, Given};
+use cairn_scheduler::history::count_words;
 
 /// Show how each pipeline stands: its last run, what failed in it, and what would run now.
 ///
@@ -133,8 +133,8 @@ fn now(pipeline: &PipelineFile, last: Option<&PastRun>, context: &Context) -> Re
         return Ok(Now::Running);
     }
     let (at, run) = (context.clock.now(), RunId::generate(&context.clock));
-    let given = Given { params: Vec::new(), logical_time: at, run: Some(run) };
-    let checked = match pipeline.read()?.check(&given, context.terminal.stderr.report_style()) {
+    let given = Given { params: Vec::new(), logical_time: at, interval: None, run: Some(run) };
+    let checked = match work::check(pipeline.read()?, &given, context.terminal.stderr.report_style()) {
         Ok(checked) => checked,
         Err(failure) => return Ok(Now::Broken(failure)),
     };

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use crate::args::{Params, Target, examples};
-use crate::execute::{open_for_writing, selection, start_keeper};
+use crate::execute::{open_for_writing, start_keeper};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
@@ -22,7 +22,7 @@ use crate::terminal::style::Paint;
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::text::append;
 use crate::terminal::{style, text};
-use crate::work::{Checked, Given};
+use crate::work::{self, Checked, Given, selection};
 
 /// Find out whether stages are idempotent: executed again, is what they make the same?
 ///
@@ -63,9 +63,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let (last, record) = runs.into_iter().find(|(_, record)| record.file == file).ok_or_else(no_run)?;
     drop(past);
     // What the run is to its commands, it is again: its id and logical time may be in their input-hashes.
-    let given =
-        Given { params: args.params.params.clone(), logical_time: record.logical_time, run: Some(last) };
-    let checked = definition.check(&given, context.terminal.stderr.report_style())?;
+    let given = Given {
+        params: args.params.params.clone(),
+        logical_time: record.logical_time,
+        interval: None,
+        run: Some(last),
+    };
+    let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     let target = if settled.stages.is_empty() {
         select::Target::All
@@ -77,7 +81,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     // A result counts whether or not the stage is executed in each run.
     let done_before = checked.pipeline.instances.iter().map(|instance| instance.name.clone()).collect();
     let clock = Arc::new(SystemClock);
-    let engine = checked.engine(Some(store.clone()), clock, last, record.logical_time, done_before, false)?;
+    let engine =
+        work::engine(&checked, Some(store.clone()), clock, (last, record.logical_time), done_before, false)?;
     let wanted = done(&checked, &engine, &selected)?;
     let verifier = Verifier::new(Arc::new(engine), start_keeper()?, RunId::generate(&context.clock));
     let verifier = Arc::new(verifier.map_err(|error| failure(&error))?);

@@ -21,7 +21,7 @@ use crate::terminal::line::quoted;
 use crate::terminal::style::{self, Paint};
 use crate::terminal::text::append;
 use crate::terminal::{text, time};
-use crate::work::{Checked, Given};
+use crate::work::{self, Checked, Given};
 
 /// Tell which part of an instance's input-hash changed since its nearest checkpoint, with both values.
 #[derive(Debug, clap::Args)]
@@ -61,15 +61,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         return Err(Failure::wrong("name one stage or instance").help("`cairn plan` tells of all of them"));
     };
     let (now, run) = (context.clock.now(), RunId::generate(&context.clock));
-    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
-    let checked = settled.pipeline.read()?.check(&given, context.terminal.stderr.report_style())?;
+    let given =
+        Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
+    let checked = work::check(settled.pipeline.read()?, &given, context.terminal.stderr.report_style())?;
     let instances = named(&checked, asked)?;
     let Some(past) = Past::open_state(checked.project.state())? else {
         return Err(Failure::wrong("nothing ran here yet, so there is nothing to compare with")
             .help("`cairn run` makes the first checkpoints"));
     };
-    let engine =
-        checked.engine(Some(past.store.clone()), Arc::new(SystemClock), run, now, HashSet::new(), false)?;
+    let engine = work::engine(
+        &checked,
+        Some(past.store.clone()),
+        Arc::new(SystemClock),
+        (run, now),
+        HashSet::new(),
+        false,
+    )?;
     let mut wanted = vec![false; checked.pipeline.instances.len()];
     for instance in &instances {
         wanted[*instance as usize] = true;

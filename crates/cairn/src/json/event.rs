@@ -5,8 +5,8 @@ use std::path::Path;
 use cairn_model::{Blocker, Counts, Event, InstanceEvent, Outcome, Reason, RecordCounts, RunEvent, RunId};
 use serde::Serialize;
 
-use crate::history::{History, blocked_reason};
 use crate::terminal::time;
+use cairn_scheduler::history::{History, blocked_reason};
 
 /// Turns a run's events into lines. A fold: the last line has the counts of all.
 #[derive(Debug)]

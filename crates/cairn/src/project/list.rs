@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cairn_dag::{Glob, World as _};
+use cairn_executor::DiskWorld;
 
 use super::{PIPELINE, PipelineFile, Project, SETTINGS};
-use crate::world::DiskWorld;
 
 /// Bytes of the largest file that is looked into to see whether it is a pipeline.
 const PIPELINE_BYTES_MAX: u64 = 64 * 1024 * 1024;

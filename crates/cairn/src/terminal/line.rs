@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::fit::{Fit, Line};
 use super::style::{self, Paint};
 use super::{tail, text, time};
-use crate::history::InstanceHistory;
+use cairn_scheduler::history::InstanceHistory;
 
 /// Draws events as lines.
 #[derive(Debug)]

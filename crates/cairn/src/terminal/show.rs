@@ -16,7 +16,7 @@ use super::style::{self, Paint};
 use super::summary::summary;
 use super::text::append;
 use super::{Stream, text};
-use crate::history::History;
+use cairn_scheduler::history::History;
 
 /// How to show a run.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use super::line::quoted;
 use super::style::{self, Paint};
 use super::text::append;
 use super::{text, time};
-use crate::history::{History, count_words};
+use cairn_scheduler::history::{History, count_words};
 
 /// Failed instances that are named; the others are counted.
 const FAILED_MAX: usize = 5;

@@ -35,13 +35,15 @@ pub(super) struct SinkTemplates<'e, 't> {
 
 /// Which values the templates of a stage need: none is made that none looks at.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "a set of five names, looked at for each instance")]
+#[expect(clippy::struct_excessive_bools, reason = "a set of six names, looked at for each instance")]
 pub(super) struct Uses {
     pub anything: bool,
     pub matrix: bool,
     pub stage: bool,
     pub inputs: bool,
     pub outputs: bool,
+    /// Also where a command names one of its variables.
+    pub interval: bool,
 }
 
 /// The templates of an effect; what is not there, or could not be compiled, is `None`.
@@ -160,7 +162,9 @@ impl<'e, 't> StageTemplates<'e, 't> {
             uses.stage |= template.refers_to("stage");
             uses.inputs |= template.refers_to("inputs");
             uses.outputs |= template.refers_to("outputs");
+            uses.interval |= template.refers_to("interval");
         });
+        uses.interval |= super::interval::is_named(stage);
         compiled.uses = uses;
         (compiled, found)
     }

@@ -41,6 +41,7 @@ pub(super) fn fill(
     let mut values = Vec::new();
     if uses.anything {
         values.extend([("params", shared.values.clone()), ("run", shared.run.clone())]);
+        values.push(("interval", shared.interval.value()));
     }
     if uses.matrix {
         let coordinates = place.matrix.iter().map(|(name, value)| (*name, template_value(value)));
@@ -78,6 +79,9 @@ pub(super) fn fill(
     // Without all its inputs and outputs a command's templates would only echo the errors in those.
     let whole = outputs_known && stage.inputs.whole && inputs.iter().all(|input| !is_gap(input));
     let mut env = shared.env.clone();
+    if uses.interval {
+        env.extend(shared.interval.variables());
+    }
     let mut command = Command::Argv(Vec::new());
     if whole {
         let own = stage.env.iter().zip(&templates.env);

@@ -1,9 +1,9 @@
-//! The top of a pipeline file: `[pipeline]`, `[params]`, `[env]`, `[pools]`, and the stages.
+//! The top of a pipeline file: `[pipeline]`, `[params]`, `[env]`, `[pools]`, `[schedule]`, and the stages.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cairn_model::{Level, Name, ProjectPath};
+use cairn_model::{Level, Name, ProjectPath, Schedule};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -35,6 +35,7 @@ pub(crate) struct File<'a> {
     pub params_known: bool,
     pub env: Vec<(At<Cow<'a, str>>, Text<'a>)>,
     pub pools: BTreeMap<String, u32>,
+    pub schedule: Option<At<Schedule>>,
     pub stages: Vec<StageSyntax<'a>>,
 }
 
@@ -55,6 +56,7 @@ impl<'a> File<'a> {
             params_known: true,
             env: Vec::new(),
             pools: BTreeMap::new(),
+            schedule: None,
             stages: Vec::new(),
         };
         let mut stages_named = false;
@@ -68,6 +70,7 @@ impl<'a> File<'a> {
                 }
                 "env" => file.env = reader.variables(value),
                 "pools" => file.read_pools(&mut reader, value),
+                "schedule" => file.schedule = reader.schedule(key.span(), value),
                 "stages" => {
                     stages_named = true;
                     file.read_stages(&mut reader, key, value);

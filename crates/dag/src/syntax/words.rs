@@ -21,14 +21,24 @@ pub(super) enum Ours {
     Mend(&'static str),
 }
 
+impl Words {
+    /// Returns whether a key that is not known was perhaps meant to be one of `keys`.
+    pub(super) fn means(&self, key: &str, keys: &[&str]) -> bool {
+        let peers = self.foreign.iter().filter(|(names, _)| names.contains(&key));
+        let near = super::names::nearest(key, self.known.iter().copied());
+        peers.map(|(_, ours)| ours).any(|ours| matches!(ours, Key(ours) if keys.contains(ours)))
+            || near.is_some_and(|near| keys.contains(&near))
+    }
+}
+
 use Ours::{Key, Mend};
 
 const PIPELINE_MEND: Ours = Mend("write it in the table `[pipeline]`");
 
 pub(super) const FILE: Words = Words {
     of: "a pipeline file",
-    known: &["pipeline", "params", "env", "stages", "pools"],
-    later: &["schedule", "secrets"],
+    known: &["pipeline", "params", "env", "stages", "pools", "schedule"],
+    later: &["secrets"],
     foreign: &[
         (
             &["stage", "steps", "step", "tasks", "task", "jobs", "job", "rules", "rule", "nodes", "targets"],
@@ -42,9 +52,10 @@ pub(super) const FILE: Words = Words {
             &["name", "description", "shell", "sandbox", "sandbox_require", "workdir", "on_failure"],
             PIPELINE_MEND,
         ),
+        (&["schedules", "triggers", "trigger"], Key("schedule")),
         (
-            &["cron", "triggers", "trigger"],
-            Mend("`[schedule]` comes in a later version; run it from cron until then"),
+            &["cron", "every", "at", "catchup", "timezone", "sensors", "after"],
+            Mend("write it in the table `[schedule]`"),
         ),
     ],
 };
@@ -61,8 +72,14 @@ pub(super) const PIPELINE: Words = Words {
             Key("workdir"),
         ),
         (&["isolation"], Key("sandbox")),
-        (&["params", "env", "stages", "pools"], Mend("write it as a table of its own, beside `[pipeline]`")),
-        (&["schedule", "cron"], Mend("`[schedule]` comes in a later version; run it from cron until then")),
+        (
+            &["params", "env", "stages", "pools", "schedule"],
+            Mend("write it as a table of its own, beside `[pipeline]`"),
+        ),
+        (
+            &["cron", "every", "catchup", "timezone", "start_date", "schedule_interval"],
+            Mend("write it in the table `[schedule]`"),
+        ),
     ],
 };
 
@@ -92,8 +109,9 @@ pub(super) const STAGE: Words = Words {
         "effect",
         "on_failure",
     ],
-    later: &["foreach", "when", "secrets", "executor", "schedule", "network"],
+    later: &["foreach", "when", "secrets", "executor", "network"],
     foreign: &[
+        (&["schedule", "cron"], Mend("a pipeline is scheduled as a whole: write `[schedule]` at the top")),
         (
             &[
                 "cmd",
@@ -297,6 +315,63 @@ pub(super) const EFFECT: Words = Words {
             &["run", "cmd", "command"],
             Mend("the stage's own `run` does it; `confirm`, `probe` and `undo` go with it"),
         ),
+    ],
+};
+
+pub(super) const SCHEDULE: Words = Words {
+    of: "`[schedule]`",
+    known: &[
+        "cron",
+        "every",
+        "at",
+        "timezone",
+        "catchup",
+        "catchup_window",
+        "overlap",
+        "jitter",
+        "start",
+        "end",
+        "stop_after_failures",
+        "after",
+        "sensors",
+        "priority",
+    ],
+    later: &[],
+    foreign: &[
+        (&["expression", "expr", "cron_expression", "crontab", "schedule_interval"], Key("cron")),
+        (&["interval", "period", "rate", "frequency", "each"], Key("every")),
+        (&["time", "times", "on", "once", "dates"], Key("at")),
+        (&["tz", "time_zone", "timeZone", "zone", "cron_timezone"], Key("timezone")),
+        (&["backfill", "misfire", "catch_up"], Key("catchup")),
+        (
+            &["starting_deadline", "startingDeadlineSeconds", "misfire_grace_time", "window"],
+            Key("catchup_window"),
+        ),
+        (&["concurrency_policy", "concurrencyPolicy", "concurrency", "max_active_runs"], Key("overlap")),
+        (&["splay", "random_delay", "delay"], Key("jitter")),
+        (&["start_date", "start_at", "from", "anchor", "anchor_date", "not_before"], Key("start")),
+        (&["end_date", "end_at", "until", "to", "not_after"], Key("end")),
+        (
+            &["stop_after", "max_failures", "pause_after", "max_consecutive_failed_runs"],
+            Key("stop_after_failures"),
+        ),
+        (&["depends_on", "upstream", "pipelines", "after_pipelines", "needs"], Key("after")),
+        (&["sensor", "triggers", "events", "watch"], Key("sensors")),
+        (&["weight"], Key("priority")),
+    ],
+};
+
+pub(super) const SENSOR: Words = Words {
+    of: "a sensor",
+    known: &["files", "command", "url", "webhook", "poll", "settle"],
+    later: &[],
+    foreign: &[
+        (&["file", "path", "glob", "pattern", "watch"], Key("files")),
+        (&["run", "cmd", "script"], Key("command")),
+        (&["http", "https", "uri", "address", "endpoint"], Key("url")),
+        (&["hook", "web_hook", "name"], Key("webhook")),
+        (&["every", "interval", "poll_interval", "poke_interval"], Key("poll")),
+        (&["debounce", "stable", "quiet"], Key("settle")),
     ],
 };
 

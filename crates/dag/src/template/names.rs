@@ -52,9 +52,10 @@ pub(crate) enum What<'n> {
     Stage(&'n str),
 }
 
-const ROOTS: [&str; 6] = ["params", "matrix", "inputs", "outputs", "stage", "run"];
+const ROOTS: [&str; 7] = ["params", "matrix", "inputs", "outputs", "stage", "run", "interval"];
 const STAGE: [&str; 2] = ["name", "instance"];
 const RUN: [&str; 2] = ["logical_time", "id"];
+const INTERVAL: [&str; 2] = ["start", "end"];
 const FUNCTIONS: [&str; 2] = ["range", "dict"];
 
 impl Names<'_> {
@@ -95,6 +96,7 @@ impl Names<'_> {
             "stage" if self.stage => STAGE.to_vec(),
             "stage" => return Some(self.not_here(reference, span(&reference.root_at))),
             "run" => RUN.to_vec(),
+            "interval" => INTERVAL.to_vec(),
             "env" if self.environment => {
                 return reference.name().is_none().then(|| {
                     Diagnostic::error(code::UNKNOWN_TEMPLATE_NAME, "`env` names no variable")
@@ -130,6 +132,7 @@ impl Names<'_> {
             ("matrix", ..) => (self.matrix.unwrap_or_default().to_vec(), false),
             ("stage", ..) => (STAGE.to_vec(), false),
             ("run", ..) => (RUN.to_vec(), false),
+            ("interval", ..) => (INTERVAL.to_vec(), false),
             ("inputs", Part::Table(items), _) | ("outputs", _, Part::Table(items)) => {
                 (items.iter().map(|(name, _)| *name).collect(), false)
             }
@@ -203,7 +206,7 @@ impl Names<'_> {
         if self.stage {
             usable.push("`stage`");
         }
-        usable.push("`run`");
+        usable.extend(["`run`", "`interval`"]);
         Diagnostic::error(code::NAME_NOT_HERE, format!("`{root}` means nothing in {}", self.place))
             .at(span, "not here")
             .help(format!("use {}", usable.join(", ")))
@@ -213,14 +216,10 @@ impl Names<'_> {
         let root = reference.root;
         let error = |message: String| Diagnostic::error(code::UNKNOWN_TEMPLATE_NAME, message);
         match root {
-            "item" | "interval" => {
-                return Diagnostic::error(code::NOT_YET, format!("`{root}` is not supported yet"))
+            "item" => {
+                return Diagnostic::error(code::NOT_YET, "`item` is not supported yet")
                     .at(span, "comes in a later version")
-                    .help(if root == "item" {
-                        "list the values in a `matrix`"
-                    } else {
-                        "write `run.logical_time`, or a param"
-                    });
+                    .help("list the values in a `matrix`");
             }
             "env" | "secrets" | "environ" => {
                 let name = reference.name().unwrap_or("NAME");
@@ -252,7 +251,7 @@ impl Names<'_> {
             "input" | "deps" => diagnostic.help("write `inputs`").patch(span, "inputs"),
             "output" | "outs" => diagnostic.help("write `outputs`").patch(span, "outputs"),
             _ => diagnostic.help(
-                "the names are `params`, `matrix`, `inputs`, `outputs`, `stage` and `run`; for `{{` itself write `{{ \"{{\" }}`",
+                "the names are `params`, `matrix`, `inputs`, `outputs`, `stage`, `run` and `interval`; for `{{` itself write `{{ \"{{\" }}`",
             ),
         }
     }
@@ -266,7 +265,7 @@ fn check_function(reference: &Reference<'_>, span: Span) -> Option<Diagnostic> {
     let diagnostic = Diagnostic::error(code::UNKNOWN_TEMPLATE_NAME, message).at(span, "unknown function");
     Some(match reference.root {
         "now" | "today" | "utcnow" => {
-            diagnostic.help("the clock is in no template: write `run.logical_time`, which is fixed for a run")
+            diagnostic.help("the clock is in no template: write `run.logical_time` or `interval.end`, which are fixed for a run")
         }
         "env" | "getenv" => diagnostic.help("write `pass_env = [\"NAME\"]` and use `\"$NAME\"` in the text"),
         _ => diagnostic.help("compute it in the command"),

@@ -1,6 +1,6 @@
 //! What good definitions mean.
 
-use cairn_model::{Command, OutputKind};
+use cairn_model::{Command, Interval, OutputKind};
 
 use super::*;
 use crate::{Backoff, Cache, Declared, InputKind, Made, ParamValue, Policy, Retries, SandboxChoice};
@@ -436,4 +436,22 @@ fn an_expression_as_long_as_may_be() {
     check("stage".to_owned() + &"[stage".repeat(40) + &"]".repeat(40));
     check("(1 if ".repeat(40) + "1" + &" else 1)".repeat(40));
     check("(".repeat(40) + &"not ".repeat(419) + "1" + &")".repeat(40));
+}
+
+#[test]
+fn an_interval_is_in_what_refers_to_it_and_in_nothing_else() {
+    let text = "[schedule]\ncron = \"0 0 * * *\"\ntimezone = \"Europe/Berlin\"\n\
+        [stages.a]\nrun = \"echo {{ interval.start }} > {{ outputs[0] }}\"\noutputs = [\"a-{{ interval.start | date('%Y%m%d') }}\"]\n\
+        [stages.b]\nrun = \"echo $CAIRN_INTERVAL_END > b\"\noutputs = [\"b\"]\n\
+        [stages.c]\nrun = \"echo > c\"\noutputs = [\"c\"]\n";
+    // The day of 2026-03-29 in Berlin, which has 23 hours.
+    let interval =
+        Interval { start: Timestamp(1_774_738_800_000), end: Timestamp(1_774_738_800_000 + 23 * 3_600_000) };
+    let options = options();
+    let options = Options { run: RunContext { interval: Some(interval), ..options.run }, ..options };
+    let pipeline = load_with(text, &options, &Disk::of(&[])).unwrap().pipeline;
+    let Command::Shell { script, .. } = &instance(&pipeline, "a").command else { panic!("no shell") };
+    assert_eq!(script, "echo 2026-03-29T00:00:00+01:00 > a-20260329");
+    assert_eq!(instance(&pipeline, "b").env["CAIRN_INTERVAL_END"], "2026-03-30T00:00:00+02:00");
+    assert!(instance(&pipeline, "c").env.is_empty());
 }

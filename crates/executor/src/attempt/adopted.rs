@@ -31,15 +31,19 @@ pub struct HeldAttempt {
 
 impl Engine {
     /// Takes in attempts of this run that a keeper holds, to be called before the run begins and before [`Self::listen`].
-    /// Returns the instances they are of, which the run's machine is to know of, and the attempts that are of no instance: they
-    /// are to be [given up](recover::give_up).
-    pub fn hold(&self, attempts: Vec<HeldAttempt>) -> (Vec<u32>, Vec<HeldAttempt>) {
+    /// Returns the instances they are of, which the run's machine is to know of, and the attempts that are of no instance that
+    /// `takes_part`: they are to be [given up](recover::give_up).
+    pub fn hold(
+        &self,
+        attempts: Vec<HeldAttempt>,
+        takes_part: &dyn Fn(u32) -> bool,
+    ) -> (Vec<u32>, Vec<HeldAttempt>) {
         let (mut instances, mut others) = (Vec::new(), Vec::new());
         let mut held = self.held.lock().expect("no panic while it is held");
         for attempt in attempts {
             let at = self.pipeline.instances.iter().position(|instance| instance.name == attempt.id.instance);
             match at.and_then(|at| u32::try_from(at).ok()) {
-                Some(at) if attempt.id.run == self.run && !held.contains_key(&at) => {
+                Some(at) if attempt.id.run == self.run && takes_part(at) && !held.contains_key(&at) => {
                     instances.push(at);
                     held.insert(at, attempt);
                 }

@@ -110,13 +110,18 @@ const fn compression(family: Family) -> DBCompressionType {
         | Family::Effects
         | Family::Notes
         | Family::Dead
-        | Family::RecordScopes => DBCompressionType::Zstd,
+        | Family::RecordScopes
+        | Family::Tickets
+        | Family::Occurrences => DBCompressionType::Zstd,
         Family::Meta
         | Family::Latest
         | Family::Attempts
         | Family::FileRows
         | Family::Durations
-        | Family::RecordStates => DBCompressionType::None,
+        | Family::RecordStates
+        | Family::Queue
+        | Family::Schedules
+        | Family::Submissions => DBCompressionType::None,
     }
 }
 

@@ -93,6 +93,7 @@ proptest! {
         prop_assert!(read_instance(&bytes).is_none_or(|(name, read)| instance(&name, &read) == bytes));
         prop_assert!(read_effect(&bytes).is_none_or(|(name, key)| effect(&name, &key) == bytes));
         prop_assert!(read_attempt(&bytes).is_none_or(|read| attempt(&read) == bytes));
+        prop_assert!(read_occurrence(&bytes).is_none_or(|(name, time, id)| occurrence(&name, time, id) == bytes));
         prop_assert!(read_dead(&bytes).is_none_or(|(name, of, kind, id)| dead(&name, &of, kind, id) == bytes));
     }
 }
@@ -141,6 +142,14 @@ fn golden() {
     check(&file_row(FileKey { device: 1, inode: 258 }), b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\x02");
     check(&effect(&name("flights"), "sales/é"), "\x07flightssales/é".as_bytes());
     check(placed("build/a.csv"), b"build/a.csv");
+    check(
+        &occurrence(&name("flights"), Timestamp(258), *b"0123456789abcdef"),
+        b"\x07flights\x80\0\0\0\0\0\x01\x020123456789abcdef",
+    );
+    check(
+        &occurrence(&name("flights"), Timestamp(-1), *b"0123456789abcdef"),
+        b"\x07flights\x7f\xff\xff\xff\xff\xff\xff\xff0123456789abcdef",
+    );
 }
 
 #[test]

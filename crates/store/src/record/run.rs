@@ -65,7 +65,7 @@ pub enum Force {
     Stages(Vec<String>),
 }
 
-mod v1 {
+pub(super) mod v1 {
     use std::borrow::Cow;
 
     use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ mod v1 {
     }
 
     #[derive(Serialize, Deserialize)]
-    pub(super) struct RunOptions {
+    pub(in crate::record) struct RunOptions {
         pub(super) jobs: u32,
         pub(super) keep_going: bool,
         pub(super) frozen: bool,
@@ -115,7 +115,7 @@ mod v1 {
     }
 
     #[derive(Serialize, Deserialize)]
-    pub(super) enum Force {
+    pub(in crate::record) enum Force {
         Nothing,
         Everything,
         Stages(Vec<String>),

@@ -2,8 +2,8 @@ use std::fmt;
 
 use cairn_model::{
     AttemptId, Blocker, Command, Content, Counts, Digest, EffectMode, EffectState, EntryKind, Event,
-    FileContent, InputHash, InstanceEvent, InstanceName, Level, Manifest, Output, ProjectPath, Reason,
-    RunEvent, RunId, RunStatus, Timestamp, Tree, TreeEntry,
+    FileContent, InputHash, InstanceEvent, InstanceName, Interval, Level, Manifest, Output, ProjectPath,
+    Reason, RunEvent, RunId, RunStatus, Timestamp, Tree, TreeEntry,
 };
 
 use super::*;
@@ -229,11 +229,51 @@ fn golden_small_ones() {
     let tallies = std::array::from_fn(|number| number as u64);
     check(
         &Head { sequence: 300, chain: digest(8), tallies },
-        "01 ac02 08*32 10 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f",
+        "01 ac02 08*32 15 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11 12 13 14",
     );
     check(&History { hashes: vec![hash(2), hash(1)] }, "01 02 02*32 01*32");
     check(&Duration { mean_ms: 300 }, "01 ac02");
     check(&Blob(b"[stages]".to_vec()), "01 '[stages]'");
+}
+
+#[test]
+fn golden_of_the_daemon() {
+    let ticket = Ticket {
+        pipeline: "p".parse().unwrap(),
+        file: "p.toml".to_owned(),
+        definition: digest(1),
+        params: vec![("a".to_owned(), "b".to_owned())],
+        selection: vec!["--only=s".to_owned()],
+        options: RunOptions { jobs: 0, keep_going: true, frozen: false, force: Force::Nothing },
+        logical_time: Timestamp(1),
+        interval: Some(Interval { start: Timestamp(2), end: Timestamp(3) }),
+        priority: -1,
+        trigger: Trigger { kind: TriggerKind::Sensor, detail: "f".to_owned() },
+        submitted: Timestamp(4),
+        not_before: None,
+        retries: 2,
+        stage: TicketStage::Running,
+        error: Some("e".to_owned()),
+    };
+    let asked = "01 01 'a' 01 'b' 01 08 '--only=s' 00 01 00 00";
+    check(
+        &ticket,
+        &format!("01 01 'p' 06 'p.toml' 01*32 {asked} 02 01 04 06 01 03 01 'f' 08 00 02 01 01 01 'e'"),
+    );
+    let run = RunId::from_bytes([9; 16]);
+    let interval = Interval { start: Timestamp(1), end: Timestamp(2) };
+    let occurrence = Occurrence { decided: Timestamp(3), interval, fate: Fate::Run(run) };
+    check(&occurrence, "01 06 02 04 00 09*16");
+    let dropped = Occurrence { fate: Fate::Dropped("late".to_owned()), ..occurrence };
+    check(&dropped, "01 06 02 04 01 04 'late'");
+    let state = ScheduleState {
+        paused: Some((Timestamp(1), "w".to_owned())),
+        failures: 300,
+        decided_until: Some(Timestamp(2)),
+        seen: [("f".to_owned(), digest(7))].into(),
+    };
+    check(&state, "01 01 02 01 'w' ac02 01 04 01 01 'f' 07*32");
+    check(&Submission { fingerprint: digest(1), run, at: Timestamp(1) }, "01 01*32 09*16 02");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod sample;
 mod access;
 mod commits;
 mod crash;
+mod daemon;
 mod damage;
 mod failing_disk;
 mod format;

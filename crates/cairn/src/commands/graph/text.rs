@@ -4,9 +4,9 @@ use cairn_model::Outcome;
 
 use super::lanes::{self, Cell};
 use super::{Picture, Stage};
-use crate::history::count_words;
 use crate::terminal::style::{self, Paint};
 use crate::terminal::{Stream, text};
+use cairn_scheduler::history::count_words;
 
 /// Draws the picture, its labels in columns.
 pub(super) fn draw(picture: &Picture, stream: Stream) -> String {

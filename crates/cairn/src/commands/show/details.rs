@@ -9,13 +9,13 @@ use cairn_store::{Checkpoint, Demoted};
 use super::contents::Contents;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::history::InstanceHistory;
 use crate::json;
 use crate::past::{Past, PastRun, damaged};
 use crate::project::Project;
 use crate::terminal::style::{self, Paint};
 use crate::terminal::text::append;
 use crate::terminal::{text, time};
+use cairn_scheduler::history::InstanceHistory;
 
 /// The result under an instance's input-hash, with what the hash was taken of.
 pub(super) struct Found {

@@ -5,7 +5,7 @@ use cairn_model::{
 use cairn_store::{Force, ProcessId, RunOptions, RunRecord};
 
 use super::*;
-use crate::history::History;
+use cairn_scheduler::history::History;
 
 /// A run of which one instance failed. Its process is one that never was.
 pub(in crate::commands) fn past_run(status: RunStatus) -> PastRun {

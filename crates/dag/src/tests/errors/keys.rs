@@ -123,11 +123,10 @@ fn keys_of_later_versions() {
 
     error: 2 errors in `pipeline.toml`
     "#);
-    for key in ["when", "secrets", "executor", "schedule"] {
+    for key in ["when", "secrets", "executor"] {
         let text = format!("[stages.a]\nrun = \"true\"\n{key} = 1\n");
         assert_eq!(codes(&text, &[]), [crate::code::NOT_YET], "{key}");
     }
-    assert_eq!(codes(&format!("{GOOD}[schedule]\ncron = \"0 6 * * *\"\n"), &[]), [crate::code::NOT_YET]);
     let url = "[stages.a]\nrun = \"true\"\ninputs = [{ url = \"https://example.org\" }]\n";
     assert_eq!(codes(url, &[]), [crate::code::NOT_YET]);
 }

@@ -87,7 +87,7 @@ echo {{ params.yaer }} {{ year }} {{ matrix.carier }} \
     9 |   {{ inputs.row }} {{ outputs[1] }} {{ param.year }} {{ foo }}
       |                                                         ^^^ unknown name
       |
-      = help: the names are `params`, `matrix`, `inputs`, `outputs`, `stage` and `run`; for `{{` itself write `{{ "{{" }}`
+      = help: the names are `params`, `matrix`, `inputs`, `outputs`, `stage`, `run` and `interval`; for `{{` itself write `{{ "{{" }}`
 
     error: 7 errors in `pipeline.toml`
     "#);
@@ -98,7 +98,7 @@ fn names_that_mean_nothing_here() {
     let text = r#"[env]
 A = "{{ matrix.x }}{{ stage.name }}"
 [stages.a]
-run = "echo {{ item.path }} {{ interval.start }} {{ env.HOME }} {{ now() }}"
+run = "echo {{ item.path }} {{ interval.begin }} {{ env.HOME }} {{ now() }}"
 inputs = ["{{ outputs[0] }}"]
 outputs = ["{{ inputs[0] }}.gz"]
 "#;
@@ -109,7 +109,7 @@ outputs = ["{{ inputs[0] }}.gz"]
     2 | A = "{{ matrix.x }}{{ stage.name }}"
       |         ^^^^^^ not here
       |
-      = help: use `params`, `run`
+      = help: use `params`, `run`, `interval`
 
     error[CRN0406]: `stage` means nothing in `[env]`
      --> pipeline.toml:2:23
@@ -117,28 +117,28 @@ outputs = ["{{ inputs[0] }}.gz"]
     2 | A = "{{ matrix.x }}{{ stage.name }}"
       |                       ^^^^^ not here
       |
-      = help: use `params`, `run`
+      = help: use `params`, `run`, `interval`
 
     error[CRN0203]: `item` is not supported yet
      --> pipeline.toml:4:16
       |
-    4 | run = "echo {{ item.path }} {{ interval.start }} {{ env.HOME }} {{ now() }}"
+    4 | run = "echo {{ item.path }} {{ interval.begin }} {{ env.HOME }} {{ now() }}"
       |                ^^^^ comes in a later version
       |
       = help: list the values in a `matrix`
 
-    error[CRN0203]: `interval` is not supported yet
-     --> pipeline.toml:4:32
+    error[CRN0402]: there is no `interval.begin`
+     --> pipeline.toml:4:41
       |
-    4 | run = "echo {{ item.path }} {{ interval.start }} {{ env.HOME }} {{ now() }}"
-      |                                ^^^^^^^^ comes in a later version
+    4 | run = "echo {{ item.path }} {{ interval.begin }} {{ env.HOME }} {{ now() }}"
+      |                                         ^^^^^ unknown name
       |
-      = help: write `run.logical_time`, or a param
+      = help: there is `interval.start`, `interval.end`
 
     error[CRN0402]: `env` is not a name in templates
      --> pipeline.toml:4:53
       |
-    4 | run = "echo {{ item.path }} {{ interval.start }} {{ env.HOME }} {{ now() }}"
+    4 | run = "echo {{ item.path }} {{ interval.begin }} {{ env.HOME }} {{ now() }}"
       |                                                     ^^^ unknown name
       |
       = help: write `pass_env = ["HOME"]` and use `"$HOME"` in the text
@@ -146,10 +146,10 @@ outputs = ["{{ inputs[0] }}.gz"]
     error[CRN0402]: there is no function `now`
      --> pipeline.toml:4:68
       |
-    4 | run = "echo {{ item.path }} {{ interval.start }} {{ env.HOME }} {{ now() }}"
+    4 | run = "echo {{ item.path }} {{ interval.begin }} {{ env.HOME }} {{ now() }}"
       |                                                                    ^^^ unknown function
       |
-      = help: the clock is in no template: write `run.logical_time`, which is fixed for a run
+      = help: the clock is in no template: write `run.logical_time` or `interval.end`, which are fixed for a run
 
     error[CRN0406]: `outputs` means nothing in an input
      --> pipeline.toml:5:15
@@ -157,7 +157,7 @@ outputs = ["{{ inputs[0] }}.gz"]
     5 | inputs = ["{{ outputs[0] }}"]
       |               ^^^^^^^ not here
       |
-      = help: use `params`, `matrix`, `stage`, `run`
+      = help: use `params`, `matrix`, `stage`, `run`, `interval`
 
     error[CRN0406]: `inputs` means nothing in an output's path
      --> pipeline.toml:6:16
@@ -165,7 +165,7 @@ outputs = ["{{ inputs[0] }}.gz"]
     6 | outputs = ["{{ inputs[0] }}.gz"]
       |                ^^^^^^ not here
       |
-      = help: use `params`, `matrix`, `stage`, `run`
+      = help: use `params`, `matrix`, `stage`, `run`, `interval`
 
     error: 8 errors in `pipeline.toml`
     "#);
@@ -225,7 +225,7 @@ run = "{% for x in y %}{{ x }}"
     4 | run = "{% for x in y %}{{ x }}"
       |                           ^ unknown name
       |
-      = help: the names are `params`, `matrix`, `inputs`, `outputs`, `stage` and `run`; for `{{` itself write `{{ "{{" }}`
+      = help: the names are `params`, `matrix`, `inputs`, `outputs`, `stage`, `run` and `interval`; for `{{` itself write `{{ "{{" }}`
 
     error: 6 errors in `pipeline.toml`
     "#);

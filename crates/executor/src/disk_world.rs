@@ -14,7 +14,7 @@ use cairn_model::ProjectPath;
 /// A pattern is looked for from its fixed folder downwards. Links to files count as files; links to folders are not
 /// entered, and neither is a state folder: the walk ends, and each file is met once.
 #[derive(Debug)]
-pub(crate) struct DiskWorld {
+pub struct DiskWorld {
     /// The project, without links in its path.
     root: PathBuf,
     /// The folder that paths are relative to, without links in its path.
@@ -26,7 +26,7 @@ pub(crate) struct DiskWorld {
 
 impl DiskWorld {
     /// Looks below `folder`, which lies in the project `root`; both absolute and without links.
-    pub(crate) fn new(folder: PathBuf, root: PathBuf) -> Self {
+    pub fn new(folder: PathBuf, root: PathBuf) -> Self {
         Self { root, folder, real: Mutex::default() }
     }
 

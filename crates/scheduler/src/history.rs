@@ -8,64 +8,62 @@ use cairn_model::{
 };
 use tracing::warn;
 
-use crate::terminal::text;
-
 /// A run, as far as its events have been folded.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct History {
+pub struct History {
     /// When its last part started, `None` before the first event: a resumed run has several.
     part_started: Option<Timestamp>,
     /// The last that was heard of it.
     last_event: Option<Timestamp>,
     /// When its last part ended, `None` while it goes on.
-    pub(crate) ended: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
     /// What its parts before the last took together.
     earlier_ms: u64,
     /// How it ended.
-    pub(crate) status: Option<RunStatus>,
+    pub status: Option<RunStatus>,
     /// Instances that it said take part.
-    pub(crate) instances_total: u32,
+    pub instances_total: u32,
     /// What happened to each instance that was heard of, in the order in which they were.
-    pub(crate) instances: Vec<InstanceHistory>,
+    pub instances: Vec<InstanceHistory>,
     index: HashMap<InstanceName, usize>,
 }
 
 /// What happened to one instance in a run.
 #[derive(Debug, Clone)]
-pub(crate) struct InstanceHistory {
+pub struct InstanceHistory {
     /// Which.
-    pub(crate) name: InstanceName,
+    pub name: InstanceName,
     /// Where it stands.
-    pub(crate) state: State,
+    pub state: State,
     /// Attempts made, over all parts of the run.
-    pub(crate) attempts: u32,
+    pub attempts: u32,
     /// Number of its last attempt, by which its log is found.
-    pub(crate) last_attempt: Option<u32>,
+    pub last_attempt: Option<u32>,
     /// When its last attempt started.
-    pub(crate) started: Option<Timestamp>,
+    pub started: Option<Timestamp>,
     /// When it got into `state`.
-    pub(crate) since: Timestamp,
+    pub since: Timestamp,
     /// What its last attempt took, where it made one: the command's own time once that is known.
-    pub(crate) took_ms: Option<u64>,
+    pub took_ms: Option<u64>,
     /// The input-hash it was last looked up or executed under.
-    pub(crate) input_hash: Option<InputHash>,
+    pub input_hash: Option<InputHash>,
     /// Why it was executed.
-    pub(crate) why_executed: Option<String>,
+    pub why_executed: Option<String>,
     /// Why it is where it is, in one line.
-    pub(crate) reason: String,
+    pub reason: String,
     /// What to do about a failure.
-    pub(crate) help: Option<String>,
+    pub help: Option<String>,
     /// Paths in the trash of what stood in the outputs' places.
-    pub(crate) trashed: Vec<String>,
+    pub trashed: Vec<String>,
     /// What became of its records.
-    pub(crate) records: Option<RecordCounts>,
+    pub records: Option<RecordCounts>,
     /// Time that was saved because it was not executed.
-    pub(crate) saved_ms: u64,
+    pub saved_ms: u64,
 }
 
 impl History {
     /// Folds all of a run's events.
-    pub(crate) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut history = Self::default();
         for event in events {
             history.add(event);
@@ -74,7 +72,7 @@ impl History {
     }
 
     /// Folds one more event, and returns the instance it changed.
-    pub(crate) fn add(&mut self, event: &Event) -> Option<&InstanceHistory> {
+    pub fn add(&mut self, event: &Event) -> Option<&InstanceHistory> {
         let changed = self.fold(event);
         self.last_event = Some(event.at);
         changed.map(|at| &self.instances[at])
@@ -114,12 +112,12 @@ impl History {
     }
 
     /// Returns what happened to an instance, `None` when it was not heard of.
-    pub(crate) fn instance(&self, name: &InstanceName) -> Option<&InstanceHistory> {
+    pub fn instance(&self, name: &InstanceName) -> Option<&InstanceHistory> {
         self.index.get(name).map(|at| &self.instances[*at])
     }
 
     /// Returns the instances by outcome.
-    pub(crate) fn counts(&self) -> Counts {
+    pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for outcome in self.instances.iter().filter_map(|instance| instance.state.outcome()) {
             counts.add(outcome);
@@ -128,23 +126,23 @@ impl History {
     }
 
     /// Returns the time that was saved because work was not repeated.
-    pub(crate) fn saved_ms(&self) -> u64 {
+    pub fn saved_ms(&self) -> u64 {
         self.instances.iter().map(|instance| instance.saved_ms).sum()
     }
 
     /// Returns those that ended as `outcome`.
-    pub(crate) fn ended_as(&self, outcome: Outcome) -> impl Iterator<Item = &InstanceHistory> {
+    pub fn ended_as(&self, outcome: Outcome) -> impl Iterator<Item = &InstanceHistory> {
         self.instances.iter().filter(move |instance| instance.state.outcome() == Some(outcome))
     }
 
     /// Returns what the last part took, `None` while it goes on.
-    pub(crate) fn took_ms(&self) -> Option<u64> {
+    pub fn took_ms(&self) -> Option<u64> {
         self.part_ms(Some(self.ended?))
     }
 
     /// Returns what all parts took, without the time between them; of one that was cut off or goes on, up to the
     /// last that was heard of it.
-    pub(crate) fn took_in_all_ms(&self) -> u64 {
+    pub fn took_in_all_ms(&self) -> u64 {
         self.earlier_ms + self.part_ms(self.last_event).unwrap_or(0)
     }
 
@@ -279,7 +277,7 @@ fn restored_reason(restored: &[String]) -> String {
 }
 
 /// Says why an instance did not get its turn.
-pub(crate) fn blocked_reason(by: &Blocker) -> String {
+pub fn blocked_reason(by: &Blocker) -> String {
     match by {
         Blocker::Failed(name) => format!("`{name}` failed"),
         Blocker::Stopping(name) => format!("the run stopped because `{name}` failed"),
@@ -291,14 +289,14 @@ pub(crate) fn blocked_reason(by: &Blocker) -> String {
 }
 
 /// Writes the counts that are not 0, in the order of a summary: `3 RAN`, `9 FRESH`.
-pub(crate) fn count_words(counts: &Counts) -> Vec<(Option<Outcome>, String)> {
+pub fn count_words(counts: &Counts) -> Vec<(Option<Outcome>, String)> {
     let mut words: Vec<(Option<Outcome>, String)> = Outcome::ALL
         .into_iter()
         .filter(|outcome| counts.of(*outcome) > 0)
         .map(|outcome| (Some(outcome), format!("{} {outcome}", counts.of(outcome))))
         .collect();
     if words.is_empty() {
-        words.push((None, text::count(0, "instance")));
+        words.push((None, "0 instances".to_owned()));
     }
     words
 }

@@ -1,0 +1,369 @@
+//! From a checked pipeline to a run that only has to be driven: its record, its engine, its machine.
+//!
+//! What is done here is the same for a run in the foreground and for one under the daemon. What they do not share stays
+//! with them: who listens to signals, who shows the events, whose keeper starts the processes, and when what an earlier
+//! process left is cleared away.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use cairn_executor::recover::{self, RecoverError};
+use cairn_executor::{Engine, FileError, HeldAttempt};
+use cairn_model::{Clock, Counts, InstanceName, Name, RunId, RunStatus, Timestamp};
+use cairn_store::{Batch, CommitError, Durability, ProcessId, ReadError, RunOptions, RunRecord, Store};
+
+use crate::definition::{Checked, cpus};
+use crate::facts::{Order, expected_ms, setup};
+use crate::plan::prime;
+use crate::retry::History as Attempts;
+use crate::run::Ended;
+use crate::select::{Force, Node, Request, SelectError, Selection, Target, select};
+use crate::step::Machine;
+
+/// What a run is asked to do, beside its pipeline.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct Asked {
+    /// Which instances, and which of them whatever the checkpoints say.
+    pub request: Request,
+    /// `-j`, cpus in all; `None`: those of the machine.
+    pub jobs: Option<u32>,
+    /// `-k`.
+    pub keep_going: bool,
+    /// `--frozen`.
+    pub frozen: bool,
+    /// `--force-effects`.
+    pub force_effects: bool,
+    /// `--rollback`.
+    pub rollback: bool,
+    /// `-p`.
+    pub params: Vec<(String, String)>,
+}
+
+/// A run of before that goes on.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Its record.
+    pub record: RunRecord,
+    /// What its earlier processes tried.
+    pub attempts: HashMap<InstanceName, Attempts>,
+    /// Attempts of it that a keeper holds, as [`recover::take_over`] found them: they go on.
+    pub held: Vec<HeldAttempt>,
+}
+
+/// A run, ready to be driven.
+pub struct Launched {
+    /// Its record, as it stands in the store.
+    pub record: RunRecord,
+    /// Everything its instances need.
+    pub engine: Arc<Engine>,
+    /// What decides.
+    pub machine: Machine,
+    /// The instances that take part.
+    pub names: Vec<InstanceName>,
+    /// What each of them is expected to take, in milliseconds: 0 where its stage never ran, so that no time is made up.
+    pub expected_ms: Vec<u64>,
+    /// Cpus in all.
+    pub jobs: u32,
+    /// Held attempts that the run cannot go on with: who has the keeper [gives them up](recover::give_up).
+    pub not_held: Vec<HeldAttempt>,
+}
+
+/// When what an earlier process left is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    /// Before this run, when an earlier one was cut off: nothing else runs in this state folder.
+    Look,
+    /// Not now: who runs many at once did so when it started.
+    Leave,
+}
+
+/// Why a run cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// What was asked for is not in the pipeline.
+    #[error("{}", texts(.0))]
+    Select(Vec<SelectError>),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The state folder cannot be used.
+    #[error("cannot use the state folder `{state}`: {source}")]
+    State {
+        /// The folder.
+        state: String,
+        /// Why.
+        source: FileError,
+    },
+    /// What an earlier run left cannot be cleared away.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+}
+
+impl LaunchError {
+    /// Says what to do.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Select(errors) => errors.iter().find_map(SelectError::help),
+            Self::Read(error) => error.help(),
+            Self::Commit(error) => error.help(),
+            Self::State { source, .. } => source.help(),
+            Self::Recover(_) => None,
+        }
+    }
+}
+
+fn texts(errors: &[SelectError]) -> String {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+impl Resumed {
+    /// Takes up a run where its events leave it.
+    pub fn of(store: &Store, run: RunId, record: RunRecord) -> Result<Self, ReadError> {
+        let mut attempts: HashMap<InstanceName, Attempts> = HashMap::new();
+        for (_, event) in store.events(run)? {
+            if let cairn_model::RunEvent::Instance { instance, event } = event.what {
+                attempts.entry(instance).or_default().record(&event);
+            }
+        }
+        Ok(Self { record, attempts, held: Vec::new() })
+    }
+
+    /// Returns the instances that the run has executed.
+    fn done(&self) -> HashSet<InstanceName> {
+        let done = self.attempts.iter().filter(|(_, attempts)| attempts.is_done());
+        done.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Settles which instances a request is about. `--force-effects` forces what has an effect, unless `--force` says what.
+pub fn selection(
+    checked: &Checked,
+    request: &Request,
+    force_effects: bool,
+) -> Result<Selection, LaunchError> {
+    let instances = &checked.pipeline.instances;
+    let nodes: Vec<Node<'_>> =
+        instances.iter().map(|instance| Node { name: &instance.name, needs: &instance.needs }).collect();
+    let mut selection = select(&nodes, request).map_err(LaunchError::Select)?;
+    if force_effects && request.force == Force::None {
+        for ((forced, selected), instance) in
+            selection.forced.iter_mut().zip(&selection.selected).zip(instances)
+        {
+            *forced |= *selected && instance.effect.is_some();
+        }
+    }
+    Ok(selection)
+}
+
+/// Enters a run in the store and makes all it needs to be driven.
+pub fn launch(
+    checked: &Checked,
+    store: &Store,
+    (run, logical_time): (RunId, Timestamp),
+    asked: &Asked,
+    resumed: Option<&Resumed>,
+    leftovers: Leftovers,
+    clock: Arc<dyn Clock>,
+) -> Result<Launched, LaunchError> {
+    let Selection { selected, forced, .. } = selection(checked, &asked.request, asked.force_effects)?;
+    let jobs = asked.jobs.unwrap_or_else(cpus).max(1);
+    let record = record(checked, run, logical_time, asked, jobs, resumed);
+    let mut batch = Batch::new();
+    let definition = batch.put_definition(&checked.definition.bytes);
+    let record = RunRecord { definition, ..record };
+    batch.put_run(run, &record);
+    let was_cut_off =
+        leftovers == Leftovers::Look && is_cut_off(store, &checked.pipeline.name, checked.project.state())?;
+    let _ = store.commit(batch, Durability::Synced)?;
+    let done_before = resumed.map(Resumed::done).unwrap_or_default();
+    let engine = checked
+        .engine(Some(store.clone()), clock, run, logical_time, done_before, asked.force_effects)
+        .map_err(|source| {
+            let state = checked.project.state().display().to_string();
+            LaunchError::State { state, source }
+        })?;
+    if was_cut_off {
+        let recovered = recover::recover(&checked.project, store, &engine.output_folders())?;
+        tracing::info!(?recovered, "cleared away what an earlier run left");
+    }
+    prime(&engine, &checked.graph, &selected);
+    let durations = checked.durations(Some(store));
+    let (names, expected_ms) = expectations(checked, &selected, &durations);
+    let order = Order {
+        selected,
+        force: forced,
+        jobs,
+        memory_bytes: memory_bytes(),
+        keep_going: asked.keep_going,
+        frozen: asked.frozen,
+        seed: u64::from_be_bytes(run.as_bytes()[8..].try_into().expect("8 of 16 bytes")),
+        histories: resumed.map(|resumed| resumed.attempts.clone()).unwrap_or_default(),
+    };
+    let mut setup = setup(&checked.pipeline, &checked.graph, &durations, order);
+    let held = resumed.map(|resumed| resumed.held.clone()).unwrap_or_default();
+    let (held, not_held) = engine.hold(held, &|instance| setup.instances[instance as usize].selected);
+    setup.hold(&held);
+    let machine = Machine::new(setup);
+    Ok(Launched { record, engine: Arc::new(engine), machine, names, expected_ms, jobs, not_held })
+}
+
+/// When all was fresh, the next run need not look further than at how the files look.
+pub fn write_index(checked: &Checked, engine: &Engine, store: &Store, asked: &Asked, ended: Ended) {
+    let plain = asked.request == Request::default() && ended.status == RunStatus::Succeeded;
+    let Some(_) = checked.definition.plain_folder().filter(|_| plain) else { return };
+    let key = checked.definition.index_key(&asked.params);
+    if let Some(index) = engine.take_index(key, store.head().sequence) {
+        let name = checked.definition.index_name(&asked.params);
+        index.write(&cairn_executor::index::path(checked.project.state(), &name));
+    }
+}
+
+/// Returns how many threads may wait for the disk in a run of `checked`.
+///
+/// Look-ups and collecting read and hash: more threads than cores only wait for each other. A stage that passes records on
+/// keeps one for as long as it runs.
+pub fn blocking_threads(checked: &Checked, jobs: u32) -> usize {
+    let passing = checked.pipeline.instances.iter().filter(|instance| instance.records.is_some()).count();
+    cpus() as usize + 1 + (jobs as usize).min(passing)
+}
+
+/// Runs among which the last of a pipeline is looked for.
+const RECENT_RUNS: usize = 64;
+
+/// Returns whether an earlier run did not end by itself, so that there may be something to clear away.
+fn is_cut_off(store: &Store, pipeline: &Name, state: &Path) -> Result<bool, ReadError> {
+    let runs = store.runs(RECENT_RUNS)?;
+    // The last of all, and the last of this pipeline: only who knows its outputs clears away what lies beside them.
+    let own = runs.iter().find(|(_, record)| record.pipeline == *pipeline);
+    let cut_off = runs.first().into_iter().chain(own).any(|(_, record)| record.status == RunStatus::Running);
+    let staged = std::fs::read_dir(state.join("staging")).is_ok_and(|mut entries| entries.next().is_some());
+    Ok(cut_off || staged || !store.attempts_open()?.is_empty())
+}
+
+fn record(
+    checked: &Checked,
+    run: RunId,
+    logical_time: Timestamp,
+    asked: &Asked,
+    jobs: u32,
+    resumed: Option<&Resumed>,
+) -> RunRecord {
+    RunRecord {
+        pipeline: checked.pipeline.name.clone(),
+        file: checked.definition.relative(),
+        definition: checked.definition.index_name(&[]),
+        params: asked.params.clone(),
+        logical_time,
+        started: resumed.map_or(run.started(), |resumed| resumed.record.started),
+        ended: None,
+        status: RunStatus::Running,
+        counts: Counts::default(),
+        selection: words_of(asked),
+        options: RunOptions { jobs, ..options_of(asked) },
+        command_line: std::env::args().collect(),
+        process: ProcessId::current(),
+        cairn_version: env!("CARGO_PKG_VERSION").to_owned(),
+        saved_ms: 0,
+    }
+}
+
+/// Words of a run's selection that say how it was asked to treat effects.
+const FORCE_EFFECTS: &str = "--force-effects";
+const ROLLBACK: &str = "--rollback";
+
+/// Writes down which instances are asked for, and how their effects are to be treated; stages' names do not begin with a
+/// dash.
+pub fn words_of(asked: &Asked) -> Vec<String> {
+    let mut words = match &asked.request.target {
+        Target::All => Vec::new(),
+        Target::Named(names) => names.clone(),
+        Target::Only(names) => names.iter().map(|name| format!("--only={name}")).collect(),
+    };
+    words.extend(asked.request.from.iter().map(|name| format!("--from={name}")));
+    let flags = [(asked.force_effects, FORCE_EFFECTS), (asked.rollback, ROLLBACK)];
+    words.extend(flags.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
+    words
+}
+
+/// Writes down how a run is asked to run; 0 jobs where it is not said.
+pub fn options_of(asked: &Asked) -> RunOptions {
+    let force = match &asked.request.force {
+        Force::None => cairn_store::Force::Nothing,
+        Force::All => cairn_store::Force::Everything,
+        Force::Named(names) => cairn_store::Force::Stages(names.clone()),
+    };
+    RunOptions { jobs: asked.jobs.unwrap_or(0), keep_going: asked.keep_going, frozen: asked.frozen, force }
+}
+
+/// Returns what was written down by [`words_of`] and [`options_of`].
+pub fn asked_for(words: &[String], options: &RunOptions, params: &[(String, String)]) -> Asked {
+    let has = |word: &str| words.iter().any(|selected| selected == word);
+    Asked {
+        request: request_of(words, &options.force),
+        jobs: Some(options.jobs).filter(|jobs| *jobs > 0),
+        keep_going: options.keep_going,
+        frozen: options.frozen,
+        force_effects: has(FORCE_EFFECTS),
+        rollback: has(ROLLBACK),
+        params: params.to_vec(),
+    }
+}
+
+/// Returns what the run of a record was asked to do. A run that goes on is never frozen: it was when it was started.
+pub fn asked_of(record: &RunRecord) -> Asked {
+    Asked { frozen: false, ..asked_for(&record.selection, &record.options, &record.params) }
+}
+
+fn request_of(words: &[String], force: &cairn_store::Force) -> Request {
+    let (mut named, mut only, mut from) = (Vec::new(), Vec::new(), Vec::new());
+    for word in words {
+        if let Some(name) = word.strip_prefix("--only=") {
+            only.push(name.to_owned());
+        } else if let Some(name) = word.strip_prefix("--from=") {
+            from.push(name.to_owned());
+        } else if !word.starts_with("--") {
+            named.push(word.clone());
+        }
+    }
+    let target = match (named.is_empty(), only.is_empty()) {
+        (true, true) => Target::All,
+        (false, _) => Target::Named(named),
+        (true, false) => Target::Only(only),
+    };
+    let force = match force {
+        cairn_store::Force::Nothing => Force::None,
+        cairn_store::Force::Everything => Force::All,
+        cairn_store::Force::Stages(stages) => Force::Named(stages.clone()),
+    };
+    Request { target, from, force }
+}
+
+/// The machine's memory; what instances say they take is packed into it.
+fn memory_bytes() -> Option<u64> {
+    let information = rustix::system::sysinfo();
+    information.totalram.checked_mul(u64::from(information.mem_unit))
+}
+
+/// The selected instances, and what each is expected to take.
+fn expectations(
+    checked: &Checked,
+    selected: &[bool],
+    durations: &BTreeMap<InstanceName, u64>,
+) -> (Vec<InstanceName>, Vec<u64>) {
+    let stages: HashSet<&Name> = durations.keys().map(InstanceName::stage).collect();
+    let expected = expected_ms(&checked.pipeline, durations);
+    let instances = checked.pipeline.instances.iter().zip(expected).zip(selected);
+    instances
+        .filter(|(_, selected)| **selected)
+        .map(|((instance, expected), _)| {
+            let known = stages.contains(instance.name.stage());
+            (instance.name.clone(), if known { expected } else { 0 })
+        })
+        .unzip()
+}

@@ -1,0 +1,72 @@
+//! The REST API under `/api/v1`, a resource a file; errors are `application/problem+json` (RFC 9457).
+
+mod events;
+mod health;
+mod pipelines;
+mod problem;
+mod runs;
+mod system;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Json, Router, middleware};
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+pub(crate) use problem::Problem;
+
+use crate::daemon::Daemon;
+use crate::gate::{self, Gate};
+
+/// What every handler is given.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) daemon: Arc<Daemon>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+/// Bytes of a request's body at most.
+const BODY_MAX: usize = 1 << 20;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "cairn",
+    description = "Runs of idempotent pipelines: asked for, watched, cancelled, gone on with.",
+    license(name = "MIT OR Apache-2.0")
+))]
+struct Document;
+
+/// Returns the router of all there is, behind the gate.
+pub fn router(daemon: Arc<Daemon>, gate: Arc<Gate>) -> Router {
+    let app = App { daemon, gate: Arc::clone(&gate) };
+    let (router, document) = documented().split_for_parts();
+    let document = serde_json::to_value(&document).unwrap_or_default();
+    router
+        .route("/api/v1/openapi.json", axum::routing::get(move || async move { Json(document) }))
+        .merge(health::router())
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn_with_state(gate, gate::pass))
+        .with_state(app)
+}
+
+fn documented() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(pipelines::router())
+        .merge(runs::router())
+        .merge(events::router())
+        .merge(system::router())
+}
+
+/// Returns the paths and methods of the OpenAPI document, for the test that walks them.
+pub fn documented_paths() -> Vec<(String, Vec<String>)> {
+    let (_, document) = documented().split_for_parts();
+    let value = serde_json::to_value(&document.paths).unwrap_or_default();
+    let paths = value.as_object().cloned().unwrap_or_default();
+    let methods =
+        |item: &serde_json::Value| item.as_object().into_iter().flatten().map(|(k, _)| k.clone()).collect();
+    paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
+}

@@ -1,0 +1,52 @@
+//! Whether it lives, and the way in for browsers.
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::get;
+use serde::Deserialize;
+
+use super::{App, Problem};
+
+pub(super) fn router() -> Router<App> {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/login", get(login))
+}
+
+/// The process answers.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// It can do its work: pipelines can be listed, and the store can be read.
+async fn readyz(State(app): State<App>) -> Response {
+    let unlisted = crate::daemon::lock(&app.daemon.unlisted).clone();
+    let unread = app.daemon.store().runs(1).err().map(|error| error.to_string());
+    match unread.or(unlisted) {
+        None => "ok\n".into_response(),
+        Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Login {
+    code: Option<String>,
+}
+
+/// Takes the code of a login link once, and gives the browser its cookie.
+async fn login(State(app): State<App>, Query(login): Query<Login>) -> Response {
+    let Some(code) = login.code else {
+        let text = "This page needs a login link.\n\nThe daemon prints one when it starts; `cairn serve --link` prints another.\n";
+        return (StatusCode::UNAUTHORIZED, text).into_response();
+    };
+    match app.gate.login(&code) {
+        Some(cookie) => {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::SET_COOKIE, cookie);
+            (headers, Redirect::to("/")).into_response()
+        }
+        None => Problem::new(StatusCode::UNAUTHORIZED, "the login link was used already, or is too old")
+            .help("`cairn serve --link` prints another")
+            .into_response(),
+    }
+}

@@ -1,0 +1,304 @@
+//! Pipelines: what there is, asking for runs, pausing their schedules.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use cairn_model::{Interval, Name, Timestamp};
+use cairn_scheduler::launch::Asked;
+use cairn_scheduler::select::{Force, Request, Target};
+use cairn_store::{Trigger, TriggerKind};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::wire::{Run, time};
+use super::{App, Problem};
+use crate::carry_out::blocking;
+use crate::catalog::Entry;
+use crate::daemon::Daemon;
+use crate::submit::Order;
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(one))
+        .routes(routes!(submit))
+        .routes(routes!(pause))
+        .routes(routes!(unpause))
+}
+
+/// A pipeline.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Pipeline {
+    name: String,
+    description: String,
+    /// Its file, relative to the project.
+    file: String,
+    /// Its params with their defaults, as texts.
+    params: BTreeMap<String, String>,
+    stages: Vec<String>,
+    instances: usize,
+    scheduled: bool,
+    /// Why its schedule starts nothing; left out while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<Paused>,
+    /// What is wrong with the text in its file; the last one without errors is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
+}
+
+/// A schedule that starts nothing.
+#[derive(Debug, Serialize, ToSchema)]
+struct Paused {
+    since: String,
+    why: String,
+}
+
+/// A file without a pipeline.
+#[derive(Debug, Serialize, ToSchema)]
+struct BrokenFile {
+    file: String,
+    /// What is wrong with it, drawn as the command line draws it.
+    report: String,
+}
+
+/// All pipelines.
+#[derive(Debug, Serialize, ToSchema)]
+struct Pipelines {
+    items: Vec<Pipeline>,
+    /// Files of which there is no pipeline, because they have errors.
+    broken: Vec<BrokenFile>,
+}
+
+impl Pipeline {
+    fn of(daemon: &Daemon, entry: &Entry) -> Result<Self, Problem> {
+        let standing = daemon.store().schedule(&entry.name)?;
+        Ok(Self {
+            name: entry.name.to_string(),
+            description: entry.description.clone(),
+            file: entry.located.shown.clone(),
+            params: entry.params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
+            stages: entry.stages.iter().map(Name::to_string).collect(),
+            instances: entry.instances,
+            scheduled: entry.schedule.is_some(),
+            paused: standing.paused.map(|(since, why)| Paused { since: time(since), why }),
+            broken: entry.broken.clone(),
+        })
+    }
+}
+
+/// Lists the pipelines.
+#[utoipa::path(get, path = "/api/v1/pipelines", responses((status = 200, body = Pipelines)))]
+async fn list(State(app): State<App>) -> Result<Json<Pipelines>, Problem> {
+    let catalog = app.daemon.catalog();
+    let items: Result<_, _> = catalog.entries().map(|entry| Pipeline::of(&app.daemon, entry)).collect();
+    let broken = catalog
+        .broken()
+        .map(|broken| BrokenFile { file: broken.located.shown.clone(), report: broken.report.clone() })
+        .collect();
+    Ok(Json(Pipelines { items: items?, broken }))
+}
+
+/// Describes a pipeline.
+#[utoipa::path(get, path = "/api/v1/pipelines/{name}",
+    responses((status = 200, body = Pipeline), (status = 404, body = Problem)))]
+async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Pipeline>, Problem> {
+    let entry = app.daemon.entry(&name)?;
+    Ok(Json(Pipeline::of(&app.daemon, &entry)?))
+}
+
+/// What a run is asked to do.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Submit {
+    /// Params that are not to have their defaults.
+    params: BTreeMap<String, serde_json::Value>,
+    /// Only these stages and what they need; none: all.
+    stages: Vec<String>,
+    /// Only these, without what they need.
+    only: Vec<String>,
+    /// These and all that comes after them are executed whatever checkpoints there are.
+    from: Vec<String>,
+    /// `true`: everything is executed; a list: these stages.
+    #[schema(value_type = Option<Object>)]
+    force: Option<ForceWords>,
+    /// Effects that are known to have taken place are done again.
+    force_effects: bool,
+    /// After a failure, all is made that does not depend on it.
+    keep_going: bool,
+    /// Fails when anything would be executed.
+    frozen: bool,
+    /// Undoes the run's effects when it fails for good.
+    rollback: bool,
+    /// Cpus in all.
+    jobs: Option<u32>,
+    /// Runs with a greater one leave the queue first.
+    priority: i64,
+    /// The run's logical time, RFC 3339; now where it is left out.
+    logical_time: Option<String>,
+    /// The stretch of time that it is about.
+    interval: Option<IntervalWords>,
+    /// It does not begin before this time, RFC 3339.
+    not_before: Option<String>,
+    /// Says that a person asked, at a terminal or on a page.
+    by_hand: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum ForceWords {
+    All(bool),
+    Stages(Vec<String>),
+}
+
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct IntervalWords {
+    start: String,
+    end: String,
+}
+
+fn instant(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    let time: jiff::Timestamp = text.parse().map_err(|error| {
+        Problem::bad(format!("`{name}`: {error}")).help("write it as `2026-01-31T06:00:00Z`")
+    })?;
+    Ok(Timestamp(time.as_millisecond()))
+}
+
+impl Submit {
+    fn order(self, pipeline: Name) -> Result<Order, Problem> {
+        let target = match (self.stages.is_empty(), self.only.is_empty()) {
+            (true, true) => Target::All,
+            (false, true) => Target::Named(self.stages),
+            (true, false) => Target::Only(self.only),
+            (false, false) => return Err(Problem::bad("`stages` and `only` exclude each other")),
+        };
+        let force = match self.force {
+            None | Some(ForceWords::All(false)) => Force::None,
+            Some(ForceWords::All(true)) => Force::All,
+            Some(ForceWords::Stages(stages)) => Force::Named(stages),
+        };
+        let text = |(name, value): (String, serde_json::Value)| match value {
+            serde_json::Value::String(text) => Ok((name, text)),
+            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
+                Ok((name, value.to_string()))
+            }
+            _ => Err(Problem::bad(format!(
+                "param `{name}` is neither a text, nor a number, nor true or false"
+            ))),
+        };
+        let params = self.params.into_iter().map(text).collect::<Result<_, _>>()?;
+        let interval = self.interval.map(|words| {
+            let (start, end) =
+                (instant("interval.start", &words.start)?, instant("interval.end", &words.end)?);
+            if start >= end {
+                return Err(Problem::bad("the interval ends before it starts"));
+            }
+            Ok(Interval { start, end })
+        });
+        let trigger = if self.by_hand { TriggerKind::Hand } else { TriggerKind::Api };
+        Ok(Order {
+            pipeline,
+            asked: Asked {
+                request: Request { target, from: self.from, force },
+                jobs: self.jobs.filter(|jobs| *jobs > 0),
+                keep_going: self.keep_going,
+                frozen: self.frozen,
+                force_effects: self.force_effects,
+                rollback: self.rollback,
+                params,
+            },
+            logical_time: self.logical_time.map(|text| instant("logical_time", &text)).transpose()?,
+            interval: interval.transpose()?,
+            priority: self.priority,
+            trigger: Trigger { kind: trigger, detail: String::new() },
+            not_before: self.not_before.map(|text| instant("not_before", &text)).transpose()?,
+        })
+    }
+}
+
+/// Characters of an idempotency key at most.
+const KEY_MAX: usize = 255;
+
+/// Returns the key of a request; the draft has it as a quoted string, and people send it bare.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all("idempotency-key").into_iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::bad("there are several `Idempotency-Key`"));
+    }
+    let text = value.to_str().map_err(|_| Problem::bad("`Idempotency-Key` is not ASCII"))?.trim();
+    let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    if key.is_empty() || key.len() > KEY_MAX {
+        return Err(Problem::bad(format!("`Idempotency-Key` has 1 to {KEY_MAX} characters")));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// Asks for a run.
+///
+/// With `Idempotency-Key` the same request makes one run, however often it comes: the answer is the first one's. The same
+/// key with another request is an error (422), and so is one whose first request has not been answered yet (409).
+#[utoipa::path(post, path = "/api/v1/pipelines/{name}/runs", request_body = Submit,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request, for a second try")),
+    responses(
+        (status = 201, body = Run), (status = 200, body = Run, description = "It was asked for before"),
+        (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 422, body = Problem)))]
+async fn submit(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Result<Option<Json<Submit>>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let submit = body?.map(|Json(submit)| submit).unwrap_or_default();
+    let key = idempotency_key(&headers)?;
+    let entry = app.daemon.entry(&name)?;
+    let order = submit.order(entry.name.clone())?;
+    let daemon = Arc::clone(&app.daemon);
+    let submitted = blocking(move || daemon.submit(&order, key.as_deref())).await?;
+    let run = submitted.run;
+    let (record, ticket) = (app.daemon.store().run(run)?, app.daemon.store().ticket(run)?);
+    let body = Run::of(run, record.as_ref(), ticket.as_ref())
+        .ok_or_else(|| Problem::unknown(format!("run {} is gone", run.short())))?;
+    let status = if submitted.existed { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, [(header::LOCATION, format!("/api/v1/runs/{run}"))], Json(body)))
+}
+
+/// Why a schedule is paused.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Why {
+    why: String,
+}
+
+/// Pauses a pipeline's schedule: it starts nothing by itself until it is taken up again.
+#[utoipa::path(post, path = "/api/v1/pipelines/{name}/pause", request_body = Why,
+    responses((status = 200, body = Pipeline), (status = 404, body = Problem)))]
+async fn pause(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    body: Result<Option<Json<Why>>, JsonRejection>,
+) -> Result<Json<Pipeline>, Problem> {
+    let why = body?.map(|Json(why)| why.why).filter(|why| !why.is_empty());
+    let entry = app.daemon.entry(&name)?;
+    let (daemon, pipeline) = (Arc::clone(&app.daemon), entry.name.clone());
+    blocking(move || daemon.pause(&pipeline, why.unwrap_or_else(|| "by hand".to_owned()))).await?;
+    Ok(Json(Pipeline::of(&app.daemon, &entry)?))
+}
+
+/// Takes a pipeline's schedule up again. What came due meanwhile goes by its `catchup`.
+#[utoipa::path(post, path = "/api/v1/pipelines/{name}/unpause",
+    responses((status = 200, body = Pipeline), (status = 404, body = Problem)))]
+async fn unpause(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Pipeline>, Problem> {
+    let entry = app.daemon.entry(&name)?;
+    let (daemon, pipeline) = (Arc::clone(&app.daemon), entry.name.clone());
+    blocking(move || daemon.unpause(&pipeline)).await?;
+    Ok(Json(Pipeline::of(&app.daemon, &entry)?))
+}

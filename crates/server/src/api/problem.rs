@@ -1,0 +1,127 @@
+//! Errors as RFC 9457 has them: `application/problem+json`.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::daemon::StoreError;
+use crate::submit::SubmitError;
+
+/// What went wrong with a request.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub(crate) struct Problem {
+    /// The HTTP status.
+    #[serde(serialize_with = "number")]
+    #[schema(value_type = u16)]
+    status: StatusCode,
+    /// The status in words.
+    title: &'static str,
+    /// What is wrong with this request.
+    detail: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+    /// What is wrong with a definition, drawn as the command line draws it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { status, title, detail: detail.into(), help: None, report: None }
+    }
+
+    #[must_use]
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(crate) fn unknown(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        let status = match &error {
+            SubmitError::UnknownPipeline { .. } | SubmitError::UnknownRun { .. } => StatusCode::NOT_FOUND,
+            SubmitError::Wrong { .. } | SubmitError::Launch(_) | SubmitError::KeyReused => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            SubmitError::InProgress | SubmitError::NotNow { .. } => StatusCode::CONFLICT,
+            SubmitError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let help = match &error {
+            SubmitError::Launch(error) => error.help(),
+            SubmitError::Store(error) => error.help(),
+            SubmitError::KeyReused => Some("give each request a key of its own".to_owned()),
+            SubmitError::InProgress => Some("ask again in a moment".to_owned()),
+            _ => None,
+        };
+        let report = match &error {
+            SubmitError::Wrong { report } => Some(report.clone()),
+            _ => None,
+        };
+        Self { help, report, ..Self::new(status, error.to_string()) }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self { help: error.help(), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()) }
+    }
+}
+
+impl From<cairn_store::ReadError> for Problem {
+    fn from(error: cairn_store::ReadError) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+pub(super) async fn not_found(uri: Uri) -> Problem {
+    Problem::unknown(format!("there is nothing at `{}`", uri.path()))
+}
+
+pub(super) async fn not_allowed(method: Method, uri: Uri) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{}` does not answer to {method}", uri.path()))
+}

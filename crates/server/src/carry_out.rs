@@ -1,0 +1,182 @@
+//! One run under the daemon, from its turn to its end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cairn_executor::Hands;
+use cairn_model::{Event, Name, RunId, RunStatus};
+use cairn_scheduler::definition::{Checked, Definition, Given};
+use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, asked_for, launch, write_index};
+use cairn_scheduler::run::{Ended, Run, Signal};
+use cairn_store::{Batch, ProcessId, RunRecord, Ticket, TicketStage};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tracing::Instrument as _;
+
+use crate::catalog::PLAIN;
+use crate::daemon::{Daemon, StoreError};
+use crate::hub::Change;
+use crate::submit::never_begun;
+
+impl Daemon {
+    /// Carries a run out that has its turn.
+    pub(crate) async fn carry_out(self: Arc<Self>, run: RunId) {
+        let (sender, signals) = unbounded_channel();
+        self.signals().insert(run, sender);
+        let outcome = self.begin(run, signals).await;
+        self.signals().remove(&run);
+        self.queue().end(run);
+        self.work.notify_one();
+        if let Err(error) = outcome {
+            tracing::error!(run = %run.short(), %error, "the run cannot go on");
+        }
+    }
+
+    async fn begin(self: &Arc<Self>, run: RunId, signals: UnboundedReceiver<Signal>) -> Result<(), String> {
+        let daemon = Arc::clone(self);
+        let prepared = blocking(move || daemon.prepare(run)).await?;
+        let (ticket, prepared) = match prepared {
+            (ticket, Ok(prepared)) => (ticket, *prepared),
+            (ticket, Err(why)) => {
+                let daemon = Arc::clone(self);
+                return blocking(move || daemon.refuse(run, ticket, why))
+                    .await
+                    .map_err(|error| error.to_string());
+            }
+        };
+        let pipeline = ticket.pipeline.clone();
+        self.hub.tell(Change::Run { run, pipeline: pipeline.clone() });
+        let ended = self.drive(run, prepared, signals, &pipeline).await?;
+        let daemon = Arc::clone(self);
+        blocking(move || daemon.settle(run, ticket, ended.status)).await.map_err(|error| error.to_string())
+    }
+
+    /// Makes all that a run needs to be driven; or says why it cannot begin.
+    fn prepare(&self, run: RunId) -> Result<(Ticket, Result<Box<Prepared>, String>), String> {
+        let ticket = self
+            .store
+            .ticket(run)
+            .map_err(|error| error.to_string())?
+            .ok_or_else(|| "its ticket is gone".to_owned())?;
+        let mut batch = Batch::new();
+        let ticket = Ticket { stage: TicketStage::Running, ..ticket };
+        batch.put_ticket(run, &ticket);
+        self.commit(batch).map_err(|error| error.to_string())?;
+        let prepared = self.try_prepare(run, &ticket);
+        Ok((ticket, prepared.map(Box::new)))
+    }
+
+    fn try_prepare(&self, run: RunId, ticket: &Ticket) -> Result<Prepared, String> {
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let bytes = self
+            .store
+            .definition(&ticket.definition)
+            .map_err(|error| text(&error))?
+            .ok_or("the store no longer has the definition")?;
+        let definition = Definition {
+            root: self.root.clone(),
+            state: self.state.clone(),
+            file: self.root.join(&ticket.file),
+            shown: ticket.file.clone(),
+            default_name: ticket.pipeline.to_string(),
+            bytes,
+        };
+        let given = Given {
+            params: ticket.params.clone(),
+            logical_time: ticket.logical_time,
+            interval: ticket.interval,
+            run: Some(run),
+        };
+        let checked = definition
+            .check(&given)
+            .map_err(|wrong| wrong.report.render(&wrong.definition.source(), PLAIN))?;
+        let before = self.store.run(run).map_err(|error| text(&error))?;
+        let resumed = before
+            .map(|record| Resumed::of(&self.store, run, record))
+            .transpose()
+            .map_err(|error| text(&error))?;
+        let asked = asked_for(&ticket.selection, &ticket.options, &ticket.params);
+        let asked =
+            Asked { jobs: asked.jobs.or(self.jobs), frozen: asked.frozen && resumed.is_none(), ..asked };
+        let of = (run, ticket.logical_time);
+        let clock = Arc::clone(&self.clock);
+        let launched = launch(&checked, &self.store, of, &asked, resumed.as_ref(), Leftovers::Leave, clock)
+            .map_err(|error| text(&error))?;
+        Ok(Prepared { checked, asked, launched, resumed: resumed.is_some() })
+    }
+
+    async fn drive(
+        self: &Arc<Self>,
+        run: RunId,
+        prepared: Prepared,
+        signals: UnboundedReceiver<Signal>,
+        pipeline: &Name,
+    ) -> Result<Ended, String> {
+        let Prepared { checked, asked, launched, resumed } = prepared;
+        let Launched { record, engine, machine, .. } = launched;
+        let committer = engine.committer().map_err(|error| format!("cannot start a thread: {error}"))?;
+        let hands = Arc::new(Hands {
+            keeper: self.keeper.clone(),
+            committer,
+            process: ProcessId::current(),
+            stopped: Arc::default(),
+            killed: Arc::default(),
+        });
+        let daemon = Arc::clone(self);
+        let of = pipeline.clone();
+        let mut observe = move |_: Event, _: Option<PathBuf>| {
+            daemon.hub.tell(Change::Run { run, pipeline: of.clone() });
+        };
+        let listening = engine
+            .listen(&hands)
+            .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"));
+        let loop_ = Run {
+            id: run,
+            record,
+            resumed,
+            engine: Arc::clone(&engine),
+            hands,
+            rollback: asked.rollback,
+            clock: Arc::clone(&self.clock),
+            signals,
+            observe: &mut observe,
+        };
+        let span = tracing::info_span!("run", id = %run, %pipeline);
+        let ended = loop_.drive(machine).instrument(span).await;
+        drop(listening);
+        let ended = ended.map_err(|error| error.error)?;
+        write_index(&checked, &engine, &self.store, &asked, ended);
+        Ok(ended)
+    }
+
+    /// Ends a run that could not begin.
+    fn refuse(&self, run: RunId, ticket: Ticket, why: String) -> Result<(), StoreError> {
+        tracing::warn!(run = %run.short(), pipeline = %ticket.pipeline, %why, "the run cannot begin");
+        let now = self.clock.now();
+        let record = match self.store.run(run)? {
+            Some(record) => RunRecord { status: RunStatus::Failed, ended: Some(now), ..record },
+            None => never_begun(&ticket, RunStatus::Failed, now),
+        };
+        let mut batch = Batch::new();
+        batch.put_run(run, &record);
+        let ticket = Ticket { error: Some(why), ..ticket };
+        batch.put_ticket(run, &ticket);
+        self.commit(batch)?;
+        self.settle(run, ticket, RunStatus::Failed)
+    }
+}
+
+/// A run that only has to be driven.
+struct Prepared {
+    checked: Checked,
+    asked: Asked,
+    launched: Launched,
+    resumed: bool,
+}
+
+/// Does what waits for the disk away from the threads that must not wait.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,233 @@
+//! The daemon: one process that holds the store of a project and runs its pipelines, asked by schedules, sensors, people
+//! and programs.
+//!
+//! Whatever it decides is durable before it is told or acted upon, so that it may be killed at any moment: the next one
+//! reads the tickets and goes on with each.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use cairn_executor::isolation::Keeper;
+use cairn_model::{Clock, Name, RunId, RunStatus, Timestamp};
+use cairn_scheduler::run::Signal;
+use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::catalog::{Catalog, Located};
+use crate::hub::{Change, Hub};
+use crate::queue::{Queue, Waiting};
+
+/// Lists the pipeline files of the project as they are now, or says why that cannot be done.
+pub type Pipelines = Box<dyn Fn() -> Result<Vec<Located>, String> + Send + Sync>;
+
+/// What a daemon is made of.
+pub struct Setup {
+    /// The project's folder.
+    pub root: PathBuf,
+    /// Its state folder.
+    pub state: PathBuf,
+    /// The store, open for writing.
+    pub store: Store,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where pipelines are.
+    pub pipelines: Pipelines,
+    /// Starts processes.
+    pub keeper: Keeper,
+    /// Runs that go on at once.
+    pub runs_max: usize,
+    /// Cpus of one run, where nobody says.
+    pub jobs: Option<u32>,
+}
+
+/// The daemon. All parts share it.
+pub struct Daemon {
+    pub(crate) root: PathBuf,
+    pub(crate) state: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keeper: Keeper,
+    pub(crate) jobs: Option<u32>,
+    pub(crate) started: Timestamp,
+    pub(crate) hub: Hub,
+    /// Woken when a run may begin.
+    pub(crate) work: Notify,
+    /// Woken when schedules changed.
+    pub(crate) schedules: Notify,
+    pipelines: Pipelines,
+    /// Why the pipelines could not be listed the last time.
+    pub(crate) unlisted: Mutex<Option<String>>,
+    catalog: RwLock<Catalog>,
+    queue: Mutex<Queue>,
+    /// Where the runs that go on are sent signals.
+    signals: Mutex<HashMap<RunId, UnboundedSender<Signal>>>,
+    /// Idempotency keys that are being looked at.
+    pub(crate) asking: Mutex<HashSet<cairn_model::Digest>>,
+    /// Deciding about occurrences and submissions is one at a time.
+    pub(crate) deciding: Mutex<()>,
+}
+
+/// The daemon cannot go on: the store cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It cannot be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl StoreError {
+    /// Says what to do.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Read(error) => error.help(),
+            Self::Commit(error) => error.help(),
+        }
+    }
+}
+
+impl Daemon {
+    /// Takes up what an earlier daemon left: its tickets wait again, those that were running first.
+    pub fn new(setup: Setup) -> Result<Arc<Self>, StoreError> {
+        let Setup { root, state, store, clock, pipelines, keeper, runs_max, jobs } = setup;
+        let started = clock.now();
+        let daemon = Arc::new(Self {
+            root,
+            state,
+            store,
+            clock,
+            keeper,
+            jobs,
+            started,
+            hub: Hub::default(),
+            work: Notify::new(),
+            schedules: Notify::new(),
+            pipelines,
+            unlisted: Mutex::default(),
+            catalog: RwLock::default(),
+            queue: Mutex::new(Queue::new(runs_max)),
+            signals: Mutex::default(),
+            asking: Mutex::default(),
+            deciding: Mutex::default(),
+        });
+        daemon.reload();
+        for (run, ticket) in daemon.store.open_tickets()? {
+            let ended = daemon.store.run(run)?.filter(|record| record.status != RunStatus::Running);
+            if let Some(record) = ended.filter(|_| ticket.stage == TicketStage::Running) {
+                // It ended, and its daemon before it could say so.
+                daemon.settle(run, ticket, record.status)?;
+                continue;
+            }
+            // What was begun goes on before anything new begins.
+            let priority = if ticket.stage == TicketStage::Running { i64::MAX } else { ticket.priority };
+            let not_before = ticket.not_before;
+            daemon.queue().push(Waiting { run, pipeline: ticket.pipeline, priority, not_before });
+        }
+        Ok(daemon)
+    }
+
+    /// Returns the project's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns the pipelines as they are now.
+    pub fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {
+        self.catalog.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.queue)
+    }
+
+    pub(crate) fn signals(&self) -> MutexGuard<'_, HashMap<RunId, UnboundedSender<Signal>>> {
+        lock(&self.signals)
+    }
+
+    /// Reads the pipeline files that changed.
+    pub fn reload(&self) {
+        let located = match (self.pipelines)() {
+            Ok(located) => {
+                *lock(&self.unlisted) = None;
+                located
+            }
+            Err(why) => {
+                tracing::warn!(%why, "the pipelines cannot be listed; those of before stay");
+                *lock(&self.unlisted) = Some(why);
+                return;
+            }
+        };
+        let changed = {
+            let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+            catalog.reload(&located, self.clock.now())
+        };
+        if !changed.is_empty() {
+            tracing::info!(pipelines = ?changed.iter().map(Name::as_str).collect::<Vec<_>>(), "read anew");
+            self.hub.tell(Change::Pipelines);
+            self.schedules.notify_one();
+        }
+    }
+
+    /// Makes a batch durable.
+    pub(crate) fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let _ = self.store.commit(batch, Durability::Synced)?;
+        Ok(())
+    }
+
+    /// Begins runs as they get their turn, until `stopping`; then returns once no run goes on, or after `within`.
+    pub async fn serve(self: &Arc<Self>, mut stopping: tokio::sync::watch::Receiver<bool>, within: Duration) {
+        let mut runs = tokio::task::JoinSet::new();
+        loop {
+            let now = self.clock.now();
+            while !*stopping.borrow() {
+                let Some(run) = self.queue().begin_next(now) else { break };
+                let daemon = Arc::clone(self);
+                runs.spawn(async move { daemon.carry_out(run).await });
+            }
+            let until = self.queue().next_time(now);
+            let pause = until.map_or(LOOK, |time| Duration::from_millis(time.millis_since(now)).min(LOOK));
+            tokio::select! {
+                () = self.work.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+                Some(ended) = runs.join_next(), if !runs.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a run was given up");
+                    }
+                }
+                _ = stopping.changed() => {}
+            }
+            if *stopping.borrow() {
+                break;
+            }
+        }
+        let all = async { while runs.join_next().await.is_some() {} };
+        if tokio::time::timeout(within, all).await.is_err() {
+            tracing::warn!("runs go on beyond the time to stop; the next daemon takes them up");
+        }
+    }
+
+    /// Asks all runs that go on to end.
+    pub fn interrupt_all(&self) {
+        for sender in self.signals().values() {
+            // One that is over needs none.
+            let _ = sender.send(Signal::Interrupt);
+        }
+    }
+}
+
+/// The wall clock may be set, and a timer of the system follows it: how often times are compared with it anew.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

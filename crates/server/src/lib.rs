@@ -1,0 +1,25 @@
+//! Many runs: the daemon with its queue, its schedules, its API and its pages.
+//!
+//! - [`Daemon`]: the process that holds a project's store and runs its pipelines; [`Setup`]: what it is made of
+//! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
+//! - [`submit`]: asking for a run; `carry_out`: from its turn to its end; `settle`: what follows from that
+//!
+//! What it does not do: decide what of a run is executed, which is the scheduler's, or open the store.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails where it should"))]
+
+pub mod api;
+mod carry_out;
+pub mod catalog;
+mod daemon;
+pub mod gate;
+pub mod hub;
+pub mod listen;
+pub mod queue;
+mod schedules;
+mod settle;
+pub mod submit;
+
+pub use catalog::Located;
+pub use daemon::{Daemon, Pipelines, Setup, StoreError};
+pub use submit::{Order, SubmitError, Submitted};

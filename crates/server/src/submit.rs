@@ -1,0 +1,330 @@
+//! Asking for runs, and taking that back.
+
+use std::sync::Arc;
+
+use cairn_model::{Counts, Digest, Domain, Interval, Name, RunId, RunStatus, Timestamp};
+use cairn_scheduler::definition::{Checked, Given};
+use cairn_scheduler::launch::{Asked, LaunchError, asked_of, options_of, selection, words_of};
+use cairn_scheduler::run::Signal;
+use cairn_store::{
+    Batch, ProcessId, ReadError, RunOptions, RunRecord, Submission, Ticket, TicketStage, Trigger,
+};
+
+use crate::catalog::{Entry, PLAIN};
+use crate::daemon::{Daemon, StoreError, lock};
+use crate::hub::Change;
+use crate::queue::Waiting;
+
+/// A run that is asked for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The pipeline.
+    pub pipeline: Name,
+    /// What it is to do.
+    pub asked: Asked,
+    /// Its logical time; `None`: now.
+    pub logical_time: Option<Timestamp>,
+    /// The stretch of time that it is about.
+    pub interval: Option<Interval>,
+    /// Greater ones leave the queue first.
+    pub priority: i64,
+    /// Why.
+    pub trigger: Trigger,
+    /// It does not begin before.
+    pub not_before: Option<Timestamp>,
+}
+
+/// A run that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submitted {
+    /// The run.
+    pub run: RunId,
+    /// Whether it had been asked for before, with the same idempotency key.
+    pub existed: bool,
+}
+
+/// Why a run is not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// There is no such pipeline.
+    #[error("there is no pipeline `{name}`")]
+    UnknownPipeline {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// The definition has errors with these params.
+    #[error("the pipeline cannot run as asked")]
+    Wrong {
+        /// What is wrong, as the command line draws it.
+        report: String,
+    },
+    /// What was asked for is not in the pipeline.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The idempotency key came with another request before.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The request with this idempotency key has not been answered yet.
+    #[error("a request with this idempotency key is being worked on")]
+    InProgress,
+    /// There is no such run.
+    #[error("there is no run `{run}`")]
+    UnknownRun {
+        /// What was asked for.
+        run: String,
+    },
+    /// The run is over, or is not.
+    #[error("run {run} {why}")]
+    NotNow {
+        /// The run.
+        run: String,
+        /// How it stands.
+        why: &'static str,
+    },
+    /// The store does not do what it is for.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ReadError> for SubmitError {
+    fn from(error: ReadError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Daemon {
+    /// Returns a pipeline.
+    pub fn entry(&self, name: &str) -> Result<Arc<Entry>, SubmitError> {
+        let unknown = || SubmitError::UnknownPipeline { name: name.to_owned() };
+        let parsed: Name = name.parse().map_err(|_| unknown())?;
+        self.catalog().get(&parsed).cloned().ok_or_else(unknown)
+    }
+
+    /// Checks what is asked for against the definition in force.
+    pub(crate) fn check(&self, entry: &Entry, order: &Order, now: Timestamp) -> Result<Checked, SubmitError> {
+        let given = Given {
+            params: order.asked.params.clone(),
+            logical_time: order.logical_time.unwrap_or(now),
+            interval: order.interval,
+            run: None,
+        };
+        let definition = entry.located.with_text(entry.text.to_vec());
+        let checked = definition.check(&given).map_err(|wrong| SubmitError::Wrong {
+            report: wrong.report.render(&wrong.definition.source(), PLAIN),
+        })?;
+        selection(&checked, &order.asked.request, order.asked.force_effects)?;
+        Ok(checked)
+    }
+
+    /// Has a run wait for its turn. It is durable when this returns.
+    ///
+    /// With an idempotency key the same request is taken once, however often it comes.
+    pub fn submit(&self, order: &Order, key: Option<&str>) -> Result<Submitted, SubmitError> {
+        let now = self.clock.now();
+        let key = key.map(|key| Domain::NoteKey.digest(format!("submission {key}").as_bytes()));
+        let _asking = key.map(|key| Asking::begin(self, key)).transpose()?;
+        let fingerprint = fingerprint(order);
+        if let Some(key) = &key
+            && let Some(before) = self.store.submission(key)?
+        {
+            if before.fingerprint != fingerprint {
+                return Err(SubmitError::KeyReused);
+            }
+            return Ok(Submitted { run: before.run, existed: true });
+        }
+        let entry = self.entry(order.pipeline.as_str())?;
+        self.check(&entry, order, now)?;
+        let run = RunId::generate(&*self.clock);
+        let mut batch = Batch::new();
+        let waiting = self.enter(&mut batch, run, &entry, order, now);
+        if let Some(key) = &key {
+            batch.put_submission(key, &Submission { fingerprint, run, at: now });
+        }
+        self.commit(batch)?;
+        self.has_waiting(waiting);
+        Ok(Submitted { run, existed: false })
+    }
+
+    /// Enters a run that is asked for in a batch.
+    pub(crate) fn enter(
+        &self,
+        batch: &mut Batch,
+        run: RunId,
+        entry: &Entry,
+        order: &Order,
+        now: Timestamp,
+    ) -> Waiting {
+        let ticket = Ticket {
+            pipeline: entry.name.clone(),
+            file: entry.located.shown.clone(),
+            definition: batch.put_definition(&entry.text),
+            params: order.asked.params.clone(),
+            selection: words_of(&order.asked),
+            options: options_of(&order.asked),
+            logical_time: order.logical_time.unwrap_or(now),
+            interval: order.interval,
+            priority: order.priority,
+            trigger: order.trigger.clone(),
+            submitted: now,
+            not_before: order.not_before,
+            retries: 0,
+            stage: TicketStage::Queued,
+            error: None,
+        };
+        batch.put_ticket(run, &ticket);
+        let (pipeline, not_before) = (ticket.pipeline, ticket.not_before);
+        Waiting { run, pipeline, priority: ticket.priority, not_before }
+    }
+
+    /// Puts what is durable into the queue.
+    pub(crate) fn has_waiting(&self, waiting: Waiting) {
+        let (run, pipeline) = (waiting.run, waiting.pipeline.clone());
+        self.queue().push(waiting);
+        self.hub.tell(Change::Run { run, pipeline });
+        self.work.notify_one();
+    }
+
+    /// Takes a run from the queue, or asks it to end: gently the first time, at once the second.
+    pub fn cancel(&self, run: RunId, why: &str) -> Result<(), SubmitError> {
+        let waiting = self.queue().remove(run);
+        if let Some(waiting) = waiting {
+            let ticket = self.store.ticket(run)?.ok_or_else(|| unknown(run))?;
+            let now = self.clock.now();
+            let mut batch = Batch::new();
+            let error = Some(format!("cancelled before it began: {why}"));
+            batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, ..ticket.clone() });
+            // One that had begun under an earlier daemon has a record.
+            let record = match self.store.run(run)? {
+                Some(record) => RunRecord { status: RunStatus::Interrupted, ended: Some(now), ..record },
+                None => never_begun(&ticket, RunStatus::Interrupted, now),
+            };
+            batch.put_run(run, &record);
+            if let Err(error) = self.commit(batch) {
+                self.queue().push(waiting);
+                return Err(error.into());
+            }
+            self.hub.tell(Change::Run { run, pipeline: ticket.pipeline });
+            return Ok(());
+        }
+        let sender = self.signals().get(&run).cloned();
+        match sender {
+            Some(sender) => {
+                tracing::info!(run = %run.short(), why, "cancelled");
+                // One that is just over needs none.
+                let _ = sender.send(Signal::Interrupt);
+                Ok(())
+            }
+            None if self.store.run(run)?.is_some() => {
+                Err(SubmitError::NotNow { run: run.short(), why: "is over" })
+            }
+            None => Err(unknown(run)),
+        }
+    }
+
+    /// Has a run that failed, or was interrupted, wait to go on.
+    pub fn resume(&self, run: RunId, trigger: Trigger) -> Result<(), SubmitError> {
+        let _deciding = lock(&self.deciding);
+        let record = self.store.run(run)?.ok_or_else(|| unknown(run))?;
+        let goes_on = self.queue().is_waiting(run) || self.signals().contains_key(&run);
+        if goes_on {
+            return Err(SubmitError::NotNow { run: run.short(), why: "goes on already" });
+        }
+        if record.status == RunStatus::Succeeded {
+            return Err(SubmitError::NotNow {
+                run: run.short(),
+                why: "succeeded: there is nothing to go on with",
+            });
+        }
+        let now = self.clock.now();
+        let asked = asked_of(&record);
+        let ticket = match self.store.ticket(run)? {
+            Some(ticket) => Ticket { stage: TicketStage::Queued, error: None, not_before: None, ..ticket },
+            None => Ticket {
+                pipeline: record.pipeline.clone(),
+                file: record.file.clone(),
+                definition: record.definition,
+                params: record.params.clone(),
+                selection: words_of(&asked),
+                options: RunOptions { frozen: false, ..record.options.clone() },
+                logical_time: record.logical_time,
+                interval: None,
+                priority: 0,
+                trigger,
+                submitted: now,
+                not_before: None,
+                retries: 0,
+                stage: TicketStage::Queued,
+                error: None,
+            },
+        };
+        let mut batch = Batch::new();
+        batch.put_ticket(run, &ticket);
+        self.commit(batch)?;
+        let waiting = Waiting { run, pipeline: ticket.pipeline, priority: ticket.priority, not_before: None };
+        self.has_waiting(waiting);
+        Ok(())
+    }
+}
+
+fn unknown(run: RunId) -> SubmitError {
+    SubmitError::UnknownRun { run: run.short() }
+}
+
+/// The record of a run that ended before anything of it began.
+pub(crate) fn never_begun(ticket: &Ticket, status: RunStatus, now: Timestamp) -> RunRecord {
+    RunRecord {
+        pipeline: ticket.pipeline.clone(),
+        file: ticket.file.clone(),
+        definition: ticket.definition,
+        params: ticket.params.clone(),
+        logical_time: ticket.logical_time,
+        started: now,
+        ended: Some(now),
+        status,
+        counts: Counts::default(),
+        selection: ticket.selection.clone(),
+        options: ticket.options.clone(),
+        command_line: std::env::args().collect(),
+        process: ProcessId::current(),
+        cairn_version: env!("CARGO_PKG_VERSION").to_owned(),
+        saved_ms: 0,
+    }
+}
+
+/// A digest of all that a request asks for.
+fn fingerprint(order: &Order) -> Digest {
+    let Order { pipeline, asked, logical_time, interval, priority, trigger: _, not_before } = order;
+    let mut hasher = Domain::Definition.hasher();
+    let mut part = |text: &str| {
+        hasher.update(&(text.len() as u64).to_be_bytes()).update(text.as_bytes());
+    };
+    part(pipeline.as_str());
+    for word in words_of(asked) {
+        part(&word);
+    }
+    part("params");
+    for (name, value) in &asked.params {
+        part(name);
+        part(value);
+    }
+    part(&format!("{:?} {logical_time:?} {interval:?} {priority} {not_before:?}", options_of(asked)));
+    hasher.finalize().into()
+}
+
+/// An idempotency key that is being looked at; no other request with it is, meanwhile.
+struct Asking<'d> {
+    daemon: &'d Daemon,
+    key: Digest,
+}
+
+impl<'d> Asking<'d> {
+    fn begin(daemon: &'d Daemon, key: Digest) -> Result<Self, SubmitError> {
+        if lock(&daemon.asking).insert(key) { Ok(Self { daemon, key }) } else { Err(SubmitError::InProgress) }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        lock(&self.daemon.asking).remove(&self.key);
+    }
+}

@@ -1,0 +1,101 @@
+//! What the daemon has remembered: tickets and their queue, occurrences, schedules, submissions.
+
+use cairn_model::{Digest, Interval, Name, RunId, Timestamp};
+use cairn_store::{
+    Batch, Durability, Fate, Force, Occurrence, RunOptions, ScheduleState, Store, Submission, Ticket,
+    TicketStage, Trigger, TriggerKind,
+};
+
+use crate::sample::State;
+
+fn ticket(stage: TicketStage) -> Ticket {
+    Ticket {
+        pipeline: "p".parse().unwrap(),
+        file: "p.toml".to_owned(),
+        definition: Digest::from_bytes([1; 32]),
+        params: Vec::new(),
+        selection: Vec::new(),
+        options: RunOptions { jobs: 0, keep_going: false, frozen: false, force: Force::Nothing },
+        logical_time: Timestamp(1),
+        interval: None,
+        priority: 0,
+        trigger: Trigger { kind: TriggerKind::Api, detail: String::new() },
+        submitted: Timestamp(1),
+        not_before: None,
+        retries: 0,
+        stage,
+        error: None,
+    }
+}
+
+fn run(number: u8) -> RunId {
+    RunId::from_bytes([number; 16])
+}
+
+fn commit(store: &Store, fill: impl FnOnce(&mut Batch)) {
+    let mut batch = Batch::new();
+    fill(&mut batch);
+    let _ = store.commit(batch, Durability::Written).unwrap();
+}
+
+#[test]
+fn tickets_leave_the_queue_when_they_end_and_are_kept() {
+    let state = State::new();
+    let store = state.open();
+    commit(&store, |batch| {
+        for number in [3, 1, 2] {
+            batch.put_ticket(run(number), &ticket(TicketStage::Queued));
+        }
+    });
+    commit(&store, |batch| {
+        batch.put_ticket(run(1), &ticket(TicketStage::Ended));
+        batch.put_ticket(run(3), &ticket(TicketStage::Running));
+    });
+    drop(store);
+    let store = state.open();
+    let open: Vec<_> = store.open_tickets().unwrap().into_iter().map(|(run, it)| (run, it.stage)).collect();
+    assert_eq!(open, [(run(2), TicketStage::Queued), (run(3), TicketStage::Running)]);
+    assert_eq!(store.ticket(run(1)).unwrap().map(|ticket| ticket.stage), Some(TicketStage::Ended));
+    assert_eq!(store.ticket(run(4)).unwrap(), None);
+}
+
+#[test]
+fn occurrences_are_found_by_id_and_listed_from_the_latest_on() {
+    let state = State::new();
+    let store = state.open();
+    let (p, pq): (Name, Name) = ("p".parse().unwrap(), "pq".parse().unwrap());
+    let dropped = |at: i64| Occurrence {
+        decided: Timestamp(at),
+        interval: Interval { start: Timestamp(at - 1), end: Timestamp(at) },
+        fate: Fate::Dropped("late".to_owned()),
+    };
+    commit(&store, |batch| {
+        for at in [-5, 300, 2] {
+            batch.put_occurrence((&p, Timestamp(at), [7; 16]), &dropped(at));
+        }
+        batch.put_occurrence((&pq, Timestamp(400), [7; 16]), &dropped(400));
+    });
+    let times = |limit| -> Vec<i64> {
+        store.occurrences(&p, limit).unwrap().into_iter().map(|(time, _, _)| time.0).collect()
+    };
+    assert_eq!((times(9), times(2)), (vec![300, 2, -5], vec![300, 2]));
+    assert_eq!(store.occurrence(&p, Timestamp(2), [7; 16]).unwrap(), Some(dropped(2)));
+    assert_eq!(store.occurrence(&p, Timestamp(2), [8; 16]).unwrap(), None);
+}
+
+#[test]
+fn schedules_and_submissions_are_kept() {
+    let state = State::new();
+    let store = state.open();
+    let (p, key) = ("p".parse().unwrap(), Digest::from_bytes([5; 32]));
+    assert_eq!(store.schedule(&p).unwrap(), ScheduleState::default());
+    let standing = ScheduleState { failures: 2, ..ScheduleState::default() };
+    let submission = Submission { fingerprint: Digest::from_bytes([6; 32]), run: run(1), at: Timestamp(2) };
+    commit(&store, |batch| {
+        batch.put_schedule(&p, &standing);
+        batch.put_submission(&key, &submission);
+    });
+    assert_eq!(store.schedule(&p).unwrap(), standing);
+    assert_eq!(store.submission(&key).unwrap(), Some(submission));
+    assert_eq!(store.submission(&Digest::from_bytes([4; 32])).unwrap(), None);
+}
