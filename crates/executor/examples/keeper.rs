@@ -1,10 +1,11 @@
 //! Runs commands under a keeper, and prints how each ended.
 //!
 //! ```text
-//! cargo run --example keeper -- [--jobs N] [--times N] [--folder DIR] COMMAND [ARGUMENT…]
+//! cargo run --example keeper -- [--jobs N] [--times N] [--folder DIR] [--outliving STATE] COMMAND [ARGUMENT…]
 //! ```
 //!
-//! `--times` runs it so often, `--jobs` so many at once. The logs go to `DIR`, and the environment is this process's own.
+//! `--times` runs it so often, `--jobs` so many at once. The logs go to `DIR`, and the environment is this process's own. With
+//! `--outliving STATE` it is a keeper that outlives this process.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,17 +22,24 @@ fn main() -> ExitCode {
     if arguments.peek().is_some_and(|first| first == KEEPER_ARGUMENT) {
         return keeper_main().into();
     }
-    let (mut jobs, mut times, mut folder) = (1, 1, std::env::temp_dir());
+    let (mut jobs, mut times, mut folder, mut outliving) = (1, 1, std::env::temp_dir(), None);
     while let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
         let value = arguments.next().expect("an option has a value");
         match option.as_str() {
             "--jobs" => jobs = value.parse().expect("a number"),
             "--times" => times = value.parse().expect("a number"),
             "--folder" => folder = PathBuf::from(value),
+            "--outliving" => outliving = Some(PathBuf::from(value)),
             _ => panic!("unknown option `{option}`"),
         }
     }
-    match run(&arguments.collect::<Vec<_>>(), jobs, times, &folder) {
+    let program = Path::new("/proc/self/exe");
+    let keeper = match outliving {
+        Some(state) => Keeper::outliving(program, &state, "example").map(|(keeper, _)| keeper),
+        None => Keeper::start(program),
+    };
+    let done = keeper.map_err(Into::into);
+    match done.and_then(|keeper| run(&keeper, &arguments.collect::<Vec<_>>(), jobs, times, &folder)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}");
@@ -40,8 +48,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(argv: &[String], jobs: u64, times: u64, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let keeper = Keeper::start(Path::new("/proc/self/exe"))?;
+fn run(
+    keeper: &Keeper,
+    argv: &[String],
+    jobs: u64,
+    times: u64,
+    folder: &Path,
+) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let started = Instant::now();
     let next = Arc::new(AtomicU64::new(0));
@@ -82,5 +95,6 @@ fn job(argv: &[String], number: u64, folder: &Path) -> Job {
         log_max: 64 << 20,
         timeout_ms: None,
         kill_after_ms: 10_000,
+        tied: false,
     }
 }

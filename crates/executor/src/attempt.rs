@@ -6,12 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_dag::Instance;
-use cairn_model::{
-    AttemptId, Event, InputHash, InstanceEvent, Level, OutputKind, ProjectPath, RecordCounts, RunEvent,
-};
-use cairn_store::{Attempt, Batch, Checkpoint, Exit, LogRef, Placed, ProcessId};
+use cairn_model::{AttemptId, InputHash, Level, OutputKind, ProjectPath, RecordCounts};
+use cairn_store::{Attempt, Batch, ProcessId};
 
-use crate::collect::{Collected, check_undeclared, collect};
 use crate::committer::{Committer, Publication};
 use crate::effects::{Part, Step, key_of};
 use crate::engine::Engine;
@@ -19,16 +16,17 @@ use crate::environment::{self, Context};
 use crate::gather::{Gathered, stdout_path};
 use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, strays};
 use crate::lookup::{Looked, level_given, lookup};
-use crate::notes::Closed;
 use crate::project::Project;
 use crate::staging::{Staging, make_output_folders, standing_outputs};
 
+mod adopted;
 mod checks;
 mod effect;
 mod error;
+mod judge;
 mod set_aside;
 
-use checks::log_error;
+pub use adopted::HeldAttempt;
 pub use error::{AttemptError, AttemptErrorKind};
 
 /// Bytes of one attempt's output that are kept; the rest is dropped, with a mark.
@@ -106,6 +104,10 @@ pub(crate) struct Prepared {
     level: Level,
     set_aside: Vec<ProjectPath>,
     pub(crate) job: Job,
+    /// Whether its command goes on when this process ends.
+    outlives: bool,
+    /// Whether another process had started it.
+    adopted: bool,
 }
 
 impl Engine {
@@ -122,7 +124,7 @@ impl Engine {
             return self.take(hands, instance, number, Step::Act, exited).await;
         }
         // More than one command may run: its resources are free when all is over.
-        let done = self.attempt_effect(hands, instance, number).await;
+        let done = self.attempt_effect(hands, instance, number, None).await;
         self.let_go(instance);
         done
     }
@@ -148,13 +150,16 @@ impl Engine {
                 return Err(error);
             }
         };
+        prepared.outlives = hands.keeper.outlives() && !prepared.job.tied;
         let mut started = self.started(&attempt, &prepared, &hands.process);
         let intent = part.as_ref().filter(|part| part.asks.is_none());
         if let Some(part) = intent {
             started.put_effect(&self.pipeline.name, &part.key, &part.record);
         }
         if let Some(listening) = self.listening() {
-            listening.service.enter(&attempt, prepared.gathered.input_hash);
+            let mark = prepared.outlives.then(|| prepared.staging.told());
+            let input_hash = prepared.gathered.input_hash;
+            listening.service.enter(&attempt, input_hash, listening.service.epoch(), mark);
         }
         let (ended, began) = match self.begin(hands, started, intent.is_some(), instance, &prepared).await {
             Ok(()) if hands.is_stopped(&attempt.slug()) => (Err(AttemptError::stopped()), false),
@@ -165,6 +170,19 @@ impl Engine {
             }
             Err(error) => (Err(error), false),
         };
+        self.conclude(hands, instance, &attempt, (prepared, part), (ended, began), exited).await
+    }
+
+    /// Judges how a command ended, commits what it made, and clears up.
+    async fn conclude(
+        self: &Arc<Self>,
+        hands: &Hands,
+        instance: u32,
+        attempt: &AttemptId,
+        (prepared, part): (Prepared, Option<Part>),
+        (ended, began): (Result<(Ended, Option<RecordCounts>), AttemptError>, bool),
+        exited: impl FnOnce(),
+    ) -> Result<Done, AttemptError> {
         let records = ended.as_ref().ok().and_then(|(_, records)| *records);
         let ended = ended.map(|(ended, _)| ended);
         let took_place = part.as_ref().is_some_and(|part| part.asks.is_some())
@@ -173,9 +191,13 @@ impl Engine {
             // It was killed: what left its session is not ended by the kernel.
             let state_id = self.project.state_id();
             blocking(move || strays::end_strays(&state_id)).await;
+        } else if hands.keeper.outlives() && ended.as_ref().is_err_and(|error| error.keeper_gone) {
+            // The same; what its successor runs by now is not touched.
+            let (state_id, token) = (self.project.state_id(), attempt.slug());
+            blocking(move || strays::end_strays_if(&state_id, &|of| of.starts_with(&token))).await;
         }
         // Nothing of it lives, so nothing more is said; what it said counts if it is committed.
-        let notes = self.listening().and_then(|listening| listening.service.close(&attempt));
+        let notes = self.listening().and_then(|listening| listening.service.close(attempt));
         exited();
         // What still lives may write to the folder; where that cannot be seen, something may live.
         let nothing_lives =
@@ -200,7 +222,7 @@ impl Engine {
             Ok((publication, done)) => {
                 let done = self.publish(hands, instance, publication, done, records).await;
                 if let (Ok(_), Some(part)) = (&done, &part) {
-                    self.look_at_effect(hands, instance, &attempt, &prepared.gathered, part).await;
+                    self.look_at_effect(hands, instance, attempt, &prepared.gathered, part).await;
                 }
                 done
             }
@@ -214,12 +236,32 @@ impl Engine {
         };
         // Whether its records count is decided.
         drop(notes);
+        let fatal = matches!(&result, Err(error) if error.kind == AttemptErrorKind::Fatal);
+        if fatal && prepared.outlives {
+            // Nothing can be written down: the next process takes it from here.
+            return result;
+        }
+        let result = self.clear_up(hands, attempt, prepared, nothing_lives, part.is_some(), result).await;
+        // Only now: until then another process may have to go on from how it ended.
+        hands.keeper.forget(&attempt.slug());
+        result
+    }
+
+    /// Clears the working folder away, and writes down that a failed attempt is over. `again`: it has its next command in a
+    /// folder of the same name.
+    async fn clear_up(
+        self: &Arc<Self>,
+        hands: &Hands,
+        attempt: &AttemptId,
+        prepared: Prepared,
+        nothing_lives: bool,
+        again: bool,
+        result: Result<Done, AttemptError>,
+    ) -> Result<Done, AttemptError> {
         let engine = Arc::clone(self);
         if prepared.set_aside.is_empty() {
-            // An attempt at an effect has its next command in a folder of the same name.
-            let again = part.is_some();
             let cleared = tokio::task::spawn_blocking(move || {
-                if nothing_lives && !again {
+                if nothing_lives && !again && !prepared.adopted {
                     engine.spares.give_back(prepared.staging);
                 } else {
                     engine.spares.remove(&prepared.staging);
@@ -231,13 +273,13 @@ impl Engine {
                 let _ = cleared.await;
             }
             if result.is_err() {
-                hands.committer.write(ended_batch(&attempt));
+                hands.committer.write(ended_batch(attempt));
             }
             return result;
         }
         let (result, settled) = blocking(move || engine.settle_aside(result, &prepared)).await;
         if settled && result.is_err() {
-            hands.committer.write(ended_batch(&attempt));
+            hands.committer.write(ended_batch(attempt));
         }
         result
     }
@@ -297,7 +339,12 @@ impl Engine {
     ) -> Result<(), AttemptError> {
         // An effect is written down before it can happen.
         if prepared.set_aside.is_empty() && self.instance(instance).records.is_none() && !durable {
-            hands.committer.write(started);
+            if prepared.outlives {
+                // Who goes on with it when this process is killed knows it by this.
+                hands.committer.written(started).await?;
+            } else {
+                hands.committer.write(started);
+            }
             return Ok(());
         }
         // What a records stage keeps on its way counts only while its attempt is open.
@@ -366,8 +413,11 @@ impl Engine {
             log_max: LOG_MAX,
             timeout_ms: declared.policy.timeout_ms,
             kill_after_ms: declared.policy.kill_after_ms,
+            // What passes records on is this process; and an answer is of use to who asked.
+            tied: declared.records.is_some() || part.as_ref().is_some_and(|part| part.asks.is_some()),
         };
-        Ok((Prepared { staging, base, gathered, level, set_aside, job }, part))
+        let (outlives, adopted) = (false, false);
+        Ok((Prepared { staging, base, gathered, level, set_aside, job, outlives, adopted }, part))
     }
 
     /// Gathers inputs that changed since the look-up under the hash `before`. Where they are now those of a checkpoint, nothing
@@ -424,116 +474,6 @@ impl Engine {
         };
         batch.attempt_started(attempt, &record);
         batch
-    }
-
-    /// Adds what the attempt had remembered to what is committed with it; it is no dead letter any more.
-    fn settle_notes(
-        &self,
-        instance: u32,
-        input_hash: InputHash,
-        notes: Option<&Closed>,
-        batch: &mut Batch,
-    ) -> Result<(), AttemptError> {
-        let failed = |error: cairn_store::ReadError| AttemptError::new(error.to_string(), error.help());
-        if let Some(notes) = notes {
-            if notes.is_unread() {
-                let text = "a `cairn seen` did not write out all that it passed on";
-                let help = "nothing was committed, and no record counts as had; have the command fail when `cairn seen` does, as by `set -o pipefail`, and read all that it writes";
-                return Err(AttemptError::new(text.to_owned(), Some(help.to_owned())));
-            }
-            notes.settle(input_hash, batch).map_err(failed)?;
-        }
-        self.revive(batch, &self.instance(instance).name).map_err(failed)
-    }
-
-    /// Decides whether the attempt succeeded, and what is to be published.
-    fn judge(
-        &self,
-        instance: u32,
-        attempt: &AttemptId,
-        prepared: &Prepared,
-        ended: &Ended,
-        part: Option<&Part>,
-    ) -> Result<(Publication, Done), AttemptError> {
-        let declared = self.instance(instance);
-        let asked = part.is_some_and(|part| part.asks.is_some());
-        self.check_end(instance, prepared, ended).map_err(|error| match ended.status {
-            ExitKind::Code(1) if asked && error.kind == AttemptErrorKind::Retryable && !ended.timed_out => {
-                AttemptError::new("`confirm` says that it did not take place", None)
-                    .of_kind(AttemptErrorKind::NotDone)
-            }
-            _ => error,
-        })?;
-        if ended.strays + ended.survivors > 0 {
-            let (ended, left) = (ended.strays, ended.survivors);
-            tracing::warn!(instance = %declared.name, ended, left, "processes outlived the command");
-        }
-        if let Some(error) = log_error(prepared, ended) {
-            tracing::warn!(instance = %declared.name, %error, "the log is not whole");
-        }
-        if prepared.level != Level::Off {
-            check_undeclared(&prepared.staging, declared)?;
-        }
-        let collected = collect(&prepared.base, declared, &prepared.gathered, &self.digests)?;
-        self.check_inputs(prepared)?;
-        if prepared.level == Level::Off {
-            self.check_made(&prepared.gathered)?;
-        }
-        let Collected { manifest, staged } = collected;
-        let (input_hash, took_ms) = (prepared.gathered.input_hash, ended.took_ms);
-        let now = self.clock.now();
-        let mut batch = Batch::new();
-        for output in &manifest.outputs {
-            let placed = Placed {
-                content_digest: output.content.digest(),
-                pipeline: self.pipeline.name.clone(),
-                instance: declared.name.clone(),
-                input_hash,
-            };
-            batch.placed(&self.project.store_key(&output.path), &placed);
-        }
-        let outputs = manifest.outputs.iter().cloned().zip(staged).collect();
-        let checkpoint = Checkpoint {
-            preimage: prepared.gathered.preimage.clone(),
-            manifest,
-            level: prepared.level,
-            made_by: attempt.clone(),
-            pipeline: self.pipeline.name.clone(),
-            finished: now,
-            took_ms,
-            log: LogRef {
-                path: Project::log_path(attempt).to_string_lossy().into_owned(),
-                bytes: ended.log_bytes,
-            },
-            exit: Exit {
-                code: 0,
-                user_ms: ended.user_ms,
-                sys_ms: ended.sys_ms,
-                max_rss_bytes: ended.max_rss_bytes,
-            },
-        };
-        if self.replaces(instance) {
-            batch.replace_checkpoint(input_hash, &checkpoint);
-        } else {
-            batch.put_checkpoint(input_hash, &checkpoint);
-        }
-        batch.require_attempt(attempt, self.epoch());
-        self.keep_sources(&prepared.gathered, &prepared.base, &mut batch);
-        batch.latest(&self.pipeline.name, &declared.name, input_hash);
-        if !asked {
-            batch.duration(&self.pipeline.name, &declared.name, took_ms);
-        }
-        if let Some(part) = part {
-            let confirmed = self.confirmation(part, input_hash);
-            batch.put_effect(&self.pipeline.name, &part.key, &confirmed);
-        }
-        batch.attempt_ended(attempt);
-        let event = InstanceEvent::Committed { attempt: attempt.number, input_hash, took_ms };
-        let what = RunEvent::Instance { instance: declared.name.clone(), event };
-        batch.event(self.run, &Event { at: now, what });
-        let in_place = prepared.level == Level::Off;
-        let done = Done { input_hash, took_ms, trashed: Vec::new(), records: None };
-        Ok((Publication { batch, outputs, in_place }, done))
     }
 }
 

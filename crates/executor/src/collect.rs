@@ -1,11 +1,13 @@
 //! After the command: are the declared outputs there, is each a file or a folder, and is nothing else there.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
-use cairn_content::{DigestError, Digests};
+use cairn_content::{DigestError, Digests, durable};
 use cairn_dag::{Declared, Instance};
 use cairn_model::{Content, EntryKind, Manifest, Output, OutputKind, ProjectPath};
 
@@ -19,6 +21,25 @@ pub struct Collected {
     pub manifest: Manifest,
     /// Where each output's bytes lie, in the manifest's order: a file or a folder.
     pub staged: Vec<PathBuf>,
+}
+
+impl Collected {
+    /// Writes it down, for a process that goes on from here.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let staged: Vec<&[u8]> = self.staged.iter().map(|path| path.as_os_str().as_bytes()).collect();
+        let bytes = postcard::to_allocvec(&(&self.manifest, staged)).map_err(io::Error::other)?;
+        let part = path.with_extension("part");
+        fs::write(&part, bytes)?;
+        durable::rename(&part, path).map_err(io::Error::other)
+    }
+
+    /// Reads what was written down, if it was.
+    pub(crate) fn read(path: &Path) -> Option<Self> {
+        let bytes = fs::read(path).ok()?;
+        let (manifest, staged): (Manifest, Vec<Vec<u8>>) = postcard::from_bytes(&bytes).ok()?;
+        let staged = staged.into_iter().map(|path| OsString::from_vec(path).into()).collect();
+        Some(Self { manifest, staged })
+    }
 }
 
 /// Why an attempt's outputs are not what was declared.

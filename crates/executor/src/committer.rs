@@ -88,6 +88,7 @@ type Reply<T> = oneshot::Sender<Result<T, PublishError>>;
 enum Message {
     Publish(Box<Publication>, Reply<Vec<String>>),
     Write(Batch),
+    Written(Batch, Reply<()>),
     Flush(Batch, Reply<()>),
     Note(Batch, Reply<()>),
     /// The group is not to wait for more.
@@ -163,6 +164,13 @@ impl Committer {
         answer.blocking_recv().unwrap_or_else(|_| Err(gone()))
     }
 
+    /// Writes `batch` so that it survives the end of this process; a later commit or flush makes it durable.
+    pub async fn written(&self, batch: Batch) -> Result<(), PublishError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Written(batch, reply));
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
     /// Writes `batch` and makes it, and all before it, durable.
     pub async fn flush(&self, batch: Batch) -> Result<(), PublishError> {
         let (reply, answer) = oneshot::channel();
@@ -234,7 +242,7 @@ impl Worker {
     /// Returns how long to wait for another message.
     fn pause(&self, group: &[Message]) -> Duration {
         let is_waited_for = self.hurry.load(Ordering::Relaxed)
-            || matches!(group.last(), Some(Message::Flush(..) | Message::Note(..)));
+            || matches!(group.last(), Some(Message::Written(..) | Message::Flush(..) | Message::Note(..)));
         let since = self.synced.map_or(PAUSE, |synced| synced.elapsed());
         if is_waited_for { Duration::ZERO } else { PAUSE.saturating_sub(since) }
     }
@@ -247,10 +255,15 @@ impl Worker {
         let mut pending = Vec::new();
         let mut flushes = Vec::new();
         let mut notes = Vec::new();
+        let mut written = Vec::new();
         for message in group {
             match message {
                 Message::Hurry => {}
                 Message::Write(write) => batch.append(write),
+                Message::Written(write, reply) => {
+                    batch.append(write);
+                    written.push(reply);
+                }
                 Message::Flush(write, reply) => {
                     batch.append(write);
                     flushes.push(reply);
@@ -276,7 +289,7 @@ impl Worker {
         };
         match self.make_durable(&mut batch, pending, wanted) {
             Ok(published) => {
-                for reply in notes {
+                for reply in written.into_iter().chain(notes) {
                     let _ = reply.send(Ok(()));
                 }
                 for pending in published {
@@ -296,7 +309,7 @@ impl Worker {
             }
             Err(error) => {
                 tracing::error!(%error, "nothing more is made durable");
-                for reply in flushes.into_iter().chain(notes) {
+                for reply in flushes.into_iter().chain(notes).chain(written) {
                     let _ = reply.send(Err(error.clone()));
                 }
                 self.broken = Some(error);
@@ -370,6 +383,10 @@ impl Worker {
                     continue;
                 }
                 if !pending.in_place {
+                    // A process that was killed here had moved it there already.
+                    if objects.contains(&file.digest, file.size) && path.symlink_metadata().is_err() {
+                        continue;
+                    }
                     objects.prepare(&path, file, bytes).map_err(failed)?;
                 } else if objects.contains(&file.digest, file.size) {
                     continue;
@@ -500,7 +517,9 @@ fn refuse(group: Vec<Message>, error: &PublishError) {
     for message in group {
         match message {
             Message::Publish(_, reply) => drop(reply.send(Err(error.clone()))),
-            Message::Flush(_, reply) | Message::Note(_, reply) => drop(reply.send(Err(error.clone()))),
+            Message::Written(_, reply) | Message::Flush(_, reply) | Message::Note(_, reply) => {
+                drop(reply.send(Err(error.clone())));
+            }
             Message::Write(_) | Message::Hurry => {}
         }
     }

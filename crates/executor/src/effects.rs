@@ -274,8 +274,23 @@ impl Engine {
         Ok(Some(Part { key, asks, record, before: known, on_uncertain: effect.on_uncertain }))
     }
 
+    /// Returns the effect that an attempt of a process before is doing, as that wrote it down; `None` when it is not, or there is
+    /// no effect.
+    pub(crate) fn part_of_held(
+        &self,
+        instance: u32,
+        gathered: &Gathered,
+    ) -> Result<Option<Part>, LookUpError> {
+        let Some(effect) = &self.instance(instance).effect else { return Ok(None) };
+        let key = key_of(effect, gathered);
+        let known = self.kept().store.effect(&self.pipeline.name, &key)?;
+        let begun = known.filter(|known| known.run == self.run && known.state == EffectState::Intent);
+        let on_uncertain = effect.on_uncertain;
+        Ok(begun.map(|record| Part { key, asks: None, record, before: None, on_uncertain }))
+    }
+
     /// Two instances may have one key only by having one input-hash: they do not do their one effect at the same time.
-    fn claim(&self, instance: u32, key: &str) -> Result<(), AttemptError> {
+    pub(crate) fn claim(&self, instance: u32, key: &str) -> Result<(), AttemptError> {
         let mut acting = self.acting.lock().expect("no panic while it is held");
         match acting.get(key) {
             Some(other) if *other != instance => {

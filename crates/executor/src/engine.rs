@@ -13,7 +13,7 @@ use cairn_model::{
 };
 use cairn_store::{ReadError, Store};
 
-use crate::attempt::Hands;
+use crate::attempt::{Hands, HeldAttempt};
 use crate::committer::{Committer, Parts, shown};
 use crate::effects::{Asides, LentSlot, Standing as EffectStanding};
 use crate::failures::failures;
@@ -100,6 +100,8 @@ pub struct Engine {
     notes: OnceLock<Listening>,
     /// Whether there may be dead letters of this pipeline.
     any_dead: AtomicBool,
+    /// Attempts that a process before had started and a keeper holds, by their instances.
+    pub(crate) held: Mutex<HashMap<u32, HeldAttempt>>,
 }
 
 /// Who listens to the stages' own commands.
@@ -240,6 +242,7 @@ impl Engine {
             collector,
             notes: OnceLock::new(),
             any_dead,
+            held: Mutex::default(),
         })
     }
 
@@ -248,7 +251,13 @@ impl Engine {
         let (store, pipeline) = (self.kept().store.clone(), Some(self.pipeline.name.clone()));
         let writer = Writer::Run(Arc::downgrade(hands));
         let service = Arc::new(Service::new(store, writer, Arc::clone(&self.clock), pipeline));
-        let server = Server::start(self.project.state(), &self.project.state_id(), Arc::clone(&service))?;
+        for token in self.held_tokens() {
+            service.expect(&token);
+        }
+        let mut server = Server::start(self.project.state(), &self.project.state_id(), Arc::clone(&service))?;
+        if hands.keeper.outlives() {
+            server.stay();
+        }
         let (socket, folder) = (server.socket(), server.folder().to_owned());
         // A second one would listen for nobody.
         let _ = self.notes.set(Listening { service, socket, folder });
@@ -383,6 +392,22 @@ impl Engine {
             self.replacing[instance as usize].store(replaces, Ordering::Relaxed);
         }
         Ok(verdict)
+    }
+
+    /// Notes whether the result of an attempt that goes on takes the place of a checkpoint that does not count.
+    pub(crate) fn note_replaced(
+        &self,
+        instance: u32,
+        gathered: &Gathered,
+        force: bool,
+    ) -> Result<(), LookUpError> {
+        let replaces = match self.checkpoint(instance, gathered)? {
+            // It stands, and was to be made again.
+            Looked::Hit(_) => force || self.instance(instance).effect.is_some(),
+            Looked::Miss(reason) => !matches!(reason, Reason::First | Reason::Failed(_) | Reason::Changed(_)),
+        };
+        self.replacing[instance as usize].store(replaces, Ordering::Relaxed);
+        Ok(())
     }
 
     fn verdict(&self, instance: u32, force: bool, dry: bool) -> Result<Verdict, LookUpError> {

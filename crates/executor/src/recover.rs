@@ -1,15 +1,17 @@
 //! What a killed run left: processes, working folders, outputs set aside, temporary files beside outputs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use cairn_content::{FileError, Placer, gc};
-use cairn_model::ProjectPath;
-use cairn_store::{Batch, Durability, Store};
+use cairn_content::{FileError, Placer, durable, gc};
+use cairn_model::{AttemptId, ProjectPath, RunStatus};
+use cairn_store::{Attempt, Batch, Durability, Store};
 
-use crate::isolation::strays;
+use crate::attempt::HeldAttempt;
+use crate::isolation::{Held, Keeper, strays};
 use crate::project::Project;
-use crate::staging::put_back;
+use crate::staging::{TOLD, put_back};
 
 /// What was found and cleared away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,33 +52,108 @@ pub fn recover(
     store: &Store,
     folders: &BTreeSet<PathBuf>,
 ) -> Result<Recovered, RecoverError> {
+    clear(project, store, folders, &BTreeSet::new())
+}
+
+/// What [`take_over`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TakenOver {
+    /// What was cleared away.
+    pub recovered: Recovered,
+    /// The attempts that go on, or ended meanwhile: those of runs that have not ended.
+    pub attempts: Vec<HeldAttempt>,
+}
+
+/// The same for a process whose [`Keeper`] outlives it and `held` jobs of a process before: those that a run can go on with are
+/// left as they are, and all else is ended and cleared away.
+///
+/// It needs no runtime, and looks at files while it is polled.
+pub async fn take_over(
+    project: &Project,
+    store: &Store,
+    folders: &BTreeSet<PathBuf>,
+    keeper: &Keeper,
+    held: Vec<Held>,
+) -> Result<TakenOver, RecoverError> {
+    let mut open: HashMap<String, (AttemptId, Attempt)> =
+        store.attempts_open()?.into_iter().map(|(id, record)| (record.token.clone(), (id, record))).collect();
+    let mut attempts = Vec::new();
+    for Held { job, .. } in held {
+        let known = open.remove(&job.token);
+        let known = known.filter(|(id, record)| id.slug() == job.token && record.token == job.token);
+        match known {
+            Some((id, record)) if goes_on(project, store, &id, &record)? => {
+                attempts.push(HeldAttempt { id, record, job });
+            }
+            // Its result is durable and that was not acknowledged; or nobody can go on with it.
+            _ => keeper.discard(&job.token).await,
+        }
+    }
+    let tokens = attempts.iter().map(|attempt| attempt.job.token.clone()).collect();
+    let recovered = clear(project, store, folders, &tokens)?;
+    Ok(TakenOver { recovered, attempts })
+}
+
+/// Returns whether a run can go on with a held attempt.
+fn goes_on(
+    project: &Project,
+    store: &Store,
+    id: &AttemptId,
+    record: &Attempt,
+) -> Result<bool, cairn_store::ReadError> {
+    let runs = store.run(id.run)?.is_some_and(|run| run.status == RunStatus::Running);
+    let folder = project.state().join(&record.folder);
+    // What it told of records was in the memory of the process that ended.
+    Ok(runs && folder.is_dir() && !folder.join(TOLD).exists())
+}
+
+/// Ends a held attempt that nobody goes on with, and clears away what is left of it.
+pub async fn give_up(
+    project: &Project,
+    store: &Store,
+    keeper: &Keeper,
+    attempt: &HeldAttempt,
+) -> Result<(), RecoverError> {
+    keeper.discard(&attempt.job.token).await;
+    let mut recovered = Recovered::default();
+    put_back_outputs(project, &attempt.record, &mut recovered)?;
+    let mut batch = Batch::new();
+    batch.attempt_ended(&attempt.id);
+    let _ = store.commit(batch, Durability::Written)?;
+    let folder = project.state().join(&attempt.record.folder);
+    if folder.is_dir() && !has_files(&folder.join("before")) {
+        durable::remove_tree(project.state(), &folder)?;
+    }
+    Ok(())
+}
+
+/// Clears away all but what attempts with these tokens have.
+fn clear(
+    project: &Project,
+    store: &Store,
+    folders: &BTreeSet<PathBuf>,
+    tokens: &BTreeSet<String>,
+) -> Result<Recovered, RecoverError> {
     let mut recovered = Recovered::default();
     // Attempts first start and are then written down: a run that was cut off may have processes that no record names.
-    let ended = strays::end_strays(&project.state_id());
+    let ended = strays::end_strays_if(&project.state_id(), &|token| !tokens.contains(token));
     recovered.processes = ended.ended;
     if ended.left > 0 {
         return Err(RecoverError::Strays { count: ended.left });
     }
     let open = store.attempts_open()?;
     let mut batch = Batch::new();
-    for (id, attempt) in &open {
-        let before = project.state().join(&attempt.folder).join("before");
-        let paths: Vec<ProjectPath> =
-            attempt.in_project.iter().filter_map(|path| ProjectPath::parse(path).ok()).collect();
-        put_back(project, &before, &paths, Some("recovered"))?;
-        // Beside what was set aside, only parts of what is whole elsewhere: it was on its way from or to another disk.
-        for aside in paths.iter().map(|path| path.below(&before)) {
-            let folder = aside.parent().expect("it lies in `before`");
-            recovered.leftovers += Placer::clean_leftovers(folder)?;
-        }
+    for (id, attempt) in open.iter().filter(|(_, attempt)| !tokens.contains(&attempt.token)) {
+        put_back_outputs(project, attempt, &mut recovered)?;
         batch.attempt_ended(id);
         recovered.attempts += 1;
     }
     if !batch.is_empty() {
         let _ = store.commit(batch, Durability::Written)?;
     }
-    keep_unnamed(project)?;
-    recovered.leftovers += gc::clean_staging(project.state(), |_| false)?;
+    let is_kept = |folder: &OsStr| folder.to_str().is_some_and(|folder| tokens.contains(folder));
+    keep_unnamed(project, &is_kept)?;
+    recovered.leftovers += gc::clean_staging(project.state(), is_kept)?;
     recovered.leftovers += gc::clean_tmp(project.state())?;
     for folder in folders.iter().filter(|folder| folder.is_dir()) {
         recovered.leftovers += Placer::clean_leftovers(folder)?;
@@ -84,10 +161,28 @@ pub fn recover(
     Ok(recovered)
 }
 
+/// Puts back the outputs that stood in the project before an attempt that was cut off.
+fn put_back_outputs(
+    project: &Project,
+    attempt: &Attempt,
+    recovered: &mut Recovered,
+) -> Result<(), FileError> {
+    let before = project.state().join(&attempt.folder).join("before");
+    let paths: Vec<ProjectPath> =
+        attempt.in_project.iter().filter_map(|path| ProjectPath::parse(path).ok()).collect();
+    put_back(project, &before, &paths, Some("recovered"))?;
+    // Beside what was set aside, only parts of what is whole elsewhere: it was on its way from or to another disk.
+    for aside in paths.iter().map(|path| path.below(&before)) {
+        let folder = aside.parent().expect("it lies in `before`");
+        recovered.leftovers += Placer::clean_leftovers(folder)?;
+    }
+    Ok(())
+}
+
 /// Files that were set aside and that no open attempt names were settled, all but perhaps the last step: none is removed.
-fn keep_unnamed(project: &Project) -> Result<(), FileError> {
+fn keep_unnamed(project: &Project, is_kept: &dyn Fn(&OsStr) -> bool) -> Result<(), FileError> {
     let Ok(entries) = std::fs::read_dir(project.state().join("staging")) else { return Ok(()) };
-    for entry in entries.flatten() {
+    for entry in entries.flatten().filter(|entry| !is_kept(&entry.file_name())) {
         let before = ProjectPath::parse("before").expect("a path");
         if has_files(&entry.path().join("before")) {
             cairn_content::trash::move_to_trash(project.state(), "recovered", &entry.path(), &before)?;

@@ -25,6 +25,9 @@ const COPY_MAX: u64 = 1024 * 1024;
 const FOLDERS: [&str; 3] = [WORK, "home", "tmp"];
 const WORK: &str = "work";
 
+/// The name of [`Staging::told`].
+pub(crate) const TOLD: &str = "told";
+
 /// The folders of one attempt.
 #[derive(Debug, Clone)]
 pub struct Staging {
@@ -126,6 +129,33 @@ impl Staging {
     /// Returns where outputs that stood in the project are kept while a command with `sandbox = "off"` runs.
     pub fn before(&self) -> PathBuf {
         self.folder.join("before")
+    }
+
+    /// Returns where it is written down what was collected, before anything of it is moved.
+    pub fn collected(&self) -> PathBuf {
+        self.folder.join("collected")
+    }
+
+    /// Returns the file that says that the command told of records what only the process knew that was told.
+    pub fn told(&self) -> PathBuf {
+        self.folder.join(TOLD)
+    }
+
+    /// Returns the folders below `folder` that another process had made and filled.
+    pub fn found(folder: PathBuf, gathered: &Gathered) -> Result<Self, FileError> {
+        let mut inputs = BTreeSet::new();
+        for input in &gathered.files {
+            let below = input.path.below(Path::new(""));
+            match &input.content {
+                Content::File(_) => drop(inputs.insert(below)),
+                Content::Folder(tree) => {
+                    let files = tree.entries.iter().filter(|entry| !matches!(entry.kind, EntryKind::Folder));
+                    inputs.extend(files.map(|entry| below.join(as_path(&entry.path))));
+                }
+            }
+        }
+        let folders = FOLDERS.map(PathBuf::from).into();
+        Ok(Self { rights: Rights::of(&folder)?, folder, folders, inputs })
     }
 
     /// Returns the paths, below the working folder, of all that was put there.

@@ -73,6 +73,7 @@ pub fn setup(
                 },
                 history: histories.remove(&instance.name).unwrap_or_default(),
                 force: order.force[index],
+                held: false,
             }
         })
         .collect();

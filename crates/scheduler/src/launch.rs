@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cairn_executor::recover::{self, RecoverError};
-use cairn_executor::{Engine, FileError};
+use cairn_executor::{Engine, FileError, HeldAttempt};
 use cairn_model::{Clock, Counts, InstanceName, Name, RunId, RunStatus, Timestamp};
 use cairn_store::{Batch, CommitError, Durability, ProcessId, ReadError, RunOptions, RunRecord, Store};
 
@@ -48,6 +48,8 @@ pub struct Resumed {
     pub record: RunRecord,
     /// What its earlier processes tried.
     pub attempts: HashMap<InstanceName, Attempts>,
+    /// Attempts of it that a keeper holds, as [`recover::take_over`] found them: they go on.
+    pub held: Vec<HeldAttempt>,
 }
 
 /// A run, ready to be driven.
@@ -64,6 +66,8 @@ pub struct Launched {
     pub expected_ms: Vec<u64>,
     /// Cpus in all.
     pub jobs: u32,
+    /// Held attempts that the run cannot go on with: who has the keeper [gives them up](recover::give_up).
+    pub not_held: Vec<HeldAttempt>,
 }
 
 /// When what an earlier process left is looked for.
@@ -127,7 +131,7 @@ impl Resumed {
                 attempts.entry(instance).or_default().record(&event);
             }
         }
-        Ok(Self { record, attempts })
+        Ok(Self { record, attempts, held: Vec::new() })
     }
 
     /// Returns the instances that the run has executed.
@@ -201,8 +205,12 @@ pub fn launch(
         seed: u64::from_be_bytes(run.as_bytes()[8..].try_into().expect("8 of 16 bytes")),
         histories: resumed.map(|resumed| resumed.attempts.clone()).unwrap_or_default(),
     };
-    let machine = Machine::new(setup(&checked.pipeline, &checked.graph, &durations, order));
-    Ok(Launched { record, engine: Arc::new(engine), machine, names, expected_ms, jobs })
+    let mut setup = setup(&checked.pipeline, &checked.graph, &durations, order);
+    let held = resumed.map(|resumed| resumed.held.clone()).unwrap_or_default();
+    let (held, not_held) = engine.hold(held, &|instance| setup.instances[instance as usize].selected);
+    setup.hold(&held);
+    let machine = Machine::new(setup);
+    Ok(Launched { record, engine: Arc::new(engine), machine, names, expected_ms, jobs, not_held })
 }
 
 /// When all was fresh, the next run need not look further than at how the files look.

@@ -9,7 +9,9 @@ use cairn_executor::{
 };
 use cairn_model::{AttemptId, Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus, State};
 use cairn_store::{Batch, RunRecord};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 use tracing::{Instrument, Span, field, info_span};
 
 use crate::dead::Tries;
@@ -22,6 +24,9 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM.
     Stop,
+    /// This process is about to end, and the next one goes on with the run and with what runs: only where the keeper
+    /// outlives it.
+    Leave,
 }
 
 /// How a run ended.
@@ -81,6 +86,7 @@ impl Run<'_> {
             hands: Arc::clone(&self.hands),
             sender,
             spans: vec![Span::none(); machine.states().len()],
+            giving_up: Vec::new(),
         };
         let mut events = Batch::new();
         let mut tries = Tries::default();
@@ -97,7 +103,9 @@ impl Run<'_> {
                 for action in machine.step(self.clock.now(), input) {
                     match action {
                         Action::LookUp { instance, force } => tasks.look_up(instance, force),
-                        Action::Attempt { instance, attempt } => tasks.attempt(instance, attempt),
+                        Action::Attempt { instance, attempt } => tasks.attempt(instance, attempt, false),
+                        Action::Adopt { instance, attempt } => tasks.attempt(instance, attempt, true),
+                        Action::GiveUp { instance } => tasks.give_up(instance),
                         Action::Terminate { instance, now } => self.terminate(&machine, instance, now),
                         Action::Record { instance, event } => {
                             recorded += 1;
@@ -136,6 +144,7 @@ impl Run<'_> {
                 if ended.status == RunStatus::Failed && self.rolls_back(&machine) {
                     self.roll_back(&machine, &mut ended).await?;
                 }
+                tasks.given_up().await;
                 return self.end(ended).await;
             }
             if input != Input::Tick {
@@ -157,6 +166,7 @@ impl Run<'_> {
                         self.engine.stop_asides(false);
                         Input::Stop
                     }
+                    Signal::Leave => return self.leave(saved_ms).await,
                 },
                 () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {
                     wake_at = None;
@@ -340,9 +350,17 @@ impl Run<'_> {
         Ok(ended)
     }
 
-    /// Ends all that runs. The record is left as it is: the next process finds a run that was cut off.
+    /// Leaves the run to the next process. What this one has handed over to be committed is durable.
+    async fn leave(self, saved_ms: u64) -> Result<Ended, RunError> {
+        self.hands.committer.flush(Batch::new()).await.map_err(run_error)?;
+        Ok(Ended { status: RunStatus::Running, counts: Counts::default(), saved_ms })
+    }
+
+    /// Ends all that runs, but for what goes on without this process. The record is left as it is: the next process finds a run that was cut off.
     async fn give_up(self, fatal: RunError) -> RunError {
-        self.hands.keeper.kill_all();
+        if !self.hands.keeper.outlives() {
+            self.hands.keeper.kill_all();
+        }
         tokio::task::yield_now().await;
         fatal
     }
@@ -363,16 +381,48 @@ struct Tasks {
     sender: UnboundedSender<Result<Input, RunError>>,
     /// Each instance's span, since it was last looked up.
     spans: Vec<Span>,
+    /// Attempts that are being given up.
+    giving_up: Vec<JoinHandle<()>>,
 }
 
 impl Tasks {
+    /// Ends the held attempt of an instance.
+    fn give_up(&mut self, instance: u32) {
+        let (engine, hands) = (Arc::clone(&self.engine), Arc::clone(&self.hands));
+        self.giving_up.push(tokio::spawn(async move { engine.give_up_held(&hands, instance).await }));
+    }
+
+    /// Returns when none of them lives.
+    async fn given_up(&mut self) {
+        for given_up in self.giving_up.drain(..) {
+            if let Err(error) = given_up.await {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+    }
+
     fn look_up(&mut self, instance: u32, force: bool) {
-        let (engine, sender) = (Arc::clone(&self.engine), self.sender.clone());
+        let (engine, hands, sender) =
+            (Arc::clone(&self.engine), Arc::clone(&self.hands), self.sender.clone());
+        let runtime = Handle::current();
         let name = &engine.pipeline().instances[instance as usize].name;
         let span = info_span!("instance", %name, input_hash = field::Empty);
         self.spans[instance as usize] = span.clone();
         tokio::task::spawn_blocking(move || {
             let span = span.entered();
+            if engine.is_held(instance) {
+                match engine.adoptable(instance, force) {
+                    Ok(Some((input_hash, attempt))) => {
+                        let found = Found::Held { input_hash, attempt };
+                        let _ = sender.send(Ok(Input::LookedUp { instance, found }));
+                        return;
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::debug!(%error, "an attempt that goes on is given up"),
+                }
+                // It has ended before another one can start.
+                runtime.block_on(engine.give_up_held(&hands, instance));
+            }
             let found = match engine.look_up(instance, force, false) {
                 Ok(Verdict::Hit { input_hash, restored, trashed, saved_ms }) => {
                     Found::Hit { input_hash, restored, trashed, saved_ms }
@@ -399,7 +449,8 @@ impl Tasks {
         });
     }
 
-    fn attempt(&self, instance: u32, number: u32) {
+    /// Makes an attempt, or takes over one that is held.
+    fn attempt(&self, instance: u32, number: u32, is_held: bool) {
         let (engine, hands, sender) =
             (Arc::clone(&self.engine), Arc::clone(&self.hands), self.sender.clone());
         let span = info_span!(parent: &self.spans[instance as usize], "attempt", number);
@@ -408,17 +459,21 @@ impl Tasks {
                 let sender = sender.clone();
                 move || drop(sender.send(Ok(Input::Exited { instance })))
             };
-            let result = engine.attempt(&hands, instance, number, exited).await;
+            let result = if is_held {
+                engine.adopt(&hands, instance, exited).await
+            } else {
+                engine.attempt(&hands, instance, number, exited).await
+            };
             let result = match result {
                 Ok(done) => {
                     let cairn_executor::Done { input_hash, took_ms, trashed, records } = done;
                     Ok(Done { input_hash, took_ms, trashed, records })
                 }
-                Err(AttemptError { error, help, kind: Kind::Fatal }) => {
+                Err(AttemptError { error, help, kind: Kind::Fatal, .. }) => {
                     let _ = sender.send(Err(RunError { error, help }));
                     return;
                 }
-                Err(AttemptError { error, help, kind }) => Err(Failure {
+                Err(AttemptError { error, help, kind, .. }) => Err(Failure {
                     error,
                     help,
                     retryable: kind == Kind::Retryable,

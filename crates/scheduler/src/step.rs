@@ -23,6 +23,10 @@
 //! - **Interrupt.** The first: nothing new starts, what runs is ended gently, all else is blocked. The second: what runs
 //!   is killed, and look-ups are not waited for. More change nothing. [`Input::Stop`] is the first once more: a supervisor
 //!   may send SIGTERM twice without meaning haste, and each command's own grace bounds the wait.
+//! - **Held attempts.** A process before may have left attempts that go on. Each has its room from the beginning, and its
+//!   instance is looked up as any, without a pause: if it runs under the input-hash of now it is adopted, under its own number,
+//!   and is from there on as any that runs; else it is given up. What is blocked meanwhile is given up, too. Its room is
+//!   another's when nothing else could start: it may need just that.
 //! - **Look-ups under way** when the run stops are waited for, except after a second interrupt: a hit may have put files
 //!   back, and what was done is recorded.
 //! - **End** comes once, last, when every selected instance has ended and nothing is under way. Its status: interrupted

@@ -5,23 +5,29 @@ use std::sync::Arc;
 use cairn_model::AttemptId;
 use cairn_store::Batch;
 
-use super::{AttemptError, AttemptErrorKind, Done, Hands, blocking};
+use super::{AttemptError, AttemptErrorKind, Done, Hands, HeldAttempt, blocking};
 use crate::effects::{Part, Step};
 use crate::engine::Engine;
 use crate::gather::Gathered;
 
 impl Engine {
-    /// Makes one attempt at an effect: by its command, by `confirm`, or by one after the other.
+    /// Makes one attempt at an effect: by its command, by `confirm`, or by one after the other. It may go on from a command
+    /// that another process had started.
     pub(super) async fn attempt_effect(
         self: &Arc<Self>,
         hands: &Hands,
         instance: u32,
         number: u32,
+        mut held: Option<HeldAttempt>,
     ) -> Result<Done, AttemptError> {
         let mut step = Step::Decide;
         let mut failed: Option<AttemptError> = None;
         loop {
-            match self.take(hands, instance, number, step, || {}).await {
+            let taken = match held.take() {
+                Some(held) => self.take_over(hands, instance, held, || {}).await,
+                None => self.take(hands, instance, number, step, || {}).await,
+            };
+            match taken {
                 Err(error) if error.kind == AttemptErrorKind::Ask => {
                     failed = Some(error.of_kind(AttemptErrorKind::Retryable));
                     step = Step::Ask;

@@ -15,6 +15,8 @@ pub struct AttemptError {
     pub help: Option<String>,
     /// What follows from it.
     pub kind: AttemptErrorKind,
+    /// Whether the keeper was killed that ran it.
+    pub(crate) keeper_gone: bool,
 }
 
 /// What follows from a failed attempt.
@@ -42,7 +44,7 @@ pub enum AttemptErrorKind {
 
 impl AttemptError {
     pub(crate) fn new(error: impl Into<String>, help: Option<String>) -> Self {
-        Self { error: error.into(), help, kind: AttemptErrorKind::Retryable }
+        Self { error: error.into(), help, kind: AttemptErrorKind::Retryable, keeper_gone: false }
     }
 
     pub(crate) fn permanent(error: impl Into<String>, help: Option<String>) -> Self {
@@ -93,7 +95,8 @@ impl From<KeeperError> for AttemptError {
     fn from(error: KeeperError) -> Self {
         let help = error.help();
         let permanent = error.is_permanent();
-        let made = Self::new(error.to_string(), help);
+        let keeper_gone = matches!(error, KeeperError::Gone);
+        let made = Self { keeper_gone, ..Self::new(error.to_string(), help) };
         if permanent { made.of_kind(AttemptErrorKind::Permanent) } else { made }
     }
 }

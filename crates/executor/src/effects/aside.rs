@@ -196,6 +196,7 @@ impl Engine {
                 log_max: LOG_MAX,
                 timeout_ms: aside.timeout_ms,
                 kill_after_ms: declared.policy.kill_after_ms,
+                tied: true,
             };
             self.asides().tokens.insert(slug.clone());
             let ended = self.keep(job);

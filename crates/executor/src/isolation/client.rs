@@ -1,21 +1,22 @@
 //! The handle on a keeper, in the process that has things run.
 
-use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
-use tokio::sync::oneshot;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use super::job::{Ended, Job};
 use super::start_error::StartError;
-use super::wire::{self, Inbox, Reply, Request, Urgency};
+use super::wire::Urgency;
 use super::{STATE_VARIABLE, TOKEN_VARIABLE};
+
+mod link;
+mod outliving;
+
+use link::Link;
+pub use outliving::Held;
+use outliving::Outliving;
 
 /// The argument that makes the binary a keeper: `main` looks for it first and then calls
 /// [`keeper_main`](super::keeper_main).
@@ -32,6 +33,24 @@ pub enum KeeperError {
         /// Why.
         source: io::Error,
     },
+    /// There is no place for its socket, or who is there does not answer.
+    #[error("cannot speak to a keeper process at `{}`: {source}", path.display())]
+    Place {
+        /// The socket, or its folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A keeper of another version holds attempts and speaks another language.
+    #[error(
+        "the keeper process {pid} of cairn {version} holds attempts, and this cairn does not understand it"
+    )]
+    Foreign {
+        /// Its version.
+        version: String,
+        /// Its process number.
+        pid: u32,
+    },
     /// The keeper has ended, or was killed. The kernel ended the main process of each job with it;
     /// [`end_strays`](super::strays::end_strays) ends the rest.
     #[error("the keeper process has ended, and with it what it ran")]
@@ -47,7 +66,10 @@ impl KeeperError {
         match self {
             Self::Start(error) => error.help(),
             Self::Gone => Some("run it again: it goes on where it stopped".to_owned()),
-            Self::Spawn { .. } => None,
+            Self::Foreign { version, pid } => {
+                Some(format!("have cairn {version} go on with them, or give them up with `kill {pid}`"))
+            }
+            Self::Spawn { .. } | Self::Place { .. } => None,
         }
     }
 
@@ -55,43 +77,28 @@ impl KeeperError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Start(error) => error.is_permanent(),
-            Self::Spawn { .. } | Self::Gone => true,
+            Self::Spawn { .. } | Self::Place { .. } | Self::Foreign { .. } | Self::Gone => true,
         }
     }
 }
 
-/// A handle on a keeper process. Clones share it; dropping the last one ends all that still runs, and waits for that.
+/// A handle on a keeper process. Clones share it.
 ///
-/// It is started without an async runtime, and belongs to the first tokio runtime that runs a job: when that is gone, so is
-/// the keeper to all that wait for it.
+/// One that was [started](Self::start) is this handle's own: dropping the last clone ends all that still runs, and waits for
+/// that. It is started without an async runtime, and belongs to the first tokio runtime that runs a job: when that is gone,
+/// so is the keeper to all that wait for it.
+///
+/// One that [outlives](Self::outliving) this process goes on with what is not tied, whatever becomes of the handle, and
+/// keeps how each job ended until that is [acknowledged](Self::forget).
 #[derive(Debug, Clone)]
 pub struct Keeper {
-    inner: Arc<Inner>,
+    kind: Kind,
 }
 
-#[derive(Debug)]
-struct Inner {
-    process: Mutex<Child>,
-    pid: u32,
-    /// `None` only while it is dropped.
-    requests: Mutex<Option<ChildStdin>>,
-    /// Taken by the task that reads them.
-    replies: Mutex<Option<ChildStdout>>,
-    waiting: Arc<Mutex<Waiting>>,
-}
-
-/// Who waits for what.
-#[derive(Debug, Default)]
-struct Waiting {
-    last_id: u64,
-    gone: bool,
-    jobs: HashMap<u64, Waiter>,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    token: String,
-    result: oneshot::Sender<Result<Ended, StartError>>,
+#[derive(Debug, Clone)]
+enum Kind {
+    Own(Arc<Link>),
+    Outliving(Arc<Outliving>),
 }
 
 impl Keeper {
@@ -112,181 +119,149 @@ impl Keeper {
             }
         }
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut process =
-            spawned.map_err(|source| KeeperError::Spawn { program: program.to_owned(), source })?;
-        let inner = Inner {
-            pid: process.id(),
-            requests: Mutex::new(process.stdin.take()),
-            replies: Mutex::new(process.stdout.take()),
-            process: Mutex::new(process),
-            waiting: Arc::default(),
-        };
-        Ok(Self { inner: Arc::new(inner) })
+        let process = spawned.map_err(|source| KeeperError::Spawn { program: program.to_owned(), source })?;
+        Ok(Self { kind: Kind::Own(Arc::new(Link::of_process(process))) })
     }
 
-    /// Runs `job`, and returns when it has ended and nothing of it lives. Dropping the future kills the job, without
-    /// waiting for that.
+    /// Finds the keeper that outlived the last process that held the state folder `state`, or starts one: `program` is this
+    /// very binary. Also returns the jobs of before: those that run, and those that ended and were not acknowledged. The
+    /// caller holds the folder's lock; an earlier caller that still lives is to have no keeper any more.
+    ///
+    /// A keeper of another version goes on with what it has, and new jobs go to one of this version.
     ///
     /// # Errors
     ///
-    /// [`KeeperError::Start`] and [`KeeperError::Gone`].
+    /// [`KeeperError::Spawn`], [`KeeperError::Place`] and [`KeeperError::Foreign`].
+    pub fn outliving(program: &Path, state: &Path, state_id: &str) -> Result<(Self, Vec<Held>), KeeperError> {
+        let (outliving, held) = Outliving::find(program, state, state_id)?;
+        Ok((Self { kind: Kind::Outliving(Arc::new(outliving)) }, held))
+    }
+
+    /// Returns whether jobs that are not tied go on without this process.
+    pub fn outlives(&self) -> bool {
+        matches!(self.kind, Kind::Outliving(_))
+    }
+
+    /// Runs `job`, and returns when it has ended and nothing of it lives. Dropping the future kills the job, without
+    /// waiting for that; only one that outlives its caller and is not tied goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`KeeperError::Start`] and [`KeeperError::Gone`]; where a new keeper has to be started, also those of
+    /// [`Self::outliving`].
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with I/O enabled.
     pub async fn run(&self, job: Job) -> Result<Ended, KeeperError> {
-        self.inner.listen();
-        let (sender, result) = oneshot::channel();
-        let running = self.inner.enter(job.token.clone(), sender)?;
-        self.inner.send(&Request::Run { id: running.id, job });
-        // The sender is dropped without a word when the keeper is gone.
-        let result = result.await.map_err(|_| KeeperError::Gone)?;
-        Ok(result?)
+        match &self.kind {
+            Kind::Own(link) => link.run(job)?.end().await,
+            Kind::Outliving(outliving) => {
+                let (token, tied) = (job.token.clone(), job.tied);
+                let link = outliving.main()?;
+                match link.run(job)?.end().await {
+                    Err(KeeperError::Gone) if !tied => {
+                        outliving.written_down(&token).ok_or(KeeperError::Gone)
+                    }
+                    ended => ended,
+                }
+            }
+        }
+    }
+
+    /// Returns how the job of `token` ends, which an earlier process had started and the keeper holds. Dropping the future
+    /// leaves it to itself.
+    ///
+    /// # Errors
+    ///
+    /// [`KeeperError::Gone`], when it is held no more.
+    pub async fn wait(&self, token: &str) -> Result<Ended, KeeperError> {
+        self.end_held(token, None).await
+    }
+
+    /// Ends the job of `token`, which an earlier process had started and the keeper holds, at once; returns when nothing of it
+    /// lives, and it is acknowledged.
+    pub async fn discard(&self, token: &str) {
+        // One that is held no more has ended.
+        drop(self.end_held(token, Some(Urgency::Now)).await);
+        self.forget(token);
+    }
+
+    async fn end_held(&self, token: &str, stop: Option<Urgency>) -> Result<Ended, KeeperError> {
+        let Kind::Outliving(outliving) = &self.kind else { return Err(KeeperError::Gone) };
+        if let Some(ended) = outliving.ended(token) {
+            return Ok(ended);
+        }
+        let link = outliving.holder(token).ok_or(KeeperError::Gone)?;
+        let ended = match link.claim(token) {
+            Ok(running) => {
+                if let Some(urgency) = stop {
+                    running.stop(urgency);
+                }
+                running.end().await
+            }
+            Err(gone) => Err(gone),
+        };
+        match ended {
+            Err(KeeperError::Gone) => outliving.written_down(token).ok_or(KeeperError::Gone),
+            ended => ended,
+        }
+    }
+
+    /// Acknowledges how the job of `token` ended: what came of it is durable, or not wanted. Nothing happens where nothing is
+    /// kept.
+    pub fn forget(&self, token: &str) {
+        if let Kind::Outliving(outliving) = &self.kind {
+            outliving.forget(token);
+        }
     }
 
     /// Asks the job of `token` to end: SIGTERM to all its processes, SIGKILL after its `kill_after_ms`. [`Keeper::run`]
     /// returns as ever. Nothing happens when there is no such job.
     pub fn terminate(&self, token: &str) {
-        self.inner.stop(Urgency::Gently, |waiter| waiter.token == token);
+        self.stop(Urgency::Gently, |of| of == token);
     }
 
     /// Kills the job of `token` at once.
     pub fn kill(&self, token: &str) {
-        self.inner.stop(Urgency::Now, |waiter| waiter.token == token);
+        self.stop(Urgency::Now, |of| of == token);
     }
 
     /// Asks all jobs to end.
     pub fn terminate_all(&self) {
-        self.inner.stop(Urgency::Gently, |_| true);
+        self.stop(Urgency::Gently, |_| true);
     }
 
     /// Kills all jobs at once.
     pub fn kill_all(&self) {
-        self.inner.stop(Urgency::Now, |_| true);
+        self.stop(Urgency::Now, |_| true);
     }
 
-    /// Returns whether it is known that the keeper has ended.
+    fn stop(&self, urgency: Urgency, which: impl Fn(&str) -> bool) {
+        match &self.kind {
+            Kind::Own(link) => link.stop(urgency, which),
+            Kind::Outliving(outliving) => {
+                for link in outliving.links() {
+                    link.stop(urgency, &which);
+                }
+            }
+        }
+    }
+
+    /// Returns whether it is known that the keeper has ended, and that there is no other. One that outlives its callers has a
+    /// successor.
     pub fn is_gone(&self) -> bool {
-        lock(&self.inner.waiting).gone
+        match &self.kind {
+            Kind::Own(link) => link.is_gone(),
+            Kind::Outliving(_) => false,
+        }
     }
 
     /// Returns the keeper's process number.
     pub fn pid(&self) -> u32 {
-        self.inner.pid
-    }
-}
-
-impl Inner {
-    fn enter(
-        &self,
-        token: String,
-        result: oneshot::Sender<Result<Ended, StartError>>,
-    ) -> Result<Running<'_>, KeeperError> {
-        let mut waiting = lock(&self.waiting);
-        if waiting.gone {
-            return Err(KeeperError::Gone);
-        }
-        waiting.last_id += 1;
-        let id = waiting.last_id;
-        waiting.jobs.insert(id, Waiter { token, result });
-        Ok(Running { inner: self, id })
-    }
-
-    fn stop(&self, urgency: Urgency, which: impl Fn(&Waiter) -> bool) {
-        let ids: Vec<u64> = {
-            let waiting = lock(&self.waiting);
-            waiting.jobs.iter().filter(|(_, waiter)| which(waiter)).map(|(id, _)| *id).collect()
-        };
-        for id in ids {
-            self.send(&Request::Stop { id, urgency });
+        match &self.kind {
+            Kind::Own(link) => link.pid,
+            Kind::Outliving(outliving) => outliving.links().last().expect("the one that new jobs go to").pid,
         }
     }
-
-    fn send(&self, request: &Request) {
-        let bytes = wire::encode(request);
-        if let Some(requests) = &mut *lock(&self.requests) {
-            // When it fails the keeper is gone: the task that reads learns that, and tells everyone.
-            drop(io::Write::write_all(requests, &bytes));
-        }
-    }
-
-    /// Starts the task that reads replies, unless it was started.
-    fn listen(&self) {
-        if let Some(replies) = lock(&self.replies).take() {
-            tokio::spawn(read_replies(replies, Listener(Arc::clone(&self.waiting))));
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        // The keeper reads the end of file, ends everything, and ends.
-        drop(lock(&self.requests).take());
-        drop(lock(&self.process).wait());
-    }
-}
-
-/// A job that someone waits for.
-struct Running<'a> {
-    inner: &'a Inner,
-    id: u64,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        // Still listed: nothing came back, and nobody waits for it any more.
-        if lock(&self.inner.waiting).jobs.remove(&self.id).is_some() {
-            self.inner.send(&Request::Stop { id: self.id, urgency: Urgency::Now });
-        }
-    }
-}
-
-/// Hands on what the keeper says, until it is gone.
-async fn read_replies(replies: ChildStdout, listener: Listener) {
-    match pipe::Receiver::from_owned_fd(OwnedFd::from(replies)) {
-        Ok(mut replies) => {
-            if let Err(error) = listener.read(&mut replies).await {
-                tracing::error!(%error, "the keeper process cannot be understood");
-            }
-        }
-        Err(error) => tracing::error!(%error, "the keeper process cannot be listened to"),
-    }
-}
-
-/// Knows who waits; when it is dropped nobody listens any more, and all who wait are told.
-struct Listener(Arc<Mutex<Waiting>>);
-
-impl Listener {
-    async fn read(&self, replies: &mut pipe::Receiver) -> io::Result<()> {
-        let mut inbox = Inbox::default();
-        let mut buffer = [0; 4096];
-        loop {
-            while let Some(reply) = inbox.take::<Reply>()? {
-                if let Some(waiter) = lock(&self.0).jobs.remove(&reply.id) {
-                    // Whoever waited may have gone.
-                    drop(waiter.result.send(reply.result));
-                }
-            }
-            match replies.read(&mut buffer).await? {
-                0 => return Ok(()),
-                read => inbox.push(&buffer[..read]),
-            }
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let mut waiting = lock(&self.0);
-        waiting.gone = true;
-        if !waiting.jobs.is_empty() {
-            tracing::error!(jobs = waiting.jobs.len(), "the keeper process has ended before its jobs");
-        }
-        waiting.jobs.clear();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whoever panicked while it held the lock did not leave anything half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

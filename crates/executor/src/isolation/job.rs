@@ -35,6 +35,8 @@ pub struct Job {
     pub timeout_ms: Option<u64>,
     /// Milliseconds from asking (SIGTERM) to forcing (SIGKILL).
     pub kill_after_ms: u64,
+    /// Whether it ends with the caller, also under a keeper that outlives that: only the caller can make use of it.
+    pub tied: bool,
 }
 
 /// How a job ended. When it is there, no process of the job is.

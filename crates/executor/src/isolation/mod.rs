@@ -8,6 +8,7 @@
 //! - [`keeper_main`]: what that process runs
 //! - [`log`]: what a job wrote, with times
 //! - `question`: asks a command for what it prints, without the keeper
+//! - `post`: where a keeper is found that outlives its callers; `kept`: how jobs ended, until a caller knows
 //! - [`strays`]: ends what is left when keeper and caller were both killed
 //!
 //! What dies when:
@@ -19,6 +20,9 @@
 //! | the keeper               | the kernel: its children by their parent-death signal; [`strays::end_strays`] the rest |
 //! | both                     | the same                                                                              |
 //!
+//! A keeper that [outlives](Keeper::outliving) its callers goes on when one ends, but for jobs that are tied to it, and the next
+//! caller takes them over.
+//!
 //! On systems other than Linux there is no subreaper and no parent-death signal: process groups are ended, and a process
 //! that leaves its group is not found.
 //!
@@ -26,7 +30,9 @@
 
 mod client;
 mod job;
+mod kept;
 pub mod log;
+mod post;
 mod process;
 pub(crate) mod question;
 mod start_error;
@@ -34,7 +40,7 @@ pub mod strays;
 mod supervisor;
 mod wire;
 
-pub use client::{KEEPER_ARGUMENT, Keeper, KeeperError};
+pub use client::{Held, KEEPER_ARGUMENT, Keeper, KeeperError};
 pub use job::{Ended, ExitKind, Job};
 pub use start_error::StartError;
 pub use supervisor::keeper_main;

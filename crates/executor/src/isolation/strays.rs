@@ -30,11 +30,16 @@ pub struct Strays {
 /// process and those it descends from are none: a stage may itself call cairn. Call it only while holding the state
 /// folder's lock, before anything is started. It looks at every process there is, which takes some 10 µs for each.
 pub fn end_strays(state_id: &str) -> Strays {
+    end_strays_if(state_id, &|_| true)
+}
+
+/// The same for those processes only whose [`TOKEN_VARIABLE`] passes `is_stray`, and what these started.
+pub fn end_strays_if(state_id: &str, is_stray: &dyn Fn(&str) -> bool) -> Strays {
     let deadline = Instant::now() + PATIENCE;
     let mut ended = HashSet::new();
     loop {
         let (killed, refused): (Vec<Held>, Vec<Held>) =
-            marked(state_id).into_iter().partition(|process| process.signal(Signal::KILL).is_ok());
+            marked(state_id, is_stray).into_iter().partition(|process| process.signal(Signal::KILL).is_ok());
         while killed.iter().any(Held::is_alive) && Instant::now() < deadline {
             thread::sleep(PAUSE);
         }
@@ -51,12 +56,13 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).expect("a process number has 22 bits")
 }
 
-/// Returns the living processes marked with `state_id`, and those below them.
-fn marked(state_id: &str) -> Vec<Held> {
+/// Returns the living processes marked with `state_id` and a token that passes, and those below them.
+fn marked(state_id: &str, is_stray: &dyn Fn(&str) -> bool) -> Vec<Held> {
     let is_marked = |pid: Pid| {
         environment(pid).is_some_and(|environment| {
             variable(&environment, STATE_VARIABLE) == Some(state_id.as_bytes())
-                && variable(&environment, TOKEN_VARIABLE).is_some()
+                && variable(&environment, TOKEN_VARIABLE)
+                    .is_some_and(|token| is_stray(&String::from_utf8_lossy(token)))
         })
     };
     // Held, then looked at again: what was looked at is what is held.

@@ -1,6 +1,8 @@
 //! What a caller and its keeper say to each other: length (four bytes, little-endian), then a postcard message.
 //!
-//! Both ends are the same binary, so there are no versions.
+//! Over pipes both ends are the same binary. A keeper that outlives its caller may be of another version than the next one:
+//! what is said over its socket begins with [`Hello`] and [`Greeting`], which never change, and goes on with what
+//! [`PROTOCOL`] names.
 
 use std::io::{self, Write};
 
@@ -10,13 +12,60 @@ use serde::{Deserialize, Serialize};
 use super::job::{Ended, Job};
 use super::start_error::StartError;
 
-/// From the caller. Its end of file means: end everything.
+/// Changes with every change of what is said over a socket, [`Job`] and [`Ended`] included.
+pub(super) const PROTOCOL: u32 = 1;
+
+/// The first message of a caller at a keeper's socket; it stays as it is for ever.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Hello {
+    magic: [u8; 12],
+    pub(super) protocol: u32,
+}
+
+impl Hello {
+    /// More than its bytes with their length.
+    pub(super) const BYTES_MAX: usize = 64;
+
+    const MAGIC: [u8; 12] = *b"cairn keeper";
+
+    pub(super) const fn new() -> Self {
+        Self { magic: Self::MAGIC, protocol: PROTOCOL }
+    }
+
+    pub(super) fn is_ours(&self) -> bool {
+        self.magic == Self::MAGIC
+    }
+}
+
+/// The answer to it. What follows are so many [`HeldJob`]s, if both speak one protocol. It stays as it is for ever.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Greeting {
+    pub(super) protocol: u32,
+    /// The keeper's version of cairn.
+    pub(super) version: String,
+    pub(super) pid: u32,
+    pub(super) held: u32,
+}
+
+/// A job that the keeper runs, or that ended and was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct HeldJob {
+    pub(super) job: Job,
+    /// `None` while it runs.
+    pub(super) ended: Option<Ended>,
+}
+
+/// From the caller. The end of file on a pipe means: end everything; on a socket: end what is tied.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Run this job and say how it ended.
     Run { id: u64, job: Job },
     /// End this job, if it still runs.
     Stop { id: u64, urgency: Urgency },
+    /// Say under this id how the job of `token` ends, which an earlier caller had started. Only over a socket.
+    Claim { id: u64, token: String },
+    /// How the job of `token` ended need not be kept any more. Only over a socket.
+    Forget { token: String },
 }
 
 /// How a job is ended.
@@ -28,7 +77,7 @@ pub(super) enum Urgency {
     Now,
 }
 
-/// To the caller: one for each [`Request::Run`].
+/// To the caller: one for each [`Request::Run`] and [`Request::Claim`].
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Reply {
     pub(super) id: u64,
@@ -64,6 +113,11 @@ impl Inbox {
     /// Takes bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Returns the number of bytes that are no message yet.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Returns the next message that is complete.
@@ -141,6 +195,7 @@ mod tests {
             log_max: 1,
             timeout_ms: None,
             kill_after_ms: 0,
+            tied: false,
         }
     }
 

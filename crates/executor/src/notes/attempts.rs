@@ -1,7 +1,9 @@
 //! The attempts that may call, and what they have told so far.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cairn_model::{AttemptId, InputHash, Name, Timestamp};
 use cairn_store::{Batch, DeadLetter, Generation, NoteScope};
@@ -16,6 +18,8 @@ pub(super) struct Caller {
     pub(super) attempt: Option<(AttemptId, InputHash)>,
     /// Under which its records are entered.
     pub(super) generation: Generation,
+    /// A file that says that anything was told: it is in memory only, and is lost with this process.
+    mark: Option<PathBuf>,
     /// `None` once no more is taken.
     told: Mutex<Option<Told>>,
 }
@@ -47,7 +51,17 @@ impl Told {
 
 impl Caller {
     pub(super) fn new(attempt: Option<(AttemptId, InputHash)>, generation: Generation) -> Self {
-        Self { attempt, generation, told: Mutex::new(Some(Told::default())) }
+        Self { attempt, generation, mark: None, told: Mutex::new(Some(Told::default())) }
+    }
+
+    /// The same for an attempt that outlives this process, with the file that says that anything was told.
+    pub(super) fn marked(self, mark: Option<PathBuf>) -> Self {
+        Self { mark, ..self }
+    }
+
+    /// Says that something is told, before it is.
+    pub(super) fn mark(&self) -> std::io::Result<()> {
+        self.mark.as_ref().map_or(Ok(()), |mark| std::fs::write(mark, ""))
     }
 
     /// Returns what it has told, as long as more is taken: while it is held, the caller is not closed.
@@ -82,20 +96,58 @@ impl std::ops::DerefMut for OpenCaller<'_> {
 /// The attempts of one run that are under way, by their tokens.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    open: Mutex<BTreeMap<String, Arc<Caller>>>,
+    known: Mutex<BTreeMap<String, Known>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+enum Known {
+    /// A process before started it, and it is about to be taken over.
+    Expected,
+    /// It runs; with the epoch that its commands name.
+    Open(u64, Arc<Caller>),
 }
 
 impl Attempts {
-    pub(super) fn enter(&self, token: String, caller: Arc<Caller>) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(token, caller);
+    pub(super) fn expect(&self, token: String) {
+        self.lock().insert(token, Known::Expected);
     }
 
-    pub(super) fn get(&self, token: &str) -> Option<Arc<Caller>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+    pub(super) fn enter(&self, token: String, epoch: u64, caller: Arc<Caller>) {
+        self.lock().insert(token, Known::Open(epoch, caller));
+        self.changed.notify_all();
+    }
+
+    /// Returns the attempt that calls. One that is expected is waited for, as long as `waits` says.
+    pub(super) fn get(
+        &self,
+        token: &str,
+        epoch: u64,
+        pause: Duration,
+        waits: impl Fn() -> bool,
+    ) -> Option<Arc<Caller>> {
+        let mut known = self.lock();
+        loop {
+            match known.get(token)? {
+                Known::Open(of, caller) => return (*of == epoch).then(|| Arc::clone(caller)),
+                Known::Expected if waits() => {}
+                Known::Expected => return None,
+            }
+            known = self.changed.wait_timeout(known, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     pub(super) fn leave(&self, token: &str) -> Option<Arc<Caller>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(token)
+        let left = self.lock().remove(token);
+        self.changed.notify_all();
+        match left? {
+            Known::Open(_, caller) => Some(caller),
+            Known::Expected => None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,7 +4,8 @@ use std::io::{self, BufReader};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::protocol::{Hello, PROTOCOL, Reply, Request, receive, send};
 
@@ -26,17 +27,26 @@ pub enum ClientError {
     Gone(#[source] io::Error),
 }
 
+/// How long an attempt waits for the process that takes it over, when the one that started it has ended.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// A conversation.
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
     hello: Option<Hello>,
+    /// How to begin anew; only within attempts, which may outlive a process.
+    again: Option<(PathBuf, Hello)>,
 }
 
 impl Client {
-    /// Calls the run that an attempt belongs to.
+    /// Calls the run that an attempt belongs to; waits for a while where nobody listens: the attempt is about to be taken
+    /// over.
     pub fn of_attempt(socket: &Path, token: String, epoch: u64, scope: Option<String>) -> io::Result<Self> {
-        Ok(Self::new(UnixStream::connect(socket)?, Some((token, epoch)), scope))
+        let mut client = Self::new(connect(socket)?, Some((token, epoch)), scope);
+        client.again = client.hello.clone().map(|hello| (socket.to_owned(), hello));
+        Ok(client)
     }
 
     /// Calls whichever process holds the store of a state folder, from outside of any attempt.
@@ -46,15 +56,32 @@ impl Client {
 
     fn new(stream: UnixStream, attempt: Option<(String, u64)>, scope: Option<String>) -> Self {
         let hello = Hello { protocol: PROTOCOL, attempt, scope };
-        Self { stream: BufReader::new(stream), hello: Some(hello) }
+        Self { stream: BufReader::new(stream), hello: Some(hello), again: None }
     }
 
     /// Asks, and waits for the answer.
     pub fn ask(&mut self, request: &Request) -> Result<Reply, ClientError> {
-        let answered = self.exchange(request).map_err(ClientError::Gone)?;
-        match answered {
+        let answered = self.exchange(request).or_else(|gone| self.ask_again(request, gone));
+        match answered.map_err(ClientError::Gone)? {
             Reply::Refused { error, help, store } => Err(ClientError::Refused { error, help, store }),
             reply => Ok(reply),
+        }
+    }
+
+    /// Asks the next process, where it can be asked the same.
+    fn ask_again(&mut self, request: &Request, gone: io::Error) -> io::Result<Reply> {
+        let Some((socket, hello)) = self.again.clone().filter(|_| request.is_repeatable()) else {
+            return Err(gone);
+        };
+        // It may be about to end, and still listen.
+        let began = Instant::now();
+        loop {
+            self.stream = BufReader::new(connect(&socket)?);
+            self.hello = Some(hello.clone());
+            match self.exchange(request) {
+                Err(_) if began.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                answered => return answered,
+            }
         }
     }
 
@@ -78,6 +105,22 @@ impl Client {
     pub fn share_with_commands(&self) -> io::Result<()> {
         let stream = self.stream.get_ref().as_fd();
         Ok(rustix::io::fcntl_setfd(stream, rustix::io::FdFlags::empty())?)
+    }
+}
+
+/// Connects to a socket, at which there may be nobody for a while.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let began = Instant::now();
+    loop {
+        match UnixStream::connect(socket) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+                    && began.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            connected => return connected,
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use cairn_content::durable;
+
 /// Bytes of a socket's path on every system (104 on macOS, 108 on Linux, with the closing zero).
 const SOCKET_PATH_MAX: usize = 103;
 
@@ -20,17 +22,22 @@ const OTHERS: u32 = 0o077;
 /// The socket's name in the folder.
 const SOCKET: &str = "socket";
 
+/// Names of both while they are made; no longer than [`SOCKET`].
+const SOCKET_PART: &str = "s.part";
+const LINK_PART: &str = "c.part";
+
 /// A folder that holds a socket; removed when dropped.
 #[derive(Debug)]
 pub struct Place {
     folder: PathBuf,
+    stays: bool,
 }
 
 impl Place {
     /// Makes the place for a state folder, whose lock the caller holds, and listens there.
     pub fn make(state: &Path, state_id: &str) -> io::Result<(Self, UnixListener)> {
         let mut failed = io::Error::from(io::ErrorKind::InvalidInput);
-        for folder in candidates(state, state_id) {
+        for folder in candidates(state, state_id, SOCKET.len()) {
             match Self::make_at(folder) {
                 Ok(made) => return Ok(made),
                 Err(error) => failed = error,
@@ -40,25 +47,24 @@ impl Place {
     }
 
     fn make_at(folder: PathBuf) -> io::Result<(Self, UnixListener)> {
-        match DirBuilder::new().mode(0o700).create(&folder) {
-            Ok(()) => {}
-            // Left by a process that was killed; or, in `/tmp`, by anybody.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let found = fs::symlink_metadata(&folder)?;
-                let ours = found.is_dir()
-                    && found.uid() == rustix::process::getuid().as_raw()
-                    && found.mode() & OTHERS == 0;
-                if !ours {
-                    return Err(io::Error::other(format!("`{}` is not ours", folder.display())));
-                }
-            }
-            Err(error) => return Err(error),
+        make_folder(&folder)?;
+        let place = Self { folder, stays: false };
+        // Each at once in the place of what a process before left: there may be stages that call just now.
+        let (socket, link) = (place.folder.join(SOCKET_PART), place.folder.join(LINK_PART));
+        for part in [&socket, &link] {
+            // What is not there need not go; what cannot go is told by who makes it anew.
+            let _ = fs::remove_file(part);
         }
-        let place = Self { folder };
-        place.clear();
-        let listener = UnixListener::bind(place.socket())?;
-        symlink(std::env::current_exe()?, place.link())?;
+        symlink(std::env::current_exe()?, &link)?;
+        durable::rename(&link, &place.link()).map_err(io::Error::other)?;
+        let listener = UnixListener::bind(&socket)?;
+        durable::rename(&socket, &place.socket()).map_err(io::Error::other)?;
         Ok((place, listener))
+    }
+
+    /// Leaves it there when this is dropped: stages go on that will call the next process here.
+    pub fn stay(&mut self) {
+        self.stays = true;
     }
 
     /// Returns the folder, for the end of a `PATH`.
@@ -77,7 +83,6 @@ impl Place {
 
     fn clear(&self) {
         for path in [self.socket(), self.link()] {
-            // What is not there need not go; what cannot go is told by who makes it anew.
             let _ = fs::remove_file(path);
         }
     }
@@ -85,6 +90,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         self.clear();
         let _ = fs::remove_dir(&self.folder);
     }
@@ -93,7 +101,7 @@ impl Drop for Place {
 /// Connects to the process that holds the store in `state`.
 pub fn connect(state: &Path, state_id: &str) -> io::Result<UnixStream> {
     let mut failed = io::Error::from(io::ErrorKind::NotFound);
-    for folder in candidates(state, state_id) {
+    for folder in candidates(state, state_id, SOCKET.len()) {
         match UnixStream::connect(folder.join(SOCKET)) {
             Ok(stream) => return Ok(stream),
             Err(error) => failed = error,
@@ -102,11 +110,31 @@ pub fn connect(state: &Path, state_id: &str) -> io::Result<UnixStream> {
     Err(failed)
 }
 
-fn candidates(state: &Path, state_id: &str) -> Vec<PathBuf> {
+/// Makes a folder that only the owner can enter, or sees that it is one.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => {}
+        // Left by a process that was killed; or, in `/tmp`, by anybody.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(folder)?;
+            let ours = found.is_dir()
+                && found.uid() == rustix::process::getuid().as_raw()
+                && found.mode() & OTHERS == 0;
+            if !ours {
+                return Err(io::Error::other(format!("`{}` is not ours", folder.display())));
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Returns the folders that may hold a socket with a name of so many bytes, the one to be preferred first.
+pub(crate) fn candidates(state: &Path, state_id: &str, name_bytes: usize) -> Vec<PathBuf> {
     let own = state.join("run");
     let elsewhere = PathBuf::from(format!("/tmp/cairn-{}-{state_id}", rustix::process::getuid().as_raw()));
     let bytes = own.as_os_str().as_encoded_bytes();
-    let fits = bytes.len() + "/".len() + SOCKET.len() <= SOCKET_PATH_MAX
+    let fits = bytes.len() + "/".len() + name_bytes <= SOCKET_PATH_MAX
         && std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(':'));
     own_first(fits, own, elsewhere)
 }
@@ -132,8 +160,13 @@ mod tests {
             assert!(connect(&state, &id).is_ok());
             assert_eq!(fs::metadata(place.folder()).unwrap().mode() & 0o777, 0o700);
             assert!(fs::canonicalize(place.link()).unwrap() == std::env::current_exe().unwrap());
-            // What a killed process left is no hindrance.
+            // What a killed process left is no hindrance; one that stays is there for its stages.
             std::mem::forget(place);
+            let (mut staying, _listener) = Place::make(&state, &id).unwrap();
+            staying.stay();
+            let link = staying.link();
+            drop(staying);
+            assert!(fs::canonicalize(link).is_ok());
             let (place, _listener) = Place::make(&state, &id).unwrap();
             let left = place.folder().to_owned();
             drop(place);

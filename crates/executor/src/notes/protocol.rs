@@ -69,6 +69,14 @@ pub enum Request {
     End,
 }
 
+impl Request {
+    /// Tells whether another process may be asked the same when the one that was asked ended before it answered. What is
+    /// passed on of records belongs to one process.
+    pub fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Once { .. } | Self::OnceEnded { .. } | Self::Mark { .. } | Self::GetMark { .. })
+    }
+}
+
 /// What a server answers, once to each request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {

@@ -49,6 +49,11 @@ impl Server {
         Ok(Self { place, shared, acceptor: Some(acceptor) })
     }
 
+    /// Leaves the socket and the link where they are when this is dropped: the stages go on.
+    pub fn stay(&mut self) {
+        self.place.stay();
+    }
+
     /// Returns the folder with the link to the running binary.
     pub fn folder(&self) -> &Path {
         self.place.folder()
@@ -139,7 +144,7 @@ impl Shared {
     fn serve(&self, stream: &UnixStream) -> io::Result<()> {
         let mut incoming = BufReader::new(stream);
         let Some(hello) = receive::<Hello>(&mut incoming)? else { return Ok(()) };
-        let mut session = match self.service.greet(hello) {
+        let mut session = match self.service.greet(hello, &stream) {
             Ok(session) => session,
             Err(refused) => return send(stream, &refused),
         };

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -167,10 +168,27 @@ impl Service {
         self.epoch
     }
 
-    /// Lets an attempt call.
-    pub(crate) fn enter(&self, attempt: &AttemptId, input_hash: InputHash) {
-        let caller = Caller::new(Some((attempt.clone(), input_hash)), self.generation());
-        self.attempts.enter(attempt.slug(), Arc::new(caller));
+    /// Lets an attempt call, whose commands name `epoch`. `mark` is made before anything is told that only this process
+    /// knows.
+    pub(crate) fn enter(
+        &self,
+        attempt: &AttemptId,
+        input_hash: InputHash,
+        epoch: u64,
+        mark: Option<PathBuf>,
+    ) {
+        let caller = Caller::new(Some((attempt.clone(), input_hash)), self.generation()).marked(mark);
+        self.attempts.enter(attempt.slug(), epoch, Arc::new(caller));
+    }
+
+    /// Has an attempt wait that calls before it is taken over.
+    pub(crate) fn expect(&self, token: &str) {
+        self.attempts.expect(token.to_owned());
+    }
+
+    /// Expects an attempt no more.
+    pub(crate) fn give_up(&self, token: &str) {
+        self.attempts.leave(token);
     }
 
     /// Takes no more from an attempt; returns what it told.
@@ -218,7 +236,7 @@ impl Service {
     }
 
     /// Begins a conversation.
-    pub(super) fn greet(&self, hello: Hello) -> Result<Session<'_>, Reply> {
+    pub(super) fn greet(&self, hello: Hello, peer: &impl AsFd) -> Result<Session<'_>, Reply> {
         let Hello { protocol, attempt, scope } = hello;
         if protocol != PROTOCOL {
             let help = "within a stage, call the `cairn` that is first in `PATH`";
@@ -235,8 +253,8 @@ impl Service {
         let alone = attempt.is_none();
         let caller = match attempt {
             Some((token, epoch)) => {
-                let caller = self.attempts.get(&token).filter(|_| epoch == self.epoch);
-                caller.ok_or_else(Refusal::ended)?
+                let waits = || !self.closing.load(Ordering::Relaxed) && !has_gone(peer);
+                self.attempts.get(&token, epoch, LOOK, waits).ok_or_else(Refusal::ended)?
             }
             None if scope.is_none() => {
                 let help = "within a stage's command it belongs to the stage; elsewhere give `--scope NAME`";
@@ -358,6 +376,7 @@ impl Session<'_> {
         let (service, scope, own) = (self.service, self.scope(), self.caller.generation);
         let caller = Arc::clone(&self.caller);
         let mut told = caller.open().ok_or_else(Refusal::ended)?;
+        mark(&caller)?;
         let _seeing = lock(&service.seeing);
         let before = service.store.seen_by(&scope, records)?;
         let (mut passes, mut taken, mut batch) =
@@ -419,6 +438,7 @@ impl Session<'_> {
         check_text("reason", reason)?;
         let caller = Arc::clone(&self.caller);
         let mut told = caller.open().ok_or_else(Refusal::ended)?;
+        mark(&caller)?;
         // Each letter holds the reason twice.
         let size_of = |line: &[u8]| line.len() + 2 * reason.len() + LETTER_BYTES;
         told.rejected_bytes += lines.iter().map(|(_, line)| size_of(line)).sum::<usize>();
@@ -486,6 +506,14 @@ impl Drop for Session<'_> {
             self.service.forget(self.caller.generation);
         }
     }
+}
+
+fn mark(caller: &Caller) -> Result<(), Refusal> {
+    caller.mark().map_err(|error| Refusal {
+        error: format!("cannot write down that records were told of: {error}"),
+        help: None,
+        store: true,
+    })
 }
 
 fn check_text(what: &str, text: &str) -> Result<(), Refusal> {

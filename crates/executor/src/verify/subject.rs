@@ -196,6 +196,7 @@ impl Subject<'_> {
             log_max: LOG_MAX,
             timeout_ms: self.instance.policy.timeout_ms,
             kill_after_ms: self.instance.policy.kill_after_ms,
+            tied: true,
         };
         let keeper = &self.verifier.keeper;
         let token = job.token.clone();

@@ -4,6 +4,7 @@
 
 mod death;
 mod end;
+mod outliving;
 mod output;
 mod start;
 mod strays;

@@ -1,12 +1,12 @@
 //! A keeper with a folder of its own, and a look at the processes there are.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use cairn_executor::isolation::log::Reader;
-use cairn_executor::isolation::{Ended, Job, Keeper, KeeperError, STATE_VARIABLE, TOKEN_VARIABLE};
+use cairn_executor::isolation::{Ended, Held, Job, Keeper, KeeperError, STATE_VARIABLE, TOKEN_VARIABLE};
 
 /// Longer than anything here takes, on a machine that is busy with something else.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,11 +23,16 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            keeper: Keeper::start(&example()).unwrap(),
-            mark: new_mark(),
-        }
+        let keeper = Keeper::start(&example()).unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), keeper, mark: new_mark() }
+    }
+
+    /// One with a keeper that outlives its callers.
+    pub(crate) fn outliving() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (keeper, held) = outliving(folder.path());
+        assert_eq!(held, []);
+        Self { folder, keeper, mark: new_mark() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -56,6 +61,7 @@ impl Fixture {
             log_max: 64 << 20,
             timeout_ms: None,
             kill_after_ms: FOREVER_MS,
+            tied: false,
             token,
         }
     }
@@ -80,6 +86,11 @@ impl Fixture {
         assert!(self.path("ready").exists(), "{:?}", running.await);
         running
     }
+}
+
+/// Finds the keeper of a folder that outlives its callers, or starts it.
+pub(crate) fn outliving(folder: &Path) -> (Keeper, Vec<Held>) {
+    Keeper::outliving(&example(), folder, &format!("test-{}", folder.file_name().unwrap().display())).unwrap()
 }
 
 pub(crate) fn text_of(job: &Job) -> String {

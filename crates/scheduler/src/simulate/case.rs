@@ -36,6 +36,8 @@ pub(super) enum Answer {
     Fresh,
     Restored,
     Miss,
+    /// The attempt of before runs on what would be executed now.
+    Held,
     Broken,
 }
 
@@ -78,9 +80,10 @@ impl Case {
                 retries: policy(&mut dice),
                 history: if resumed { history(&mut dice) } else { History::default() },
                 force: dice.random_bool(0.1),
+                held: false,
             })
             .collect();
-        let setup = Setup {
+        let mut setup = Setup {
             instances,
             jobs,
             memory_bytes,
@@ -92,7 +95,13 @@ impl Case {
         };
         let hit = one_of([0.0, 0.3, 0.9], &mut dice);
         let trouble = one_of([0.0, 0.1, 0.5], &mut dice);
-        let fates = (0..count).map(|_| Fate::draw(hit, trouble, &mut dice)).collect();
+        let mut fates: Vec<Fate> = (0..count).map(|_| Fate::draw(hit, trouble, &mut dice)).collect();
+        for (facts, fate) in setup.instances.iter_mut().zip(&mut fates) {
+            facts.held = facts.history.last == Last::Open && dice.random_bool(0.6);
+            if facts.held && dice.random_bool(0.7) {
+                fate.lookups[0] = Answer::Held;
+            }
+        }
         let stops = if dice.random_bool(0.35) { stops(&mut dice) } else { Vec::new() };
         let ticks = (0..dice.random_range(0..4)).map(|_| moment(&mut dice)).collect();
         Self { seed, setup, fates, stops, ticks }

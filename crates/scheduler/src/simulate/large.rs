@@ -20,6 +20,7 @@ fn facts(number: u32, needs: Vec<u32>) -> Facts {
         retries: Policy::ONCE,
         history: History::default(),
         force: false,
+        held: false,
     }
 }
 
@@ -58,7 +59,11 @@ fn run(instances: Vec<Facts>, hit: bool) -> (RunStatus, u32) {
                     inputs.push_back(Input::Finished { instance, result: Ok(done) });
                 }
                 Action::End { status, .. } => return (status, attempts),
-                Action::Terminate { .. } | Action::Record { .. } | Action::WakeAt(_) => {}
+                Action::Adopt { .. }
+                | Action::GiveUp { .. }
+                | Action::Terminate { .. }
+                | Action::Record { .. }
+                | Action::WakeAt(_) => {}
             }
         }
     }

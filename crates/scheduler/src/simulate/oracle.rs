@@ -20,6 +20,12 @@ pub(super) struct Oracle<'a> {
     looking_up: BTreeSet<u32>,
     ready: BTreeSet<u32>,
     running: BTreeSet<u32>,
+    /// Attempts of before of which nothing was decided yet.
+    held: BTreeSet<u32>,
+    /// Those that there was no room for.
+    roomless: BTreeSet<u32>,
+    /// Those that are not wanted any more, until that is said.
+    unwanted: BTreeSet<u32>,
     settling: BTreeSet<u32>,
     /// Number of the last attempt, and failures that count.
     attempts: Vec<u32>,
@@ -50,6 +56,9 @@ impl<'a> Oracle<'a> {
             looking_up: BTreeSet::new(),
             ready: BTreeSet::new(),
             running: BTreeSet::new(),
+            held: BTreeSet::new(),
+            roomless: BTreeSet::new(),
+            unwanted: BTreeSet::new(),
             settling: BTreeSet::new(),
             attempts: histories().map(|history| history.attempts).collect(),
             failures: histories().map(|history| history.failures).collect(),
@@ -89,8 +98,10 @@ impl<'a> Oracle<'a> {
             check_answer(instance, &expected, actions);
         }
         self.check_terminated(self.interrupts > interrupts_before, actions, seen);
+        assert!(self.unwanted.is_empty(), "what is not wanted is not given up");
         assert!(self.states == states, "the machine's states are not what it recorded");
         if !self.over {
+            self.yield_if_stuck(seen);
             self.check_nothing_is_left_undone(now, seen);
         }
     }
@@ -99,6 +110,7 @@ impl<'a> Oracle<'a> {
     fn take_in(&mut self, now: Timestamp, input: &Input, seen: &mut Seen) -> Option<(u32, Expected)> {
         match input {
             Input::Begin => {
+                self.hold();
                 for instance in 0..self.count() {
                     if self.facts(instance).selected && self.needs_are_done(instance) {
                         self.due.insert(instance, self.first_due(now, instance));
@@ -125,9 +137,18 @@ impl<'a> Oracle<'a> {
                     Found::InDoubt { .. } | Found::Stands { .. } | Found::Stopped => {
                         unreachable!("nothing in this world has an effect outside")
                     }
-                    Found::Miss { .. } if self.is_halted() => Expected::Blocked,
-                    Found::Miss { .. } if self.case.setup.frozen => Expected::Blocked,
+                    Found::Held { .. } if self.interrupts > 0 => Expected::Blocked,
+                    Found::Held { .. } => Expected::Adopted,
+                    Found::Miss { .. } if self.is_halted() => {
+                        self.let_go(*instance);
+                        Expected::Blocked
+                    }
+                    Found::Miss { .. } if self.case.setup.frozen => {
+                        self.let_go(*instance);
+                        Expected::Blocked
+                    }
                     Found::Miss { .. } => {
+                        self.let_go(*instance);
                         self.ready.insert(*instance);
                         return None;
                     }
@@ -170,8 +191,62 @@ impl<'a> Oracle<'a> {
         Expected::Failed
     }
 
+    /// Gives those their room that are held, in their order, as far as there is any.
+    fn hold(&mut self) {
+        for instance in 0..self.count() {
+            let facts = self.facts(instance);
+            if !facts.held || !facts.selected {
+                continue;
+            }
+            if !self.room.has_room(instance, &self.taking()) {
+                self.roomless.insert(instance);
+            }
+            self.held.insert(instance);
+        }
+    }
+
+    fn let_go(&mut self, instance: u32) {
+        if self.held.remove(&instance) {
+            self.roomless.remove(&instance);
+        }
+    }
+
+    /// When nothing else can start, the room of those that are held is another's.
+    fn yield_if_stuck(&mut self, seen: &mut Seen) {
+        let under_way = [&self.looking_up, &self.running, &self.settling];
+        let is_stuck = under_way.iter().all(|set| set.is_empty())
+            && self.room.choice(&self.ready, &self.taking(), seen).is_none();
+        if is_stuck && !self.held.is_empty() {
+            self.roomless.extend(&self.held);
+            if !self.ready.is_empty() {
+                seen.note("the room of a held attempt was another's");
+            }
+        }
+    }
+
+    /// What takes room.
+    fn taking(&self) -> BTreeSet<u32> {
+        self.running.union(&self.held).filter(|instance| !self.roomless.contains(instance)).copied().collect()
+    }
+
+    fn check_adopted(&mut self, instance: u32, attempt: u32, before: Option<&Action>, seen: &mut Seen) {
+        let Some(Action::Record { instance: recorded, event }) = before else {
+            panic!("an attempt is adopted unrecorded");
+        };
+        let InstanceEvent::AttemptStarted { attempt: number, .. } = event else {
+            panic!("an attempt is adopted unrecorded");
+        };
+        assert!((*recorded, *number) == (instance, attempt), "another attempt was recorded");
+        assert_eq!(attempt, self.attempts[instance as usize], "it is the last one");
+        assert!(self.needs_are_done(instance), "an attempt before its needs are done");
+        assert!(self.held.remove(&instance), "adopted what is not held");
+        self.running.insert(instance);
+        seen.note("an attempt was adopted");
+    }
+
     fn exit(&mut self, instance: u32) {
         assert!(self.running.remove(&instance));
+        self.roomless.remove(&instance);
         self.settling.insert(instance);
     }
 
@@ -179,6 +254,8 @@ impl<'a> Oracle<'a> {
         match action {
             Action::LookUp { instance, force } => self.check_lookup(now, *instance, *force, seen),
             Action::Attempt { instance, attempt } => self.check_attempt(*instance, *attempt, before, seen),
+            Action::Adopt { instance, attempt } => self.check_adopted(*instance, *attempt, before, seen),
+            Action::GiveUp { instance } => assert!(self.unwanted.remove(instance), "given up though wanted"),
             Action::Terminate { instance, .. } => assert!(self.running.contains(instance)),
             Action::Record { instance, event } => self.check_record(now, *instance, event, seen),
             Action::WakeAt(at) => {
@@ -220,12 +297,14 @@ impl<'a> Oracle<'a> {
         assert!(!self.is_halted() && !self.case.setup.frozen, "an attempt while nothing may start");
         assert!(self.settling.len() < SETTLING_MAX as usize);
 
-        let choice = self.room.choice(&self.ready, &self.running, seen);
+        self.yield_if_stuck(seen);
+        let taking = self.taking();
+        let choice = self.room.choice(&self.ready, &taking, seen);
         assert!(choice == Some(instance), "started ahead of its turn: {choice:?} was first");
-        self.room.start(instance, &self.ready, &self.running);
+        self.room.start(instance, &self.ready, &taking);
         self.ready.remove(&instance);
         self.running.insert(instance);
-        self.room.check_limits(&self.running, seen);
+        self.room.check_limits(&self.taking(), seen);
         self.attempts[instance as usize] = attempt;
     }
 
@@ -280,6 +359,11 @@ impl<'a> Oracle<'a> {
             self.looking_up.remove(&instance);
             self.ready.remove(&instance);
             self.due.remove(&instance);
+            if self.held.contains(&instance) {
+                self.let_go(instance);
+                self.unwanted.insert(instance);
+                seen.note("a held attempt was given up");
+            }
         }
     }
 
@@ -301,7 +385,7 @@ impl<'a> Oracle<'a> {
     fn first_due(&self, now: Timestamp, instance: u32) -> Timestamp {
         let facts = self.facts(instance);
         let longest = now.plus_millis(facts.retries.pause_max_ms(facts.history.failures));
-        facts.history.retry_at().map_or(now, |at| at.min(longest).max(now))
+        facts.history.retry_at().filter(|_| !facts.held).map_or(now, |at| at.min(longest).max(now))
     }
 
     fn check_blocked(&mut self, instance: u32, by: &Blocker, seen: &mut Seen) {
@@ -385,7 +469,7 @@ impl<'a> Oracle<'a> {
             assert_eq!(self.next_lookup(now), None, "could be looked up");
         }
         if self.settling.len() < SETTLING_MAX as usize {
-            let choice = self.room.choice(&self.ready, &self.running, seen);
+            let choice = self.room.choice(&self.ready, &self.taking(), seen);
             assert_eq!(choice, None, "could be started");
         }
         let next = self.due.values().copied().filter(|at| *at > now).min();
@@ -470,6 +554,7 @@ impl<'a> Oracle<'a> {
 #[derive(Debug, PartialEq)]
 enum Expected {
     Found,
+    Adopted,
     Ran,
     Retrying,
     Failed,
@@ -499,6 +584,7 @@ fn check_answer(instance: u32, expected: &Expected, actions: &[Action]) {
     let fits = matches!(
         (expected, events.as_slice()),
         (Expected::Found, [InstanceEvent::CheckpointFound { .. }])
+            | (Expected::Adopted, [InstanceEvent::AttemptStarted { .. }])
             | (Expected::Ran, [InstanceEvent::Committed { .. }])
             | (Expected::Failed, [InstanceEvent::Failed { .. }])
             | (Expected::Blocked, [InstanceEvent::Blocked { .. }])

@@ -43,7 +43,7 @@ fn outcome_alone(case: &Case, instance: usize) -> Outcome {
             Answer::Restored => return Outcome::Restored,
             Answer::Broken => return Outcome::Failed,
             Answer::Miss if case.setup.frozen => return Outcome::Blocked,
-            Answer::Miss => failures += 1,
+            Answer::Miss | Answer::Held => failures += 1,
         }
         match endings.next() {
             None => return Outcome::Ran,

@@ -8,10 +8,12 @@ pub(super) struct Seen(BTreeMap<&'static str, u32>);
 
 impl Seen {
     /// All that must happen.
-    const ALL: [&'static str; 25] = [
+    const ALL: [&'static str; 28] = [
         "an attempt was cut off from outside",
         "an attempt failed and was to be tried again",
+        "a held attempt was given up",
         "an attempt failed while the run was stopping",
+        "an attempt was adopted",
         "an interrupt came before the end of a stop by failure",
         "blocked by a failure",
         "blocked by a freeze",
@@ -33,6 +35,7 @@ impl Seen {
         "ran alone",
         "something was kept for one passed over too often",
         "the answer to a look-up came too late",
+        "the room of a held attempt was another's",
         "what was predicted from the fates alone came true",
     ];
 

@@ -91,7 +91,7 @@ impl<'a> World<'a> {
                 let input = Input::LookedUp { instance: *instance, found: self.answer(*instance) };
                 self.later(now, 0..60, input);
             }
-            Action::Attempt { instance, .. } => {
+            Action::Attempt { instance, .. } | Action::Adopt { instance, .. } => {
                 let result = self.ending(*instance);
                 self.end(now, *instance, 0..400, result);
             }
@@ -113,7 +113,7 @@ impl<'a> World<'a> {
                 let late = self.dice.random_range(0..3) * self.dice.random_range(0..10);
                 self.tick = Some(self.plans.add(Timestamp(at.0.max(now.0) + late), Input::Tick));
             }
-            Action::Record { .. } | Action::End { .. } => {}
+            Action::Record { .. } | Action::GiveUp { .. } | Action::End { .. } => {}
         }
     }
 
@@ -162,6 +162,9 @@ impl<'a> World<'a> {
             }
             Answer::Restored => {
                 Found::Hit { input_hash, restored: vec!["x".into()], trashed: Vec::new(), saved_ms: 1 }
+            }
+            Answer::Held => {
+                Found::Held { input_hash, attempt: self.case.setup.instances[number].history.attempts }
             }
             Answer::Miss => Found::Miss { input_hash, reason: Reason::First },
             Answer::Broken => Found::Broken { error: "no input".into(), help: None },

@@ -20,6 +20,19 @@ pub enum Action {
         /// Its number.
         attempt: u32,
     },
+    /// Take over the held attempt, under the input-hash of the [`InstanceEvent::AttemptStarted`] recorded just before; answered
+    /// as [`Self::Attempt`] is.
+    Adopt {
+        /// Of which instance.
+        instance: u32,
+        /// Its number.
+        attempt: u32,
+    },
+    /// End the held attempt, if it has not ended: it is not wanted. Not answered.
+    GiveUp {
+        /// Of which instance.
+        instance: u32,
+    },
     /// End the running command; answered by [`super::Input::Finished`] as ever.
     Terminate {
         /// Of which instance.

@@ -25,6 +25,8 @@ pub(super) struct Agenda {
     due: BTreeSet<u32>,
     ready: Ready,
     room: Room,
+    /// Instances that run and for which no room was taken.
+    without_room: BTreeSet<u32>,
     looking_up: usize,
     lookups_max: usize,
     running: u32,
@@ -59,6 +61,7 @@ impl Agenda {
             delayed: BTreeSet::new(),
             due: BTreeSet::new(),
             room,
+            without_room: BTreeSet::new(),
             looking_up: 0,
             lookups_max: setup.lookups_max.max(1),
             running: 0,
@@ -119,9 +122,39 @@ impl Agenda {
         Some(instance)
     }
 
+    /// Takes the room of an instance whose attempt goes on since before the run began. Where there is not as much, one of those
+    /// that are held has ended: another one was started in its room.
+    pub(super) fn hold(&mut self, instance: u32) {
+        let demand = self.demands[instance as usize];
+        if self.room.fits(demand) {
+            self.room.take(demand);
+        } else {
+            self.without_room.insert(instance);
+        }
+    }
+
+    /// Gives up the room of an instance that is held, and still is.
+    pub(super) fn yield_room(&mut self, instance: u32) {
+        if self.without_room.insert(instance) {
+            self.room.give_back(self.demands[instance as usize]);
+        }
+    }
+
+    /// Gives the room back of an instance that was held.
+    pub(super) fn let_go(&mut self, instance: u32) {
+        if !self.without_room.remove(&instance) {
+            self.room.give_back(self.demands[instance as usize]);
+        }
+    }
+
+    /// Notes that an instance runs whose room was taken before.
+    pub(super) fn adopted(&mut self) {
+        self.running += 1;
+    }
+
     /// Notes that an instance's command has ended, and gives its room back.
     pub(super) fn exited(&mut self, instance: u32) {
-        self.room.give_back(self.demands[instance as usize]);
+        self.let_go(instance);
         self.running -= 1;
         self.settling += 1;
     }

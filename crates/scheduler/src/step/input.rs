@@ -62,12 +62,19 @@ pub enum Found {
         /// What the execution took that did it.
         saved_ms: u64,
     },
-    /// Nothing that can be used.
+    /// Nothing that can be used: if an attempt was held, it has ended by now and does not count.
     Miss {
         /// The input-hash.
         input_hash: InputHash,
         /// Why it has to run.
         reason: Reason,
+    },
+    /// An attempt of it goes on, or has ended, that a process before had started under this very input-hash.
+    Held {
+        /// The input-hash.
+        input_hash: InputHash,
+        /// The attempt's number.
+        attempt: u32,
     },
     /// It has an effect of which nobody can say whether it took place.
     InDoubt {

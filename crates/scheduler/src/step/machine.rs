@@ -1,6 +1,6 @@
 //! The machine itself: the rules, event by event.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use cairn_model::{Blocker, Counts, InputHash, InstanceEvent, Reason, RunStatus, State, Timestamp};
 
@@ -8,10 +8,15 @@ use super::agenda::Agenda;
 use super::{Action, Dependents, Done, Facts, Failure, Found, Input, Setup};
 use crate::retry::{Dice, History};
 
+/// Why an attempt goes on that a process before had started: what its start says once more.
+const ADOPTED: &str = "adopted: it went on when the process that had started it ended";
+
 /// A run as it goes on: see the [module's page](super).
 #[derive(Debug)]
 pub struct Machine {
     instances: Vec<Instance>,
+    /// Those of which an attempt goes on that a process before had started, and nothing was decided yet.
+    held: BTreeSet<u32>,
     states: Vec<State>,
     dependents: Dependents,
     agenda: Agenda,
@@ -97,6 +102,11 @@ impl Machine {
         }
         Self {
             states: vec![State::Waiting; instances.len()],
+            held: (0..)
+                .zip(&instances)
+                .filter(|(_, facts)| facts.held && facts.selected)
+                .map(|(instance, _)| instance)
+                .collect(),
             selected: instances.iter().map(|facts| u32::from(facts.selected)).sum(),
             instances: instances
                 .into_iter()
@@ -170,6 +180,9 @@ impl Machine {
     fn begin(&mut self, now: Timestamp) {
         assert!(self.progress == Progress::Before, "a run begins once");
         self.progress = Progress::Begun;
+        for instance in &self.held {
+            self.agenda.hold(*instance);
+        }
         for instance in self.all() {
             if matches!(self.phase(instance), Phase::Needs(0)) {
                 self.enqueue(instance, now);
@@ -196,7 +209,15 @@ impl Machine {
                 self.record(instance, event);
                 self.let_go_on(instance, now);
             }
+            Found::Held { input_hash, attempt } => match self.halt {
+                // As with all that runs: a failure elsewhere does not end it.
+                Halt::None | Halt::Failure(_) => self.adopt(instance, attempt, input_hash),
+                Halt::Gentle | Halt::Now => self.block(instance, Blocker::Interrupted),
+            },
             Found::Miss { input_hash, reason } => {
+                if self.held.remove(&instance) {
+                    self.agenda.let_go(instance);
+                }
                 let reason = self.history(instance).again().unwrap_or(reason);
                 if let Some(by) = self.halted_by() {
                     self.block(instance, by);
@@ -318,7 +339,8 @@ impl Machine {
         // A time from before a resume may come from a clock that was wrong: no pause is longer than the policy's.
         let latest = now.plus_millis(retries.pause_max_ms(history.failures));
         let at = history.retry_at().map(|at| at.min(latest)).filter(|at| *at > now);
-        self.agenda.add(instance, at);
+        // One that goes on need not wait.
+        self.agenda.add(instance, at.filter(|_| !self.held.contains(&instance)));
         self.set(instance, Phase::Queued);
     }
 
@@ -375,6 +397,15 @@ impl Machine {
         while let Some(instance) = self.agenda.next_start() {
             self.start(instance);
         }
+        if !self.agenda.is_under_way() {
+            // What is held may need what finds no room beside it.
+            for instance in &self.held {
+                self.agenda.yield_room(*instance);
+            }
+            while let Some(instance) = self.agenda.next_start() {
+                self.start(instance);
+            }
+        }
         self.actions.extend(self.agenda.wake_at().map(Action::WakeAt));
 
         let idle = !self.agenda.is_under_way();
@@ -397,6 +428,17 @@ impl Machine {
         let attempt = self.history(instance).attempts + 1;
         self.record(instance, InstanceEvent::AttemptStarted { attempt, input_hash, reason });
         self.actions.push(Action::Attempt { instance, attempt });
+    }
+
+    /// Has an attempt go on that a process before had started.
+    fn adopt(&mut self, instance: u32, attempt: u32, input_hash: InputHash) {
+        let held = self.held.remove(&instance);
+        assert!(held, "no attempt of `{}` is held", self.name(instance));
+        self.agenda.adopted();
+        self.set(instance, Phase::Running);
+        let reason = Reason::Again(ADOPTED.to_owned());
+        self.record(instance, InstanceEvent::AttemptStarted { attempt, input_hash, reason });
+        self.actions.push(Action::Adopt { instance, attempt });
     }
 
     /// Changes an instance's state: the only place that does.
@@ -424,6 +466,11 @@ impl Machine {
             (_, status) => status,
         };
         self.actions.push(Action::Record { instance, event });
+        let has_ended = matches!(self.phase(instance), Phase::Ended);
+        if has_ended && self.held.remove(&instance) {
+            self.agenda.let_go(instance);
+            self.actions.push(Action::GiveUp { instance });
+        }
     }
 
     fn halted_by(&self) -> Option<Blocker> {

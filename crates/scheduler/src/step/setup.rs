@@ -50,4 +50,15 @@ pub struct Facts {
     pub history: History,
     /// Whether it is executed though there may be a checkpoint; one that the run has executed already is not again.
     pub force: bool,
+    /// Whether an attempt of it goes on, or has ended, that a process before had started.
+    pub held: bool,
+}
+
+impl Setup {
+    /// Has the machine know of the instances whose attempts a process before had started and a keeper holds.
+    pub fn hold(&mut self, instances: &[u32]) {
+        for instance in instances {
+            self.instances[*instance as usize].held = true;
+        }
+    }
 }

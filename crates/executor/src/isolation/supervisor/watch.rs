@@ -1,9 +1,9 @@
 //! The loop.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -13,10 +13,13 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions};
 
 use super::super::job::Job;
 use super::super::log::Stream;
+use super::super::post::Post;
 use super::super::process::{Snapshot, own_children};
-use super::super::wire::{self, Inbox, Reply, Request};
+use super::super::wire::Inbox;
 use super::attempt::Attempt;
+use super::caller::{self, Asked, Caller, Gone, Pipes};
 use super::family::Family;
+use super::host::Host;
 use super::output::BUFFER;
 use super::spawn::Spawner;
 use super::system;
@@ -27,10 +30,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The keeper's state.
 pub(super) struct Supervisor {
-    requests: OwnedFd,
-    replies: File,
+    caller: Caller,
     child_ended: OwnedFd,
-    inbox: Inbox,
     spawner: Spawner,
     attempts: BTreeMap<u64, Attempt>,
     family: Family,
@@ -40,20 +41,23 @@ pub(super) struct Supervisor {
 /// What there is something to read from.
 #[derive(Debug, Clone, Copy)]
 enum Ready {
-    Caller,
+    Caller(caller::Ready),
     ChildEnded,
     Pipe(u64, Stream),
 }
 
-/// The caller is gone, or says what nobody understands.
-struct Gone;
-
 impl Supervisor {
-    /// Makes a keeper of this process.
-    pub(super) fn set_up() -> io::Result<Self> {
+    /// Makes a keeper of this process: for the caller at the other ends of standard input and output; or with `socket`, where
+    /// callers come to, for any of them.
+    pub(super) fn set_up(socket: Option<&Path>) -> io::Result<Self> {
         let (requests, replies) = (io::stdin(), io::stdout());
-        let is_pipe = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
-        if !is_pipe(rustix::fs::fstat(&requests)?) || !is_pipe(rustix::fs::fstat(&replies)?) {
+        // At a socket standard output is the lock.
+        let wanted = match socket {
+            None => [FileType::Fifo, FileType::Fifo],
+            Some(_) => [FileType::Socket, FileType::RegularFile],
+        };
+        let kind = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode);
+        if [kind(rustix::fs::fstat(&requests)?), kind(rustix::fs::fstat(&replies)?)] != wanted {
             let text = "its standard input and output are not pipes: only cairn itself starts it";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
@@ -72,11 +76,22 @@ impl Supervisor {
         let files = rustix::process::getrlimit(Resource::Nofile);
         // Two pipes for each job; a job itself gets the limit that the caller had.
         rustix::process::setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files })?;
+        let requests = requests.as_fd().try_clone_to_owned()?;
+        let caller = match socket.map(Post::at) {
+            None => Caller::Pipes(Pipes {
+                requests,
+                replies: replies.as_fd().try_clone_to_owned()?.into(),
+                inbox: Inbox::default(),
+            }),
+            // The lock is held as long as this process lives.
+            Some(Some(post)) => Caller::Host(Box::new(Host::new(post, requests)?)),
+            Some(None) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "its socket has another name"));
+            }
+        };
         Ok(Self {
-            requests: requests.as_fd().try_clone_to_owned()?,
-            replies: replies.as_fd().try_clone_to_owned()?.into(),
+            caller,
             child_ended: system::take_signals()?,
-            inbox: Inbox::default(),
             spawner: Spawner::new(files)?,
             attempts: BTreeMap::new(),
             family: Family::default(),
@@ -88,9 +103,11 @@ impl Supervisor {
     pub(super) fn run(mut self) {
         while let Ok(()) = self.round() {}
         self.end_all();
+        self.caller.close();
     }
 
     fn round(&mut self) -> Result<(), Gone> {
+        let mut callers = Vec::new();
         for ready in self.wait() {
             match ready {
                 Ready::Pipe(id, stream) => {
@@ -99,14 +116,16 @@ impl Supervisor {
                     }
                 }
                 Ready::ChildEnded => self.look_at_children(),
-                Ready::Caller => self.receive()?,
+                Ready::Caller(ready) => callers.push(ready),
             }
         }
+        self.receive(&callers)?;
         let now = Instant::now();
         let ticks = self.attempts.iter_mut().filter_map(|(id, attempt)| Some((*id, attempt.tick(now)?)));
         let due = ticks.collect();
         self.signal(due);
-        self.settle()
+        self.settle()?;
+        self.caller.tend(Instant::now())
     }
 
     /// Waits until there is something to do. Pipes come first: what a job wrote before it ended is read before that is seen.
@@ -116,13 +135,17 @@ impl Supervisor {
         let pipes = self
             .attempts
             .iter()
-            .flat_map(|(id, attempt)| attempt.pipes().map(|(stream, pipe)| (Ready::Pipe(*id, stream), pipe)));
-        let fixed = [(Ready::ChildEnded, self.child_ended.as_fd()), (Ready::Caller, self.requests.as_fd())];
-        for (source, descriptor) in pipes.chain(fixed) {
+            .flat_map(|(id, attempt)| attempt.pipes().map(|(stream, pipe)| (Ready::Pipe(*id, stream), pipe)))
+            .map(|(source, pipe)| (source, pipe, PollFlags::IN));
+        let child_ended = [(Ready::ChildEnded, self.child_ended.as_fd(), PollFlags::IN)];
+        let callers = self.caller.sources().into_iter();
+        let callers = callers.map(|(source, descriptor, flags)| (Ready::Caller(source), descriptor, flags));
+        for (source, descriptor, flags) in pipes.chain(child_ended).chain(callers) {
             sources.push(source);
-            polled.push(PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
+            polled.push(PollFd::from_borrowed_fd(descriptor, flags));
         }
-        let deadline = self.attempts.values().filter_map(Attempt::deadline).min();
+        let jobs = self.attempts.values().filter_map(Attempt::deadline);
+        let deadline = jobs.chain(self.caller.deadline()).min();
         let timeout = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
         // An interruption is the end of a child: the next round sees it.
         let _ = rustix::event::poll(&mut polled, timeout.as_ref());
@@ -135,16 +158,12 @@ impl Supervisor {
             .collect()
     }
 
-    fn receive(&mut self) -> Result<(), Gone> {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&self.requests, &mut *self.buffer)) {
-            Ok(0) | Err(_) => return Err(Gone),
-            Ok(read) => self.inbox.push(&self.buffer[..read]),
-        }
+    fn receive(&mut self, ready: &[caller::Ready]) -> Result<(), Gone> {
         let mut due = Vec::new();
-        while let Some(request) = self.inbox.take().map_err(|_| Gone)? {
-            match request {
-                Request::Run { id, job } => self.start(id, &job)?,
-                Request::Stop { id, urgency } => {
+        for asked in self.caller.receive(ready, &mut self.buffer)? {
+            match asked {
+                Asked::Run { id, job } => self.start(id, &job)?,
+                Asked::Stop { id, urgency } => {
                     // It may have ended while the request was on its way.
                     let attempt = self.attempts.get_mut(&id);
                     let signal = attempt.and_then(|attempt| attempt.stop(urgency, Instant::now()));
@@ -162,7 +181,7 @@ impl Supervisor {
                 self.attempts.insert(id, attempt);
                 Ok(())
             }
-            Err(error) => self.reply(&Reply { id, result: Err(error) }),
+            Err(error) => self.caller.reply(id, Err(error)),
         }
     }
 
@@ -190,7 +209,7 @@ impl Supervisor {
                 self.family.forget(id);
                 let attempt = self.attempts.remove(&id).expect("it was listed above");
                 let ended = attempt.finish(&mut self.buffer);
-                self.reply(&Reply { id, result: Ok(ended) })?;
+                self.caller.reply(id, Ok(ended))?;
             }
         }
         // A job is over, too, when what is left of it cannot be ended.
@@ -215,12 +234,8 @@ impl Supervisor {
         any_refused
     }
 
-    fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
-        wire::send(&self.replies, reply).map_err(|_| Gone)
-    }
-
     /// Kills everything, and waits until it is gone.
-    fn end_all(mut self) {
+    fn end_all(&mut self) {
         self.family.survey(&self.attempts);
         let everything = self.attempts.keys().map(|id| (*id, Signal::KILL)).collect();
         self.signal(everything);

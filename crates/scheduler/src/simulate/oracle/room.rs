@@ -52,6 +52,10 @@ impl<'a> Room<'a> {
         None
     }
 
+    pub(super) fn has_room(&self, instance: u32, taking: &BTreeSet<u32>) -> bool {
+        fits(self.demand(instance), &self.free(taking))
+    }
+
     /// Notes a start, before it takes its room.
     pub(super) fn start(&mut self, started: u32, ready: &BTreeSet<u32>, running: &BTreeSet<u32>) {
         let free = self.free(running);

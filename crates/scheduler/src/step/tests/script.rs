@@ -21,6 +21,7 @@ pub(super) fn facts(name: &str) -> Facts {
         retries: Policy::ONCE,
         history: History::default(),
         force: false,
+        held: false,
     }
 }
 
@@ -187,6 +188,8 @@ impl Script {
             Action::LookUp { instance, force: false } => format!("look up {}", name(instance)),
             Action::LookUp { instance, force: true } => format!("look up {} by force", name(instance)),
             Action::Attempt { instance, attempt } => format!("run {}.{attempt}", name(instance)),
+            Action::Adopt { instance, attempt } => format!("adopt {}.{attempt}", name(instance)),
+            Action::GiveUp { instance } => format!("give up {}", name(instance)),
             Action::Terminate { instance, now: false } => format!("end {}", name(instance)),
             Action::Terminate { instance, now: true } => format!("kill {}", name(instance)),
             Action::Record { instance, event } => format!("{} {}", name(instance), show_event(event)),
