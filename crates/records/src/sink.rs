@@ -150,8 +150,13 @@ pub struct OpenContext<'a> {
 
 /// Returns the file that a sink is, when it is not there. Opening the sink makes it: who only looks asks this first.
 pub fn missing_file(sink: &cairn_model::Sink, context: &OpenContext<'_>) -> Option<PathBuf> {
+    file_of(sink, context).filter(|path| !path.exists())
+}
+
+/// Returns the file that a sink is; `None` where it is none, or a variable in its address is not set.
+pub fn file_of(sink: &cairn_model::Sink, context: &OpenContext<'_>) -> Option<PathBuf> {
     let SinkPlace::Sqlite { path, .. } = &sink.place else { return None };
-    sqlite::missing(&path.fill(context.variable).ok()?, context.folder)
+    Some(sqlite::file(&path.fill(context.variable).ok()?, context.folder))
 }
 
 /// Opens a sink: connects (HTTP excepted), so that a wrong address or password is told of before any work is done.

@@ -444,9 +444,9 @@ impl Sink for Sqlite {
     }
 }
 
-/// Returns the file of an address when it is not there: opening it would make it.
-pub(super) fn missing(address: &str, folder: &Path) -> Option<PathBuf> {
-    Some(folder.join(plain(address))).filter(|path| !path.exists())
+/// Returns the file of an address.
+pub(super) fn file(address: &str, folder: &Path) -> PathBuf {
+    folder.join(plain(address))
 }
 
 /// Returns the path in an address.
