@@ -112,4 +112,6 @@ codes! {
     UNUSED_PARAM = "CRN0701";
     /// A stage asks for more processors than this machine has.
     MORE_CPUS = "CRN0702";
+    /// Two stages load records into the same table.
+    SAME_TABLE = "CRN0703";
 }
