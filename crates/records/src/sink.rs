@@ -235,7 +235,10 @@ fn forgotten(batch: &BatchId, last: u64) -> String {
 fn fenced_off(batch: &BatchId) -> (String, String) {
     (
         format!("another cairn writes here: it has taken over `{}`", batch.scope),
-        "let the other run end; if there is none, run again: a new run takes over".to_owned(),
+        format!(
+            "let the other run end; if there is none, run again: a new run takes over. A fence that was raised by hand is lowered by `UPDATE cairn_fence SET fence = 0 WHERE scope LIKE '{}/%'`",
+            batch.scope.replace('\'', "''")
+        ),
     )
 }
 
