@@ -26,6 +26,7 @@ mod publishing;
 mod questions;
 mod records;
 mod records_crash;
+mod records_verify;
 mod sandbox_off;
 mod scheduling;
 mod stalled_reader;

@@ -283,6 +283,25 @@ fn a_sink_that_lost_what_it_had_is_given_all_of_it_again() {
     assert_eq!(run(&project, &[]), "load=FRESH");
 }
 
+/// Programs see how far a long load is, and not more often than they can read.
+#[test]
+fn progress_of_a_load_is_told_now_and_then() {
+    let project = Project::with_pipeline(BINARY, "");
+    with_worker(&project, "", "time.sleep(0.05)\nanswer(request, record=record)");
+    project.write("in/a.jsonl", numbered("id", 40));
+    let outcome = project.cairn(&["run", "--json"]).expect(0);
+    let lines = outcome.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told: Vec<Value> = lines.filter(|line| line["type"] == "instance_records_progress").collect();
+    assert!((2..=15).contains(&told.len()), "{}", outcome.shown());
+    let new = |line: &Value| line["new"].as_u64().unwrap();
+    assert!(told.is_sorted_by_key(new), "{}", outcome.shown());
+    assert!(
+        told.iter().all(|line| line["instance"] == "load" && line["read"] == 40 && line["run"].is_string())
+    );
+    assert!(told.iter().any(|line| (1..40).contains(&new(line))), "{}", outcome.shown());
+    assert_eq!(counts(&outcome), "new=40");
+}
+
 #[test]
 fn records_in_postgresql() {
     let server = PostgresServer::start(&[]);

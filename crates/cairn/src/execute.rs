@@ -64,7 +64,8 @@ pub(crate) fn execute(
     let ended = runtime.block_on(async {
         let teller = showing.teller();
         let tell = teller.clone();
-        engine.on_records(Box::new(move |name, counts| tell.records(name, *counts)));
+        let now = Arc::clone(&clock);
+        engine.on_records(Box::new(move |name, counts| tell.records(name, *counts, now.now())));
         let (signals, pressed) = signals(&teller);
         let driven = async {
             let keeper = start_keeper()?;
