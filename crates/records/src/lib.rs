@@ -19,6 +19,7 @@ pub mod file_sink;
 pub mod ledger;
 mod object;
 pub mod order;
+mod scan;
 pub mod sink;
 pub mod source;
 pub mod state;
