@@ -21,6 +21,7 @@ pub mod ledger;
 mod object;
 pub mod order;
 pub mod rehearsal;
+mod scan;
 pub mod sink;
 pub mod source;
 pub mod state;

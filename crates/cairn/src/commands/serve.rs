@@ -1,10 +1,13 @@
 //! `cairn serve`: the daemon.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_executor::isolation::Keeper;
+use cairn_executor::recover::{self, TakenOver};
 use cairn_model::{Clock, SystemClock};
 use cairn_server::gate::{Gate, random_hex};
 use cairn_server::{Daemon, Located, Setup, api, listen};
@@ -14,14 +17,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use crate::args::{Globals, examples};
-use crate::execute::start_keeper;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::project::{PipelineFile, Project, claim};
 use crate::remote::Remote;
 use crate::settings::serve::parse_bind;
 use crate::terminal::{Terminal, style};
-use crate::work::cpus;
+use crate::work::{Given, cpus};
 
 /// Run pipelines by their schedules, with a queue, an API and pages.
 ///
@@ -77,23 +79,38 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let token = token(&state)?;
     let gate = Arc::new(Gate::new(token, serve.hosts.clone()));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let runs = serve.runs.map_or_else(|| cpus().max(2), |runs| runs) as usize;
-    let setup = Setup {
-        root: root.clone(),
-        state: state.clone(),
-        store: store.clone(),
-        clock,
-        pipelines: pipelines(globals, context.terminal, root, state.clone()),
-        keeper: start_keeper()?,
-        runs_max: runs,
-        jobs: project.settings.jobs,
-    };
+    let whole = cairn_executor::Project::new(root.clone(), state.clone(), root.clone());
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Store, format!("cannot find the running program: {error}"))
+    })?;
+    let (keeper, held) = Keeper::outliving(&program, &state, &whole.state_id())
+        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
     let _inside = runtime.enter();
+    let list = pipelines(globals, context.terminal, root.clone(), state.clone());
+    let folders = output_folders(&list().unwrap_or_default());
+    let taken = runtime
+        .block_on(recover::take_over(&whole, &store, &folders, &keeper, held))
+        .map_err(|error| Failure::of(ExitStatus::Store, &error))?;
+    if taken != TakenOver::default() {
+        tracing::info!(attempts = taken.attempts.len(), cleared = ?taken.recovered, "took over from the daemon before");
+    }
+    let runs = serve.runs.map_or_else(|| cpus().max(2), |runs| runs) as usize;
+    let setup = Setup {
+        root: root.clone(),
+        state: state.clone(),
+        store: store.clone(),
+        clock,
+        pipelines: list,
+        keeper,
+        held: taken.attempts,
+        runs_max: runs,
+        jobs: project.settings.jobs,
+    };
     let daemon = Daemon::new(setup)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     let stop_after = serve.stop_after;
@@ -198,6 +215,22 @@ fn token(state: &Path) -> Result<String, Failure> {
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
     file.write_all(format!("{token}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     Ok(token)
+}
+
+/// Returns the folders in which the pipelines' outputs are placed.
+fn output_folders(pipelines: &[Located]) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    for located in pipelines {
+        let Ok(bytes) = std::fs::read(&located.file) else { continue };
+        let given = Given { params: Vec::new(), logical_time: SystemClock.now(), interval: None, run: None };
+        // One with errors cannot have placed anything under this text.
+        let Ok(checked) = located.with_text(bytes).check(&given) else { continue };
+        let outputs = checked.pipeline.instances.iter().flat_map(|instance| &instance.outputs);
+        let parents =
+            outputs.filter_map(|output| Some(checked.project.on_disk(&output.path).parent()?.to_owned()));
+        folders.extend(parents);
+    }
+    folders
 }
 
 /// Lists the project's pipelines whenever that is asked.
