@@ -138,9 +138,9 @@ impl Daemon {
         let mut observe = move |_: Event, _: Option<PathBuf>| {
             daemon.hub.tell(Change::Run { run, pipeline: of.clone() });
         };
-        let listening = engine
-            .listen(&hands)
-            .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"));
+        if let Some(notes) = &self.notes {
+            engine.listen_at(notes);
+        }
         let loop_ = Run {
             id: run,
             record,
@@ -154,7 +154,6 @@ impl Daemon {
         };
         let span = tracing::info_span!("run", id = %run, %pipeline);
         let ended = loop_.drive(machine).instrument(span).await;
-        drop(listening);
         let ended = ended.map_err(|error| error.error)?;
         write_index(&checked, &engine, &self.store, &asked, ended);
         Ok(ended)

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use cairn_executor::HeldAttempt;
 use cairn_executor::isolation::Keeper;
+use cairn_executor::notes::{Server, Service, Writer};
+use cairn_executor::{HeldAttempt, Project};
 use cairn_model::{Clock, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::run::Signal;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
@@ -67,6 +68,8 @@ pub struct Daemon {
     queue: Mutex<Queue>,
     /// Where the runs that go on are sent signals.
     signals: Mutex<HashMap<RunId, UnboundedSender<Signal>>>,
+    /// Where the stages' own commands call; `None` where nobody can listen.
+    pub(crate) notes: Option<Server>,
     /// Attempts of a daemon before, until their runs take them over.
     pub(crate) held: Mutex<HashMap<RunId, Vec<HeldAttempt>>>,
     /// Idempotency keys that are being looked at.
@@ -105,6 +108,9 @@ impl Daemon {
             by_run.entry(attempt.id.run).or_default().push(attempt);
         }
         let started = clock.now();
+        let notes = listen(&state, &store, &clock)
+            .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"))
+            .ok();
         let daemon = Arc::new(Self {
             root,
             state,
@@ -121,6 +127,7 @@ impl Daemon {
             catalog: RwLock::default(),
             queue: Mutex::new(Queue::new(runs_max)),
             signals: Mutex::default(),
+            notes,
             held: Mutex::new(by_run),
             asking: Mutex::default(),
             deciding: Mutex::default(),
@@ -240,6 +247,15 @@ impl Daemon {
             let _ = sender.send(signal);
         }
     }
+}
+
+/// Listens to the stages' own commands of all runs. It stays where it is when the daemon ends: they call the next one.
+fn listen(state: &Path, store: &Store, clock: &Arc<dyn Clock>) -> std::io::Result<Server> {
+    let service = Arc::new(Service::new(store.clone(), Writer::Alone, Arc::clone(clock)));
+    let state_id = Project::new(state.to_owned(), state.to_owned(), state.to_owned()).state_id();
+    let mut server = Server::start(state, &state_id, service)?;
+    server.stay();
+    Ok(server)
 }
 
 /// The wall clock may be set, and a timer of the system follows it: how often times are compared with it anew.
