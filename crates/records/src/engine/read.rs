@@ -1,6 +1,7 @@
 //! Reads the source: once to see what there is, and again for what is to be delivered.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::iter::{Copied, Peekable};
 use std::num::NonZero;
 use std::path::Path;
@@ -20,8 +21,8 @@ use super::marks::{Mark, Marks, ORDINAL_MAX, Spot};
 use super::sorted::Sorter;
 use super::work::{self, Spawn};
 use super::{Hands, Names};
-use crate::fields::{Extracted, Extractor};
-use crate::ledger::{Asked, Letter};
+use crate::fields::{Extracted, Extractor, record_digest};
+use crate::ledger::{Asked, Buried, Ledger, Letter};
 use crate::source::{BadRecord, Reader, SourceFile, is_untyped};
 use crate::state::{Place, Short};
 
@@ -147,6 +148,15 @@ fn kept_of_bad<'b>(seen: &'b Seen<'_>, bad: &'b BadRecord) -> &'b [u8] {
         (None, Ok(body)) if body.len() <= BadRecord::EXCERPT * 16 => body,
         (None, _) => &bad.excerpt,
     }
+}
+
+/// Returns the digests of all dead letters, as rows of states have them.
+pub(super) fn buried(ledger: &dyn Ledger) -> Result<HashSet<Short>, EngineError> {
+    let mut buried = HashSet::new();
+    ledger.letters(&mut |Buried { key, payload, file, line }| {
+        buried.insert(if key.is_empty() { key_of_bad(payload, file, line) } else { record_digest(payload) });
+    })?;
+    Ok(buried)
 }
 
 /// Returns what stands for the key of a record that has none: of what is `kept` of it, and of where it was read when that
