@@ -1,9 +1,10 @@
-//! One run: what is selected, what would happen, and the loop that makes it happen.
+//! One run, and when the next comes: what is selected, what would happen, and the loop that makes it happen.
 //!
 //! - [`select`]: which instances take part; [`facts`]: what the machine needs to know of them
 //! - [`step`]: the pure core that decides; [`pools`], [`retry`]: its parts
 //! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
 //!   effects of a run, undone
+//! - [`schedule`]: when runs begin by themselves, and what becomes of times that passed
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
 
@@ -15,6 +16,7 @@ mod ready;
 pub mod retry;
 pub mod rollback;
 pub mod run;
+pub mod schedule;
 pub mod select;
 #[cfg(test)]
 mod simulate;
