@@ -1,5 +1,6 @@
 //! The commands, one a file: its `Args`, whose doc comments are the help, and `run`.
 
+pub(crate) mod backfill;
 pub(crate) mod check;
 pub(crate) mod dead;
 pub(crate) mod effects;
@@ -13,6 +14,7 @@ pub(crate) mod reject;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedule;
 pub(crate) mod seen;
 pub(crate) mod show;
 pub(crate) mod status;
@@ -102,6 +104,8 @@ pub(crate) fn dispatch(command: &Command, context: &Context) -> Result<ExitStatu
         Command::Why(args) => why::run(args, context),
         Command::Graph(args) => graph::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Schedule(args) => schedule::run(args, context),
+        Command::Backfill(args) => backfill::run(args, context),
         Command::Effects(args) => effects::run(args, context),
         Command::Dead(args) => dead::run(args, context),
         Command::Once(args) => once::run(args, context),

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use cairn_executor::isolation::Keeper;
 use cairn_executor::{Hands, Project, recover};
-use cairn_model::{Clock, Counts, Event, InstanceName, Name, RunId, RunStatus, SystemClock, Timestamp};
+use cairn_model::{
+    Clock, Counts, Event, InstanceName, Interval, Name, RunId, RunStatus, SystemClock, Timestamp,
+};
 use cairn_scheduler::facts::{Order, expected_ms, setup};
 use cairn_scheduler::plan::prime;
 use cairn_scheduler::retry::History as Attempts;
@@ -20,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::logical;
 use crate::project::claim;
 use crate::shown::{Showing, Shown, Teller};
 use crate::terminal::Terminal;
@@ -43,6 +46,8 @@ pub(crate) struct Asked {
     pub(crate) rollback: bool,
     /// `-p`.
     pub(crate) params: Vec<(String, String)>,
+    /// The stretch of logical time that the run is about.
+    pub(crate) interval: Option<Interval>,
 }
 
 /// How a run is shown.
@@ -258,6 +263,7 @@ fn record(
     let mut selection = words_of(&asked.request);
     let flags = [(asked.force_effects, FORCE_EFFECTS), (asked.rollback, ROLLBACK)];
     selection.extend(flags.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
+    selection.extend(asked.interval.map(|interval| format!("{INTERVAL}{}", logical::words(interval))));
     let force = match &asked.request.force {
         Force::None => cairn_store::Force::Nothing,
         Force::All => cairn_store::Force::Everything,
@@ -285,6 +291,15 @@ fn record(
 /// Words of a run's selection that say how it was asked to treat effects.
 pub(crate) const FORCE_EFFECTS: &str = "--force-effects";
 pub(crate) const ROLLBACK: &str = "--rollback";
+
+/// The word of a run's selection that says which interval it is about.
+const INTERVAL: &str = "--interval=";
+
+/// Returns the stretch of logical time that a run is about.
+pub(crate) fn interval_of(record: &RunRecord) -> Option<Interval> {
+    let text = record.selection.iter().find_map(|word| word.strip_prefix(INTERVAL))?;
+    logical::interval(text, &jiff::tz::TimeZone::UTC)
+}
 
 /// Returns whether a run was asked for with such a word.
 pub(crate) fn has_word(record: &RunRecord, word: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The binary: reads the command line, does the command, ends with its exit status.
 //!
 //! - what can be typed: [`args`], a file for each of [`commands`]
+//! - what a run is about: [`logical`]
 //! - where things are: [`project`], [`settings`], [`world`]
 //! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`history`]) over a run's events, which
 //!   [`shown`] passes on from a thread of its own
@@ -19,6 +20,7 @@ mod failure;
 mod history;
 mod json;
 mod lines;
+mod logical;
 mod notes;
 mod panic;
 mod past;

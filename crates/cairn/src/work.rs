@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cairn_dag::graph::Graph;
 use cairn_dag::{Loaded, Options, Pipeline, Report, RunContext, Source};
 use cairn_executor::{Engine, Project, Setup};
-use cairn_model::{Clock, Digest, Domain, InstanceName, RunId, Timestamp};
+use cairn_model::{Clock, Digest, Domain, InstanceName, Interval, RunId, Timestamp};
 use cairn_store::Store;
 
 use crate::exit::ExitStatus;
@@ -46,12 +46,14 @@ pub(crate) struct Checked {
 }
 
 /// What a template may refer to beside the file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Given {
     /// `-p`.
     pub(crate) params: Vec<(String, String)>,
     /// The run's logical time.
     pub(crate) logical_time: Timestamp,
+    /// The stretch of logical time that it is about, where one is given.
+    pub(crate) interval: Option<Interval>,
     /// The run's id, where there is a run.
     pub(crate) run: Option<RunId>,
 }
@@ -111,7 +113,7 @@ impl Definition {
         let options = Options {
             default_name: self.default_name.clone(),
             params: given.params.clone(),
-            run: RunContext { logical_time: given.logical_time, interval: None, run_id: given.run },
+            run: RunContext { logical_time: given.logical_time, interval: given.interval, run_id: given.run },
             default_shell: default_shell(),
             platform_cpus: cpus(),
         };

@@ -43,7 +43,12 @@ struct Tally {
 
 /// Does it.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
-    let given = Given { params: args.params.params.clone(), logical_time: context.clock.now(), run: None };
+    let given = Given {
+        params: args.params.params.clone(),
+        logical_time: context.clock.now(),
+        interval: None,
+        run: None,
+    };
     let mut tally = Tally::default();
     let mut drawn_before = false;
     for file in files(&args.files, context)? {

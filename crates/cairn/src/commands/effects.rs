@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Context, resume};
 use crate::args::examples;
-use crate::execute::open_for_writing;
+use crate::execute::{interval_of, open_for_writing};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
@@ -280,7 +280,12 @@ fn undo(args: &UndoArgs, context: &Context) -> Result<ExitStatus, Failure> {
     // Its own definition says what stage it was, and what inputs `undo` finds.
     let definition = resume::definition(&record, &past, false, &project.root_of(&past.state))?;
     drop(past);
-    let given = Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
+    let given = Given {
+        params: record.params.clone(),
+        logical_time: record.logical_time,
+        interval: interval_of(&record),
+        run: Some(run),
+    };
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;
     let store = open_for_writing(&checked.project)?;
     let keys = if keys.is_empty() {

@@ -78,7 +78,12 @@ struct Stage {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let definition = context.pipeline(args.file.as_ref())?.read()?;
     let state = definition.state.clone();
-    let given = Given { params: args.params.params.clone(), logical_time: context.clock.now(), run: None };
+    let given = Given {
+        params: args.params.params.clone(),
+        logical_time: context.clock.now(),
+        interval: None,
+        run: None,
+    };
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;
     let mut picture = Picture::of(&checked.pipeline);
     if let Some(past) = Past::open_state(&state)? {

@@ -7,6 +7,7 @@ use anstyle::Style;
 use cairn_model::{Clock as _, Outcome, Reason, RunId, SystemClock, Timestamp};
 use cairn_scheduler::plan::{Prediction, plan};
 use cairn_scheduler::select::Request;
+use cairn_store::Store;
 use serde::Serialize;
 
 use super::Context;
@@ -15,6 +16,7 @@ use crate::execute::selection;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
+use crate::logical::Logical;
 use crate::past::Past;
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::text::append;
@@ -33,6 +35,8 @@ pub(crate) struct Args {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) params: Params,
+    #[command(flatten)]
+    pub(crate) logical: Logical,
     /// Print each instance as a JSON object on a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -47,11 +51,12 @@ const FRESH_SHOWN_MAX: usize = 40;
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let settled = context.settle(&args.target.words())?;
     let (now, run) = (context.clock.now(), RunId::generate(&context.clock));
-    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
-    let checked = settled.pipeline.read()?.check(&given, context.terminal.stderr.report_style())?;
+    let given =
+        Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
+    let (checked, given) = args.logical.check(settled.pipeline.read()?, given, context.terminal)?;
     context.warn(&checked);
     let request = args.choice.request(&settled.stages);
-    show(&checked, (&request, args.choice.force_effects), run, now, args.json, context)
+    show(&checked, (&request, args.choice.force_effects), run, given.logical_time, args.json, context)
 }
 
 /// Predicts what a run of `request` would do, with `--force-effects` or without.
@@ -61,16 +66,20 @@ pub(crate) fn predict(
     run: RunId,
     now: Timestamp,
 ) -> Result<Vec<Prediction>, Failure> {
-    let selection = selection(checked, request, force_effects)?;
     let past = Past::open_state(checked.project.state())?;
-    let engine = checked.engine(
-        past.map(|past| past.store),
-        Arc::new(SystemClock),
-        run,
-        now,
-        HashSet::new(),
-        force_effects,
-    )?;
+    predict_in(checked, (request, force_effects), run, now, past.map(|past| past.store))
+}
+
+/// Predicts it by a store that is open.
+pub(crate) fn predict_in(
+    checked: &Checked,
+    (request, force_effects): (&Request, bool),
+    run: RunId,
+    now: Timestamp,
+    store: Option<Store>,
+) -> Result<Vec<Prediction>, Failure> {
+    let selection = selection(checked, request, force_effects)?;
+    let engine = checked.engine(store, Arc::new(SystemClock), run, now, HashSet::new(), force_effects)?;
     plan(&engine, &checked.graph, &selection.selected, &selection.forced)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
 }

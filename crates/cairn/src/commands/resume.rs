@@ -10,8 +10,8 @@ use super::{Context, plan};
 use crate::args::{Jobs, examples};
 use crate::commands::run::tell_dead;
 use crate::execute::{
-    Asked, FORCE_EFFECTS, Manner, ROLLBACK, Resumed, execute, has_word, open_for_writing, request_of,
-    selection,
+    Asked, FORCE_EFFECTS, Manner, ROLLBACK, Resumed, execute, has_word, interval_of, open_for_writing,
+    request_of, selection,
 };
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -63,7 +63,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     }
     let definition = definition(&record, &past, args.with_current, &project.root_of(&past.state))?;
     drop(past);
-    let given = Given { params: record.params.clone(), logical_time: record.logical_time, run: Some(run) };
+    let given = Given {
+        params: record.params.clone(),
+        logical_time: record.logical_time,
+        interval: interval_of(&record),
+        run: Some(run),
+    };
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     let request = request_of(&record);
@@ -83,6 +88,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         force_effects,
         rollback: has_word(&record, ROLLBACK),
         params: record.params.clone(),
+        interval: interval_of(&record),
     };
     let attempts = attempts(&store, run)?;
     let logical_time = record.logical_time;

@@ -13,6 +13,7 @@ use crate::execute::{Asked, Manner, execute, open_for_writing, selection};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
+use crate::logical::Logical;
 use crate::past;
 use crate::terminal::{style, text, time};
 use crate::work::{Checked, Definition, Given, caller_env};
@@ -36,6 +37,8 @@ pub(crate) struct Args {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) params: Params,
+    #[command(flatten)]
+    pub(crate) logical: Logical,
     #[command(flatten)]
     pub(crate) jobs: Jobs,
     /// After a failure, make all that does not depend on it
@@ -73,6 +76,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         && !args.json
         && !args.dry_run
         && !args.fail_on_dead
+        && args.logical == Logical::default()
         && context.globals.verbose == 0;
     if plain && let Some(unchanged) = unchanged(&definition, &args.params.params, context) {
         context.remark(&nothing_to_do(unchanged, began, context));
@@ -80,12 +84,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     }
     let now = context.clock.now();
     let run = RunId::generate(&context.clock);
-    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
-    let checked = definition.check(&given, context.terminal.stderr.report_style())?;
+    let given =
+        Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
+    let (checked, given) = args.logical.check(definition, given, context.terminal)?;
+    let logical_time = given.logical_time;
     context.warn(&checked);
     selection(&checked, &request, force_effects)?;
     if args.dry_run {
-        return plan::show(&checked, (&request, force_effects), run, now, args.json, context);
+        return plan::show(&checked, (&request, force_effects), run, logical_time, args.json, context);
     }
     if request.force != Force::None && !force_effects && has_effects(&checked, &request)? {
         let note = context.terminal.stderr.paint.with(style::DIM, "note:");
@@ -101,10 +107,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         force_effects,
         rollback: args.rollback,
         params: args.params.params.clone(),
+        interval: given.interval,
     };
     let store = open_for_writing(&checked.project)?;
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
-    let status = execute(&checked, &store, run, now, &asked, None, manner)?;
+    let status = execute(&checked, &store, run, logical_time, &asked, None, manner)?;
     let has_dead = tell_dead(&store, &checked.pipeline.name, args.json, context)?;
     let status = if has_dead && args.fail_on_dead && status == ExitStatus::Done {
         ExitStatus::StageFailed

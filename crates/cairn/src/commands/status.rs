@@ -133,7 +133,7 @@ fn now(pipeline: &PipelineFile, last: Option<&PastRun>, context: &Context) -> Re
         return Ok(Now::Running);
     }
     let (at, run) = (context.clock.now(), RunId::generate(&context.clock));
-    let given = Given { params: Vec::new(), logical_time: at, run: Some(run) };
+    let given = Given { params: Vec::new(), logical_time: at, interval: None, run: Some(run) };
     let checked = match pipeline.read()?.check(&given, context.terminal.stderr.report_style()) {
         Ok(checked) => checked,
         Err(failure) => return Ok(Now::Broken(failure)),

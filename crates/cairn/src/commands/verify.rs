@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use crate::args::{Params, Target, examples};
-use crate::execute::{open_for_writing, selection, start_keeper};
+use crate::execute::{interval_of, open_for_writing, selection, start_keeper};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
@@ -63,8 +63,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let (last, record) = runs.into_iter().find(|(_, record)| record.file == file).ok_or_else(no_run)?;
     drop(past);
     // What the run is to its commands, it is again: its id and logical time may be in their input-hashes.
-    let given =
-        Given { params: args.params.params.clone(), logical_time: record.logical_time, run: Some(last) };
+    let given = Given {
+        params: args.params.params.clone(),
+        logical_time: record.logical_time,
+        interval: interval_of(&record),
+        run: Some(last),
+    };
     let checked = definition.check(&given, context.terminal.stderr.report_style())?;
     context.warn(&checked);
     let target = if settled.stages.is_empty() {

@@ -61,7 +61,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         return Err(Failure::wrong("name one stage or instance").help("`cairn plan` tells of all of them"));
     };
     let (now, run) = (context.clock.now(), RunId::generate(&context.clock));
-    let given = Given { params: args.params.params.clone(), logical_time: now, run: Some(run) };
+    let given =
+        Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
     let checked = settled.pipeline.read()?.check(&given, context.terminal.stderr.report_style())?;
     let instances = named(&checked, asked)?;
     let Some(past) = Past::open_state(checked.project.state())? else {
