@@ -101,6 +101,14 @@ fn a_resumed_run_keeps_its_interval() {
     assert!(project.exists("build/pages/2026-01-05.txt"));
     let shown: Value = serde_json::from_str(project.cairn(&["runs", "--json", "-n1"]).stdout.trim()).unwrap();
     assert_eq!(shown["logical_time"], "2026-01-05T23:00:00.000Z", "the end of the day in Berlin");
+    assert_eq!(
+        (&shown["interval_start"], &shown["interval_end"]),
+        (&"2026-01-04T23:00:00.000Z".into(), &shown["logical_time"])
+    );
+    // It stands as it does for the interval of its last run.
+    project.cairn(&["status"]).expect(0);
+    let shown = project.cairn(&["show"]).expect(0).stdout;
+    assert!(shown.contains("interval") && !shown.contains("--interval="), "{shown}");
 }
 
 #[test]

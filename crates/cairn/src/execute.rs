@@ -301,6 +301,11 @@ pub(crate) fn interval_of(record: &RunRecord) -> Option<Interval> {
     logical::interval(text, &jiff::tz::TimeZone::UTC)
 }
 
+/// Returns the words of a run's selection beside its interval.
+pub(crate) fn asked_words(record: &RunRecord) -> Vec<String> {
+    record.selection.iter().filter(|word| !word.starts_with(INTERVAL)).cloned().collect()
+}
+
 /// Returns whether a run was asked for with such a word.
 pub(crate) fn has_word(record: &RunRecord, word: &str) -> bool {
     record.selection.iter().any(|selected| selected == word)
