@@ -10,12 +10,12 @@ use hyper::Method;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Manner, selection_of, status};
+use super::{Manner, status};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::remote::{Remote, silent, told};
 use crate::shown::{Showing, Shown};
-use crate::work::Checked;
+use crate::work::{Checked, selection};
 
 /// Has the daemon run `checked`, and shows what happens until it ends.
 pub(crate) fn execute_remotely(
@@ -48,7 +48,7 @@ fn id_of(run: &Value) -> Result<RunId, Failure> {
 }
 
 fn body(asked: &Asked, logical_time: Option<Timestamp>) -> Value {
-    let Asked { request, jobs, keep_going, frozen, force_effects, rollback, params } = asked;
+    let Asked { request, jobs, keep_going, frozen, force_effects, rollback, params, interval } = asked;
     let (stages, only) = match &request.target {
         Target::All => (Vec::new(), Vec::new()),
         Target::Named(names) => (names.clone(), Vec::new()),
@@ -61,11 +61,12 @@ fn body(asked: &Asked, logical_time: Option<Timestamp>) -> Value {
     };
     let params: serde_json::Map<String, Value> =
         params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    let time = logical_time.and_then(|time| jiff::Timestamp::from_millisecond(time.0).ok());
+    let exact = |time: Timestamp| jiff::Timestamp::from_millisecond(time.0).unwrap_or_default().to_string();
+    let interval = interval.map(|it| json!({ "start": exact(it.start), "end": exact(it.end) }));
     json!({
         "params": params, "stages": stages, "only": only, "from": request.from, "force": force, "jobs": jobs,
         "keep_going": keep_going, "frozen": frozen, "force_effects": force_effects, "rollback": rollback,
-        "logical_time": time.map(|time| time.to_string()), "by_hand": true,
+        "logical_time": logical_time.map(exact), "interval": interval, "by_hand": true,
     })
 }
 
@@ -76,7 +77,7 @@ fn follow(
     asked: &Asked,
     manner: Manner,
 ) -> Result<ExitStatus, Failure> {
-    let selected = selection_of(checked, asked)?;
+    let selected = selection(checked, &asked.request, asked.force_effects)?.selected;
     let (names, expected_ms) = expected(checked, &selected, None);
     let jobs = asked.jobs.unwrap_or_else(crate::work::cpus);
     let shown = Shown::new(checked, *run, jobs, (&names, &expected_ms), manner);
