@@ -2,11 +2,13 @@
 //! with it.
 
 use std::cmp::Ordering;
+use std::io;
+use std::sync::mpsc;
 
 use cairn_model::RecordCounts;
 use serde::{Deserialize, Serialize};
 
-use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, UNNAMED, read};
+use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, Sorted, UNNAMED};
 use super::error::EngineError;
 use super::marks::{Mark, Marks, Spot};
 use super::walk::{Walk, WalkError};
@@ -96,26 +98,38 @@ pub(super) fn join(
     };
     joined.counts.read = entries.count();
     let mut walk = Walk::new(ledger, entries.count() <= FEW);
-    let mut count = 0;
-    for part in 0..PARTS {
-        let bytes = entries.take(part).map_err(EngineError::Spool)?;
-        let mut sorted: Vec<Entry<'_>> = read(&bytes).collect();
-        sorted.sort_unstable_by(|left, right| left.key.cmp(&right.key).then_with(|| order(left, right)));
-        for group in sorted.chunk_by(|left, right| left.key == right.key) {
-            hands.check_stop_at(count)?;
-            count += 1;
-            joined.group(group, &mut walk, rules)?;
+    std::thread::scope(|scope| {
+        // One part is read and sorted while another one is compared.
+        let (parts, taken) = mpsc::sync_channel(0);
+        scope.spawn(move || {
+            let mut sorted = (0..PARTS).map(|part| Ok(Sorted::new(entries.take(part)?)));
+            let _ = sorted.try_for_each(|part: io::Result<Sorted>| {
+                let failed = part.is_err();
+                parts.send(part).is_ok_and(|()| !failed).then_some(())
+            });
+        });
+        let mut count = 0;
+        for part in taken {
+            let part = part.map_err(EngineError::Spool)?;
+            let mut group: Vec<Entry<'_>> = Vec::new();
+            for entry in part.iter() {
+                if group.last().is_some_and(|last| last.key != entry.key) {
+                    joined.group(&group, &mut walk, rules)?;
+                    group.clear();
+                }
+                hands.check_stop_at(count)?;
+                count += 1;
+                group.push(entry);
+            }
+            if !group.is_empty() {
+                joined.group(&group, &mut walk, rules)?;
+            }
         }
-    }
+        Ok::<_, EngineError>(())
+    })?;
     walk.finish()?;
     joined.priors.sort_unstable_by_key(|prior| prior.spot);
     Ok(joined)
-}
-
-/// Which of two records of one key is the newer. Of equal versions, a dead letter that is tried again comes last: its spot
-/// is behind all files.
-fn order(left: &Entry<'_>, right: &Entry<'_>) -> Ordering {
-    left.version.cmp(right.version).then(left.spot.cmp(&right.spot))
 }
 
 /// Brings dead letters that are tried again to where they belong among the records of their key: of equal versions, each
