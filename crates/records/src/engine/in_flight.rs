@@ -21,7 +21,7 @@ impl Deliverer<'_> {
             if let Some(records) = records {
                 let going = self.again(number, records)?;
                 self.decided += going.len() as u64;
-                self.carry_on(sequence, number, going, true)?;
+                self.carry_on(sequence, number, going, None, true)?;
                 continue;
             }
             let (scope, fence) = (self.scope.token.clone(), self.hands.fence);

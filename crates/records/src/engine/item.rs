@@ -1,5 +1,8 @@
 //! A record on its way to the sinks.
 
+use std::sync::LazyLock;
+
+use blake3::hazmat::{self, ContextKey, HasherExt};
 use bytes::Bytes;
 use cairn_model::Digest;
 
@@ -7,6 +10,11 @@ use super::join::Prior;
 use super::marks::Spot;
 use crate::ledger::Letter;
 use crate::state::{Kept, Made, Place, Short, State, Status};
+
+static DELIVERY: LazyLock<ContextKey> =
+    LazyLock::new(|| hazmat::hash_derive_key_context("cairn v1 record-delivery"));
+static RESULT: LazyLock<ContextKey> =
+    LazyLock::new(|| hazmat::hash_derive_key_context("cairn v1 record-result"));
 
 /// A record that is to be delivered.
 #[derive(Debug, Clone)]
@@ -93,7 +101,7 @@ impl Item {
     /// Returns the key under which its delivery number `index` is known to sinks: the same in each try. What a person or
     /// another worker has made of it since is another `result`, and so another delivery.
     pub(crate) fn idempotency_key(&self, scope: &str, index: usize, result: &[u8]) -> Digest {
-        let mut hasher = blake3::Hasher::new_derive_key("cairn v1 record-delivery");
+        let mut hasher = blake3::Hasher::new_from_context_key(&DELIVERY);
         hasher.update(&(scope.len() as u64).to_le_bytes());
         hasher.update(scope.as_bytes());
         hasher.update(&self.key);
@@ -107,7 +115,7 @@ impl Item {
 
 /// Returns the digest of what a worker made of a record.
 pub(super) fn result_digest(results: &[Bytes]) -> Short {
-    let mut hasher = blake3::Hasher::new_derive_key("cairn v1 record-result");
+    let mut hasher = blake3::Hasher::new_from_context_key(&RESULT);
     for result in results {
         hasher.update(&(result.len() as u64).to_le_bytes());
         hasher.update(result);
