@@ -346,10 +346,12 @@ pub(super) fn deliver(
     let (items, taken) = mpsc::sync_channel::<Vec<Finished>>(1);
     let (records, hands) = (source.records, deliverer.hands);
     // Keys under which records are delivered are made while the batch before is.
-    let token = (!deliverer.sinks.is_empty()).then(|| deliverer.scope.token.clone());
+    let known_in = (!deliverer.sinks.is_empty()).then(|| deliverer.scope.token.clone());
     let known = move |mut batch: Vec<Finished>| {
-        if let Some(token) = &token {
-            batch.iter_mut().for_each(|one| one.make_known(token));
+        if let Some(scope) = &known_in {
+            for one in &mut batch {
+                one.make_known(scope);
+            }
         }
         batch
     };
