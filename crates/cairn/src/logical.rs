@@ -80,12 +80,6 @@ pub(crate) fn interval(text: &str, zone: &TimeZone) -> Option<Interval> {
     (interval.start < interval.end).then_some(interval)
 }
 
-/// Returns an interval as [`interval`] reads it.
-pub(crate) fn words(interval: Interval) -> String {
-    let exact = |time: Timestamp| crate::terminal::time::rfc3339(time);
-    format!("{}/{}", exact(interval.start), exact(interval.end))
-}
-
 /// Returns an interval as people read it: as dates where it has the bounds of days, else as times.
 pub(crate) fn shown(interval: Interval, zone: &TimeZone) -> String {
     let texts = [interval.start, interval.end].map(|time| rfc3339_in(time, zone));
@@ -115,7 +109,6 @@ mod tests {
         assert_eq!(day.end.millis_since(day.start), 23 * 3_600_000);
         assert_eq!(shown(day, &berlin), "2026-03-29/2026-03-30");
         assert_eq!(shown(day, &TimeZone::UTC), "2026-03-28T23:00:00Z/2026-03-29T22:00:00Z");
-        assert_eq!(interval(&words(day), &TimeZone::UTC), Some(day));
         for bad in ["", "2026-01-01", "2026-01-02/2026-01-01", "2026-01-01/2026-01-01", "a/b"] {
             assert_eq!(interval(bad, &berlin), None, "{bad}");
         }

@@ -355,17 +355,27 @@ pub(super) fn deliver(
     let most = source.records.batch.map_or(BATCH, |batch| batch as usize);
     let (items, taken) = mpsc::sync_channel::<Vec<Finished>>(1);
     let (records, hands) = (source.records, deliverer.hands);
+    // Keys under which records are delivered are made while the batch before is.
+    let known_in = (!deliverer.sinks.is_empty()).then(|| deliverer.scope.token.clone());
+    let known = move |mut batch: Vec<Finished>| {
+        if let Some(scope) = &known_in {
+            for one in &mut batch {
+                one.make_known(scope);
+            }
+        }
+        batch
+    };
     std::thread::scope(|scope| {
         // Whatever ends first closes its end of the channel, and so ends the others.
         let reading: std::thread::ScopedJoinHandle<'_, Result<(), EngineError>> = match spawn {
             None if is_sorted(source.records, joined, most) => scope.spawn(move || {
                 read_sorted(source, joined, most, spool, &mut |batch| {
-                    items.send(batch).map_err(|_| EngineError::Stopped)
+                    items.send(known(batch)).map_err(|_| EngineError::Stopped)
                 })
             }),
             None => scope.spawn(move || {
                 read_marked(source, &joined.marks, &joined.priors, most, &mut |batch| {
-                    items.send(batch).map_err(|_| EngineError::Stopped)
+                    items.send(known(batch)).map_err(|_| EngineError::Stopped)
                 })
             }),
             Some(spawn) => {
@@ -540,6 +550,7 @@ impl Making<'_> {
                     record: record.clone(),
                     prior,
                     letter,
+                    known_as: None,
                 };
                 Finished { item, fate: Fate::Results(vec![record]), attempts: Vec::new() }
             }
@@ -559,6 +570,7 @@ impl Making<'_> {
                     record: whole,
                     prior,
                     letter,
+                    known_as: None,
                 };
                 let error = match &bad.help {
                     Some(help) => format!("{}; {help}", bad.error),
