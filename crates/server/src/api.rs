@@ -16,6 +16,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use problem::Problem;
+pub(crate) use wire::time as rfc3339;
 
 use crate::daemon::Daemon;
 use crate::gate::{self, Gate};
@@ -61,7 +62,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(system::router())
 }
 
-/// Returns the paths and methods of the OpenAPI document, for the test that walks them.
+/// Returns the paths and methods of the API's document, for the test that walks them.
 pub fn documented_paths() -> Vec<(String, Vec<String>)> {
     let (_, document) = documented().split_for_parts();
     let value = serde_json::to_value(&document.paths).unwrap_or_default();

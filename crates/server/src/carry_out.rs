@@ -56,7 +56,7 @@ impl Daemon {
             return Ok(());
         }
         let daemon = Arc::clone(self);
-        blocking(move || daemon.settle(run, ticket, ended.status)).await.map_err(|error| error.to_string())
+        blocking(move || daemon.settle(run, &ticket, ended.status)).await.map_err(|error| error.to_string())
     }
 
     /// Makes all that a run needs to be driven; or says why it cannot begin.
@@ -172,7 +172,7 @@ impl Daemon {
         let ticket = Ticket { error: Some(why), ..ticket };
         batch.put_ticket(run, &ticket);
         self.commit(batch)?;
-        self.settle(run, ticket, RunStatus::Failed)
+        self.settle(run, &ticket, RunStatus::Failed)
     }
 }
 

@@ -137,7 +137,7 @@ impl Daemon {
             let ended = daemon.store.run(run)?.filter(|record| record.status != RunStatus::Running);
             if let Some(record) = ended.filter(|_| ticket.stage == TicketStage::Running) {
                 // It ended, and its daemon before it could say so.
-                daemon.settle(run, ticket, record.status)?;
+                daemon.settle(run, &ticket, record.status)?;
                 continue;
             }
             // What was begun goes on before anything new begins.

@@ -1,6 +1,7 @@
 //! Many runs: the daemon with its queue, its schedules, its API and its pages.
 //!
 //! - [`Daemon`]: the process that holds a project's store and runs its pipelines; [`Setup`]: what it is made of
+//! - `fire`: which times of schedules become runs; `watch`: files that change
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
 //! - [`submit`]: asking for a run; `carry_out`: from its turn to its end; `settle`: what follows from that
 //!
@@ -12,6 +13,7 @@ pub mod api;
 mod carry_out;
 pub mod catalog;
 mod daemon;
+mod fire;
 pub mod gate;
 pub mod hub;
 pub mod listen;
@@ -19,6 +21,7 @@ pub mod queue;
 mod schedules;
 mod settle;
 pub mod submit;
+mod watch;
 
 pub use catalog::Located;
 pub use daemon::{Daemon, Pipelines, Setup, StoreError};

@@ -98,6 +98,13 @@ impl Queue {
         self.running.iter()
     }
 
+    /// Returns the runs of a pipeline that wait or go on.
+    pub fn runs_of(&self, pipeline: &Name) -> Vec<RunId> {
+        let waiting = self.waiting.values().filter(|waiting| waiting.pipeline == *pipeline);
+        let running = self.running.iter().filter(|(_, of)| *of == pipeline);
+        waiting.map(|waiting| waiting.run).chain(running.map(|(run, _)| *run)).collect()
+    }
+
     /// Returns whether a run of a pipeline waits or goes on.
     pub fn has(&self, pipeline: &Name) -> bool {
         self.busy.contains(pipeline) || self.waiting.values().any(|waiting| waiting.pipeline == *pipeline)

@@ -6,11 +6,11 @@ use cairn_store::{Batch, Ticket, TicketStage, Trigger, TriggerKind};
 
 use crate::daemon::{Daemon, StoreError};
 use crate::hub::Change;
-use crate::submit::Order;
+use crate::submit::{Order, enter};
 
 impl Daemon {
     /// Settles all that follows from a run's end, in one batch: it happens once, whenever the daemon is killed.
-    pub(crate) fn settle(&self, run: RunId, ticket: Ticket, status: RunStatus) -> Result<(), StoreError> {
+    pub(crate) fn settle(&self, run: RunId, ticket: &Ticket, status: RunStatus) -> Result<(), StoreError> {
         let now = self.clock.now();
         let pipeline = ticket.pipeline.clone();
         let mut batch = Batch::new();
@@ -49,7 +49,7 @@ impl Daemon {
                         not_before: None,
                     };
                     let next = RunId::generate(&*self.clock);
-                    waiting.push(self.enter(&mut batch, next, &follower, &order, now));
+                    waiting.push(enter(&mut batch, next, &follower, &order, now));
                 }
             }
             RunStatus::Failed | RunStatus::InDoubt if by_itself => {

@@ -6,6 +6,7 @@ use cairn_model::{Counts, Digest, Domain, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::definition::{Checked, Given};
 use cairn_scheduler::launch::{Asked, LaunchError, asked_of, options_of, selection, words_of};
 use cairn_scheduler::run::Signal;
+use cairn_scheduler::schedule::last_interval;
 use cairn_store::{
     Batch, ProcessId, ReadError, RunOptions, RunRecord, Submission, Ticket, TicketStage, Trigger,
 };
@@ -59,6 +60,12 @@ pub enum SubmitError {
     /// What was asked for is not in the pipeline.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The pipeline reads its interval, and nothing says which.
+    #[error("`{name}` reads its interval, and nothing says which")]
+    NoInterval {
+        /// The pipeline.
+        name: String,
+    },
     /// The idempotency key came with another request before.
     #[error("the idempotency key was used for another request")]
     KeyReused,
@@ -98,22 +105,6 @@ impl Daemon {
         self.catalog().get(&parsed).cloned().ok_or_else(unknown)
     }
 
-    /// Checks what is asked for against the definition in force.
-    pub(crate) fn check(&self, entry: &Entry, order: &Order, now: Timestamp) -> Result<Checked, SubmitError> {
-        let given = Given {
-            params: order.asked.params.clone(),
-            logical_time: order.logical_time.unwrap_or(now),
-            interval: order.asked.interval,
-            run: None,
-        };
-        let definition = entry.located.with_text(entry.text.to_vec());
-        let checked = definition.check(&given).map_err(|wrong| SubmitError::Wrong {
-            report: wrong.report.render(&wrong.definition.source(), PLAIN),
-        })?;
-        selection(&checked, &order.asked.request, order.asked.force_effects)?;
-        Ok(checked)
-    }
-
     /// Has a run wait for its turn. It is durable when this returns.
     ///
     /// With an idempotency key the same request is taken once, however often it comes.
@@ -131,47 +122,20 @@ impl Daemon {
             return Ok(Submitted { run: before.run, existed: true });
         }
         let entry = self.entry(order.pipeline.as_str())?;
-        self.check(&entry, order, now)?;
+        let order = &with_interval(&entry, order, now);
+        let checked = check(&entry, order, now)?;
+        if checked.pipeline.reads_interval && order.asked.interval.is_none() {
+            return Err(SubmitError::NoInterval { name: entry.name.to_string() });
+        }
         let run = RunId::generate(&*self.clock);
         let mut batch = Batch::new();
-        let waiting = self.enter(&mut batch, run, &entry, order, now);
+        let waiting = enter(&mut batch, run, &entry, order, now);
         if let Some(key) = &key {
             batch.put_submission(key, &Submission { fingerprint, run, at: now });
         }
         self.commit(batch)?;
         self.has_waiting(waiting);
         Ok(Submitted { run, existed: false })
-    }
-
-    /// Enters a run that is asked for in a batch.
-    pub(crate) fn enter(
-        &self,
-        batch: &mut Batch,
-        run: RunId,
-        entry: &Entry,
-        order: &Order,
-        now: Timestamp,
-    ) -> Waiting {
-        let ticket = Ticket {
-            pipeline: entry.name.clone(),
-            file: entry.located.shown.clone(),
-            definition: batch.put_definition(&entry.text),
-            params: order.asked.params.clone(),
-            selection: words_of(&order.asked),
-            options: options_of(&order.asked),
-            logical_time: order.logical_time.unwrap_or(now),
-            interval: order.asked.interval,
-            priority: order.priority,
-            trigger: order.trigger.clone(),
-            submitted: now,
-            not_before: order.not_before,
-            retries: 0,
-            stage: TicketStage::Queued,
-            error: None,
-        };
-        batch.put_ticket(run, &ticket);
-        let (pipeline, not_before) = (ticket.pipeline, ticket.not_before);
-        Waiting { run, pipeline, priority: ticket.priority, not_before }
     }
 
     /// Puts what is durable into the queue.
@@ -262,6 +226,56 @@ impl Daemon {
         self.has_waiting(waiting);
         Ok(())
     }
+}
+
+/// Checks what is asked for against the definition in force.
+pub(crate) fn check(entry: &Entry, order: &Order, now: Timestamp) -> Result<Checked, SubmitError> {
+    let given = Given {
+        params: order.asked.params.clone(),
+        logical_time: order.logical_time.unwrap_or(now),
+        interval: order.asked.interval,
+        run: None,
+    };
+    let definition = entry.located.with_text(entry.text.to_vec());
+    let checked = definition.check(&given).map_err(|wrong| SubmitError::Wrong {
+        report: wrong.report.render(&wrong.definition.source(), PLAIN),
+    })?;
+    selection(&checked, &order.asked.request, order.asked.force_effects)?;
+    Ok(checked)
+}
+
+/// A pipeline that reads its interval and is asked for without one has the last of its schedule.
+fn with_interval(entry: &Entry, order: &Order, now: Timestamp) -> Order {
+    let mut order = order.clone();
+    if entry.reads_interval && order.asked.interval.is_none() {
+        let at = order.logical_time.unwrap_or(now);
+        order.asked.interval = last_interval(&entry.name, entry.schedule.as_ref(), at);
+    }
+    order
+}
+
+/// Enters a run that is asked for in a batch.
+pub(crate) fn enter(batch: &mut Batch, run: RunId, entry: &Entry, order: &Order, now: Timestamp) -> Waiting {
+    let ticket = Ticket {
+        pipeline: entry.name.clone(),
+        file: entry.located.shown.clone(),
+        definition: batch.put_definition(&entry.text),
+        params: order.asked.params.clone(),
+        selection: words_of(&order.asked),
+        options: options_of(&order.asked),
+        logical_time: order.logical_time.unwrap_or(now),
+        interval: order.asked.interval,
+        priority: order.priority,
+        trigger: order.trigger.clone(),
+        submitted: now,
+        not_before: order.not_before,
+        retries: 0,
+        stage: TicketStage::Queued,
+        error: None,
+    };
+    batch.put_ticket(run, &ticket);
+    let (pipeline, not_before) = (ticket.pipeline, ticket.not_before);
+    Waiting { run, pipeline, priority: ticket.priority, not_before }
 }
 
 fn unknown(run: RunId) -> SubmitError {

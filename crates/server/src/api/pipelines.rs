@@ -116,6 +116,7 @@ async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Pi
 /// What a run is asked to do.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Submit {
     /// Params that are not to have their defaults.
     params: BTreeMap<String, serde_json::Value>,

@@ -67,15 +67,17 @@ impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let status = match &error {
             SubmitError::UnknownPipeline { .. } | SubmitError::UnknownRun { .. } => StatusCode::NOT_FOUND,
-            SubmitError::Wrong { .. } | SubmitError::Launch(_) | SubmitError::KeyReused => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            SubmitError::Wrong { .. }
+            | SubmitError::Launch(_)
+            | SubmitError::NoInterval { .. }
+            | SubmitError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             SubmitError::InProgress | SubmitError::NotNow { .. } => StatusCode::CONFLICT,
             SubmitError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let help = match &error {
             SubmitError::Launch(error) => error.help(),
             SubmitError::Store(error) => error.help(),
+            SubmitError::NoInterval { .. } => Some("give `interval`, or write a `[schedule]`".to_owned()),
             SubmitError::KeyReused => Some("give each request a key of its own".to_owned()),
             SubmitError::InProgress => Some("ask again in a moment".to_owned()),
             _ => None,
