@@ -51,7 +51,7 @@ pub(crate) fn execute(
 ) -> Result<ExitStatus, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let of = (run, logical_time);
-    let Launched { record, engine, machine, names, expected_ms, jobs } =
+    let Launched { record, engine, machine, names, expected_ms, jobs, .. } =
         launch(checked, store, of, asked, resumed, Leftovers::Look, Arc::clone(&clock))?;
     let cannot_start = |error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}"));
     let shown = Shown::new(checked, run, jobs, (&names, &expected_ms), manner);
