@@ -2,7 +2,8 @@
 //!
 //! - [`Client`]: the commands' side, a plain socket and no more: they are called thousands of times
 //! - [`Server`]: the side of the process that holds the store, a thread a caller
-//! - `service`: what is decided there; `attempts`: whom it is decided for
+//! - `service`: what is decided there; `attempts`: whom it is decided for; `desk`: the services of many runs, and what they
+//!   have in common
 //! - [`protocol`]: what they say to each other; [`place`]: where they meet
 //!
 //! `once` and `mark` are durable when they are answered. What `seen` and `reject` were told is part of the attempt: it
@@ -12,12 +13,15 @@
 
 mod attempts;
 mod client;
+mod common;
+mod desk;
 pub mod place;
 pub mod protocol;
 mod server;
 mod service;
 
 pub use client::{Client, ClientError};
+pub use desk::Joined;
 pub use server::Server;
 pub(crate) use service::Closed;
 pub use service::{Service, Writer, once_key_in};
