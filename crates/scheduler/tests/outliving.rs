@@ -75,6 +75,10 @@ impl Project {
         assert!(left.is_empty(), "{left:?}");
         let ended = fs::read_dir(self.path(".cairn/run/ended")).map_or(0, Iterator::count);
         assert_eq!(ended, 0, "every end is acknowledged");
+        let outputs = fs::read_dir(self.path("out")).into_iter().flatten();
+        let parts: Vec<_> = outputs.map(|entry| entry.unwrap().file_name()).collect();
+        let is_part = |name: &std::ffi::OsString| name.as_encoded_bytes().starts_with(b".");
+        assert!(!parts.iter().any(is_part), "{parts:?}");
     }
 }
 
