@@ -263,3 +263,21 @@ fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).unwrap().permissions().mode() & 0o100 != 0
 }
+
+#[test]
+fn what_told_the_daemon_of_records_is_executed_again() {
+    let project = Project::new(TWO);
+    let first = project.daemon();
+    project.until("waits");
+    Project::kill(first);
+    // As if it had called `cairn reject`: what it told was in the memory of the daemon.
+    let attempts = fs::read_dir(project.path(".cairn/staging")).unwrap();
+    for attempt in attempts {
+        fs::write(attempt.unwrap().path().join("told"), "").unwrap();
+    }
+    project.make("go");
+    assert_eq!(Project::end_of(project.daemon()), "succeeded\n");
+    assert_eq!(project.started(), "slow\nslow\nafter\n");
+    assert_eq!(project.output("out/after.txt"), "ONE\nONE\n");
+    project.nothing_is_left();
+}
