@@ -20,7 +20,7 @@ use crate::failures::failures;
 use crate::gather::{GatherError, Gathered, Gatherer, Scene};
 use crate::index::Collector;
 use crate::lookup::{Looked, lookup};
-use crate::notes::{Joined, Server, Service, Writer};
+use crate::notes::{Server, Service, Writer};
 use crate::ours::{is_ours, known_trees};
 use crate::project::Project;
 use crate::rows::{StoredObjects, StoredRows, stored_key, to_stored};
@@ -252,7 +252,7 @@ impl Engine {
         let writer = Writer::Run(Arc::downgrade(hands));
         let service = Arc::new(Service::new(store, writer, Arc::clone(&self.clock), pipeline));
         for token in self.held_tokens() {
-            service.expect(token);
+            service.expect(&token);
         }
         let mut server = Server::start(self.project.state(), &self.project.state_id(), Arc::clone(&service))?;
         if hands.keeper.outlives() {
@@ -262,17 +262,6 @@ impl Engine {
         // A second one would listen for nobody.
         let _ = self.notes.set(Listening { service, socket, folder });
         Ok(server)
-    }
-
-    /// The same at the socket of a process that drives many runs, until what is returned is dropped; at most once.
-    pub fn join(&self, hands: &Arc<Hands>, server: &Server) -> Joined {
-        let (store, pipeline) = (self.kept().store.clone(), self.pipeline.name.clone());
-        let writer = Writer::Run(Arc::downgrade(hands));
-        let (joined, service) = server.join((store, writer), Arc::clone(&self.clock), pipeline);
-        let (socket, folder) = (server.socket(), server.folder().to_owned());
-        // A second one would listen for nobody.
-        let _ = self.notes.set(Listening { service, socket, folder });
-        joined
     }
 
     pub(crate) fn listening(&self) -> Option<&Listening> {

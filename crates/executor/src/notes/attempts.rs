@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cairn_model::{AttemptId, InputHash, Name, Timestamp};
 use cairn_store::{Batch, DeadLetter, Generation, NoteScope};
@@ -92,31 +93,61 @@ impl std::ops::DerefMut for OpenCaller<'_> {
     }
 }
 
-/// The attempts of one run that are under way, by their tokens, each with the epoch that its commands name.
+/// The attempts of one run that are under way, by their tokens.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
-    open: Mutex<BTreeMap<String, (u64, Arc<Caller>)>>,
+    known: Mutex<BTreeMap<String, Known>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+enum Known {
+    /// A process before started it, and it is about to be taken over.
+    Expected,
+    /// It runs; with the epoch that its commands name.
+    Open(u64, Arc<Caller>),
 }
 
 impl Attempts {
+    pub(super) fn expect(&self, token: String) {
+        self.lock().insert(token, Known::Expected);
+    }
+
     pub(super) fn enter(&self, token: String, epoch: u64, caller: Arc<Caller>) {
-        self.lock().insert(token, (epoch, caller));
+        self.lock().insert(token, Known::Open(epoch, caller));
+        self.changed.notify_all();
     }
 
-    pub(super) fn knows(&self, token: &str) -> bool {
-        self.lock().contains_key(token)
-    }
-
-    pub(super) fn get(&self, token: &str, epoch: u64) -> Option<Arc<Caller>> {
-        self.lock().get(token).filter(|(of, _)| *of == epoch).map(|(_, caller)| Arc::clone(caller))
+    /// Returns the attempt that calls. One that is expected is waited for, as long as `waits` says.
+    pub(super) fn get(
+        &self,
+        token: &str,
+        epoch: u64,
+        pause: Duration,
+        waits: impl Fn() -> bool,
+    ) -> Option<Arc<Caller>> {
+        let mut known = self.lock();
+        loop {
+            match known.get(token)? {
+                Known::Open(of, caller) => return (*of == epoch).then(|| Arc::clone(caller)),
+                Known::Expected if waits() => {}
+                Known::Expected => return None,
+            }
+            known = self.changed.wait_timeout(known, pause).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     pub(super) fn leave(&self, token: &str) -> Option<Arc<Caller>> {
-        self.lock().remove(token).map(|(_, caller)| caller)
+        let left = self.lock().remove(token);
+        self.changed.notify_all();
+        match left? {
+            Known::Open(_, caller) => Some(caller),
+            Known::Expected => None,
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (u64, Arc<Caller>)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! - [`Client`]: the commands' side, a plain socket and no more: they are called thousands of times
 //! - [`Server`]: the side of the process that holds the store, a thread a caller
-//! - `service`: what is decided there; `attempts`: whom it is decided for; `desk`: the services of many runs, and what they
-//!   have in common
+//! - `service`: what is decided there; `attempts`: whom it is decided for
 //! - [`protocol`]: what they say to each other; [`place`]: where they meet
 //!
 //! `once` and `mark` are durable when they are answered. What `seen` and `reject` were told is part of the attempt: it
@@ -13,15 +12,12 @@
 
 mod attempts;
 mod client;
-mod common;
-mod desk;
 pub mod place;
 pub mod protocol;
 mod server;
 mod service;
 
 pub use client::{Client, ClientError};
-pub use desk::Joined;
 pub use server::Server;
 pub(crate) use service::Closed;
 pub use service::{Service, Writer, once_key_in};

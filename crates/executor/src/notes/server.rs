@@ -10,13 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cairn_model::{Clock, Name};
-use cairn_store::Store;
-
-use super::desk::{Desk, Joined};
 use super::place::Place;
 use super::protocol::{Hello, Reply, Request, receive, send};
-use super::service::{Service, Writer};
+use super::service::Service;
 
 /// Callers that are served at once; more wait until they are accepted.
 const CALLERS_MAX: usize = 256;
@@ -34,7 +30,7 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Shared {
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     closing: AtomicBool,
     next: AtomicU64,
     open: Mutex<HashMap<u64, UnixStream>>,
@@ -42,47 +38,11 @@ struct Shared {
 }
 
 impl Server {
-    /// Starts to listen at the place of a state folder, to whom `service` answers.
+    /// Starts to listen at the place of a state folder.
     pub fn start(state: &Path, state_id: &str, service: Arc<Service>) -> io::Result<Self> {
-        Self::start_at(state, state_id, Arc::new(Desk::new(service)))
-    }
-
-    /// Starts to listen for a process that drives many runs, in one that goes on without it: each run
-    /// [joins](crate::Engine::join). The attempts of `expected`, by their tokens, are about to be taken over: what they ask
-    /// waits for that.
-    pub fn of_daemon(
-        state: &Path,
-        state_id: &str,
-        store: Store,
-        clock: Arc<dyn Clock>,
-        expected: impl IntoIterator<Item = String>,
-    ) -> io::Result<Self> {
-        let outside = Service::new(store, Writer::Alone, clock, None);
-        for token in expected {
-            outside.expect(token);
-        }
-        let mut server = Self::start_at(state, state_id, Arc::new(Desk::new(Arc::new(outside))))?;
-        server.stay();
-        Ok(server)
-    }
-
-    /// Has a run's service answer its attempts.
-    pub(crate) fn join(
-        &self,
-        (store, writer): (Store, Writer),
-        clock: Arc<dyn Clock>,
-        pipeline: Name,
-    ) -> (Joined, Arc<Service>) {
-        let desk = &self.shared.desk;
-        let common = Arc::clone(desk.common());
-        let service = Arc::new(Service::beside(common, store, writer, clock, Some(pipeline)));
-        (desk.join(Arc::clone(&service)), service)
-    }
-
-    fn start_at(state: &Path, state_id: &str, desk: Arc<Desk>) -> io::Result<Self> {
         let (place, listener) = Place::make(state, state_id)?;
         let (closing, next, open, closed) = Default::default();
-        let shared = Arc::new(Shared { desk, closing, next, open, closed });
+        let shared = Arc::new(Shared { service, closing, next, open, closed });
         let accepting = Arc::clone(&shared);
         let acceptor = std::thread::Builder::new().name("notes".to_owned());
         let acceptor = acceptor.spawn(move || accepting.accept(&listener))?;
@@ -116,7 +76,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
-        self.shared.desk.stop();
+        self.shared.service.stop();
         // It wakes the one that accepts.
         let woken = UnixStream::connect(self.place.socket()).is_ok();
         for stream in lock(&self.shared.open).values() {
@@ -184,8 +144,7 @@ impl Shared {
     fn serve(&self, stream: &UnixStream) -> io::Result<()> {
         let mut incoming = BufReader::new(stream);
         let Some(hello) = receive::<Hello>(&mut incoming)? else { return Ok(()) };
-        let service = self.desk.find(&hello, &stream);
-        let mut session = match service.greet(hello) {
+        let mut session = match self.service.greet(hello, &stream) {
             Ok(session) => session,
             Err(refused) => return send(stream, &refused),
         };

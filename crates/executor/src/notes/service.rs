@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use cairn_model::{AttemptId, Clock, Domain, InputHash, InstanceName, Name, RunId};
@@ -13,7 +13,6 @@ use cairn_store::{
 };
 
 use super::attempts::{Attempts, Caller, REJECTED_BYTES_MAX, Told, stage_scope};
-use super::common::Common;
 use super::protocol::{CutOff, Hello, PROTOCOL, Reply, Request};
 use crate::attempt::Hands;
 
@@ -24,7 +23,7 @@ const VALUE_MAX: usize = 1 << 20;
 /// Bytes of a dead letter beside its texts, about.
 const LETTER_BYTES: usize = 512;
 /// How often one that waits for another looks whether it is still waited for itself.
-pub(super) const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How a note becomes durable.
 #[derive(Debug)]
@@ -43,8 +42,15 @@ pub struct Service {
     /// The pipeline whose attempts call; `None` where there is no run.
     pipeline: Option<Name>,
     epoch: u64,
-    common: Arc<Common>,
+    generations: AtomicU64,
+    /// Those whose records may yet count.
+    live: Mutex<HashSet<Generation>>,
     attempts: Attempts,
+    /// Commands that are being run.
+    running: Mutex<HashSet<(NoteScope, NoteKey)>>,
+    ended: Condvar,
+    /// Between the look at which records were seen and the entry of those that pass.
+    seeing: Mutex<()>,
     closing: AtomicBool,
 }
 
@@ -137,19 +143,8 @@ impl Drop for Closed {
 }
 
 impl Service {
-    /// Makes one for a store that is open for writing, the only one of this process.
+    /// Makes one for a store that is open for writing.
     pub fn new(store: Store, writer: Writer, clock: Arc<dyn Clock>, pipeline: Option<Name>) -> Self {
-        Self::beside(Arc::default(), store, writer, clock, pipeline)
-    }
-
-    /// Makes one beside others.
-    pub(super) fn beside(
-        common: Arc<Common>,
-        store: Store,
-        writer: Writer,
-        clock: Arc<dyn Clock>,
-        pipeline: Option<Name>,
-    ) -> Self {
         // Every process that opened the store for writing began with a commit: no two share a head.
         let epoch = store.head().sequence;
         Self {
@@ -158,8 +153,12 @@ impl Service {
             clock,
             pipeline,
             epoch,
-            common,
+            generations: AtomicU64::new(0),
+            live: Mutex::default(),
             attempts: Attempts::default(),
+            running: Mutex::default(),
+            ended: Condvar::new(),
+            seeing: Mutex::default(),
             closing: AtomicBool::new(false),
         }
     }
@@ -180,26 +179,16 @@ impl Service {
     ) {
         let caller = Caller::new(Some((attempt.clone(), input_hash)), self.generation()).marked(mark);
         self.attempts.enter(attempt.slug(), epoch, Arc::new(caller));
-        self.give_up(&attempt.slug());
     }
 
     /// Has an attempt wait that calls before it is taken over.
-    pub(crate) fn expect(&self, token: String) {
-        lock(&self.common.expected).insert(token);
+    pub(crate) fn expect(&self, token: &str) {
+        self.attempts.expect(token.to_owned());
     }
 
     /// Expects an attempt no more.
     pub(crate) fn give_up(&self, token: &str) {
-        lock(&self.common.expected).remove(token);
-        self.common.known.notify_all();
-    }
-
-    pub(super) fn knows(&self, token: &str) -> bool {
-        self.attempts.knows(token)
-    }
-
-    pub(super) fn common(&self) -> &Arc<Common> {
-        &self.common
+        self.attempts.leave(token);
     }
 
     /// Takes no more from an attempt; returns what it told.
@@ -211,22 +200,22 @@ impl Service {
     fn generation(&self) -> Generation {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.epoch.to_be_bytes());
-        let number = self.common.generations.fetch_add(1, Ordering::Relaxed);
+        let number = self.generations.fetch_add(1, Ordering::Relaxed);
         bytes[8..].copy_from_slice(&number.to_be_bytes());
         let generation = Generation(bytes);
-        lock(&self.common.live).insert(generation);
+        lock(&self.live).insert(generation);
         generation
     }
 
     fn forget(&self, generation: Generation) {
-        lock(&self.common.live).remove(&generation);
+        lock(&self.live).remove(&generation);
     }
 
     /// Has all who wait go: the process is about to end.
     pub(super) fn stop(&self) {
         self.closing.store(true, Ordering::Relaxed);
-        let _running = lock(&self.common.running);
-        self.common.ended.notify_all();
+        let _running = lock(&self.running);
+        self.ended.notify_all();
     }
 
     /// Makes a batch durable.
@@ -247,7 +236,7 @@ impl Service {
     }
 
     /// Begins a conversation.
-    pub(super) fn greet(&self, hello: Hello) -> Result<Session<'_>, Reply> {
+    pub(super) fn greet(&self, hello: Hello, peer: &impl AsFd) -> Result<Session<'_>, Reply> {
         let Hello { protocol, attempt, scope } = hello;
         if protocol != PROTOCOL {
             let help = "within a stage, call the `cairn` that is first in `PATH`";
@@ -263,7 +252,10 @@ impl Service {
         };
         let alone = attempt.is_none();
         let caller = match attempt {
-            Some((token, epoch)) => self.attempts.get(&token, epoch).ok_or_else(Refusal::ended)?,
+            Some((token, epoch)) => {
+                let waits = || !self.closing.load(Ordering::Relaxed) && !has_gone(peer);
+                self.attempts.get(&token, epoch, LOOK, waits).ok_or_else(Refusal::ended)?
+            }
             None if scope.is_none() => {
                 let help = "within a stage's command it belongs to the stage; elsewhere give `--scope NAME`";
                 return Err(Refusal::new("it belongs to no stage, and no scope is given", help).into());
@@ -312,13 +304,13 @@ impl Session<'_> {
         let (scope, digest) = (self.scope(), once_digest(key));
         let place = (scope.clone(), digest);
         {
-            let mut running = lock(&service.common.running);
+            let mut running = lock(&service.running);
             while running.contains(&place) {
                 if within.contains(&once_key(&scope, key)) {
                     let error = format!("`{key}` is called within the command that runs under it");
                     return Err(Refusal::new(error, "give one of both another key"));
                 }
-                let waited = service.common.ended.wait_timeout(running, LOOK);
+                let waited = service.ended.wait_timeout(running, LOOK);
                 running = waited.unwrap_or_else(PoisonError::into_inner).0;
                 if service.closing.load(Ordering::Relaxed) || has_gone(peer) {
                     return Err(Refusal::ended());
@@ -375,8 +367,8 @@ impl Session<'_> {
     /// Lets others have the command that this one ran.
     fn let_go(&mut self) {
         if let Some(held) = self.held.take() {
-            lock(&self.service.common.running).remove(&held);
-            self.service.common.ended.notify_all();
+            lock(&self.service.running).remove(&held);
+            self.service.ended.notify_all();
         }
     }
 
@@ -385,13 +377,13 @@ impl Session<'_> {
         let caller = Arc::clone(&self.caller);
         let mut told = caller.open().ok_or_else(Refusal::ended)?;
         mark(&caller)?;
-        let _seeing = lock(&service.common.seeing);
+        let _seeing = lock(&service.seeing);
         let before = service.store.seen_by(&scope, records)?;
         let (mut passes, mut taken, mut batch) =
             (Vec::with_capacity(records.len()), HashSet::new(), Batch::new());
         for (record, by) in records.iter().zip(before) {
             let had = match by {
-                Some(by) if by == own || lock(&service.common.live).contains(&by) => true,
+                Some(by) if by == own || lock(&service.live).contains(&by) => true,
                 Some(by) => service.store.is_settled(&scope, by)?,
                 None => false,
             };
@@ -566,7 +558,7 @@ fn once_key(scope: &NoteScope, key: &str) -> String {
 }
 
 /// Returns whether the other side of a connection has gone away.
-pub(super) fn has_gone(peer: &impl AsFd) -> bool {
+fn has_gone(peer: &impl AsFd) -> bool {
     use rustix::net::{RecvFlags, recv};
     let mut byte = [0_u8; 1];
     match recv(peer, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
@@ -575,7 +567,7 @@ pub(super) fn has_gone(peer: &impl AsFd) -> bool {
     }
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Whoever panicked while it held the lock did not leave anything half done.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
