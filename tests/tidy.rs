@@ -17,7 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("records", &["model"]),
     ("executor", &["model", "content", "dag", "store", "records"]),
     ("scheduler", &["model", "dag", "executor", "store"]),
-    ("cairn", &["model", "dag", "content", "store", "executor", "scheduler", "records"]),
+    ("server", &["model", "dag", "executor", "scheduler", "store"]),
+    ("cairn", &["model", "dag", "content", "store", "executor", "scheduler", "records", "server"]),
     ("testkit", &[]),
 ];
 

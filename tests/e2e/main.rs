@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests break what the program must not")]
 #![allow(clippy::print_stderr, reason = "a test that cannot run on this machine says so")]
 
+mod backfill;
 mod bad_input;
 mod bad_outcomes;
 mod commands;
@@ -26,6 +27,7 @@ mod publishing;
 mod questions;
 mod records;
 mod records_crash;
+mod records_verify;
 mod sandbox_off;
 mod scheduling;
 mod stalled_reader;

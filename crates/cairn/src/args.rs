@@ -102,10 +102,24 @@ pub(crate) enum Command {
     Graph(commands::graph::Args),
     /// Find out whether stages are idempotent
     Verify(commands::verify::Args),
+    /// Tell when pipelines run by themselves
+    Schedule(commands::schedule::Args),
+    /// Run a pipeline for each interval of a stretch of time
+    Backfill(commands::backfill::Args),
     /// Show effects in outside systems; settle those in doubt, undo them
     Effects(commands::effects::Args),
     /// Show, try again or drop what failed for good
     Dead(commands::dead::Args),
+    /// Run pipelines by their schedules, with a queue, an API and pages
+    Serve(commands::serve::Args),
+    /// Ask the daemon for a run
+    Submit(commands::submit::Args),
+    /// Take a run from the daemon's queue, or end it
+    Cancel(commands::cancel::Args),
+    /// Have a pipeline's schedule start nothing
+    Pause(commands::pause::Args),
+    /// Have a pipeline's schedule go on
+    Unpause(commands::unpause::Args),
     /// Run a command unless it is known to have succeeded
     Once(commands::once::Args),
     /// Pass on records that were not had before

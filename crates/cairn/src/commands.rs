@@ -1,5 +1,7 @@
 //! The commands, one a file: its `Args`, whose doc comments are the help, and `run`.
 
+pub(crate) mod backfill;
+pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod dead;
 pub(crate) mod effects;
@@ -8,14 +10,19 @@ pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod mark;
 pub(crate) mod once;
+pub(crate) mod pause;
 pub(crate) mod plan;
 pub(crate) mod reject;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedule;
 pub(crate) mod seen;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod submit;
+pub(crate) mod unpause;
 pub(crate) mod verify;
 pub(crate) mod why;
 
@@ -102,8 +109,15 @@ pub(crate) fn dispatch(command: &Command, context: &Context) -> Result<ExitStatu
         Command::Why(args) => why::run(args, context),
         Command::Graph(args) => graph::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Schedule(args) => schedule::run(args, context),
+        Command::Backfill(args) => backfill::run(args, context),
         Command::Effects(args) => effects::run(args, context),
         Command::Dead(args) => dead::run(args, context),
+        Command::Serve(args) => serve::run(args, context),
+        Command::Submit(args) => submit::run(args, context),
+        Command::Cancel(args) => cancel::run(args, context),
+        Command::Pause(args) => pause::run(args, context),
+        Command::Unpause(args) => unpause::run(args, context),
         Command::Once(args) => once::run(args, context),
         Command::Seen(args) => seen::run(args, context),
         Command::Mark(args) => mark::run(args, context),

@@ -1,10 +1,11 @@
 //! The binary: reads the command line, does the command, ends with its exit status.
 //!
 //! - what can be typed: [`args`], a file for each of [`commands`]
+//! - what a run is about: [`logical`]
 //! - where things are: [`project`], [`settings`]
 //! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`cairn_scheduler::history`]) over a run's
 //!   events, which [`shown`] passes on from a thread of its own
-//! - what stages' own commands call: [`notes`], [`lines`]
+//! - what stages' own commands call: [`notes`], [`lines`]; what reaches the daemon: [`remote`]
 //! - how it ends: [`exit`], [`failure`], [`mod@panic`]
 //!
 //! What it does not do: decide what runs, hash, store or start a process: that is the crates' below.
@@ -18,10 +19,12 @@ mod exit;
 mod failure;
 mod json;
 mod lines;
+mod logical;
 mod notes;
 mod panic;
 mod past;
 mod project;
+mod remote;
 mod settings;
 mod shown;
 mod terminal;
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
         return ExitStatus::Done.into();
     };
     let (verbose, quiet) = (cli.globals.verbose, cli.globals.quiet);
+    // A daemon's log tells what happens.
+    let verbose = if matches!(command, args::Command::Serve(_)) && !quiet { verbose.max(1) } else { verbose };
     let context = Context { globals: cli.globals, terminal, clock: SystemClock };
     let done =
         trace::start(verbose, quiet, terminal.stderr).and_then(|()| commands::dispatch(&command, &context));

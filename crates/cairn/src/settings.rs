@@ -4,6 +4,9 @@
 //! | --- | --- | --- |
 //! | `pipelines` | list of pipeline files, folders with a `pipeline.toml`, and patterns of files | see [`crate::project`] |
 //! | `jobs` | instances that run at once | the processors |
+//! | `[serve]` | the daemon, see [`serve`] | |
+
+pub(crate) mod serve;
 
 use std::ops::Range;
 
@@ -12,6 +15,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::terminal::text;
 
+pub(crate) use serve::Serve;
+
 /// What `cairn.toml` says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Settings {
@@ -19,12 +24,14 @@ pub(crate) struct Settings {
     pub(crate) pipelines: Option<Vec<String>>,
     /// Instances that run at once.
     pub(crate) jobs: Option<u32>,
+    /// The daemon.
+    pub(crate) serve: Serve,
 }
 
 /// Keys of this version.
-const KEYS: [&str; 2] = ["jobs", "pipelines"];
+const KEYS: [&str; 3] = ["jobs", "pipelines", "serve"];
 /// Keys of later versions, so that a file for one says so instead of looking misspelt.
-const LATER: [&str; 4] = ["cache", "executors", "notify", "serve"];
+const LATER: [&str; 3] = ["cache", "executors", "notify"];
 
 impl Settings {
     /// Reads the bytes of a `cairn.toml`, and finds all that is wrong with them.
@@ -56,6 +63,10 @@ impl Settings {
                 "pipelines" => match pipelines(value.get_ref(), &span) {
                     Ok(pipelines) => settings.pipelines = Some(pipelines),
                     Err(finding) => diagnostics.push(*finding),
+                },
+                "serve" => match value.get_ref() {
+                    DeValue::Table(table) => settings.serve = Serve::read(table, &mut diagnostics),
+                    _ => diagnostics.push(finding(code::WRONG_TYPE, "`serve` is a table", span, "")),
                 },
                 later if LATER.contains(&later) => {
                     let message = format!("`{later}` is not known to this version of cairn yet");
@@ -113,6 +124,18 @@ fn unknown_key(key: &str, span: Range<usize>) -> Diagnostic {
     finding
 }
 
+/// Says that a table has no such key.
+fn unknown_key_of(key: &str, span: Range<usize>, keys: &[&str]) -> Diagnostic {
+    let mut finding = finding(code::UNKNOWN_KEY, format!("unknown key `{key}`"), span.clone(), "");
+    if let Some(nearest) = text::nearest(key, keys.iter().copied()).first() {
+        finding.help = Some(format!("did you mean `{nearest}`?"));
+        finding.patch = Some(Patch { span, replacement: (*nearest).to_owned() });
+    } else {
+        finding.help = Some(format!("the keys are {}", text::list(keys)));
+    }
+    finding
+}
+
 fn finding(code: &'static str, message: impl Into<String>, span: Range<usize>, label: &str) -> Diagnostic {
     Diagnostic {
         code,
@@ -147,13 +170,25 @@ mod tests {
     }
 
     #[test]
+    fn the_daemon_is_set_up() {
+        let settings = Settings::parse(b"[serve]\nbind = '0.0.0.0:80'\nruns = 3\nstop_after = '1m'").unwrap();
+        assert_eq!(settings.serve.bind, Some(([0, 0, 0, 0], 80).into()));
+        assert_eq!((settings.serve.runs, settings.serve.stop_after.as_secs()), (Some(3), 60));
+        let settings = Settings::parse(b"serve = { bind = '', hosts = ['a.example'] }").unwrap();
+        assert_eq!((settings.serve.bind, settings.serve.hosts.len()), (None, 1));
+        assert_eq!(serve::parse_bind("9000"), Some(([127, 0, 0, 1], 9000).into()));
+        let found = errors("[serve]\nport = 1\nbind = 'x'\nruns = 0\nstop_after = 'x'\nhosts = 1\n");
+        assert_eq!(found.len(), 5, "{found:?}");
+    }
+
+    #[test]
     fn all_errors_are_found_with_their_places() {
         assert_eq!(
-            errors("pipelnes = []\njobs = 0\n[serve]\nport = 1\n"),
+            errors("pipelnes = []\njobs = 0\n[notify]\nport = 1\n"),
             [
                 ("unknown key `pipelnes`".into(), "pipelnes".into()),
                 ("`jobs` is at least 1".into(), "0".into()),
-                ("`serve` is not known to this version of cairn yet".into(), "serve".into()),
+                ("`notify` is not known to this version of cairn yet".into(), "notify".into()),
             ]
         );
         assert_eq!(errors("pipelines = ['a', 7]"), [("`pipelines` is a list of paths".into(), "7".into())]);

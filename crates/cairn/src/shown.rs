@@ -1,10 +1,12 @@
 //! Shows a run's events, on a thread of its own: who does not read what is printed holds up what is shown, not the run.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use cairn_model::{Event, InstanceName, RecordCounts, RunEvent, RunId};
+use cairn_model::{Event, InstanceName, RecordCounts, RunEvent, RunId, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::execute::Manner;
@@ -48,12 +50,7 @@ impl Shown {
             Self::Lines(show) => show.event(event, log),
             Self::Json(events) => {
                 let line = events.line(event, log);
-                let mut out = std::io::stdout().lock();
-                // A reader that went away does not stop the run.
-                let _ = out.write_all(line.as_bytes());
-                if matches!(event.what, RunEvent::Ended { .. }) {
-                    let _ = out.flush();
-                }
+                print(&line, matches!(event.what, RunEvent::Ended { .. }));
             }
         }
     }
@@ -63,11 +60,10 @@ impl Shown {
         for told in told {
             match told {
                 Told::Event(event, log) => self.event(&event, log.as_deref()),
-                Told::Records(name, counts) => {
-                    if let Self::Lines(show) = &mut self {
-                        show.records(&name, counts);
-                    }
-                }
+                Told::Records(name, counts, at) => match &mut self {
+                    Self::Lines(show) => show.records(&name, counts),
+                    Self::Json(events) => print(&events.progress(&name, counts, at), false),
+                },
                 Told::Note(lines) => write_above(lines.as_bytes()),
                 Told::End => break,
             }
@@ -82,6 +78,16 @@ impl Shown {
     }
 }
 
+/// Writes a line to standard output.
+fn print(line: &str, is_last: bool) {
+    let mut out = std::io::stdout().lock();
+    // A reader that went away does not stop the run.
+    let _ = out.write_all(line.as_bytes());
+    if is_last {
+        let _ = out.flush();
+    }
+}
+
 /// The thread that shows a run.
 #[derive(Debug)]
 pub(crate) struct Showing {
@@ -93,14 +99,21 @@ pub(crate) struct Showing {
 /// Tells the thread what to show; it never waits.
 ///
 /// The queue has no bound: one would bring back the waiting. It holds what a run's events hold, of which the store keeps
-/// as much.
+/// as much, and how far records are only now and then.
 #[derive(Debug, Clone)]
-pub(crate) struct Teller(Sender<Told>);
+pub(crate) struct Teller {
+    told: Sender<Told>,
+    /// When it was last told how far the records of an instance are.
+    paced: Arc<Mutex<HashMap<InstanceName, Timestamp>>>,
+}
+
+/// How often it is told how far the records of an instance are: no more often than this.
+const RECORDS_PAUSE_MS: u64 = 200;
 
 #[derive(Debug)]
 enum Told {
     Event(Event, Option<PathBuf>),
-    Records(InstanceName, RecordCounts),
+    Records(InstanceName, RecordCounts, Timestamp),
     Note(&'static str),
     End,
 }
@@ -111,9 +124,19 @@ impl Teller {
         self.tell(Told::Event(event, log));
     }
 
-    /// Shows how far the records of an instance are.
-    pub(crate) fn records(&self, name: &InstanceName, counts: RecordCounts) {
-        self.tell(Told::Records(name.clone(), counts));
+    /// Shows how far the records of an instance are, now and then: the first time after a while, since what takes less
+    /// than that is over before anyone reads it.
+    pub(crate) fn records(&self, name: &InstanceName, counts: RecordCounts, at: Timestamp) {
+        // Each change to it is one call, so that a thread that panicked left it whole.
+        let mut paced = self.paced.lock().unwrap_or_else(PoisonError::into_inner);
+        match paced.get_mut(name) {
+            None => drop(paced.insert(name.clone(), at)),
+            Some(last) if at.millis_since(*last) >= RECORDS_PAUSE_MS => {
+                *last = at;
+                self.tell(Told::Records(name.clone(), counts, at));
+            }
+            Some(_) => {}
+        }
     }
 
     /// Writes whole lines to standard error, where they stand above the live lines.
@@ -123,7 +146,7 @@ impl Teller {
 
     fn tell(&self, told: Told) {
         // It fails when the thread panicked, and that ends the process.
-        let _ = self.0.send(told);
+        let _ = self.told.send(told);
     }
 }
 
@@ -137,7 +160,7 @@ impl Showing {
             shown.all(&told);
         };
         std::thread::Builder::new().name("shown".to_owned()).spawn(show)?;
-        Ok(Self { teller: Teller(teller), ended })
+        Ok(Self { teller: Teller { told: teller, paced: Arc::default() }, ended })
     }
 
     /// Returns what tells the thread.

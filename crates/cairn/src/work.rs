@@ -11,7 +11,7 @@ use cairn_scheduler::launch::LaunchError;
 use cairn_scheduler::select::{Request, Selection};
 use cairn_store::Store;
 
-pub(crate) use cairn_scheduler::definition::{Checked, Definition, Given, caller_env};
+pub(crate) use cairn_scheduler::definition::{Checked, Definition, Given, caller_env, cpus};
 
 use crate::exit::ExitStatus;
 use crate::failure::Failure;

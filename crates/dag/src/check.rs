@@ -13,6 +13,7 @@ mod cycles;
 mod effects;
 mod inputs;
 mod outputs;
+pub(crate) mod sinks;
 mod stages;
 
 /// What the checks share.

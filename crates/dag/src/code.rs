@@ -122,4 +122,6 @@ codes! {
     MORE_CPUS = "CRN0702";
     /// A scheduled stage reads its interval, but no output names it.
     INTERVAL_UNNAMED = "CRN0703";
+    /// Two stages load records into the same table.
+    SAME_TABLE = "CRN0704";
 }

@@ -176,6 +176,7 @@ fn warn(file: &File<'_>, expanded: &Expanded, options: &Options, found: &mut Vec
             .help("it will run alone, with those there are");
         found.push(diagnostic);
     }
+    crate::check::sinks::warn(file, expanded, found);
 }
 
 /// Makes a name of any text.

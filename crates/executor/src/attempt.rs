@@ -159,7 +159,12 @@ impl Engine {
         if let Some(listening) = self.listening() {
             let mark = prepared.outlives.then(|| prepared.staging.told());
             let input_hash = prepared.gathered.input_hash;
-            listening.service.enter(&attempt, input_hash, listening.service.epoch(), mark);
+            listening.service.enter(
+                (&self.pipeline.name, &attempt),
+                input_hash,
+                listening.service.epoch(),
+                mark,
+            );
         }
         let (ended, began) = match self.begin(hands, started, intent.is_some(), instance, &prepared).await {
             Ok(()) if hands.is_stopped(&attempt.slug()) => (Err(AttemptError::stopped()), false),

@@ -3,12 +3,13 @@
 mod ledger;
 mod workers;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use cairn_dag::{Glob, Instance};
 use cairn_model::{
-    AttemptId, Content, Digest, ProjectPath, Reason, RecordCounts, Records, SinkPlace, decode,
+    AttemptId, Content, Digest, InstanceName, ProjectPath, Reason, RecordCounts, Records, SinkPlace, decode,
 };
 use cairn_records::engine::{self, EngineError, Setup};
 use cairn_records::sink::{self, OpenContext, Sink, SinkError};
@@ -19,9 +20,10 @@ use crate::attempt::{AttemptError, Prepared};
 use crate::engine::{Engine, LookUpError};
 use crate::gather::Gathered;
 use crate::isolation::{Ended, ExitKind, Keeper};
-use ledger::{StoreLedger, letters, scope_of};
-use workers::Workers;
+use ledger::{letters, scope_of};
 
+pub(crate) use ledger::StoreLedger;
+pub(crate) use workers::Workers;
 pub use workers::worker_log;
 
 /// Returns whether a path is of the source.
@@ -34,7 +36,7 @@ fn is_source(records: &Records, path: &ProjectPath) -> bool {
 }
 
 /// Returns the files of the source in the order of their paths, where the attempt sees them.
-fn sources(records: &Records, gathered: &Gathered, base: &std::path::Path) -> Vec<SourceFile> {
+pub(crate) fn sources(records: &Records, gathered: &Gathered, base: &std::path::Path) -> Vec<SourceFile> {
     let mut sources = Vec::new();
     for input in gathered.files.iter().filter(|input| is_source(records, &input.path)) {
         match &input.content {
@@ -58,7 +60,7 @@ fn sources(records: &Records, gathered: &Gathered, base: &std::path::Path) -> Ve
 
 /// Returns a digest of what decides what a worker makes of a record: all of the recipe but the source, the sinks and the
 /// outputs.
-fn code(records: &Records, gathered: &Gathered) -> Digest {
+pub(crate) fn code(records: &Records, gathered: &Gathered) -> Digest {
     let mut hasher = blake3::Hasher::new_derive_key("cairn v1 record-worker");
     for part in decode(&gathered.preimage).unwrap_or_default() {
         let tags: Vec<&str> = part.tags.iter().map(String::as_str).collect();
@@ -154,6 +156,16 @@ impl Engine {
         })
     }
 
+    /// Returns the file that keeps what an instance's workers made.
+    pub(crate) fn results_of(&self, instance: &InstanceName) -> PathBuf {
+        self.project.state().join("records").join(format!("{}.results", self.records_place(instance)))
+    }
+
+    /// Returns what the files of an instance's records begin with. No name holds a dot: no two instances have one place.
+    fn records_place(&self, instance: &InstanceName) -> String {
+        format!("{}.{}", self.pipeline.name, instance.slug())
+    }
+
     /// Passes the records on: what an attempt of a records stage does instead of running a command. To be called where
     /// waiting is allowed.
     pub(crate) fn pass_records(
@@ -192,8 +204,7 @@ impl Engine {
             folder: spool.clone(),
             runtime: tokio::runtime::Handle::current(),
         };
-        // No name holds a dot: no two instances have one place.
-        let place = format!("{}.{}", self.pipeline.name, instance.name.slug());
+        let place = self.records_place(&instance.name);
         let limit = instance.policy.timeout_ms;
         let is_late = || limit.is_some_and(|limit| started.elapsed().as_millis() > u128::from(limit));
         let setup = Setup {
@@ -215,7 +226,7 @@ impl Engine {
             code: code(records, &prepared.gathered),
             spool,
             receipts: state.join(format!("{place}.receipts")),
-            results: state.join(format!("{place}.results")),
+            results: self.results_of(&instance.name),
             hands: engine::Hands {
                 progress: &|counts| {
                     if let Some(told) = self.on_records.get() {

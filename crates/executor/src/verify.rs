@@ -11,11 +11,14 @@
 //! written. A command that reaches out of its copy is refused as far as its words show that (`outside`), and told of
 //! when a file of the project was touched meanwhile.
 //!
+//! A stage that passes records on is loaded again in the same three ways (`load`).
+//!
 //! What it does not do: set the clock. A date that changes at midnight is not seen.
 
 mod bytes;
 mod cause;
 mod finding;
+mod load;
 mod outside;
 mod place;
 mod subject;
@@ -212,7 +215,7 @@ impl Verifier {
         };
         let before = looks()?;
         let probed = self.probe(index, &gathered).await;
-        let mut report = match subject.checked().await {
+        let mut report = match subject.checked_all().await {
             // One project may hold what cannot be copied, and other stages that do not need it.
             Err(VerifyError::Place { cause, .. }) if !cause.is_disk_full() => {
                 let reason = Reason { text: format!("it cannot be copied: {cause}"), help: cause.help() };

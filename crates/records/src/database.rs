@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::rehearsal::RecordApart;
+
 /// What every SQLite database begins with (<https://www.sqlite.org/fileformat2.html>, 1.3).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -87,15 +89,96 @@ pub fn is_database(path: &Path) -> io::Result<bool> {
 /// Compares the databases at two paths. They are opened for writing: one that was cut off is rolled back first, as anyone
 /// who opens it does. So these are to be copies.
 pub fn first_difference(before: &Path, after: &Path) -> Result<Option<DatabaseDifference>, DatabaseError> {
-    compare(before, after).map_err(|cause| DatabaseError { path: before.to_owned(), cause })
+    compare(before, after, &[]).map_err(|cause| DatabaseError { path: before.to_owned(), cause })
 }
 
-fn compare(before: &Path, after: &Path) -> rusqlite::Result<Option<DatabaseDifference>> {
+/// The same, but for what cairn keeps in a database beside the tables that it writes to: it tells of each delivery.
+pub fn first_difference_but_ledgers(
+    before: &Path,
+    after: &Path,
+) -> Result<Option<DatabaseDifference>, DatabaseError> {
+    let ledgers = ["cairn_ledger", "cairn_fence"];
+    compare(before, after, &ledgers).map_err(|cause| DatabaseError { path: before.to_owned(), cause })
+}
+
+/// Returns a row of `table` that has the same `key` columns in both databases and differs in another one.
+pub fn first_row_apart(
+    before: &Path,
+    after: &Path,
+    table: &str,
+    key: &[String],
+) -> Result<Option<RecordApart>, DatabaseError> {
+    row_apart(before, after, table, key).map_err(|cause| DatabaseError { path: before.to_owned(), cause })
+}
+
+/// Removes all rows of `table` in the copy of a database; one that is not there has none.
+pub fn clear(path: &Path, table: &str) -> Result<(), DatabaseError> {
+    let clear = || -> rusqlite::Result<()> {
+        let connection = Connection::open(path)?;
+        let there = connection
+            .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE")?
+            .exists([table])?;
+        if there {
+            connection.execute(&format!("DELETE FROM {}", identifier(table)), [])?;
+        }
+        Ok(())
+    };
+    clear().map_err(|cause| DatabaseError { path: path.to_owned(), cause })
+}
+
+fn row_apart(
+    before: &Path,
+    after: &Path,
+    table: &str,
+    key: &[String],
+) -> rusqlite::Result<Option<RecordApart>> {
+    let connection = Connection::open(before)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.execute("ATTACH DATABASE ?1 AS other", [after.to_string_lossy()])?;
+    let name = identifier(table);
+    let on: Vec<String> = key.iter().map(|column| format!("a.{0} IS b.{0}", identifier(column))).collect();
+    let shown: Vec<String> =
+        key.iter().map(|column| format!("CAST(a.{} AS TEXT)", identifier(column))).collect();
+    if key.is_empty() {
+        return Ok(None);
+    }
+    for column in columns(&connection, table)? {
+        let column_name = identifier(&column);
+        let sql = format!(
+            "SELECT {}, quote(a.{column_name}), quote(b.{column_name}) FROM main.{name} a JOIN other.{name} b ON {}
+             WHERE quote(a.{column_name}) <> quote(b.{column_name}) LIMIT 1",
+            shown.join(" || ', ' || "),
+            on.join(" AND "),
+        );
+        let found = connection
+            .query_row(&sql, [], |row| {
+                let key: Option<String> = row.get(0)?;
+                let (before, after) = (row.get(1)?, row.get(2)?);
+                Ok(RecordApart { key: key.unwrap_or_default(), field: Some(column.clone()), before, after })
+            })
+            .optional()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1, 'main')")?;
+    statement.query_map([table], |row| row.get(0))?.collect()
+}
+
+fn compare(before: &Path, after: &Path, but: &[&str]) -> rusqlite::Result<Option<DatabaseDifference>> {
     let connection = Connection::open(before)?;
     // Views and triggers of a stranger's database run no functions of ours.
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.execute("ATTACH DATABASE ?1 AS other", [after.to_string_lossy()])?;
-    let (ours, theirs) = (definitions(&connection, "main")?, definitions(&connection, "other")?);
+    let (mut ours, mut theirs) = (definitions(&connection, "main")?, definitions(&connection, "other")?);
+    for table in but {
+        ours.remove(&format!("table {table}"));
+        theirs.remove(&format!("table {table}"));
+    }
     let names = ours.keys().chain(theirs.keys());
     if let Some(what) = names.into_iter().find(|name| ours.get(*name) != theirs.get(*name)) {
         return Ok(Some(DatabaseDifference::Definition { what: what.clone() }));
@@ -132,10 +215,8 @@ fn compare_table(connection: &Connection, table: &str) -> rusqlite::Result<Optio
     if before != after {
         return Ok(Some(DatabaseDifference::Count { table: table.to_owned(), before, after }));
     }
-    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1, 'main')")?;
-    let columns: Vec<String> = statement.query_map([table], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let literals: Vec<String> =
-        columns.iter().map(|column| format!("quote({})", identifier(column))).collect();
+        columns(connection, table)?.iter().map(|column| format!("quote({})", identifier(column))).collect();
     let row = literals.join(" || ', ' || ");
     // Literals, so that neither a collation nor a type makes two values one; counted, so that repeats matter.
     let counted = |schema: &str| format!("SELECT {row} AS row, count(*) FROM {schema}.{name} GROUP BY 1");
@@ -191,6 +272,35 @@ mod tests {
             format!("CREATE TABLE t (v); {}", "INSERT INTO t VALUES (1), (2), (3);".repeat(times))
         };
         assert_eq!(differ(&make(1), &make(2)).unwrap(), "the table `t` had 3 rows and has 6");
+    }
+
+    #[test]
+    fn a_row_of_the_same_key_is_named_with_its_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str, sql: &str| {
+            let path = folder.path().join(name);
+            Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+            path
+        };
+        let table = "CREATE TABLE t (k, l, v); CREATE TABLE cairn_ledger (x);";
+        let one = make("one", &format!("{table} INSERT INTO t VALUES (1, 'a', 'x'), (2, 'a', NULL);"));
+        let two = make(
+            "two",
+            &format!(
+                "{table} INSERT INTO t VALUES (1, 'a', 'x'), (2, 'a', 7); INSERT INTO cairn_ledger VALUES (1);"
+            ),
+        );
+        let key = ["k".to_owned(), "l".to_owned()];
+        let apart = first_row_apart(&one, &two, "t", &key).unwrap().unwrap();
+        assert_eq!((apart.key.as_str(), apart.field.as_deref()), ("2, a", Some("v")));
+        assert_eq!((apart.before.as_str(), apart.after.as_str()), ("NULL", "7"));
+        assert!(first_difference_but_ledgers(&one, &two).unwrap().is_some());
+        for path in [&one, &two] {
+            clear(path, "T").unwrap();
+            clear(path, "none").unwrap();
+        }
+        assert_eq!(first_difference_but_ledgers(&one, &two).unwrap(), None);
+        assert!(first_difference(&one, &two).unwrap().is_some());
     }
 
     #[test]

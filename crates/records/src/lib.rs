@@ -8,6 +8,7 @@
 //! - [`engine`]: a records stage from its source to its sinks
 //! - [`ledger`]: what it needs to have kept between runs, and [`state`]: in which form
 //! - [`sink`]: where records go: SQLite, PostgreSQL, HTTP, each with what it can promise
+//! - [`rehearsal`]: loads that are only rehearsed, and compared
 //! - [`database`]: whether two SQLite databases hold the same
 //!
 //! It knows neither TOML nor the store: what was delivered before it is told.
@@ -19,6 +20,8 @@ pub mod file_sink;
 pub mod ledger;
 mod object;
 pub mod order;
+pub mod rehearsal;
+mod scan;
 pub mod sink;
 pub mod source;
 pub mod state;

@@ -150,8 +150,13 @@ pub struct OpenContext<'a> {
 
 /// Returns the file that a sink is, when it is not there. Opening the sink makes it: who only looks asks this first.
 pub fn missing_file(sink: &cairn_model::Sink, context: &OpenContext<'_>) -> Option<PathBuf> {
+    file_of(sink, context).filter(|path| !path.exists())
+}
+
+/// Returns the file that a sink is; `None` where it is none, or a variable in its address is not set.
+pub fn file_of(sink: &cairn_model::Sink, context: &OpenContext<'_>) -> Option<PathBuf> {
     let SinkPlace::Sqlite { path, .. } = &sink.place else { return None };
-    sqlite::missing(&path.fill(context.variable).ok()?, context.folder)
+    Some(sqlite::file(&path.fill(context.variable).ok()?, context.folder))
 }
 
 /// Opens a sink: connects (HTTP excepted), so that a wrong address or password is told of before any work is done.
@@ -230,7 +235,10 @@ fn forgotten(batch: &BatchId, last: u64) -> String {
 fn fenced_off(batch: &BatchId) -> (String, String) {
     (
         format!("another cairn writes here: it has taken over `{}`", batch.scope),
-        "let the other run end; if there is none, run again: a new run takes over".to_owned(),
+        format!(
+            "let the other run end; if there is none, run again: a new run takes over. A fence that was raised by hand is lowered by `UPDATE cairn_fence SET fence = 0 WHERE scope LIKE '{}/%'`",
+            batch.scope.replace('\'', "''")
+        ),
     )
 }
 

@@ -1,4 +1,4 @@
-//! One run: what is selected, what would happen, and the loop that makes it happen.
+//! One run, and when the next comes: what is selected, what would happen, and the loop that makes it happen.
 //!
 //! - [`definition`]: a pipeline file, read and checked; [`launch`]: from there to a run that only has to be driven
 //! - [`select`]: which instances take part; [`facts`]: what the machine needs to know of them
@@ -6,6 +6,7 @@
 //! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
 //!   effects of a run, undone
 //! - [`history`]: a run as its events tell it, for all who show one
+//! - [`schedule`]: when runs begin by themselves, and what becomes of times that passed
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
 
@@ -20,6 +21,7 @@ mod ready;
 pub mod retry;
 pub mod rollback;
 pub mod run;
+pub mod schedule;
 pub mod select;
 #[cfg(test)]
 mod simulate;

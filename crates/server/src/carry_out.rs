@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cairn_executor::Hands;
+use cairn_executor::{Hands, recover};
 use cairn_model::{Event, Name, RunId, RunStatus};
 use cairn_scheduler::definition::{Checked, Definition, Given};
 use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, asked_for, launch, write_index};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tracing::Instrument as _;
 
 use crate::catalog::PLAIN;
-use crate::daemon::{Daemon, StoreError};
+use crate::daemon::{Daemon, StoreError, lock};
 use crate::hub::Change;
 use crate::submit::never_begun;
 
@@ -45,7 +45,16 @@ impl Daemon {
         };
         let pipeline = ticket.pipeline.clone();
         self.hub.tell(Change::Run { run, pipeline: pipeline.clone() });
+        for attempt in &prepared.launched.not_held {
+            let project = &prepared.checked.project;
+            let given_up = recover::give_up(project, &self.store, &self.keeper, attempt).await;
+            given_up.map_err(|error| error.to_string())?;
+        }
         let ended = self.drive(run, prepared, signals, &pipeline).await?;
+        if ended.status == RunStatus::Running {
+            // It was left to the next daemon.
+            return Ok(());
+        }
         let daemon = Arc::clone(self);
         blocking(move || daemon.settle(run, ticket, ended.status)).await.map_err(|error| error.to_string())
     }
@@ -90,10 +99,13 @@ impl Daemon {
             .check(&given)
             .map_err(|wrong| wrong.report.render(&wrong.definition.source(), PLAIN))?;
         let before = self.store.run(run).map_err(|error| text(&error))?;
-        let resumed = before
+        let mut resumed = before
             .map(|record| Resumed::of(&self.store, run, record))
             .transpose()
             .map_err(|error| text(&error))?;
+        if let Some(resumed) = &mut resumed {
+            resumed.held = lock(&self.held).remove(&run).unwrap_or_default();
+        }
         let asked = asked_for(&ticket.selection, &ticket.options, &ticket.params);
         let asked =
             Asked { jobs: asked.jobs.or(self.jobs), frozen: asked.frozen && resumed.is_none(), ..asked };
@@ -126,9 +138,9 @@ impl Daemon {
         let mut observe = move |_: Event, _: Option<PathBuf>| {
             daemon.hub.tell(Change::Run { run, pipeline: of.clone() });
         };
-        let listening = engine
-            .listen(&hands)
-            .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"));
+        if let Some(notes) = &self.notes {
+            engine.listen_at(notes);
+        }
         let loop_ = Run {
             id: run,
             record,
@@ -142,7 +154,6 @@ impl Daemon {
         };
         let span = tracing::info_span!("run", id = %run, %pipeline);
         let ended = loop_.drive(machine).instrument(span).await;
-        drop(listening);
         let ended = ended.map_err(|error| error.error)?;
         write_index(&checked, &engine, &self.store, &asked, ended);
         Ok(ended)

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use cairn_executor::isolation::Keeper;
+use cairn_executor::notes::{Server, Service, Writer};
+use cairn_executor::{HeldAttempt, Project};
 use cairn_model::{Clock, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::run::Signal;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
@@ -35,8 +37,10 @@ pub struct Setup {
     pub clock: Arc<dyn Clock>,
     /// Where pipelines are.
     pub pipelines: Pipelines,
-    /// Starts processes.
+    /// Starts processes, and outlives this one.
     pub keeper: Keeper,
+    /// Attempts of a daemon before that go on: this one takes them over.
+    pub held: Vec<HeldAttempt>,
     /// Runs that go on at once.
     pub runs_max: usize,
     /// Cpus of one run, where nobody says.
@@ -64,6 +68,10 @@ pub struct Daemon {
     queue: Mutex<Queue>,
     /// Where the runs that go on are sent signals.
     signals: Mutex<HashMap<RunId, UnboundedSender<Signal>>>,
+    /// Where the stages' own commands call; `None` where nobody can listen.
+    pub(crate) notes: Option<Server>,
+    /// Attempts of a daemon before, until their runs take them over.
+    pub(crate) held: Mutex<HashMap<RunId, Vec<HeldAttempt>>>,
     /// Idempotency keys that are being looked at.
     pub(crate) asking: Mutex<HashSet<cairn_model::Digest>>,
     /// Deciding about occurrences and submissions is one at a time.
@@ -94,8 +102,15 @@ impl StoreError {
 impl Daemon {
     /// Takes up what an earlier daemon left: its tickets wait again, those that were running first.
     pub fn new(setup: Setup) -> Result<Arc<Self>, StoreError> {
-        let Setup { root, state, store, clock, pipelines, keeper, runs_max, jobs } = setup;
+        let Setup { root, state, store, clock, pipelines, keeper, held, runs_max, jobs } = setup;
+        let mut by_run: HashMap<RunId, Vec<HeldAttempt>> = HashMap::new();
+        for attempt in held {
+            by_run.entry(attempt.id.run).or_default().push(attempt);
+        }
         let started = clock.now();
+        let notes = listen(&state, &store, &clock)
+            .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"))
+            .ok();
         let daemon = Arc::new(Self {
             root,
             state,
@@ -112,6 +127,8 @@ impl Daemon {
             catalog: RwLock::default(),
             queue: Mutex::new(Queue::new(runs_max)),
             signals: Mutex::default(),
+            notes,
+            held: Mutex::new(by_run),
             asking: Mutex::default(),
             deciding: Mutex::default(),
         });
@@ -184,7 +201,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Begins runs as they get their turn, until `stopping`; then returns once no run goes on, or after `within`.
+    /// Begins runs as they get their turn, until `stopping`; then returns once no run goes on. Those that still do after
+    /// `within` are left to the next daemon, with what runs of them.
     pub async fn serve(self: &Arc<Self>, mut stopping: tokio::sync::watch::Receiver<bool>, within: Duration) {
         let mut runs = tokio::task::JoinSet::new();
         loop {
@@ -212,17 +230,32 @@ impl Daemon {
         }
         let all = async { while runs.join_next().await.is_some() {} };
         if tokio::time::timeout(within, all).await.is_err() {
-            tracing::warn!("runs go on beyond the time to stop; the next daemon takes them up");
+            tracing::info!("runs go on without this daemon; the next one takes them over");
+            self.signal_all(Signal::Leave);
+            while runs.join_next().await.is_some() {}
         }
     }
 
     /// Asks all runs that go on to end.
     pub fn interrupt_all(&self) {
+        self.signal_all(Signal::Interrupt);
+    }
+
+    fn signal_all(&self, signal: Signal) {
         for sender in self.signals().values() {
             // One that is over needs none.
-            let _ = sender.send(Signal::Interrupt);
+            let _ = sender.send(signal);
         }
     }
+}
+
+/// Listens to the stages' own commands of all runs. It stays where it is when the daemon ends: they call the next one.
+fn listen(state: &Path, store: &Store, clock: &Arc<dyn Clock>) -> std::io::Result<Server> {
+    let service = Arc::new(Service::new(store.clone(), Writer::Alone, Arc::clone(clock)));
+    let state_id = Project::new(state.to_owned(), state.to_owned(), state.to_owned()).state_id();
+    let mut server = Server::start(state, &state_id, service)?;
+    server.stay();
+    Ok(server)
 }
 
 /// The wall clock may be set, and a timer of the system follows it: how often times are compared with it anew.

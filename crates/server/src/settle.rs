@@ -39,9 +39,8 @@ impl Daemon {
                     }
                     let order = Order {
                         pipeline: follower.name.clone(),
-                        asked: Asked::default(),
+                        asked: Asked { interval: ticket.interval, ..Asked::default() },
                         logical_time: Some(ticket.logical_time),
-                        interval: ticket.interval,
                         priority: follower.schedule.as_ref().map_or(0, |schedule| schedule.priority),
                         trigger: Trigger {
                             kind: TriggerKind::After,

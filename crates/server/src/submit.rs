@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cairn_model::{Counts, Digest, Domain, Interval, Name, RunId, RunStatus, Timestamp};
+use cairn_model::{Counts, Digest, Domain, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::definition::{Checked, Given};
 use cairn_scheduler::launch::{Asked, LaunchError, asked_of, options_of, selection, words_of};
 use cairn_scheduler::run::Signal;
@@ -24,8 +24,6 @@ pub struct Order {
     pub asked: Asked,
     /// Its logical time; `None`: now.
     pub logical_time: Option<Timestamp>,
-    /// The stretch of time that it is about.
-    pub interval: Option<Interval>,
     /// Greater ones leave the queue first.
     pub priority: i64,
     /// Why.
@@ -105,7 +103,7 @@ impl Daemon {
         let given = Given {
             params: order.asked.params.clone(),
             logical_time: order.logical_time.unwrap_or(now),
-            interval: order.interval,
+            interval: order.asked.interval,
             run: None,
         };
         let definition = entry.located.with_text(entry.text.to_vec());
@@ -162,7 +160,7 @@ impl Daemon {
             selection: words_of(&order.asked),
             options: options_of(&order.asked),
             logical_time: order.logical_time.unwrap_or(now),
-            interval: order.interval,
+            interval: order.asked.interval,
             priority: order.priority,
             trigger: order.trigger.clone(),
             submitted: now,
@@ -247,7 +245,7 @@ impl Daemon {
                 selection: words_of(&asked),
                 options: RunOptions { frozen: false, ..record.options.clone() },
                 logical_time: record.logical_time,
-                interval: None,
+                interval: asked.interval,
                 priority: 0,
                 trigger,
                 submitted: now,
@@ -293,7 +291,7 @@ pub(crate) fn never_begun(ticket: &Ticket, status: RunStatus, now: Timestamp) ->
 
 /// A digest of all that a request asks for.
 fn fingerprint(order: &Order) -> Digest {
-    let Order { pipeline, asked, logical_time, interval, priority, trigger: _, not_before } = order;
+    let Order { pipeline, asked, logical_time, priority, trigger: _, not_before } = order;
     let mut hasher = Domain::Definition.hasher();
     let mut part = |text: &str| {
         hasher.update(&(text.len() as u64).to_be_bytes()).update(text.as_bytes());
@@ -307,7 +305,7 @@ fn fingerprint(order: &Order) -> Digest {
         part(name);
         part(value);
     }
-    part(&format!("{:?} {logical_time:?} {interval:?} {priority} {not_before:?}", options_of(asked)));
+    part(&format!("{:?} {logical_time:?} {priority} {not_before:?}", options_of(asked)));
     hasher.finalize().into()
 }
 

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use cairn_model::{Blocker, Counts, Event, InstanceEvent, Outcome, Reason, RecordCounts, RunEvent, RunId};
+use cairn_model::{
+    Blocker, Counts, Event, InstanceEvent, InstanceName, Outcome, Reason, RecordCounts, RunEvent, RunId,
+    Timestamp,
+};
 use serde::Serialize;
 
 use crate::terminal::time;
@@ -75,6 +78,10 @@ enum What<'a> {
     },
     Records {
         attempt: u32,
+        #[serde(flatten)]
+        records: RecordCounts,
+    },
+    RecordsSoFar {
         #[serde(flatten)]
         records: RecordCounts,
     },
@@ -197,6 +204,18 @@ impl Events {
         };
         let run = self.run.to_string();
         super::line(&Line { schema: "cairn.event/1", kind, run, at: time::rfc3339(event.at), instance, what })
+    }
+
+    /// Returns the line that says how far the records of an instance are: nothing that is kept.
+    pub(crate) fn progress(&self, name: &InstanceName, records: RecordCounts, at: Timestamp) -> String {
+        super::line(&Line {
+            schema: "cairn.event/1",
+            kind: "instance_records_progress",
+            run: self.run.to_string(),
+            at: time::rfc3339(at),
+            instance: Some(name.to_string()),
+            what: What::RecordsSoFar { records },
+        })
     }
 }
 

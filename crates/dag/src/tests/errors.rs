@@ -27,6 +27,7 @@ fn every_code_has_a_picture_and_a_line_in_the_manual() {
         include_str!("errors/params.rs"),
         include_str!("errors/paths.rs"),
         include_str!("errors/schedule.rs"),
+        include_str!("errors/records.rs"),
         include_str!("errors/templates.rs"),
     ];
     let manual = include_str!("../../../../docs/pipeline-file.md");

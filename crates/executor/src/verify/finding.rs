@@ -3,6 +3,7 @@
 use std::fmt;
 
 use cairn_records::database::DatabaseDifference;
+use cairn_records::rehearsal::RecordApart;
 
 use super::cause::Cause;
 
@@ -169,6 +170,20 @@ pub enum Difference {
         /// What it says now.
         found: String,
     },
+    /// A record is not the same in two loads.
+    Record {
+        /// Where: a file of the project, or `what it delivers`.
+        sink: String,
+        /// Which, and how.
+        apart: RecordApart,
+    },
+    /// With all that is remembered, records are delivered again.
+    Redelivered {
+        /// How many.
+        count: u64,
+        /// The key of the first.
+        key: String,
+    },
     /// A database has other content than before.
     Database {
         /// Its file.
@@ -184,7 +199,8 @@ impl Difference {
     /// Returns the file that it is about.
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::Failed { .. } | Self::Outputs(_) | Self::Effect { .. } => None,
+            Self::Failed { .. } | Self::Outputs(_) | Self::Effect { .. } | Self::Redelivered { .. } => None,
+            Self::Record { sink, .. } => sink.strip_prefix('`')?.strip_suffix('`'),
             Self::Bytes { path, .. }
             | Self::Entry { path, .. }
             | Self::Undeclared { path }
@@ -196,6 +212,7 @@ impl Difference {
     pub fn values(&self) -> Option<(&str, &str)> {
         match self {
             Self::Bytes { recorded, found, .. } | Self::Effect { recorded, found } => Some((recorded, found)),
+            Self::Record { apart: RecordApart { before, after, .. }, .. } => Some((before, after)),
             Self::Database { how: DatabaseDifference::Row { before, after, .. }, .. } => {
                 Some((before, after))
             }
@@ -203,6 +220,7 @@ impl Difference {
             | Self::Outputs(_)
             | Self::Entry { .. }
             | Self::Undeclared { .. }
+            | Self::Redelivered { .. }
             | Self::Database { .. } => None,
         }
     }
@@ -219,6 +237,18 @@ impl fmt::Display for Difference {
             Self::Effect { .. } => f.write_str("the probe of its effect says something else"),
             Self::Undeclared { path } => {
                 write!(f, "it changes `{path}`, which is not one of its outputs")
+            }
+            Self::Record { sink, apart: RecordApart { key, field: Some(field), .. } } => {
+                write!(f, "in {sink} the record `{key}` has another `{field}`")
+            }
+            Self::Record { sink, apart: RecordApart { key, field: None, .. } } => {
+                write!(f, "in {sink} the record `{key}` is another")
+            }
+            Self::Redelivered { count: 1, key } => {
+                write!(f, "one record that is there would be delivered again: `{key}`")
+            }
+            Self::Redelivered { count, key } => {
+                write!(f, "{count} records that are there would be delivered again: `{key}` and others")
             }
             Self::Database { path, how, declared: true, .. } => write!(f, "in `{path}` {how}"),
             Self::Database { path, how, declared: false, .. } => {

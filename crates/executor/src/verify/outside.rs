@@ -12,6 +12,7 @@ use cairn_dag::Instance;
 use cairn_model::{Content, Level};
 
 use super::finding::Reason;
+use super::load;
 use super::place::folder_outside;
 use crate::Engine;
 use crate::gather::{Gathered, Origin};
@@ -35,9 +36,6 @@ pub(super) fn refused(
     effects: bool,
 ) -> Option<Reason> {
     let reason = |text: String, help: &str| Some(Reason { text, help: Some(help.to_owned()) });
-    if let Some(reason) = of_another_kind(instance) {
-        return Some(reason);
-    }
     if instance.effect.is_some() && !effects {
         let text = "it has an effect outside, which would be done again".to_owned();
         return reason(text, "`--effects` executes it all the same, under the same key");
@@ -78,18 +76,11 @@ pub(super) fn refused(
     }
 }
 
-/// Stages that are more than a command with inputs and outputs are not executed by `verify` yet: here is the one place that
-/// tells them. A records stage runs no command, and what it delivers is told by its sinks' fingerprints.
-fn of_another_kind(instance: &Instance) -> Option<Reason> {
-    instance.records.is_some().then(|| Reason {
-        text: "it passes records on: what its sinks hold is not looked at yet".to_owned(),
-        help: None,
-    })
-}
-
 /// Returns the paths and servers that an instance names outside of the project.
 pub(super) fn unseen(engine: &Engine, instance: &Instance, gathered: &Gathered) -> Vec<String> {
-    found_outside(&texts(engine, instance, gathered))
+    let mut unseen = found_outside(&texts(engine, instance, gathered));
+    unseen.extend(instance.records.as_ref().into_iter().flat_map(load::unseen));
+    unseen
 }
 
 /// A text that an instance is executed by.
@@ -194,7 +185,7 @@ fn servers(line: &str) -> (Vec<(&str, &str)>, String) {
 }
 
 /// Returns the server that what follows `://` names.
-fn server(address: &str) -> &str {
+pub(super) fn server(address: &str) -> &str {
     let until = |text: &'_ str, signs: &str| text.find(|c| signs.contains(c)).unwrap_or(text.len());
     let authority = &address[..until(address, "/?#")];
     let is_port = |port: &str| port.chars().all(|c| c.is_ascii_digit());

@@ -45,6 +45,9 @@ pub enum PlaceError {
         /// The file.
         path: PathBuf,
     },
+    /// What records are loaded into, or the memory of a load, cannot be made or read.
+    #[error("{0}")]
+    Memory(String),
 }
 
 impl PlaceError {
@@ -52,7 +55,7 @@ impl PlaceError {
     pub fn is_disk_full(&self) -> bool {
         match self {
             Self::File(error) | Self::Object(ObjectError::Io(error)) => error.is_disk_full(),
-            Self::Object(_) | Self::Changed { .. } => false,
+            Self::Object(_) | Self::Changed { .. } | Self::Memory(_) => false,
         }
     }
 
@@ -61,6 +64,7 @@ impl PlaceError {
         match self {
             Self::File(error) => error.help(),
             Self::Object(error) => error.help(),
+            Self::Memory(_) => None,
             Self::Changed { .. } => Some("verify again when nobody writes to it".to_owned()),
         }
     }

@@ -10,6 +10,7 @@ use cairn_content::FileError;
 use cairn_dag::Instance;
 use cairn_model::{AttemptId, Content, EntryKind, FileContent, Level, Manifest, Output, TreeEntry};
 use cairn_records::database::{self, DatabaseDifference};
+use cairn_records::rehearsal;
 use cairn_store::Checkpoint;
 
 use super::cause::{self, Cause, Known};
@@ -28,7 +29,7 @@ use crate::isolation::{Ended, ExitKind, Job};
 const LOG_MAX: u64 = 1024 * 1024;
 
 /// How long after the recorded execution the next one starts at least, so that a time in whole seconds is another.
-const LATER_MS: u64 = 1_100;
+pub(super) const LATER_MS: u64 = 1_100;
 
 /// One instance being verified.
 pub(super) struct Subject<'a> {
@@ -44,7 +45,7 @@ pub(super) struct Subject<'a> {
 
 /// Whether outputs are compared by their bytes alone, or databases among them by their rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+pub(super) enum By {
     Bytes,
     Rows,
 }
@@ -54,8 +55,16 @@ impl Subject<'_> {
         VerifyError::Place { instance: self.instance.name.to_string(), cause: cause.into() }
     }
 
+    /// All checks of an instance of its kind.
+    pub(super) async fn checked_all(&self) -> Result<Report, VerifyError> {
+        match &self.instance.records {
+            Some(records) => self.loaded_again(records).await,
+            None => self.checked().await,
+        }
+    }
+
     /// The three checks in their order, to the first difference.
-    pub(super) async fn checked(&self) -> Result<Report, VerifyError> {
+    async fn checked(&self) -> Result<Report, VerifyError> {
         let mut report = Report::none(Verdict::Verified);
         report.starts_empty = self.level != Level::Off;
         let (found, took_ms) = self.elsewhere().await?;
@@ -86,9 +95,7 @@ impl Subject<'_> {
     }
 
     async fn elsewhere(&self) -> Result<(Option<Finding>, u64), VerifyError> {
-        let clock = &self.verifier.engine.clock;
-        let since_ms = clock.now().millis_since(self.checkpoint.finished);
-        tokio::time::sleep(Duration::from_millis(LATER_MS.saturating_sub(since_ms))).await;
+        self.wait_since_recorded().await;
         let step = Step::Elsewhere;
         (self.on_step)(step);
         let mut place = self.place(Start::Nothing)?;
@@ -99,6 +106,13 @@ impl Subject<'_> {
         };
         place.remove().map_err(|error| self.failed(error))?;
         Ok((found, ended.took_ms))
+    }
+
+    /// Waits until a time in whole seconds is another one than at the recorded execution's end.
+    pub(super) async fn wait_since_recorded(&self) {
+        let clock = &self.verifier.engine.clock;
+        let since_ms = clock.now().millis_since(self.checkpoint.finished);
+        tokio::time::sleep(Duration::from_millis(LATER_MS.saturating_sub(since_ms))).await;
     }
 
     async fn on_top(&self) -> Result<Option<Finding>, VerifyError> {
@@ -145,7 +159,7 @@ impl Subject<'_> {
         Ok((found, was_cut))
     }
 
-    fn place(&self, start: Start) -> Result<Place, VerifyError> {
+    pub(super) fn place(&self, start: Start) -> Result<Place, VerifyError> {
         let number = self.verifier.attempts.fetch_add(1, Ordering::Relaxed);
         let folder = self.verifier.scratch.folder.join(format!("place-{number}"));
         let wanted = Wanted {
@@ -166,40 +180,8 @@ impl Subject<'_> {
         place: &mut Place,
         after_ms: Option<u64>,
     ) -> Result<(Ended, Option<Difference>), VerifyError> {
-        let engine = &self.verifier.engine;
-        let number = self.verifier.attempts.fetch_add(1, Ordering::Relaxed);
-        // A command that names the run's id has it in its input-hash: there it must stay the same.
-        let run = if engine.gatherer.depends_on_run(self.instance) { engine.run } else { self.verifier.run };
-        let attempt = AttemptId { run, instance: self.instance.name.clone(), number };
-        let (home, temporary) = self.own_folders(place)?;
-        let log = home.with_extension("log");
-        let passed = engine.gatherer.passed(self.instance);
-        let key = effect_key(self.instance, self.gathered);
-        let context = Context {
-            attempt: &attempt,
-            key: &key,
-            logical_time: engine.logical_time,
-            passed: &passed,
-            home: &home,
-            temporary: &temporary,
-            // What a run remembers for its commands is not to be changed: those that ask for it are refused.
-            notes: None,
-        };
-        let job = Job {
-            token: attempt.slug(),
-            argv: self.instance.command.argv().into_iter().map(str::to_owned).collect(),
-            env: environment::of_attempt(&engine.project, self.instance, &context),
-            cwd: place.base.clone(),
-            stdin: None,
-            stdout: stdout_path(self.instance).map(|path| path.below(&place.base)),
-            log: log.clone(),
-            log_max: LOG_MAX,
-            timeout_ms: self.instance.policy.timeout_ms,
-            kill_after_ms: self.instance.policy.kill_after_ms,
-            tied: true,
-        };
-        let keeper = &self.verifier.keeper;
-        let token = job.token.clone();
+        let (_, job) = self.job(place)?;
+        let (keeper, token, log) = (&self.verifier.keeper, job.token.clone(), job.log.clone());
         let running = keeper.run(job);
         tokio::pin!(running);
         let ended = match after_ms {
@@ -223,6 +205,42 @@ impl Subject<'_> {
         Ok((ended, failed))
     }
 
+    /// Returns what is executed in a place, and as which attempt.
+    pub(super) fn job(&self, place: &mut Place) -> Result<(AttemptId, Job), VerifyError> {
+        let engine = &self.verifier.engine;
+        let number = self.verifier.attempts.fetch_add(1, Ordering::Relaxed);
+        // A command that names the run's id has it in its input-hash: there it must stay the same.
+        let run = if engine.gatherer.depends_on_run(self.instance) { engine.run } else { self.verifier.run };
+        let attempt = AttemptId { run, instance: self.instance.name.clone(), number };
+        let (home, temporary) = self.own_folders(place)?;
+        let passed = engine.gatherer.passed(self.instance);
+        let key = effect_key(self.instance, self.gathered);
+        let context = Context {
+            attempt: &attempt,
+            key: &key,
+            logical_time: engine.logical_time,
+            passed: &passed,
+            home: &home,
+            temporary: &temporary,
+            // What a run remembers for its commands is not to be changed: those that ask for it are refused.
+            notes: None,
+        };
+        let job = Job {
+            token: attempt.slug(),
+            argv: self.instance.command.argv().into_iter().map(str::to_owned).collect(),
+            env: environment::of_attempt(&engine.project, self.instance, &context),
+            cwd: place.base.clone(),
+            stdin: None,
+            stdout: stdout_path(self.instance).map(|path| path.below(&place.base)),
+            log: home.with_extension("log"),
+            log_max: LOG_MAX,
+            timeout_ms: self.instance.policy.timeout_ms,
+            kill_after_ms: self.instance.policy.kill_after_ms,
+            tied: true,
+        };
+        Ok((attempt, job))
+    }
+
     /// Makes a `HOME` and a `TMPDIR` for one execution.
     fn own_folders(&self, place: &mut Place) -> Result<(PathBuf, PathBuf), VerifyError> {
         let mut make = |name: &str| place.folder(name).map_err(|error| self.failed(error));
@@ -230,7 +248,12 @@ impl Subject<'_> {
     }
 
     /// Compares the outputs with what is recorded.
-    fn compare(&self, place: &mut Place, step: Step, by: By) -> Result<Option<Finding>, VerifyError> {
+    pub(super) fn compare(
+        &self,
+        place: &mut Place,
+        step: Step,
+        by: By,
+    ) -> Result<Option<Finding>, VerifyError> {
         let digests = &self.verifier.engine.digests;
         let made = match collect(&place.base, self.instance, self.gathered, digests) {
             Ok(collected) => collected.manifest,
@@ -312,12 +335,20 @@ impl Subject<'_> {
             let texts = texts.as_ref().map(|(one, other)| (one.as_str(), other.as_str()));
             cause::guess(texts, (one, other), &self.known())
         });
+        // A line of a file of records is told by its key.
+        let key = self.instance.records.as_ref().map(|records| &records.key);
+        let named = key
+            .zip(apart.lines.as_ref())
+            .and_then(|(key, (one, other))| rehearsal::record_apart(one.as_bytes(), other.as_bytes(), key));
+        if let Some(apart) = named {
+            return Ok(Some((Difference::Record { sink: format!("`{path}`"), apart }, cause)));
+        }
         let (place, recorded, found) = (apart.position, apart.left, apart.right);
         Ok(Some((Difference::Bytes { path, place, recorded, found }, cause)))
     }
 
     /// What differs between executions because cairn has it so.
-    fn known(&self) -> Known {
+    pub(super) fn known(&self) -> Known {
         let verifier = self.verifier;
         Known {
             folders: vec![verifier.scratch.folder.to_string_lossy().into_owned()],
@@ -327,7 +358,11 @@ impl Subject<'_> {
 
     /// Compares what is beside the outputs with what was there before; files that are new count with `also_new`, and are
     /// known from then on without.
-    fn compare_rest(&self, place: &mut Place, also_new: bool) -> Result<Option<Difference>, VerifyError> {
+    pub(super) fn compare_rest(
+        &self,
+        place: &mut Place,
+        also_new: bool,
+    ) -> Result<Option<Difference>, VerifyError> {
         if let Some(path) = self.large.first_written() {
             return Ok(Some(Difference::Undeclared { path }));
         }
@@ -377,7 +412,7 @@ impl Subject<'_> {
     }
 }
 
-fn check(found: Option<&Finding>) -> Check {
+pub(super) fn check(found: Option<&Finding>) -> Check {
     if found.is_some() { Check::Differs } else { Check::Same }
 }
 

@@ -153,6 +153,25 @@ async fn what_cannot_be_executed_is_explained() {
     assert_eq!(folder, StartError::NotExecutable { path: fixture.folder.path().display().to_string() });
 }
 
+/// A script that was just written may still be open in another process for a moment.
+#[tokio::test]
+async fn a_program_that_is_open_for_writing_is_waited_for_a_moment() {
+    let fixture = Fixture::new();
+    let path = script(&fixture, "busy", "#!/bin/sh\n", 0o755);
+    let open = || fs::File::options().append(true).open(&path).unwrap();
+    let held = open();
+    let letting_go = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        drop(held);
+    });
+    let ended = fixture.run(&fixture.command(&[&path])).await.unwrap();
+    assert_eq!(ended.status, ExitKind::Code(0));
+    letting_go.join().unwrap();
+    let _held = open();
+    let error = refused(&fixture, &fixture.command(&[&path])).await;
+    assert!(error.to_string().to_lowercase().contains("text file busy"), "{error}");
+}
+
 #[tokio::test]
 async fn a_program_without_its_loader_is_explained() {
     let fixture = Fixture::new();

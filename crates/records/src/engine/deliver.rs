@@ -60,6 +60,14 @@ pub(super) struct Going {
     pub kept: Option<Kept>,
 }
 
+/// What the sinks get of a batch.
+pub(super) struct Prepared {
+    deliveries: Vec<Delivery>,
+    /// The index of each delivery's record.
+    owners: Vec<usize>,
+    digest: Digest,
+}
+
 impl Going {
     fn state(&self) -> State<'_> {
         self.finished.item.state(Status::Delivered, self.made, self.kept)
@@ -277,8 +285,9 @@ impl Deliverer<'_> {
     fn deliver(&mut self, going: Vec<Going>) -> Result<(), EngineError> {
         let sequence = self.scope.confirmed + 1;
         let must_remember = self.must_remember();
-        let number = self.write_down(sequence, &going, None, must_remember)?;
-        self.carry_on(sequence, number, going, false)
+        let prepared = self.prepare(&going);
+        let number = self.write_down(sequence, &going, prepared.digest, None, must_remember)?;
+        self.carry_on(sequence, number, going, Some(prepared), false)
     }
 
     /// Writes down what is about to be delivered, in the place of delta `before`, and with it what was decided since the
@@ -288,14 +297,14 @@ impl Deliverer<'_> {
         &mut self,
         sequence: u64,
         going: &[Going],
+        digest: Digest,
         before: Option<u64>,
         must_remember: bool,
     ) -> Result<u64, EngineError> {
         let mut changes = self.decided_since()?;
-        let (deliveries, _) = self.deliveries(going);
         let revived = going.iter().filter_map(|one| self.letter_of(&one.finished.item)).collect();
         let records = must_remember.then(|| going.iter().map(|one| self.written(one)).collect());
-        let head = Head { sequence, digest: digest_of(&deliveries), records, revived };
+        let head = Head { sequence, digest, records, revived };
         let mut rows = Vec::new();
         for one in going {
             one.encode(self.names, &mut rows);
@@ -318,12 +327,15 @@ impl Deliverer<'_> {
         sequence: u64,
         mut number: u64,
         mut going: Vec<Going>,
+        mut prepared: Option<Prepared>,
         asking: bool,
     ) -> Result<(), EngineError> {
         let mut from = 0;
         loop {
-            let (deliveries, owners) = self.deliveries(&going);
-            let id = self.batch_id(sequence, &deliveries);
+            let Prepared { deliveries, owners, digest } =
+                prepared.take().unwrap_or_else(|| self.prepare(&going));
+            let (scope, fence) = (self.scope.token.clone(), self.hands.fence);
+            let id = BatchId { scope, sequence, digest, fence };
             let Handed::Refused { sink, taken, faults } =
                 self.hand_over(&id, &deliveries, &owners, from, asking)?
             else {
@@ -369,8 +381,9 @@ impl Deliverer<'_> {
                 return self.confirm_without(number);
             }
             // Even with nothing left the others are told of the batch, so that all have the same number.
-            number = self.write_down(sequence, &left, Some(number), must_remember)?;
-            going = left;
+            let next = self.prepare(&left);
+            number = self.write_down(sequence, &left, next.digest, Some(number), must_remember)?;
+            (going, prepared) = (left, Some(next));
         }
     }
 
@@ -385,7 +398,7 @@ impl Deliverer<'_> {
         must_remember: bool,
     ) -> Result<(), EngineError> {
         if from > 0 && from < self.sinks.len() {
-            return self.write_down(sequence, &[], Some(number), must_remember).map(drop);
+            return self.write_down(sequence, &[], digest_of(&[]), Some(number), must_remember).map(drop);
         }
         if from > 0 {
             self.scope.confirmed = sequence;
@@ -397,25 +410,23 @@ impl Deliverer<'_> {
         self.confirm_without(number)
     }
 
-    /// Returns the deliveries of all results, each with the index of its record.
-    fn deliveries(&self, going: &[Going]) -> (Vec<Delivery>, Vec<usize>) {
+    /// Returns the deliveries of all results.
+    fn prepare(&self, going: &[Going]) -> Prepared {
         let mut deliveries = Vec::with_capacity(going.len());
         let mut owners = Vec::with_capacity(going.len());
         for (owner, one) in going.iter().enumerate() {
             let item = &one.finished.item;
             for (index, result) in one.results.iter().enumerate() {
                 let operation = if item.tombstone { Operation::Delete } else { Operation::Put };
-                let idempotency_key = item.idempotency_key(&self.scope.token, index, result);
+                let known = item.known_as.filter(|_| index == 0);
+                let idempotency_key =
+                    known.unwrap_or_else(|| item.idempotency_key(&self.scope.token, index, result));
                 deliveries.push(Delivery { operation, record: result.clone(), idempotency_key });
                 owners.push(owner);
             }
         }
-        (deliveries, owners)
-    }
-
-    fn batch_id(&self, sequence: u64, deliveries: &[Delivery]) -> BatchId {
-        let (scope, fence) = (self.scope.token.clone(), self.hands.fence);
-        BatchId { scope, sequence, digest: digest_of(deliveries), fence }
+        let digest = digest_of(&deliveries);
+        Prepared { deliveries, owners, digest }
     }
 
     /// Returns whether records have to be written down so that the very same batch can be delivered again: not where the

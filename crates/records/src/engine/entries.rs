@@ -1,5 +1,6 @@
 //! What is kept of each record while the newest of each key is looked for: parts by key, on disk when there is much.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -35,6 +36,42 @@ pub(super) struct Entry<'a> {
 
 const FIXED: usize = 16 + 16 + 8 + 1 + 1;
 
+impl<'a> Entry<'a> {
+    /// Adds its bytes.
+    pub(super) fn encode(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.key);
+        to.extend_from_slice(&self.digest);
+        to.extend_from_slice(&self.spot.0.to_le_bytes());
+        to.push(self.flags);
+        to.push(u8::try_from(self.version.len()).expect("order bytes are at most 255"));
+        to.extend_from_slice(self.version);
+    }
+
+    /// Which of two records of one key is the newer. Of equal versions, a dead letter that is tried again comes last: its
+    /// spot is behind all files.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        self.version.cmp(other.version).then(self.spot.cmp(&other.spot))
+    }
+
+    /// Reads the entry that `bytes` begin with.
+    fn decode(bytes: &'a [u8]) -> Self {
+        let (fixed, after) = bytes.split_at(FIXED);
+        Self {
+            key: fixed[..16].try_into().expect("16 bytes"),
+            digest: fixed[16..32].try_into().expect("16 bytes"),
+            spot: Spot(u64::from_le_bytes(fixed[32..40].try_into().expect("8 bytes"))),
+            flags: fixed[40],
+            version: &after[..usize::from(fixed[FIXED - 1])],
+        }
+    }
+}
+
+/// Splits the first entry off.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let version = *bytes.get(FIXED - 1)?;
+    Some(bytes.split_at(FIXED + usize::from(version)))
+}
+
 /// Entries in parts.
 #[derive(Debug)]
 pub(super) struct Entries {
@@ -60,20 +97,20 @@ impl Entries {
         self.count
     }
 
-    pub(super) fn push(&mut self, entry: &Entry<'_>) -> io::Result<()> {
-        self.count += 1;
-        let number = usize::from(entry.key[0] >> 2);
-        let part = &mut self.parts[number];
-        part.bytes.extend_from_slice(&entry.key);
-        part.bytes.extend_from_slice(&entry.digest);
-        part.bytes.extend_from_slice(&entry.spot.0.to_le_bytes());
-        part.bytes.push(entry.flags);
-        part.bytes.push(u8::try_from(entry.version.len()).expect("order bytes are at most 255"));
-        part.bytes.extend_from_slice(entry.version);
-        self.in_memory += FIXED + entry.version.len();
-        if self.in_memory > MEMORY && part.bytes.len() >= CHUNK {
-            self.in_memory -= part.bytes.len();
-            part.write(|| self.folder.join(format!("entries-{number}")))?;
+    /// Adds entries as [`Entry::encode`] wrote them.
+    pub(super) fn extend(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while let Some((entry, after)) = split(rest) {
+            rest = after;
+            self.count += 1;
+            let number = usize::from(entry[0] >> 2);
+            let part = &mut self.parts[number];
+            part.bytes.extend_from_slice(entry);
+            self.in_memory += entry.len();
+            if self.in_memory > MEMORY && part.bytes.len() >= CHUNK {
+                self.in_memory -= part.bytes.len();
+                part.write(|| self.folder.join(format!("entries-{number}")))?;
+            }
         }
         Ok(())
     }
@@ -104,24 +141,37 @@ impl Part {
     }
 }
 
-/// Reads the entries of a part.
-pub(super) fn read(bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
+/// The entries of a part in their order: by key, the newest of each last.
+pub(super) struct Sorted {
+    bytes: Vec<u8>,
+    /// The first bytes of each one's key, which tell nearly all keys apart, and where it begins.
+    order: Vec<(u64, usize)>,
+}
+
+impl Sorted {
+    /// Sorts what [`Entries::take`] gave.
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        let mut order = Vec::with_capacity(bytes.len() / (FIXED + 8));
+        let mut rest = bytes.as_slice();
+        while let Some((entry, after)) = split(rest) {
+            let prefix = u64::from_be_bytes(*entry.first_chunk().expect("a key has 16 bytes"));
+            order.push((prefix, bytes.len() - rest.len()));
+            rest = after;
         }
-        let (fixed, after) = rest.split_at(FIXED);
-        let (version, after) = after.split_at(usize::from(fixed[FIXED - 1]));
-        rest = after;
-        Some(Entry {
-            key: fixed[..16].try_into().expect("16 bytes"),
-            digest: fixed[16..32].try_into().expect("16 bytes"),
-            spot: Spot(u64::from_le_bytes(fixed[32..40].try_into().expect("8 bytes"))),
-            flags: fixed[40],
-            version,
-        })
-    })
+        let at = |at: usize| Entry::decode(&bytes[at..]);
+        order.sort_unstable_by(|left, right| {
+            left.0.cmp(&right.0).then_with(|| {
+                let (left, right) = (at(left.1), at(right.1));
+                left.key.cmp(&right.key).then_with(|| left.order(&right))
+            })
+        });
+        Self { bytes, order }
+    }
+
+    /// Returns the entries in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.order.iter().map(|(_, at)| Entry::decode(&self.bytes[*at..]))
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +185,7 @@ mod tests {
         let version = [7; 255];
         // More than is kept in memory, and little of it in the last parts.
         let count = 200_000_u64;
+        let mut encoded = Vec::new();
         for number in 0..count {
             let mut key = [0; 16];
             key[0] = if number % 1000 == 0 { 255 } else { (number % 32) as u8 };
@@ -142,13 +193,19 @@ mod tests {
             let spot = Spot::new(1, number);
             let length = if number % 2 == 0 { 0 } else { 255 };
             let entry = Entry { key, digest: [9; 16], spot, flags: AGAIN, version: &version[..length] };
-            entries.push(&entry).unwrap();
+            entry.encode(&mut encoded);
+            if encoded.len() > 1 << 20 {
+                entries.extend(&encoded).unwrap();
+                encoded.clear();
+            }
         }
+        entries.extend(&encoded).unwrap();
         assert!(std::fs::read_dir(folder.path()).unwrap().count() > 0);
         let mut seen = 0;
         for part in 0..PARTS {
-            let bytes = entries.take(part).unwrap();
-            for entry in read(&bytes) {
+            let sorted = Sorted::new(entries.take(part).unwrap());
+            assert!(sorted.iter().is_sorted_by_key(|entry| (entry.key, entry.version.len())));
+            for entry in sorted.iter() {
                 assert_eq!(usize::from(entry.key[0] >> 2), part);
                 let number = entry.spot.ordinal();
                 assert_eq!(entry.version.len(), if number % 2 == 0 { 0 } else { 255 });

@@ -10,6 +10,9 @@ use super::error::EngineError;
 use crate::ledger::Changes;
 use crate::sink::{BatchId, Delivery, RecordFault, SinkError};
 
+/// From this on a pause is told of: a person wonders.
+const TOLD_MS: u64 = 5_000;
+
 /// How far a batch came.
 pub(super) enum Handed {
     /// All sinks have it.
@@ -118,6 +121,11 @@ impl Deliverer<'_> {
             batch = again.iter().map(|index| deliveries[*index].clone()).collect();
             indices = again;
             let pause = self.hands.delay_ms(&self.records.retries, tries).max(least_ms.unwrap_or(0));
+            if pause >= TOLD_MS {
+                let sink = self.sinks[number].name();
+                let asked = if least_ms >= Some(pause) { ", as it asked for" } else { "" };
+                tracing::warn!(seconds = pause / 1000, "{sink} is tried again after a pause{asked}");
+            }
             self.hands.pause(pause)?;
         }
     }
@@ -140,7 +148,7 @@ impl Deliverer<'_> {
             lines.push(b'\n');
         }
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(self.receipts);
-        opened.and_then(|mut file| file.write_all(&lines)).map_err(EngineError::Spool)
+        opened.and_then(|mut file| file.write_all(&lines)).map_err(EngineError::kept(self.receipts))
     }
 
     fn in_two_phases(

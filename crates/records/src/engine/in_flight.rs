@@ -21,7 +21,7 @@ impl Deliverer<'_> {
             if let Some(records) = records {
                 let going = self.again(number, records)?;
                 self.decided += going.len() as u64;
-                self.carry_on(sequence, number, going, true)?;
+                self.carry_on(sequence, number, going, None, true)?;
                 continue;
             }
             let (scope, fence) = (self.scope.token.clone(), self.hands.fence);
@@ -72,6 +72,7 @@ impl Deliverer<'_> {
                 record,
                 prior: None,
                 letter,
+                known_as: None,
             };
             let (made, kept) = (state.made, state.kept);
             let finished = Finished { item, fate: Fate::Dropped, attempts: Vec::new() };

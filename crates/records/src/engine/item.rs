@@ -1,5 +1,8 @@
 //! A record on its way to the sinks.
 
+use std::sync::LazyLock;
+
+use blake3::hazmat::{self, ContextKey, HasherExt};
 use bytes::Bytes;
 use cairn_model::Digest;
 
@@ -7,6 +10,11 @@ use super::join::Prior;
 use super::marks::Spot;
 use crate::ledger::Letter;
 use crate::state::{Kept, Made, Place, Short, State, Status};
+
+static DELIVERY: LazyLock<ContextKey> =
+    LazyLock::new(|| hazmat::hash_derive_key_context("cairn v1 record-delivery"));
+static RESULT: LazyLock<ContextKey> =
+    LazyLock::new(|| hazmat::hash_derive_key_context("cairn v1 record-result"));
 
 /// A record that is to be delivered.
 #[derive(Debug, Clone)]
@@ -25,6 +33,8 @@ pub(crate) struct Item {
     pub(super) prior: Option<Prior>,
     /// The dead letter that it was, when a person wants it tried again.
     pub(crate) letter: Option<Letter>,
+    /// The key under which its first result is delivered, where it was made ahead of that.
+    pub(super) known_as: Option<Digest>,
 }
 
 /// What became of a record in the worker.
@@ -93,7 +103,7 @@ impl Item {
     /// Returns the key under which its delivery number `index` is known to sinks: the same in each try. What a person or
     /// another worker has made of it since is another `result`, and so another delivery.
     pub(crate) fn idempotency_key(&self, scope: &str, index: usize, result: &[u8]) -> Digest {
-        let mut hasher = blake3::Hasher::new_derive_key("cairn v1 record-delivery");
+        let mut hasher = blake3::Hasher::new_from_context_key(&DELIVERY);
         hasher.update(&(scope.len() as u64).to_le_bytes());
         hasher.update(scope.as_bytes());
         hasher.update(&self.key);
@@ -105,9 +115,20 @@ impl Item {
     }
 }
 
+impl Finished {
+    /// Makes the key ahead under which the first result is delivered.
+    pub(super) fn make_known(&mut self, scope: &str) {
+        if let Fate::Results(results) = &self.fate
+            && let Some(result) = results.first()
+        {
+            self.item.known_as = Some(self.item.idempotency_key(scope, 0, result));
+        }
+    }
+}
+
 /// Returns the digest of what a worker made of a record.
 pub(super) fn result_digest(results: &[Bytes]) -> Short {
-    let mut hasher = blake3::Hasher::new_derive_key("cairn v1 record-result");
+    let mut hasher = blake3::Hasher::new_from_context_key(&RESULT);
     for result in results {
         hasher.update(&(result.len() as u64).to_le_bytes());
         hasher.update(result);

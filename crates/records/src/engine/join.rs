@@ -2,11 +2,14 @@
 //! with it.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::io;
+use std::sync::mpsc;
 
 use cairn_model::RecordCounts;
 use serde::{Deserialize, Serialize};
 
-use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, UNNAMED, read};
+use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, Sorted, UNNAMED};
 use super::error::EngineError;
 use super::marks::{Mark, Marks, Spot};
 use super::walk::{Walk, WalkError};
@@ -31,6 +34,8 @@ pub(super) struct Rules<'r> {
     pub insert: bool,
     /// Whether anything outlives the source: a sink that is no file.
     pub outlives: bool,
+    /// Digests of the dead letters that nobody has dropped.
+    pub buried: &'r HashSet<Short>,
     /// The worker's code, when what it made of records before is to be made again.
     pub code: Option<u64>,
     /// Paths of files by their numbers, for those that were read before.
@@ -96,26 +101,38 @@ pub(super) fn join(
     };
     joined.counts.read = entries.count();
     let mut walk = Walk::new(ledger, entries.count() <= FEW);
-    let mut count = 0;
-    for part in 0..PARTS {
-        let bytes = entries.take(part).map_err(EngineError::Spool)?;
-        let mut sorted: Vec<Entry<'_>> = read(&bytes).collect();
-        sorted.sort_unstable_by(|left, right| left.key.cmp(&right.key).then_with(|| order(left, right)));
-        for group in sorted.chunk_by(|left, right| left.key == right.key) {
-            hands.check_stop_at(count)?;
-            count += 1;
-            joined.group(group, &mut walk, rules)?;
+    std::thread::scope(|scope| {
+        // One part is read and sorted while another one is compared.
+        let (parts, taken) = mpsc::sync_channel(0);
+        scope.spawn(move || {
+            let mut sorted = (0..PARTS).map(|part| Ok(Sorted::new(entries.take(part)?)));
+            let _ = sorted.try_for_each(|part: io::Result<Sorted>| {
+                let failed = part.is_err();
+                parts.send(part).is_ok_and(|()| !failed).then_some(())
+            });
+        });
+        let mut count = 0;
+        for part in taken {
+            let part = part.map_err(EngineError::Spool)?;
+            let mut group: Vec<Entry<'_>> = Vec::new();
+            for entry in part.iter() {
+                if group.last().is_some_and(|last| last.key != entry.key) {
+                    joined.group(&group, &mut walk, rules)?;
+                    group.clear();
+                }
+                hands.check_stop_at(count)?;
+                count += 1;
+                group.push(entry);
+            }
+            if !group.is_empty() {
+                joined.group(&group, &mut walk, rules)?;
+            }
         }
-    }
+        Ok::<_, EngineError>(())
+    })?;
     walk.finish()?;
     joined.priors.sort_unstable_by_key(|prior| prior.spot);
     Ok(joined)
-}
-
-/// Which of two records of one key is the newer. Of equal versions, a dead letter that is tried again comes last: its spot
-/// is behind all files.
-fn order(left: &Entry<'_>, right: &Entry<'_>) -> Ordering {
-    left.version.cmp(right.version).then(left.spot.cmp(&right.spot))
 }
 
 /// Brings dead letters that are tried again to where they belong among the records of their key: of equal versions, each
@@ -165,7 +182,11 @@ impl Joined {
             match known {
                 // A person mended it, and it was delivered.
                 Some(Status::Delivered) => self.counts.same += group.len() as u64,
-                Some(Status::Dead) => self.counts.dead += group.len() as u64,
+                Some(Status::Dead) if rules.buried.contains(&newest.digest) => {
+                    self.counts.dead += group.len() as u64;
+                }
+                // A person dropped its letter.
+                Some(Status::Dead) => self.counts.dropped += group.len() as u64,
                 _ => {
                     self.counts.dead += others.len() as u64;
                     self.marks.set(newest.spot, Mark::Bad);
@@ -260,8 +281,9 @@ fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> V
     let outdated = rules.code.is_some_and(|code| state.made.is_none_or(|made| made.code != code));
     match state.status {
         Status::Retrying if same => Verdict::Deliver { tries: state.tries, same: false },
-        Status::Dead if same && !outdated => Verdict::Dead,
-        Status::Dropped if same && !outdated => Verdict::Dropped,
+        Status::Dead if same && !outdated && rules.buried.contains(&newest.digest) => Verdict::Dead,
+        // By the worker, or its letter by a person.
+        Status::Dead | Status::Dropped if same && !outdated => Verdict::Dropped,
         // Where the first stays, what another code makes of it has no place.
         Status::Delivered if same && outdated && !rules.insert => Verdict::Deliver { tries: 0, same: true },
         Status::Delivered if same => Verdict::Same,

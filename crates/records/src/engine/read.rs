@@ -1,11 +1,16 @@
 //! Reads the source: once to see what there is, and again for what is to be delivered.
 
 use std::cell::Cell;
+use std::collections::HashSet;
+use std::iter::{Copied, Peekable};
+use std::num::NonZero;
 use std::path::Path;
-use std::sync::mpsc;
+use std::slice;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use bytes::{Bytes, BytesMut};
-use cairn_model::{Records, Sink, SinkMode, SinkPlace};
+use cairn_model::{RecordCounts, Records, Sink, SinkMode, SinkPlace};
 
 use super::deliver::Deliverer;
 use super::entries::{AGAIN, BAD, Entries, Entry, UNNAMED};
@@ -16,8 +21,8 @@ use super::marks::{Mark, Marks, ORDINAL_MAX, Spot};
 use super::sorted::Sorter;
 use super::work::{self, Spawn};
 use super::{Hands, Names};
-use crate::fields::{Extracted, Extractor};
-use crate::ledger::{Asked, Letter};
+use crate::fields::{Extracted, Extractor, record_digest};
+use crate::ledger::{Asked, Buried, Ledger, Letter};
 use crate::source::{BadRecord, Reader, SourceFile, is_untyped};
 use crate::state::{Place, Short};
 
@@ -145,6 +150,15 @@ fn kept_of_bad<'b>(seen: &'b Seen<'_>, bad: &'b BadRecord) -> &'b [u8] {
     }
 }
 
+/// Returns the digests of all dead letters, as rows of states have them.
+pub(super) fn buried(ledger: &dyn Ledger) -> Result<HashSet<Short>, EngineError> {
+    let mut buried = HashSet::new();
+    ledger.letters(&mut |Buried { key, payload, file, line }| {
+        buried.insert(if key.is_empty() { key_of_bad(payload, file, line) } else { record_digest(payload) });
+    })?;
+    Ok(buried)
+}
+
 /// Returns what stands for the key of a record that has none: of what is `kept` of it, and of where it was read when that
 /// is not all of it.
 pub(super) fn key_of_bad(kept: &[u8], file: &str, line: u64) -> Short {
@@ -156,7 +170,7 @@ pub(super) fn key_of_bad(kept: &[u8], file: &str, line: u64) -> Short {
     short("cairn v1 record-bad", &parts)
 }
 
-/// Records that were read and are to be told apart: by one thread, while another one reads on.
+/// Records that were read and are to be told apart: by other threads, while one reads on.
 #[derive(Default)]
 struct Block<'s> {
     bytes: Vec<u8>,
@@ -168,45 +182,94 @@ struct BlockRecord<'s> {
     line: u64,
     /// Where its bytes begin; they end where the next one's begin.
     start: usize,
-    bad: Option<BadRecord>,
+    /// What is wrong with it: rare, and large.
+    bad: Option<Box<BadRecord>>,
     asked: Option<&'s Asked>,
     untyped: bool,
+}
+
+impl Block<'_> {
+    fn seen(&self, index: usize) -> Seen<'_> {
+        let BlockRecord { spot, line, start, ref bad, asked, untyped } = self.records[index];
+        let end = self.records.get(index + 1).map_or(self.bytes.len(), |next| next.start);
+        let body = match bad {
+            None => Ok(&self.bytes[start..end]),
+            Some(bad) => Err((**bad).clone()),
+        };
+        Seen { spot, line, body, asked, untyped }
+    }
 }
 
 /// Bytes of a block.
 const BLOCK: usize = 1 << 20;
 
+/// Threads that tell records apart at most: what one thread reads keeps no more of them busy.
+const TELLERS: usize = 4;
+
 /// Reads everything once.
 pub(super) fn scan(source: &Source<'_>, spool: &Path) -> Result<Entries, EngineError> {
-    let mut entries = Entries::new(spool.to_owned());
-    let mut extracting = source.extractor();
-    let mut counts = cairn_model::RecordCounts::default();
-    let (blocks, taken) = mpsc::sync_channel::<Block<'_>>(2);
+    let entries = Mutex::new(Entries::new(spool.to_owned()));
+    let tellers = std::thread::available_parallelism().map_or(1, NonZero::get).min(TELLERS);
+    let (blocks, taken) = mpsc::sync_channel::<Block<'_>>(tellers + 1);
+    let failed = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let reading = scope.spawn(move || read_blocks(source, &blocks));
-        let mut told_apart = || -> Result<(), EngineError> {
-            for block in &taken {
-                source.hands.check_stop()?;
-                tell_apart(&block, source.names, &mut extracting, &mut entries)
-                    .map_err(EngineError::Spool)?;
-                counts.read = entries.count();
-                (source.hands.progress)(&counts);
-            }
-            Ok(())
-        };
-        let outcome = told_apart();
+        let reading = scope.spawn(move || read_blocks(source, &|_| true, &|_| true, &blocks));
+        // The last of them closes the channel, which stops reading where telling apart failed.
+        let taken = Arc::new(Mutex::new(taken));
+        let telling: Vec<_> = (0..tellers)
+            .map(|_| {
+                let taken = Arc::clone(&taken);
+                let (entries, failed) = (&entries, &failed);
+                scope.spawn(move || {
+                    let told = tell_apart(source, &taken, entries, failed);
+                    failed.fetch_or(told.is_err(), Ordering::Relaxed);
+                    told
+                })
+            })
+            .collect();
         drop(taken);
+        let told = telling.into_iter().map(|one| one.join().expect("telling apart does not panic"));
+        // All are waited for.
+        let outcome = told.fold(Ok(()), Result::and);
         let read = reading.join().expect("reading does not panic");
-        // Where telling apart failed, reading was stopped by it.
         outcome.and(read)
     })?;
-    Ok(entries)
+    Ok(entries.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn read_blocks<'s>(source: &'s Source<'_>, blocks: &mpsc::SyncSender<Block<'s>>) -> Result<(), EngineError> {
+/// Takes blocks until there are no more, or another thread has `failed`.
+fn tell_apart(
+    source: &Source<'_>,
+    blocks: &Mutex<mpsc::Receiver<Block<'_>>>,
+    entries: &Mutex<Entries>,
+    failed: &AtomicBool,
+) -> Result<(), EngineError> {
+    let mut extracting = source.extractor();
+    let mut told = Vec::new();
+    while !failed.load(Ordering::Relaxed) {
+        let next = blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(block) = next else { break };
+        source.hands.check_stop()?;
+        told.clear();
+        for index in 0..block.records.len() {
+            tell(&block.seen(index), source.names, &mut extracting, &mut told);
+        }
+        let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.extend(&told).map_err(EngineError::Spool)?;
+        (source.hands.progress)(&RecordCounts { read: entries.count(), ..RecordCounts::default() });
+    }
+    Ok(())
+}
+
+fn read_blocks<'s>(
+    source: &'s Source<'_>,
+    wanted: &dyn Fn(Spot) -> bool,
+    touched: &dyn Fn(usize) -> bool,
+    blocks: &mpsc::SyncSender<Block<'s>>,
+) -> Result<(), EngineError> {
     let mut block = Block::default();
     let send = |block: &mut Block<'s>| blocks.send(std::mem::take(block)).map_err(|_| EngineError::Stopped);
-    source.each(&|_| true, &|_| true, &mut |seen| {
+    source.each(wanted, touched, &mut |seen| {
         let start = block.bytes.len();
         let asked = seen
             .asked
@@ -216,7 +279,7 @@ fn read_blocks<'s>(source: &'s Source<'_>, blocks: &mpsc::SyncSender<Block<'s>>)
                 block.bytes.extend_from_slice(body);
                 None
             }
-            Err(bad) => Some(bad),
+            Err(bad) => Some(Box::new(bad)),
         };
         block.records.push(BlockRecord {
             spot: seen.spot,
@@ -234,41 +297,25 @@ fn read_blocks<'s>(source: &'s Source<'_>, blocks: &mpsc::SyncSender<Block<'s>>)
     send(&mut block)
 }
 
-fn tell_apart(
-    block: &Block<'_>,
-    names: &Names<'_>,
-    extracting: &mut Extracting,
-    entries: &mut Entries,
-) -> std::io::Result<()> {
-    for (index, record) in block.records.iter().enumerate() {
-        let end = block.records.get(index + 1).map_or(block.bytes.len(), |next| next.start);
-        let body = match &record.bad {
-            None => Ok(&block.bytes[record.start..end]),
-            Some(bad) => Err(bad.clone()),
-        };
-        let BlockRecord { spot, line, asked, untyped, .. } = *record;
-        let again = match asked {
-            Some(asked) if asked.key.is_empty() => AGAIN | UNNAMED,
-            Some(_) => AGAIN,
-            None => 0,
-        };
-        let seen = Seen { spot, line, body, asked, untyped };
-        match extracting.extract(&seen) {
-            Ok(extracted) => entries.push(&Entry {
-                key: extracted.key,
-                digest: extracted.digest,
-                spot,
-                flags: again,
-                version: extracted.version.as_ref().map_or(&[], |version| version.as_bytes()),
-            })?,
-            Err(bad) => {
-                let file = names.path(names.numbers.place_of(spot));
-                let key = key_of_bad(kept_of_bad(&seen, &bad), file, line);
-                entries.push(&Entry { key, digest: key, spot, flags: again | BAD, version: &[] })?;
-            }
+/// Adds the entry of a record.
+fn tell(seen: &Seen<'_>, names: &Names<'_>, extracting: &mut Extracting, to: &mut Vec<u8>) {
+    let again = match seen.asked {
+        Some(asked) if asked.key.is_empty() => AGAIN | UNNAMED,
+        Some(_) => AGAIN,
+        None => 0,
+    };
+    let spot = seen.spot;
+    match extracting.extract(seen) {
+        Ok(extracted) => {
+            let version = extracted.version.as_ref().map_or(&[][..], |version| version.as_bytes());
+            Entry { key: extracted.key, digest: extracted.digest, spot, flags: again, version }.encode(to);
+        }
+        Err(bad) => {
+            let file = names.path(names.numbers.place_of(spot));
+            let key = key_of_bad(kept_of_bad(seen, &bad), file, seen.line);
+            Entry { key, digest: key, spot, flags: again | BAD, version: &[] }.encode(to);
         }
     }
-    Ok(())
 }
 
 /// Says what is wrong with the first bad record.
@@ -308,17 +355,27 @@ pub(super) fn deliver(
     let most = source.records.batch.map_or(BATCH, |batch| batch as usize);
     let (items, taken) = mpsc::sync_channel::<Vec<Finished>>(1);
     let (records, hands) = (source.records, deliverer.hands);
+    // Keys under which records are delivered are made while the batch before is.
+    let known_in = (!deliverer.sinks.is_empty()).then(|| deliverer.scope.token.clone());
+    let known = move |mut batch: Vec<Finished>| {
+        if let Some(scope) = &known_in {
+            for one in &mut batch {
+                one.make_known(scope);
+            }
+        }
+        batch
+    };
     std::thread::scope(|scope| {
         // Whatever ends first closes its end of the channel, and so ends the others.
         let reading: std::thread::ScopedJoinHandle<'_, Result<(), EngineError>> = match spawn {
             None if is_sorted(source.records, joined, most) => scope.spawn(move || {
                 read_sorted(source, joined, most, spool, &mut |batch| {
-                    items.send(batch).map_err(|_| EngineError::Stopped)
+                    items.send(known(batch)).map_err(|_| EngineError::Stopped)
                 })
             }),
             None => scope.spawn(move || {
                 read_marked(source, &joined.marks, &joined.priors, most, &mut |batch| {
-                    items.send(batch).map_err(|_| EngineError::Stopped)
+                    items.send(known(batch)).map_err(|_| EngineError::Stopped)
                 })
             }),
             Some(spawn) => {
@@ -419,7 +476,7 @@ fn read_sorted(
     batches.finish()
 }
 
-/// Reads the marked records in batches.
+/// Reads the marked records in batches: one thread reads, this one makes of it what is delivered.
 fn read_marked(
     source: &Source<'_>,
     marks: &Marks,
@@ -427,15 +484,46 @@ fn read_marked(
     most: usize,
     send: &mut Send<'_>,
 ) -> Result<(), EngineError> {
-    let mut extracting = source.extractor();
-    let mut priors = priors.iter().copied().peekable();
+    let mut making = Making {
+        source,
+        extracting: source.extractor(),
+        priors: priors.iter().copied().peekable(),
+        arena: BytesMut::new(),
+    };
     let mut batches = Batches::new(most, send);
-    let mut arena = BytesMut::new();
-    let wanted = |spot| matches!(marks.get(spot), Mark::Deliver | Mark::Bad);
-    source.each(&wanted, &|file| marks.any(file), &mut |seen| {
+    let (blocks, taken) = mpsc::sync_channel::<Block<'_>>(2);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            let wanted = |spot| matches!(marks.get(spot), Mark::Deliver | Mark::Bad);
+            read_blocks(source, &wanted, &|file| marks.any(file), &blocks)
+        });
+        // Where a batch is not taken, reading is stopped by it.
+        for block in taken {
+            for index in 0..block.records.len() {
+                batches.push(making.finished(&block.seen(index)))?;
+            }
+        }
+        reading.join().expect("reading does not panic")
+    })?;
+    batches.finish()
+}
+
+/// Makes of records as they were read what is delivered.
+struct Making<'m> {
+    source: &'m Source<'m>,
+    extracting: Extracting,
+    /// What was known of those to come.
+    priors: Peekable<Copied<slice::Iter<'m, Prior>>>,
+    arena: BytesMut,
+}
+
+impl Making<'_> {
+    /// Makes it of the next record.
+    fn finished(&mut self, seen: &Seen<'_>) -> Finished {
+        let Self { source, extracting, priors, arena } = self;
         while priors.next_if(|prior| prior.spot < seen.spot).is_some() {}
         let prior = priors.next_if(|prior| prior.spot == seen.spot);
-        let extracted = extracting.extract(&seen);
+        let extracted = extracting.extract(seen);
         let mut keep = |record: &[u8]| -> Bytes {
             if arena.capacity() < record.len() {
                 arena.reserve(record.len().max(1 << 20));
@@ -446,7 +534,7 @@ fn read_marked(
         let place = source.names.numbers.place_of(seen.spot);
         let letter =
             seen.asked.map(|asked| Letter { key: asked.key.clone(), payload: asked.payload.clone() });
-        let finished = match extracted {
+        match extracted {
             Ok(extracted) => {
                 let record = seen.body.as_ref().map_or(&[][..], |body| *body);
                 let record = keep(record);
@@ -462,11 +550,12 @@ fn read_marked(
                     record: record.clone(),
                     prior,
                     letter,
+                    known_as: None,
                 };
                 Finished { item, fate: Fate::Results(vec![record]), attempts: Vec::new() }
             }
             Err(bad) => {
-                let kept = kept_of_bad(&seen, &bad);
+                let kept = kept_of_bad(seen, &bad);
                 let key = key_of_bad(kept, source.names.path(place), seen.line);
                 let whole = keep(kept);
                 let item = Item {
@@ -481,6 +570,7 @@ fn read_marked(
                     record: whole,
                     prior,
                     letter,
+                    known_as: None,
                 };
                 let error = match &bad.help {
                     Some(help) => format!("{}; {help}", bad.error),
@@ -492,10 +582,8 @@ fn read_marked(
                     attempts: Vec::new(),
                 }
             }
-        };
-        batches.push(finished)
-    })?;
-    batches.finish()
+        }
+    }
 }
 
 /// Takes a record.

@@ -9,6 +9,7 @@ use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use bytes::{Bytes, BytesMut};
 use cairn_model::FieldPath;
@@ -21,8 +22,13 @@ use super::marks::Spot;
 use crate::fields::SortKey;
 use crate::state::{Place, Short};
 
-/// Bytes of records that are sorted in memory.
-const RUN: usize = 40 << 20;
+/// Bytes of records that are sorted in memory: as many are gathered as are being written.
+const RUN: usize = 24 << 20;
+
+/// Bytes that all runs together read ahead, and the most and the least of one.
+const AHEAD: usize = 32 << 20;
+const AHEAD_MOST: usize = 256 << 10;
+const AHEAD_LEAST: usize = 16 << 10;
 
 /// What a run holds of a record.
 #[derive(Serialize, Deserialize)]
@@ -53,15 +59,21 @@ fn as_bytes<S: Serializer>(bytes: &&[u8], to: S) -> Result<S::Ok, S::Error> {
 pub(super) struct Sorter<'s> {
     folder: &'s Path,
     key: SortKey,
-    items: Vec<(Vec<u8>, Item)>,
+    items: Items,
     bytes: usize,
     runs: Vec<PathBuf>,
+    /// Sorts the last run and writes it.
+    writing: Option<JoinHandle<std::io::Result<()>>>,
 }
+
+/// Records, each with what it is sorted by.
+type Items = Vec<(Vec<u8>, Item)>;
 
 impl<'s> Sorter<'s> {
     /// Sorts by `key`; runs are written to `folder`.
     pub(super) fn new(folder: &'s Path, key: &[FieldPath]) -> Self {
-        Self { folder, key: SortKey::new(key), items: Vec::new(), bytes: 0, runs: Vec::new() }
+        let key = SortKey::new(key);
+        Self { folder, key, items: Vec::new(), bytes: 0, runs: Vec::new(), writing: None }
     }
 
     /// Takes a record, or gives it back: what is not merely to be delivered is not sorted.
@@ -78,41 +90,21 @@ impl<'s> Sorter<'s> {
         Ok(None)
     }
 
-    /// Returns the places of the records in their order: they themselves are too large to be moved about.
-    fn order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.items.len()).collect();
-        order.sort_unstable_by(|left, right| self.items[*left].0.cmp(&self.items[*right].0));
-        order
+    /// Has what was gathered written, by another thread.
+    fn write(&mut self) -> std::io::Result<()> {
+        self.written()?;
+        let path = self.folder.join(format!("run-{}", self.runs.len()));
+        let room = Vec::with_capacity(self.items.len());
+        let items = std::mem::replace(&mut self.items, room);
+        self.bytes = 0;
+        self.runs.push(path.clone());
+        self.writing = Some(std::thread::Builder::new().spawn(move || write_run(&path, &items))?);
+        Ok(())
     }
 
-    fn write(&mut self) -> std::io::Result<()> {
-        let path = self.folder.join(format!("run-{}", self.runs.len()));
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-        for index in self.order() {
-            let (sort, item) = &self.items[index];
-            let stored = Stored {
-                sort,
-                key: item.key,
-                digest: item.digest,
-                version: &item.version,
-                spot: item.spot.0,
-                file: item.place.file,
-                ordinal: item.place.ordinal,
-                line: item.line,
-                tombstone: item.tombstone,
-                generation: item.generation,
-                record: &item.record,
-                prior: item.prior,
-            };
-            let bytes = postcard::to_stdvec(&stored).expect("writing to memory cannot fail");
-            file.write_all(&u32::try_from(bytes.len()).expect("a record has 16 MiB at most").to_le_bytes())?;
-            file.write_all(&bytes)?;
-        }
-        file.flush()?;
-        self.items.clear();
-        self.bytes = 0;
-        self.runs.push(path);
-        Ok(())
+    /// Waits until the last run is written.
+    fn written(&mut self) -> std::io::Result<()> {
+        self.writing.take().map_or(Ok(()), |writing| writing.join().expect("writing a run does not panic"))
     }
 
     /// Gives all back in their order.
@@ -121,12 +113,14 @@ impl<'s> Sorter<'s> {
         take: &mut dyn FnMut(Finished) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         if self.runs.is_empty() {
-            return self.order().into_iter().try_for_each(|index| take(ready(self.items[index].1.clone())));
+            let in_order = order(&self.items).into_iter();
+            return in_order.map(|index| ready(self.items[index].1.clone())).try_for_each(take);
         }
-        self.write().map_err(EngineError::Spool)?;
+        self.write().and_then(|()| self.written()).map_err(EngineError::Spool)?;
+        let ahead = (AHEAD / self.runs.len()).clamp(AHEAD_LEAST, AHEAD_MOST);
         let mut runs = Vec::with_capacity(self.runs.len());
         for path in &self.runs {
-            runs.push(Run::open(path).map_err(EngineError::Spool)?);
+            runs.push(Run::open(path, ahead).map_err(EngineError::Spool)?);
         }
         let mut heap = BinaryHeap::with_capacity(runs.len());
         for (number, run) in runs.iter_mut().enumerate() {
@@ -148,6 +142,59 @@ impl<'s> Sorter<'s> {
     }
 }
 
+impl Drop for Sorter<'_> {
+    fn drop(&mut self) {
+        // Who gives up removes the folder.
+        let _ = self.written();
+    }
+}
+
+/// Returns the places of the records in their order: they themselves are too large to be moved about.
+fn order(items: &Items) -> Vec<usize> {
+    // The first bytes tell nearly all apart, and stand beside each other.
+    let mut order: Vec<(u128, usize)> =
+        items.iter().enumerate().map(|(index, (sort, _))| (prefix(sort), index)).collect();
+    order.sort_unstable_by(|left, right| {
+        left.0.cmp(&right.0).then_with(|| items[left.1].0.cmp(&items[right.1].0))
+    });
+    order.into_iter().map(|(_, index)| index).collect()
+}
+
+fn write_run(path: &Path, items: &Items) -> std::io::Result<()> {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut bytes = Vec::new();
+    for index in order(items) {
+        let (sort, item) = &items[index];
+        let stored = Stored {
+            sort,
+            key: item.key,
+            digest: item.digest,
+            version: &item.version,
+            spot: item.spot.0,
+            file: item.place.file,
+            ordinal: item.place.ordinal,
+            line: item.line,
+            tombstone: item.tombstone,
+            generation: item.generation,
+            record: &item.record,
+            prior: item.prior,
+        };
+        bytes.clear();
+        bytes = postcard::to_extend(&stored, bytes).expect("writing to memory cannot fail");
+        file.write_all(&u32::try_from(bytes.len()).expect("a record has 16 MiB at most").to_le_bytes())?;
+        file.write_all(&bytes)?;
+    }
+    file.flush()
+}
+
+/// Returns the first bytes as a number that sorts as they do.
+fn prefix(sort: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let length = sort.len().min(16);
+    bytes[..length].copy_from_slice(&sort[..length]);
+    u128::from_be_bytes(bytes)
+}
+
 fn ready(item: Item) -> Finished {
     Finished { fate: Fate::Results(vec![item.record.clone()]), item, attempts: Vec::new() }
 }
@@ -162,8 +209,8 @@ struct Run {
 }
 
 impl Run {
-    fn open(path: &Path) -> std::io::Result<Self> {
-        let file = BufReader::with_capacity(256 << 10, File::open(path)?);
+    fn open(path: &Path, ahead: usize) -> std::io::Result<Self> {
+        let file = BufReader::with_capacity(ahead, File::open(path)?);
         Ok(Self { file, bytes: Vec::new(), arena: BytesMut::new(), item: None })
     }
 
@@ -195,6 +242,7 @@ impl Run {
             record,
             prior: stored.prior,
             letter: None,
+            known_as: None,
         };
         self.item = Some(item);
         Ok(Some(stored.sort.to_vec()))
@@ -219,6 +267,7 @@ mod tests {
             record: record.into(),
             prior: None,
             letter: None,
+            known_as: None,
         };
         ready(item)
     }

@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 use serde_json::value::RawValue;
 
 use super::fault;
+use crate::scan;
 use crate::source::{BadClass, BadRecord};
 
 /// The fields that are looked for, and where the last record had them.
@@ -53,6 +54,10 @@ impl Wanted {
             BadRecord::new(BadClass::Encoding, error, json)
         })?;
         self.found.fill(None);
+        if scan_for(&self.fields, &mut self.found, json) {
+            return Ok(text);
+        }
+        self.found.fill(None);
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let walk = Walk { fields: &self.fields, found: &mut self.found, start: address(text) };
         let walked = deserializer.deserialize_map(walk).and_then(|()| deserializer.end());
@@ -64,6 +69,37 @@ impl Wanted {
     pub(super) fn value<'a>(&self, slot: usize, text: &'a str) -> Option<&'a str> {
         self.found[slot].clone().map(|range| &text[range])
     }
+}
+
+/// Finds the values in a record that is plainly one object; false where the parser must look.
+fn scan_for(fields: &[Node], found: &mut [Option<Range<usize>>], json: &[u8]) -> bool {
+    let end = scan_object(fields, found, json, scan::blank(json, 0));
+    end.is_some_and(|end| scan::blank(json, end) == json.len())
+}
+
+fn scan_object(
+    fields: &[Node],
+    found: &mut [Option<Range<usize>>],
+    json: &[u8],
+    start: usize,
+) -> Option<usize> {
+    scan::object(json, start, &mut |name, at| {
+        let Some(node) = fields.iter().find(|node| node.name.as_bytes() == name) else {
+            return scan::value(json, at);
+        };
+        if !node.fields.is_empty() {
+            forget(&node.fields, found);
+        }
+        let end = if !node.fields.is_empty() && json.get(at) == Some(&b'{') {
+            scan_object(&node.fields, found, json, at)?
+        } else {
+            scan::value(json, at)?
+        };
+        for slot in &node.slots {
+            found[*slot] = Some(at..end);
+        }
+        Some(end)
+    })
 }
 
 struct Walk<'w> {

@@ -1,6 +1,6 @@
 //! One record's fields, read in one pass and borrowed from its bytes: no tree of values a record.
 //!
-//! [`serde_json`] finds where each value ends and that it is well-formed; numbers and nested values stay the text they
+//! [`crate::scan`] finds where each value ends and that it is well-formed, else [`serde_json`] does; numbers and nested values stay the text they
 //! are, so that no digit of `12345678901234567.89` is lost on its way to a column.
 
 use std::borrow::Cow;
@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use cairn_model::FieldPath;
 use serde::de::IgnoredAny;
+
+use crate::scan;
 
 /// One JSON value, its type known, its text borrowed.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,13 +87,10 @@ fn end(rest: &str) -> Result<(), String> {
 /// Reads the first value of `text`; returns what comes after it too.
 fn one(text: &str) -> Result<(Value<'_>, &str), String> {
     let text = text.trim_ascii_start();
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
-    match values.next() {
-        Some(Ok(_)) => {}
-        Some(Err(error)) => return Err(format!("the record is not JSON: {error}")),
-        None => return Err("the record is cut off".to_owned()),
-    }
-    let (raw, rest) = text.split_at(values.byte_offset());
+    let (raw, rest) = match scan::value(text.as_bytes(), 0) {
+        Some(end) => text.split_at(end),
+        None => parse_one(text)?,
+    };
     let value = match raw.as_bytes().first() {
         Some(b'"') if !raw.contains('\\') => Value::Text(Cow::Borrowed(&raw[1..raw.len() - 1])),
         Some(b'"') => Value::Text(Cow::Owned(
@@ -104,6 +103,16 @@ fn one(text: &str) -> Result<(Value<'_>, &str), String> {
         _ => Value::Number(raw),
     };
     Ok((value, rest))
+}
+
+/// Parses the first value of `text`; returns its text, and what comes after it.
+fn parse_one(text: &str) -> Result<(&str, &str), String> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    match values.next() {
+        Some(Ok(_)) => Ok(text.split_at(values.byte_offset())),
+        Some(Err(error)) => Err(format!("the record is not JSON: {error}")),
+        None => Err("the record is cut off".to_owned()),
+    }
 }
 
 /// Returns what stands under `path` in the object `text`; `None` when nothing does.

@@ -21,19 +21,22 @@ mod error;
 mod order;
 mod statement;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, SinkMode};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use self::columns::{Bound, Table};
+use self::columns::{Bound, Column, Form, Table};
 use self::error::{error_text, failed, is_of_the_record};
 use self::statement::{Row, Statements, positions};
 use super::fingerprint::Rows;
-use super::record::Layout;
+use super::record::{Layout, Value};
 use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, puts, quoted, unknown_fields};
 use super::{BatchId, Delivered, Delivery, Operation, RecordFault, Sink, SinkError};
+use crate::fields::key_text;
 
 /// How long to wait for another process's transaction: longer than any batch takes, short enough to be told of.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,6 +55,8 @@ pub(super) struct Sqlite {
     path: PathBuf,
     wanted: Wanted,
     connection: Connection,
+    /// In which form the first value of each key column came.
+    forms: RefCell<HashMap<String, Form>>,
 }
 
 impl Sqlite {
@@ -83,7 +88,9 @@ impl Sqlite {
         let until = Instant::now() + BUSY_TIMEOUT;
         loop {
             match connect() {
-                Ok(connection) => return Ok(Self { path, wanted, connection }),
+                Ok(connection) => {
+                    return Ok(Self { path, wanted, connection, forms: RefCell::default() });
+                }
                 Err(error) if is_busy(&error) && Instant::now() < until => std::thread::sleep(BUSY_PAUSE),
                 Err(error) => return Err(failed(&name, &error)),
             }
@@ -206,7 +213,7 @@ impl Sqlite {
         } else if puts(records) == 0 {
             return Ok(None);
         } else {
-            self.connection.execute_batch(&self.create(records)).map_err(self.failed())?;
+            self.connection.execute_batch(&self.create(records)?).map_err(self.failed())?;
             read()?
                 .ok_or_else(|| self.refused("the table is not there after it was made".to_owned(), None))?
         };
@@ -222,6 +229,20 @@ impl Sqlite {
                 ));
             }
         }
+        let is_folded =
+            |(column, _): &&(String, String)| key.iter().any(|name| name.eq_ignore_ascii_case(column));
+        if let Some((column, collation)) =
+            table.folded.iter().find(is_folded).filter(|_| self.wanted.mode != SinkMode::Append)
+        {
+            return Err(self.refused(
+                format!(
+                    "the table `{name}` compares `{column}` by {collation}, so that keys which are two would be one row"
+                ),
+                Some(format!(
+                    "make a table whose column `{column}` has no COLLATE, or have the worker write such keys alike and set `key` to what they are then"
+                )),
+            ));
+        }
         if self.wanted.mode != SinkMode::Append && !table.is_unique(&key) {
             let index = quoted(&format!("{name}_{}_key", key.join("_")));
             return Err(self.refused(
@@ -235,7 +256,7 @@ impl Sqlite {
         Ok(Some(table))
     }
 
-    fn create(&self, records: &[Delivery]) -> String {
+    fn create(&self, records: &[Delivery]) -> Result<String, SinkError> {
         let key = self.wanted.key_names();
         let keyed = self.wanted.mode != SinkMode::Append;
         let columns = self.wanted.columns_for(records, |kind| match kind {
@@ -245,6 +266,17 @@ impl Sqlite {
             Kind::Text | Kind::Nested => "TEXT",
             Kind::Unknown | Kind::Mixed => "",
         });
+        for (at, (name, _)) in columns.iter().enumerate() {
+            let other = columns[..at].iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+            if let Some((other, _)) = other {
+                return Err(self.refused(
+                    format!(
+                        "the fields `{other}` and `{name}` differ in letter case alone, and SQLite does not tell such columns apart"
+                    ),
+                    Some("have the worker name one of them otherwise".to_owned()),
+                ));
+            }
+        }
         let mut lines: Vec<String> = columns
             .iter()
             .map(|(name, kind)| {
@@ -255,7 +287,7 @@ impl Sqlite {
         if keyed {
             lines.push(format!("PRIMARY KEY ({})", list("", &key)));
         }
-        format!("CREATE TABLE {} ({})", quoted(&self.wanted.table), lines.join(", "))
+        Ok(format!("CREATE TABLE {} ({})", quoted(&self.wanted.table), lines.join(", ")))
     }
 
     /// Writes all records, or says which do not fit.
@@ -313,6 +345,20 @@ impl Sqlite {
                 faults.push(fault(index, super::table::NO_KEY.to_owned()));
                 continue;
             }
+            let cased = unknown.iter().filter(|_| !delete).find_map(|name| {
+                Some((name, columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))?))
+            });
+            if let Some((field, column)) = cased {
+                faults.push(fault(
+                    index,
+                    format!(
+                        "the field `{field}` and the column `{}` differ in letter case alone, which SQLite does not tell \
+                         apart: have the worker name it as the column",
+                        column.name
+                    ),
+                ));
+                continue;
+            }
             if !delete && !unknown.is_empty() {
                 faults.push(fault(index, unknown_fields(&unknown, &self.wanted.table, "TEXT")));
                 continue;
@@ -321,6 +367,14 @@ impl Sqlite {
             let mut wrong = None;
             for (position, (column, slot)) in columns.iter().zip(&mut slots).enumerate() {
                 let is_key = key.contains(&position);
+                let keyed = is_key && self.wanted.mode != SinkMode::Append;
+                if let Some(value) = slot.as_ref().filter(|_| keyed) {
+                    wrong = self.other_form(column, value);
+                    if wrong.is_some() {
+                        break;
+                    }
+                }
+                let original = slot.as_ref().filter(|_| keyed).cloned();
                 let value = match slot.take() {
                     // Of a tombstone only key and version count.
                     Some(_) if delete && !is_key && !guard.contains(&position) => Ok(Bound::Null),
@@ -336,7 +390,10 @@ impl Sqlite {
                     Ok(Bound::Null) if is_key && self.wanted.mode != SinkMode::Append => {
                         wrong = Some(format!("the key field `{}` is missing or null", column.name));
                     }
-                    Ok(value) => row.values.push(value),
+                    Ok(value) => {
+                        wrong = original.and_then(|original| column.rounded(&original, &value));
+                        row.values.push(value);
+                    }
                     Err(error) => wrong = Some(error),
                 }
                 if wrong.is_some() {
@@ -353,8 +410,53 @@ impl Sqlite {
                 let of_key = key.iter().map(|column| a.values[*column].index_order(&b.values[*column]));
                 of_key.into_iter().find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
             });
+            self.check_apart(&rows, &key, records, faults);
         }
         rows
+    }
+
+    /// Says why a key's value is of another form than those before, when both would be stored alike.
+    fn other_form(&self, column: &Column, value: &Value<'_>) -> Option<String> {
+        let form = column.form(value)?;
+        let first = self.forms.borrow().get(&column.name).copied();
+        let first = first.unwrap_or_else(|| {
+            self.forms.borrow_mut().insert(column.name.clone(), form);
+            form
+        });
+        (first != form).then(|| {
+            format!(
+                "the key field `{}` is {} here and {} elsewhere: SQLite would make one row of both; have the worker write it in one way",
+                column.name,
+                form.as_str(),
+                first.as_str()
+            )
+        })
+    }
+
+    /// Finds keys that are two and would be one row; `rows` are sorted.
+    fn check_apart(
+        &self,
+        rows: &[Row<'_>],
+        key: &[usize],
+        records: &[Delivery],
+        faults: &mut Vec<RecordFault>,
+    ) {
+        let is_same = |one: &Row<'_>, other: &Row<'_>| {
+            key.iter().all(|column| one.values[*column].index_order(&other.values[*column]).is_eq())
+        };
+        for pair in rows.windows(2).filter(|pair| is_same(&pair[0], &pair[1])) {
+            let [one, other] =
+                [&pair[0], &pair[1]].map(|row| key_text(&records[row.index].record, &self.wanted.key));
+            // A worker may make two records of one key.
+            if one != other {
+                faults.push(fault(
+                    pair[1].index,
+                    format!(
+                        "the keys `{one}` and `{other}` would be one row: have the worker write them alike"
+                    ),
+                ));
+            }
+        }
     }
 }
 
@@ -444,9 +546,9 @@ impl Sink for Sqlite {
     }
 }
 
-/// Returns the file of an address when it is not there: opening it would make it.
-pub(super) fn missing(address: &str, folder: &Path) -> Option<PathBuf> {
-    Some(folder.join(plain(address))).filter(|path| !path.exists())
+/// Returns the file of an address.
+pub(super) fn file(address: &str, folder: &Path) -> PathBuf {
+    folder.join(plain(address))
 }
 
 /// Returns the path in an address.

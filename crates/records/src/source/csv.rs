@@ -29,6 +29,8 @@ pub(super) struct Rows {
     /// `"name":` of each column.
     columns: Vec<Vec<u8>>,
     json: Vec<u8>,
+    /// The row's first bytes as far as they are no longer in `input`.
+    passed: Vec<u8>,
 }
 
 /// What is known of the current row beside its fields.
@@ -36,6 +38,9 @@ pub(super) struct Rows {
 struct Row {
     /// The line it begins on.
     line: u64,
+    /// Where in `input` it begins, or goes on behind `passed`, and ends.
+    start: usize,
+    end: usize,
     length: usize,
     count: usize,
     too_long: bool,
@@ -57,6 +62,7 @@ impl Rows {
             row: Row::default(),
             columns: Vec::new(),
             json: Vec::new(),
+            passed: Vec::new(),
         };
         rows.read_header(path)?;
         Ok(rows)
@@ -110,9 +116,16 @@ impl Rows {
         if !self.pass_line_ends()? {
             return Ok(false);
         }
-        self.row = Row { line: self.lines + 1, ..Row::default() };
+        self.row = Row { line: self.lines + 1, start: self.unread.start, ..Row::default() };
+        self.passed.clear();
         let (mut length, mut count) = (0, 0);
         loop {
+            if self.unread.is_empty() {
+                let room = BadRecord::EXCERPT.saturating_sub(self.passed.len());
+                let rest = &self.input[self.row.start..self.unread.start];
+                self.passed.extend_from_slice(&rest[..rest.len().min(room)]);
+                self.row.start = 0;
+            }
             let at_end = self.unread.is_empty() && !self.fill()?;
             // One line end more ends the last row; only within quotes it does not. Nothing then says that the file ends.
             let input = match (at_end, self.row.unclosed) {
@@ -150,6 +163,7 @@ impl Rows {
                 ReadRecordResult::Record => {
                     self.row.length = length;
                     self.row.count = count;
+                    self.row.end = self.unread.start;
                     return Ok(true);
                 }
                 ReadRecordResult::End => return Ok(false),
@@ -196,6 +210,15 @@ impl Rows {
         SourceError::from_io(path, Position::Text { lines: self.lines, bytes: self.bytes }, error)
     }
 
+    /// Returns the current row as it stands in the file, or its first bytes.
+    fn as_written(&self) -> Vec<u8> {
+        let mut row = self.passed.clone();
+        row.extend_from_slice(self.input.get(self.row.start..self.row.end).unwrap_or_default());
+        let length = row.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        row.truncate(length);
+        row
+    }
+
     /// Returns the current row as a JSON object.
     pub(super) fn body(&mut self) -> Result<&[u8], BadRecord> {
         let Row { length, count, too_long, unclosed, .. } = self.row;
@@ -206,12 +229,12 @@ impl Rows {
         }
         if unclosed {
             let error = "the file ends within a quote that this row opens";
-            return Err(BadRecord::new(BadClass::Row, error, fields)
+            return Err(BadRecord::new(BadClass::Row, error, &self.as_written())
                 .help("close the quote; a quote within quotes is written twice"));
         }
         if count != self.columns.len() {
             let error = format!("the row has {count} fields, the header {}", self.columns.len());
-            return Err(BadRecord::new(BadClass::Row, error, fields)
+            return Err(BadRecord::new(BadClass::Row, error, &self.as_written())
                 .help("put quotes around values that hold commas, quotes or line ends"));
         }
         BadRecord::check_text(fields)?;

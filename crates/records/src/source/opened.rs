@@ -1,15 +1,58 @@
 //! From a file's name to its bytes: format and compression.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 
 use cairn_model::Format;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::{Position, SourceError, SourceFile};
 
 /// Unpacked bytes.
 pub(super) type Bytes = Box<dyn Read + Send>;
+
+/// The members of a gzip file, one after the other. Zeros behind the last are padding, as of tapes; anything else there is
+/// told of, since it may be data that was cut off or never packed.
+struct Gzip {
+    /// `None` after the end.
+    member: Option<GzDecoder<BufReader<File>>>,
+}
+
+impl Gzip {
+    fn new(file: File) -> Self {
+        Self { member: Some(GzDecoder::new(BufReader::with_capacity(1 << 16, file))) }
+    }
+}
+
+impl Read for Gzip {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(to)?;
+            if read > 0 || to.is_empty() {
+                return Ok(read);
+            }
+            let Some(ended) = self.member.take() else { break };
+            let mut rest = ended.into_inner();
+            let mut padded = false;
+            loop {
+                let bytes = rest.fill_buf()?;
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                padded |= zeros > 0;
+                match bytes.get(zeros) {
+                    None if bytes.is_empty() => return Ok(0),
+                    None => rest.consume(zeros),
+                    Some(0x1f) if !padded => break,
+                    Some(_) => {
+                        let text = "bytes that are no gzip follow its end";
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                    }
+                }
+            }
+            self.member = Some(GzDecoder::new(rest));
+        }
+        Ok(0)
+    }
+}
 
 pub(super) enum Opened {
     Jsonl(Bytes),
@@ -39,7 +82,7 @@ pub(super) fn open(file: &SourceFile, format: Option<Format>) -> Result<Opened, 
     let unpacked = |opened: File| -> Result<Bytes, SourceError> {
         Ok(match packing {
             Packing::None => Box::new(opened),
-            Packing::Gzip => Box::new(MultiGzDecoder::new(opened)),
+            Packing::Gzip => Box::new(Gzip::new(opened)),
             Packing::Zstd => Box::new(zstd::Decoder::new(opened).map_err(failed)?),
         })
     };

@@ -475,3 +475,59 @@ fn a_killed_process_leaves_whole_batches_and_a_ledger_that_knows_them() {
         before = last;
     }
 }
+
+#[test]
+fn keys_that_are_two_do_not_become_one_row() {
+    for (declared, one, other, said) in [
+        ("INTEGER", "1", "\"1\"", "is a string here and a number elsewhere"),
+        ("INTEGER", "1", "true", "is a boolean here and a number elsewhere"),
+        ("TEXT", "\"1\"", "1", "is a number here and a string elsewhere"),
+        ("TEXT", "\"true\"", "true", "is a boolean here and a string elsewhere"),
+        ("INTEGER", "\"7\"", "\"07\"", "the keys `7` and `07` would be one row"),
+        ("", "18446744073709551615", "18446744073709551614", "SQLite would round"),
+        ("REAL", "9007199254740993", "9007199254740992", "SQLite would round"),
+    ] {
+        let (folder, connection) = file();
+        connection.execute_batch(&format!("CREATE TABLE orders (id {declared} PRIMARY KEY, x)")).unwrap();
+        let mut sink = given().open(folder.path());
+        let records = [one, other].map(|id| put(&format!("{{\"id\":{id},\"x\":1}}")));
+        let faults = faults(deliver(&mut *sink, &records));
+        assert!(faults.last().unwrap().1.contains(said), "{declared} {one} {other}: {faults:?}");
+        assert!(rows(&connection, "SELECT * FROM orders").is_empty());
+    }
+    // What is told apart stays so, in one batch or in several.
+    for (declared, ids) in [
+        ("TEXT", ["1", "2.5"]),
+        ("INTEGER", ["\"1\"", "\"2\""]),
+        ("TEXT", ["\"a\"", "2"]),
+        ("", ["1", "\"1\""]),
+    ] {
+        let (folder, connection) = file();
+        connection.execute_batch(&format!("CREATE TABLE orders (id {declared} PRIMARY KEY, x)")).unwrap();
+        let mut sink = given().open(folder.path());
+        let records = ids.map(|id| put(&format!("{{\"id\":{id},\"x\":1}}")));
+        deliver(&mut *sink, &records).unwrap();
+        deliver(&mut *sink, &records[..1]).unwrap();
+        assert_eq!(rows(&connection, "SELECT * FROM orders").len(), 2, "{declared} {ids:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_compared_without_its_case_is_refused() {
+    let (folder, connection) = file();
+    connection.execute_batch("CREATE TABLE orders (id TEXT COLLATE NOCASE PRIMARY KEY, x)").unwrap();
+    let mut sink = given().open(folder.path());
+    let (error, help) = refusal(deliver(&mut *sink, &[put("{\"id\":\"a\",\"x\":1}")]));
+    assert!(error.contains("compares `id` by NOCASE") && help.contains("COLLATE"), "{error} {help}");
+}
+
+#[test]
+fn names_that_differ_in_letter_case_alone_are_told_of() {
+    let (folder, connection) = file();
+    let mut sink = given().open(folder.path());
+    let (error, _) = refusal(deliver(&mut *sink, &[put("{\"id\":1,\"x\":1,\"X\":2}")]));
+    assert!(error.contains("the fields `x` and `X` differ in letter case alone"), "{error}");
+    connection.execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY, x)").unwrap();
+    let found = faults(deliver(&mut *sink, &[put("{\"id\":1,\"X\":2}")]));
+    assert!(found[0].1.contains("the field `X` and the column `x`"), "{found:?}");
+}

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 /// The editor where neither `VISUAL` nor `EDITOR` names one.
 const EDITOR: &str = "vi";
 
-/// Has a person edit a record; `None` when it was left as it is. A text that is no JSON is kept, in the file that the
+/// Has a person edit a record; `None` when it was left as it is. A text that is no JSON object is kept, in the file that the
 /// error names.
 pub(super) fn edit(letter: &DeadLetter) -> Result<Option<Vec<u8>>, Failure> {
     let failed = |what: String, error: &std::io::Error| {
@@ -53,8 +53,9 @@ pub(super) fn edit(letter: &DeadLetter) -> Result<Option<Vec<u8>>, Failure> {
         let _ = fs::remove_file(&path);
         return Ok(None);
     }
-    serde_json::from_slice::<serde::de::IgnoredAny>(text).map_err(|error| {
-        Failure::new(ExitStatus::StageFailed, format!("what was written is not JSON: {error}"))
+    let is_object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(text);
+    is_object.map_err(|error| {
+        Failure::new(ExitStatus::StageFailed, format!("what was written is not one JSON object: {error}"))
             .note(format!("it is kept in `{}`", path.display()))
             .help("mend it there, and give it as the new text when you edit again")
     })?;

@@ -68,3 +68,33 @@ fn a_records_stage_reads_its_source_and_makes_its_files() {
     let cairn_model::SinkPlace::Postgres { url, .. } = &records.sinks[1].place else { panic!("{records:?}") };
     assert_eq!(url.0, "postgres://${USER}@h/d");
 }
+
+#[test]
+fn two_stages_that_load_into_one_table_are_told_of() {
+    let stage = |name: &str, table: &str| {
+        format!(
+            "[stages.{name}.records]\nsource = \"orders/*.jsonl\"\nkey = [\"id\"]\n\
+             sink = {{ type = \"sqlite\", path = \"o.db\", table = \"{table}\" }}\n"
+        )
+    };
+    let warned = |text: &str| load_with(text, &options(), &Disk::of(&FILES)).unwrap().warnings;
+    let two = |one: &str, other: &str| stage("a", one) + &stage("b", other);
+    insta::assert_snapshot!(draw(&two("t", "t"), &warned(&two("t", "t"))), @r#"
+    warning[CRN0704]: the stages `a` and `b` load into the same table `t`
+     --> pipeline.toml:8:8
+      |
+    4 | sink = { type = "sqlite", path = "o.db", table = "t" }
+      |        ----------------------------------------------- the same table here
+    ...
+    8 | sink = { type = "sqlite", path = "o.db", table = "t" }
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ of a key that both have, the last one stays
+      |
+      = help: make one stage of them, with a pattern as its `source`; two are right where they have no key in common
+
+    warning: 1 warning in `pipeline.toml`
+    "#);
+    assert!(warned(&two("t", "u")).diagnostics.is_empty());
+    let with_matrix = "[stages.a.matrix]\nday = [\"1\", \"2\"]\n[stages.a.records]";
+    let matrix = stage("a", "t").replace("[stages.a.records]", with_matrix);
+    assert!(warned(&matrix).diagnostics.is_empty(), "instances of one stage");
+}

@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit};
@@ -42,6 +43,10 @@ pub(super) enum Step {
     Execute,
 }
 
+/// How long a program that is open for writing is tried again, and how often. The keeper does nothing else meanwhile.
+const BUSY_PATIENCE: Duration = Duration::from_millis(200);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
 /// Elements of the stack: 64 KiB, of which a few hundred bytes are used.
 const STACK: usize = 4096;
 
@@ -55,6 +60,26 @@ impl Spawner {
 
     /// Starts `program`; returns when it has begun to execute, or could not.
     pub(super) fn start(
+        &mut self,
+        program: &Program,
+        stdin: Option<BorrowedFd<'_>>,
+        stdout: BorrowedFd<'_>,
+        stderr: BorrowedFd<'_>,
+    ) -> Result<Pid, Failed> {
+        let until = Instant::now() + BUSY_PATIENCE;
+        loop {
+            match self.start_once(program, stdin, stdout, stderr) {
+                // A file that was just written is still open in a process that was forked meanwhile and is about to
+                // execute something else: it is a matter of milliseconds.
+                Err(Failed { step: Step::Execute, errno: Errno::TXTBSY }) if Instant::now() < until => {
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                started => return started,
+            }
+        }
+    }
+
+    fn start_once(
         &mut self,
         program: &Program,
         stdin: Option<BorrowedFd<'_>>,

@@ -324,6 +324,14 @@ impl<'p> Pool<'p> {
         let Some(worker) = self.workers[number].as_mut().filter(|worker| worker.start == start) else {
             return Ok(());
         };
+        if line.len() >= LINE_MAX && !line.ends_with(b"\n") {
+            return Err(EngineError::Worker {
+                error: format!("the worker wrote an answer of more than {} MiB", LINE_MAX >> 20),
+                help: Some(
+                    "have it write large values to files of their own and name them in the record".to_owned(),
+                ),
+            });
+        }
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());

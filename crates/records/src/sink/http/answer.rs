@@ -15,6 +15,9 @@ const RECEIPT: usize = 512;
 /// Bytes of an answer that are read at most, so that the connection can be used again.
 const READ: u64 = 64 * 1024;
 
+/// The longest pause that a server gets by `Retry-After`: one that asks for more is asked again after it.
+const RETRY_AFTER_MAX_MS: u64 = 60 * 60 * 1000;
+
 /// Characters of an answer that a message shows.
 const SHOWN: usize = 200;
 
@@ -163,10 +166,11 @@ fn retry_after_ms(headers: &HeaderMap, clock: &dyn Clock) -> Option<u64> {
         |text: &str| DateTimeParser::new().parse_timestamp(text).ok().map(jiff::Timestamp::as_millisecond);
     let after = text("retry-after")?.trim();
     if let Ok(seconds) = after.parse::<u64>() {
-        return Some(seconds.saturating_mul(1000));
+        return Some(seconds.saturating_mul(1000).min(RETRY_AFTER_MAX_MS));
     }
     let now = text("date").and_then(millis).unwrap_or_else(|| clock.now().0);
-    Some(u64::try_from(millis(after)?.saturating_sub(now)).unwrap_or(0))
+    let pause = u64::try_from(millis(after)?.saturating_sub(now)).unwrap_or(0);
+    Some(pause.min(RETRY_AFTER_MAX_MS))
 }
 
 #[cfg(test)]
@@ -183,6 +187,8 @@ mod tests {
             ("Sun, 06 Nov 1994 08:49:37 GMT", None, Some(7_000)),
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some("Sun, 06 Nov 1994 08:49:07 GMT"), Some(30_000)),
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some("Sun, 06 Nov 1994 09:00:00 GMT"), Some(0)),
+            ("99999999999", None, Some(3_600_000)),
+            ("Sat, 06 Nov 2094 08:49:37 GMT", None, Some(3_600_000)),
             ("soon", None, None),
         ] {
             let mut headers = HeaderMap::new();

@@ -17,6 +17,8 @@ pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     /// The columns of each unique index that has no condition and no expression, the primary key among them.
     pub(super) unique: Vec<Vec<String>>,
+    /// Columns that a unique index compares otherwise than by their bytes, and how: `NOCASE`.
+    pub(super) folded: Vec<(String, String)>,
 }
 
 /// One column that can be written.
@@ -104,23 +106,27 @@ impl Table {
         }
         let mut unique = vec![primary.into_iter().map(|(_, name)| name).collect::<Vec<_>>()];
         let mut statement = connection.prepare_cached(
-            "SELECT l.name, i.name FROM pragma_index_list(?1) AS l, pragma_index_xinfo(l.name) AS i
+            "SELECT l.name, i.name, i.coll FROM pragma_index_list(?1) AS l, pragma_index_xinfo(l.name) AS i
              WHERE l.\"unique\" AND NOT l.partial AND i.key ORDER BY l.seq, i.seqno",
         )?;
         let mut rows = statement.query([table])?;
-        let mut last = None;
+        let (mut last, mut folded) = (None, Vec::new());
         while let Some(row) = rows.next()? {
             let (index, column): (String, Option<String>) = (row.get(0)?, row.get(1)?);
             if last.as_ref() != Some(&index) {
                 unique.push(Vec::new());
                 last = Some(index);
             }
+            let collation: String = row.get(2)?;
+            if let Some(column) = column.as_ref().filter(|_| !collation.eq_ignore_ascii_case("BINARY")) {
+                folded.push((column.clone(), collation));
+            }
             if let Some(of_index) = unique.last_mut() {
                 // An expression has no name: an empty one is the name of no key.
                 of_index.push(column.unwrap_or_default());
             }
         }
-        Ok(Ok(Some(Self { columns, unique })))
+        Ok(Ok(Some(Self { columns, unique, folded })))
     }
 
     /// Returns whether no two rows can have the same values in `key`.
@@ -175,7 +181,55 @@ impl Bound<'_> {
     }
 }
 
+/// The forms of a key that one stored value may stand for. Keys of different forms can be two for cairn and one row here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Number,
+    Boolean,
+    Text,
+}
+
+impl Form {
+    /// Returns the words for it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Number => "a number",
+            Self::Boolean => "a boolean",
+            Self::Text => "a string",
+        }
+    }
+}
+
 impl Column {
+    /// Returns the form of a key's value, where a value of another form may be stored alike.
+    pub(super) fn form(&self, value: &Value<'_>) -> Option<Form> {
+        match value {
+            Value::Number(_) => Some(Form::Number),
+            Value::Bool(_) => Some(Form::Boolean),
+            // Of texts only those that read like the others.
+            Value::Text(text) if self.affinity == Affinity::Text => {
+                let is_alike = matches!(text.as_ref(), "true" | "false") || real(text).is_some();
+                is_alike.then_some(Form::Text)
+            }
+            Value::Text(text) if matches!(self.affinity, Affinity::Integer | Affinity::Real) => {
+                real(text).map(|_| Form::Text)
+            }
+            Value::Text(_) | Value::Null | Value::Nested(_) => None,
+        }
+    }
+
+    /// Says why a number cannot be a key here: it is a whole one that would be rounded.
+    pub(super) fn rounded(&self, value: &Value<'_>, bound: &Bound<'_>) -> Option<String> {
+        let (Value::Number(text), Bound::Real(_)) = (value, bound) else { return None };
+        let is_whole = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        is_whole.then(|| {
+            format!(
+                "the key field `{}` is {text}, which SQLite would round to that of others: declare the column as TEXT",
+                self.name
+            )
+        })
+    }
+
     /// Returns `value` as this column stores it, or what is wrong with it.
     pub(super) fn bind<'a>(&self, value: Value<'a>) -> Result<Bound<'a>, String> {
         let fits = match (self.affinity, &value) {

@@ -82,3 +82,18 @@ fn a_parquet_file_cannot_be_packed() {
     assert!(text.contains("can only be read from its end"), "{text}");
     assert!(help.unwrap().contains("unpack it"));
 }
+
+#[test]
+fn what_follows_a_gzip_file_is_padding_or_told_of() {
+    let members = [gzip(b"{\"a\":1}\n"), gzip(b"{\"a\":2}\n")].concat();
+    for padding in [0, 1, 512, 200_000] {
+        let (all, error) = read("a.jsonl.gz", &[members.clone(), vec![0; padding]].concat(), None);
+        assert!(error.is_none(), "{padding} {error:?}");
+        assert_eq!(all.len(), 2, "{padding}");
+    }
+    for rest in [&b"{\"a\":3}\n"[..], b"\0\0x", &[&[0; 9], gzip(b"{}\n").as_slice()].concat()] {
+        let (_, error) = read("a.jsonl.gz", &[&members, rest].concat(), None);
+        let error = error.unwrap().to_string();
+        assert!(error.contains("bytes that are no gzip follow its end"), "{error}");
+    }
+}

@@ -93,3 +93,18 @@ proptest! {
         prop_assert_eq!(found, rows);
     }
 }
+
+#[test]
+fn a_row_of_another_width_is_kept_as_it_is_written() {
+    let long = "x".repeat(70_000);
+    // One that goes over the end of what is read at once, too.
+    let text = format!("a,b\n1,\"2,\n3\",4\r\n{long},2\n5\n{},\"6\",7\n", "y".repeat(61_000));
+    let fixture = fixture("a.csv", text.as_bytes());
+    let mut reader = Reader::open(&fixture.file, None).unwrap();
+    let mut kept = Vec::new();
+    while let Some(raw) = reader.next().unwrap() {
+        kept.extend(raw.body.err().map(|bad| String::from_utf8(bad.excerpt).unwrap()));
+    }
+    assert_eq!(kept[..2], ["1,\"2,\n3\",4", "5"]);
+    assert_eq!(kept[2], "y".repeat(BadRecord::EXCERPT));
+}

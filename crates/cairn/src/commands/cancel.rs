@@ -1,0 +1,26 @@
+//! `cairn cancel`: takes a run from the daemon's queue, or ends it.
+
+use hyper::Method;
+use serde_json::Value;
+
+use super::Context;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::remote::Remote;
+
+/// Take a run from the daemon's queue, or end it: gently the first time, at once the second.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The run: its id, or the beginning or the end of it
+    #[arg(value_name = "RUN")]
+    run: String,
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let remote = Remote::require(&context.project()?.state()?)?;
+    let run = remote.ask(Method::POST, &format!("/api/v1/runs/{}/cancel", args.run), None, None)?;
+    let text = |key: &str| run.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    context.remark(&format!("  {} of `{}` is cancelled\n", text("short"), text("pipeline")));
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,24 @@
+//! `cairn pause`: a pipeline's schedule.
+
+use hyper::Method;
+
+use super::Context;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::remote::Remote;
+
+/// Have a pipeline's schedule start nothing until it is taken up again.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The pipeline's name
+    #[arg(value_name = "PIPELINE")]
+    pipeline: String,
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let remote = Remote::require(&context.project()?.state()?)?;
+    let _ = remote.ask(Method::POST, &format!("/api/v1/pipelines/{}/pause", args.pipeline), None, None)?;
+    context.remark(&format!("  the schedule of `{}` is paused\n", args.pipeline));
+    Ok(ExitStatus::Done)
+}

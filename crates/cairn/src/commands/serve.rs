@@ -1,0 +1,248 @@
+//! `cairn serve`: the daemon.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_executor::isolation::Keeper;
+use cairn_executor::recover::{self, TakenOver};
+use cairn_model::{Clock, SystemClock};
+use cairn_server::gate::{Gate, random_hex};
+use cairn_server::{Daemon, Located, Setup, api, listen};
+use cairn_store::{Access, Store};
+use hyper::Method;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Context;
+use crate::args::{Globals, examples};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::project::{PipelineFile, Project, claim};
+use crate::remote::Remote;
+use crate::settings::serve::parse_bind;
+use crate::terminal::{Terminal, style};
+use crate::work::{Given, cpus};
+
+/// Run pipelines by their schedules, with a queue, an API and pages.
+///
+/// It holds the project's store: while it runs, `cairn run` and the other commands ask it, by a socket in the state folder.
+/// It may be killed at any moment; the next one goes on where it stopped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn serve", "this project, with pages at http://127.0.0.1:8787"),
+    ("cairn serve --bind 9000", "at another port"),
+    ("cairn serve --link", "a login link of the daemon that runs"),
+]))]
+pub(crate) struct Args {
+    /// The project's folder [default: that of the current folder]
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Address and port of the API and the pages; a port alone is the loopback's [default: `[serve]` in `cairn.toml`]
+    #[arg(long, value_name = "ADDRESS", value_parser = bind)]
+    bind: Option<SocketAddr>,
+    /// Open no port: only the socket in the state folder
+    #[arg(long, conflicts_with = "bind")]
+    no_port: bool,
+    /// Print a login link of the daemon that runs, and start none
+    #[arg(long)]
+    link: bool,
+}
+
+fn bind(text: &str) -> Result<SocketAddr, String> {
+    parse_bind(text)
+        .ok_or_else(|| "an address of this machine and a port, such as `127.0.0.1:8787`".to_owned())
+}
+
+/// Does it.
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
+    let globals = match &args.folder {
+        Some(folder) => Globals { project: Some(folder.clone()), ..context.globals.clone() },
+        None => context.globals.clone(),
+    };
+    let project = Project::find(&globals, &context.terminal)?;
+    let state = project.state()?;
+    let serve = &project.settings.serve;
+    let address = if args.no_port { None } else { args.bind.or(serve.bind) };
+    if args.link {
+        let answer = Remote::require(&state)?.ask(Method::POST, "/api/v1/login-links", None, None)?;
+        let path = answer.get("path").and_then(serde_json::Value::as_str).unwrap_or("/");
+        let port = std::fs::read_to_string(state.join(ADDRESS)).unwrap_or_default();
+        context.print(&format!("http://{}{path}\n", port.trim()))?;
+        return Ok(ExitStatus::Done);
+    }
+    let root = project.root_of(&state);
+    claim(&state, &root)?;
+    let store = Store::open(&state, Access::Write, &SystemClock)
+        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    let token = token(&state)?;
+    let gate = Arc::new(Gate::new(token, serve.hosts.clone()));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let whole = cairn_executor::Project::new(root.clone(), state.clone(), root.clone());
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Store, format!("cannot find the running program: {error}"))
+    })?;
+    let (keeper, held) = Keeper::outliving(&program, &state, &whole.state_id())
+        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
+    let _inside = runtime.enter();
+    let list = pipelines(globals, context.terminal, root.clone(), state.clone());
+    let folders = output_folders(&list().unwrap_or_default());
+    let taken = runtime
+        .block_on(recover::take_over(&whole, &store, &folders, &keeper, held))
+        .map_err(|error| Failure::of(ExitStatus::Store, &error))?;
+    if taken != TakenOver::default() {
+        tracing::info!(attempts = taken.attempts.len(), cleared = ?taken.recovered, "took over from the daemon before");
+    }
+    let runs = serve.runs.map_or_else(|| cpus().max(2), |runs| runs) as usize;
+    let setup = Setup {
+        root: root.clone(),
+        state: state.clone(),
+        store: store.clone(),
+        clock,
+        pipelines: list,
+        keeper,
+        held: taken.attempts,
+        runs_max: runs,
+        jobs: project.settings.jobs,
+    };
+    let daemon = Daemon::new(setup)
+        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    let stop_after = serve.stop_after;
+    let served = runtime.block_on(served(&daemon, &gate, (&state, address), stop_after, context));
+    drop(daemon);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served?;
+    store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    Ok(ExitStatus::Done)
+}
+
+/// The file in the state folder that says where the daemon listens.
+const ADDRESS: &str = "address";
+
+async fn served(
+    daemon: &Arc<Daemon>,
+    gate: &Arc<Gate>,
+    (state, address): (&Path, Option<SocketAddr>),
+    stop_after: Duration,
+    context: &Context,
+) -> Result<(), Failure> {
+    let cannot = |what: &str, error: std::io::Error| {
+        Failure::new(ExitStatus::Store, format!("cannot {what}")).because_of(Some(&error))
+    };
+    let router = api::router(Arc::clone(daemon), Arc::clone(gate));
+    let socket = listen::bind_socket(state)
+        .map_err(|error| cannot(&format!("listen at `{}`", listen::socket_path(state).display()), error))?;
+    tokio::spawn(listen::serve_socket(socket, router.clone()));
+    let mut link = None;
+    if let Some(address) = address {
+        let listener = listen::bind_tcp(address).await.map_err(|error| {
+            let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+            let failure = cannot(&format!("listen at {address}"), error);
+            if taken {
+                failure.help("another program has the port: choose one with `--bind`")
+            } else {
+                failure
+            }
+        })?;
+        let address = listener.local_addr().map_err(|error| cannot("find its port", error))?;
+        std::fs::write(state.join(ADDRESS), format!("{address}\n"))
+            .map_err(|error| cannot(&format!("write `{}`", state.join(ADDRESS).display()), error))?;
+        link = Some(format!("http://{address}/login?code={}", gate.login_code()));
+        tokio::spawn(listen::serve_tcp(listener, router));
+    }
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|error| cannot("listen to signals", error))?;
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|error| cannot("listen to signals", error))?;
+    let asked = Arc::clone(daemon);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {
+                    tracing::info!("interrupted: what runs is ended gently");
+                    asked.interrupt_all();
+                }
+                _ = terminate.recv() => tracing::info!("stopping: no run begins any more"),
+            }
+            let _ = stop.send(true);
+        }
+    });
+    tell(daemon, link.as_deref(), context);
+    // Where nobody waits for it, nothing happens.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    daemon.serve(stopping, stop_after).await;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let _ = std::fs::remove_file(state.join(ADDRESS));
+    let _ = std::fs::remove_file(listen::socket_path(state));
+    Ok(())
+}
+
+fn tell(daemon: &Daemon, link: Option<&str>, context: &Context) {
+    let paint = context.terminal.stderr.paint;
+    let count = daemon.catalog().entries().count();
+    let what = crate::terminal::text::count(count, "pipeline");
+    let root = daemon.root().display();
+    let mut text = format!("  {} {what} in {root}\n", paint.with(style::BOLD, "serving"));
+    if let Some(link) = link {
+        text.push_str(&format!("  {} {link}\n", paint.with(style::DIM, "open")));
+    }
+    context.remark(&text);
+}
+
+/// Reads the token of a state folder, or makes one.
+fn token(state: &Path) -> Result<String, Failure> {
+    let path = state.join("token");
+    let failed = |error: std::io::Error| {
+        Failure::new(ExitStatus::Store, format!("cannot use `{}`", path.display())).because_of(Some(&error))
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(token) if !token.trim().is_empty() => return Ok(token.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let token = random_hex();
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
+    file.write_all(format!("{token}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    Ok(token)
+}
+
+/// Returns the folders in which the pipelines' outputs are placed.
+fn output_folders(pipelines: &[Located]) -> BTreeSet<PathBuf> {
+    let mut folders = BTreeSet::new();
+    for located in pipelines {
+        let Ok(bytes) = std::fs::read(&located.file) else { continue };
+        let given = Given { params: Vec::new(), logical_time: SystemClock.now(), interval: None, run: None };
+        // One with errors cannot have placed anything under this text.
+        let Ok(checked) = located.with_text(bytes).check(&given) else { continue };
+        let outputs = checked.pipeline.instances.iter().flat_map(|instance| &instance.outputs);
+        let parents =
+            outputs.filter_map(|output| Some(checked.project.on_disk(&output.path).parent()?.to_owned()));
+        folders.extend(parents);
+    }
+    folders
+}
+
+/// Lists the project's pipelines whenever that is asked.
+fn pipelines(globals: Globals, terminal: Terminal, root: PathBuf, state: PathBuf) -> cairn_server::Pipelines {
+    Box::new(move || {
+        let project =
+            Project::find(&globals, &terminal).map_err(|failure| failure.render(style::Paint::new(false)))?;
+        let located = |pipeline: PipelineFile| {
+            let shown = pipeline.path.strip_prefix(&root).unwrap_or(&pipeline.path).display().to_string();
+            let default_name = pipeline.default_name.clone();
+            Located { file: pipeline.path, shown, root: root.clone(), state: state.clone(), default_name }
+        };
+        Ok(project.pipelines().into_iter().filter(|pipeline| pipeline.state == state).map(located).collect())
+    })
+}

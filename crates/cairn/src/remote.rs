@@ -1,0 +1,161 @@
+//! The daemon that holds the project's store, asked by its socket: HTTP, as its API has it.
+
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+
+/// A daemon that answers.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    socket: PathBuf,
+    runtime: Runtime,
+}
+
+/// Who can be connected to, but does not talk as a daemon does.
+#[derive(Debug, thiserror::Error)]
+#[error("the daemon does not answer: {0}")]
+pub(crate) struct Silent(String);
+
+impl Remote {
+    /// Finds the daemon of a state folder.
+    pub(crate) fn find(state: &Path) -> Result<Option<Self>, Failure> {
+        let socket = cairn_server::listen::socket_path(state);
+        if std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            // A socket that nobody listens to was left by a daemon that was killed.
+            return Ok(None);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
+        Ok(Some(Self { socket, runtime }))
+    }
+
+    /// Finds the daemon of a state folder, and fails where none runs.
+    pub(crate) fn require(state: &Path) -> Result<Self, Failure> {
+        Self::find(state)?.ok_or_else(|| {
+            Failure::new(ExitStatus::Wrong, "no daemon runs for this project")
+                .help("start one: `cairn serve`")
+        })
+    }
+
+    /// Runs what talks to the daemon.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// Asks, and returns the answer; an error that the daemon tells is a failure.
+    pub(crate) fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Value, Failure> {
+        self.block_on(async {
+            let (status, answer) = self.exchange(method, path, body, key).await.map_err(silent)?;
+            if status.is_success() { Ok(answer) } else { Err(told(status, &answer)) }
+        })
+    }
+
+    /// Asks within [`Self::block_on`], without looking at the answer.
+    pub(crate) async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<(StatusCode, Value), Silent> {
+        let mut response = self.send(method, path, body, key).await?;
+        let status = response.status();
+        let mut bytes = Vec::new();
+        while let Some(frame) = response.frame().await {
+            let frame = frame.map_err(|error| Silent(error.to_string()))?;
+            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    /// Sends a request, and returns the response with its body to come.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<hyper::Response<hyper::body::Incoming>, Silent> {
+        let failed = |error: &dyn std::fmt::Display| Silent(error.to_string());
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| failed(&error))?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
+        tokio::spawn(async move {
+            // What goes wrong with it is told by the request.
+            let _ = connection.await;
+        });
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let bytes = body.map(Value::to_string).unwrap_or_default();
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(Bytes::from(bytes))).map_err(|error| failed(&error))?;
+        sender.send_request(request).await.map_err(|error| failed(&error))
+    }
+
+    /// Follows the events of a run until it is over; each is given to `take`.
+    pub(crate) async fn follow(
+        &self,
+        run: &str,
+        mut take: impl FnMut(cairn_model::Event),
+    ) -> Result<(), Silent> {
+        let mut response = self.send(Method::GET, &format!("/api/v1/runs/{run}/events"), None, None).await?;
+        let mut pending = Vec::new();
+        while let Some(frame) = response.frame().await {
+            let frame = frame.map_err(|error| Silent(error.to_string()))?;
+            pending.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+            while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
+                let message: Vec<u8> = pending.drain(..end + 2).collect();
+                let message = String::from_utf8_lossy(&message);
+                let data = message.lines().find_map(|line| line.strip_prefix("data:"));
+                if let Some(event) = data.and_then(|data| serde_json::from_str(data.trim_start()).ok()) {
+                    take(event);
+                }
+                if message.lines().any(|line| line == "event: done") {
+                    return Ok(());
+                }
+            }
+        }
+        Err(Silent("it ended the conversation".to_owned()))
+    }
+}
+
+/// Says that the daemon did not answer.
+#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
+pub(crate) fn silent(error: Silent) -> Failure {
+    Failure::of(ExitStatus::Store, &error).help("its log tells more; the run itself goes on")
+}
+
+/// Passes on what the daemon says is wrong.
+pub(crate) fn told(status: StatusCode, answer: &Value) -> Failure {
+    let text = |key: &str| answer.get(key).and_then(Value::as_str).map(str::to_owned);
+    let exit = match status {
+        StatusCode::SERVICE_UNAVAILABLE => ExitStatus::Store,
+        _ => ExitStatus::Wrong,
+    };
+    if let Some(report) = text("report") {
+        return Failure::drawn(exit, report);
+    }
+    let detail = text("detail").unwrap_or_else(|| format!("the daemon answered {status}"));
+    Failure::new(exit, detail).maybe_help(text("help"))
+}
