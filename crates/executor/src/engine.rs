@@ -570,10 +570,7 @@ impl Engine {
 
     /// Returns the folders in which outputs are placed, where a crash may have left temporary files.
     pub fn output_folders(&self) -> BTreeSet<PathBuf> {
-        let outputs = self.pipeline.instances.iter().flat_map(|instance| &instance.outputs);
-        let folders = outputs
-            .filter_map(|output| self.project.on_disk(&output.path).parent().map(std::path::Path::to_owned));
-        folders.collect()
+        self.project.output_folders(&self.pipeline)
     }
 }
 
