@@ -91,6 +91,7 @@ pub(crate) fn execute(
                 resumed: resumed.is_some(),
                 engine: Arc::clone(&engine),
                 hands: Arc::clone(&hands),
+                leases: None,
                 rollback: asked.rollback,
                 clock,
                 signals,

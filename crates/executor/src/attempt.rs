@@ -71,6 +71,13 @@ impl Hands {
         }
     }
 
+    /// Returns when an attempt is to stop.
+    pub async fn stopped(&self, token: &str) {
+        while !self.is_stopped(token) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Returns when an attempt is to end at once.
     async fn killed(&self, token: &str) {
         while !self.killed.lock().expect("no panic while it is held").contains(token) {

@@ -87,6 +87,7 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
         }
     };
     let run = Run {
+        leases: None,
         id: run,
         record,
         resumed: resumed.is_some(),

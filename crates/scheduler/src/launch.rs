@@ -370,7 +370,7 @@ fn request_of(words: &[String], force: &cairn_store::Force) -> Request {
 }
 
 /// The machine's memory; what instances say they take is packed into it.
-fn memory_bytes() -> Option<u64> {
+pub fn memory_bytes() -> Option<u64> {
     let information = rustix::system::sysinfo();
     information.totalram.checked_mul(u64::from(information.mem_unit))
 }

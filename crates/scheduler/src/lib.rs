@@ -3,6 +3,7 @@
 //! - [`definition`]: a pipeline file, read and checked; [`launch`]: from there to a run that only has to be driven
 //! - [`select`]: which instances take part; [`facts`]: what the machine needs to know of them
 //! - [`step`]: the pure core that decides; [`pools`], [`retry`]: its parts
+//! - [`leases`]: what the commands of many runs share
 //! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
 //!   effects of a run, undone
 //! - [`history`]: a run as its events tell it, for all who show one
@@ -15,6 +16,7 @@ pub mod definition;
 pub mod facts;
 pub mod history;
 pub mod launch;
+pub mod leases;
 pub mod plan;
 pub mod pools;
 mod ready;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cairn_executor::{Hands, recover};
+use cairn_executor::{Hands, Project, recover};
 use cairn_model::{Event, Name, RunId, RunStatus};
 use cairn_scheduler::definition::{Checked, Definition, Given};
 use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, asked_for, launch, write_index};
@@ -37,6 +37,7 @@ impl Daemon {
         let (ticket, prepared) = match prepared {
             (ticket, Ok(prepared)) => (ticket, *prepared),
             (ticket, Err(why)) => {
+                self.give_up_held(run).await?;
                 let daemon = Arc::clone(self);
                 return blocking(move || daemon.refuse(run, ticket, why))
                     .await
@@ -104,7 +105,7 @@ impl Daemon {
             .transpose()
             .map_err(|error| text(&error))?;
         if let Some(resumed) = &mut resumed {
-            resumed.held = lock(&self.held).remove(&run).unwrap_or_default();
+            resumed.held = lock(&self.held).get(&run).cloned().unwrap_or_default();
         }
         let asked = asked_for(&ticket.selection, &ticket.options, &ticket.params);
         let asked =
@@ -113,6 +114,7 @@ impl Daemon {
         let clock = Arc::clone(&self.clock);
         let launched = launch(&checked, &self.store, of, &asked, resumed.as_ref(), Leftovers::Leave, clock)
             .map_err(|error| text(&error))?;
+        lock(&self.held).remove(&run);
         Ok(Prepared { checked, asked, launched, resumed: resumed.is_some() })
     }
 
@@ -147,6 +149,7 @@ impl Daemon {
             resumed,
             engine: Arc::clone(&engine),
             hands,
+            leases: Some(Arc::clone(&self.leases)),
             rollback: asked.rollback,
             clock: Arc::clone(&self.clock),
             signals,
@@ -157,6 +160,20 @@ impl Daemon {
         let ended = ended.map_err(|error| error.error)?;
         write_index(&checked, &engine, &self.store, &asked, ended);
         Ok(ended)
+    }
+
+    /// Ends the attempts that go on of a run that does not.
+    async fn give_up_held(&self, run: RunId) -> Result<(), String> {
+        let held = lock(&self.held).remove(&run).unwrap_or_default();
+        let project = Project::new(self.root.clone(), self.state.clone(), self.root.clone());
+        for attempt in &held {
+            if let Some(notes) = &self.notes {
+                notes.service().give_up(&attempt.job.token);
+            }
+            let given_up = recover::give_up(&project, &self.store, &self.keeper, attempt).await;
+            given_up.map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     /// Ends a run that could not begin.

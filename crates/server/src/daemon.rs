@@ -13,6 +13,9 @@ use cairn_executor::isolation::Keeper;
 use cairn_executor::notes::{Server, Service, Writer};
 use cairn_executor::{HeldAttempt, Project};
 use cairn_model::{Clock, Name, RunId, RunStatus, Timestamp};
+use cairn_scheduler::definition::cpus;
+use cairn_scheduler::launch::memory_bytes;
+use cairn_scheduler::leases::Leases;
 use cairn_scheduler::run::Signal;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
 use tokio::sync::Notify;
@@ -43,7 +46,7 @@ pub struct Setup {
     pub held: Vec<HeldAttempt>,
     /// Runs that go on at once.
     pub runs_max: usize,
-    /// Cpus of one run, where nobody says.
+    /// Cpus of all runs together; `None`: those of the machine.
     pub jobs: Option<u32>,
 }
 
@@ -55,6 +58,8 @@ pub struct Daemon {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keeper: Keeper,
     pub(crate) jobs: Option<u32>,
+    /// What the commands of all runs share.
+    pub(crate) leases: Arc<Leases>,
     pub(crate) started: Timestamp,
     pub(crate) hub: Hub,
     /// Woken when a run may begin.
@@ -108,7 +113,8 @@ impl Daemon {
             by_run.entry(attempt.id.run).or_default().push(attempt);
         }
         let started = clock.now();
-        let notes = listen(&state, &store, &clock)
+        let tokens: Vec<String> = held.iter().map(|attempt| attempt.job.token.clone()).collect();
+        let notes = listen(&state, &store, &clock, &tokens)
             .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"))
             .ok();
         let daemon = Arc::new(Self {
@@ -118,6 +124,7 @@ impl Daemon {
             clock,
             keeper,
             jobs,
+            leases: Leases::new(jobs.unwrap_or_else(cpus), memory_bytes()),
             started,
             hub: Hub::default(),
             work: Notify::new(),
@@ -250,8 +257,12 @@ impl Daemon {
 }
 
 /// Listens to the stages' own commands of all runs. It stays where it is when the daemon ends: they call the next one.
-fn listen(state: &Path, store: &Store, clock: &Arc<dyn Clock>) -> std::io::Result<Server> {
+/// Attempts with these tokens may call before they are taken over: they wait until then.
+fn listen(state: &Path, store: &Store, clock: &Arc<dyn Clock>, tokens: &[String]) -> std::io::Result<Server> {
     let service = Arc::new(Service::new(store.clone(), Writer::Alone, Arc::clone(clock)));
+    for token in tokens {
+        service.expect(token);
+    }
     let state_id = Project::new(state.to_owned(), state.to_owned(), state.to_owned()).state_id();
     let mut server = Server::start(state, &state_id, service)?;
     server.stay();

@@ -60,6 +60,12 @@ pub enum SubmitError {
     /// What was asked for is not in the pipeline.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// No pipeline listens to a webhook of this name.
+    #[error("no pipeline has a webhook `{name}`")]
+    UnknownHook {
+        /// The name.
+        name: String,
+    },
     /// The pipeline reads its interval, and nothing says which.
     #[error("`{name}` reads its interval, and nothing says which")]
     NoInterval {

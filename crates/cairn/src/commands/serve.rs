@@ -163,6 +163,8 @@ async fn served(
     let schedules = tokio::spawn(async move { keeping.keep_schedules().await });
     let keeping = Arc::clone(daemon);
     let pipelines = tokio::spawn(async move { keeping.keep_pipelines().await });
+    let keeping = Arc::clone(daemon);
+    let sensors = tokio::spawn(async move { keeping.keep_sensors().await });
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| cannot("listen to signals", error))?;
@@ -185,6 +187,7 @@ async fn served(
     // Where nobody waits for it, nothing happens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     daemon.serve(stopping, stop_after).await;
+    sensors.abort();
     schedules.abort();
     pipelines.abort();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -232,10 +235,7 @@ fn output_folders(pipelines: &[Located]) -> BTreeSet<PathBuf> {
         let given = Given { params: Vec::new(), logical_time: SystemClock.now(), interval: None, run: None };
         // One with errors cannot have placed anything under this text.
         let Ok(checked) = located.with_text(bytes).check(&given) else { continue };
-        let outputs = checked.pipeline.instances.iter().flat_map(|instance| &instance.outputs);
-        let parents =
-            outputs.filter_map(|output| Some(checked.project.on_disk(&output.path).parent()?.to_owned()));
-        folders.extend(parents);
+        folders.extend(checked.project.output_folders(&checked.pipeline));
     }
     folders
 }

@@ -177,12 +177,12 @@ impl Service {
     }
 
     /// Has an attempt wait that calls before it is taken over.
-    pub(crate) fn expect(&self, token: &str) {
+    pub fn expect(&self, token: &str) {
         self.attempts.expect(token.to_owned());
     }
 
     /// Expects an attempt no more.
-    pub(crate) fn give_up(&self, token: &str) {
+    pub fn give_up(&self, token: &str) {
         self.attempts.leave(token);
     }
 

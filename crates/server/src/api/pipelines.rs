@@ -31,6 +31,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(submit))
         .routes(routes!(pause))
         .routes(routes!(unpause))
+        .routes(routes!(hook))
 }
 
 /// A pipeline.
@@ -302,4 +303,26 @@ async fn unpause(State(app): State<App>, Path(name): Path<String>) -> Result<Jso
     let (daemon, pipeline) = (Arc::clone(&app.daemon), entry.name.clone());
     blocking(move || daemon.unpause(&pipeline)).await?;
     Ok(Json(Pipeline::of(&app.daemon, &entry)?))
+}
+
+/// What came of a call.
+#[derive(Debug, Serialize, ToSchema)]
+struct Called {
+    /// The runs that it starts; none where the same body came last time.
+    runs: Vec<String>,
+}
+
+/// Calls a webhook sensor. Its body is the content: the same one twice in a row is one event.
+#[utoipa::path(post, path = "/api/v1/hooks/{name}", request_body = String,
+    responses((status = 200, body = Called), (status = 404, body = Problem)))]
+async fn hook(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    body: axum::body::Bytes,
+) -> Result<Json<Called>, Problem> {
+    let unknown = || crate::submit::SubmitError::UnknownHook { name: name.clone() };
+    let hook: Name = name.parse().map_err(|_| unknown())?;
+    let daemon = Arc::clone(&app.daemon);
+    let runs = blocking(move || daemon.called(&hook, &body)).await?;
+    Ok(Json(Called { runs: runs.iter().map(ToString::to_string).collect() }))
 }

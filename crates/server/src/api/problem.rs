@@ -66,7 +66,9 @@ impl IntoResponse for Problem {
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let status = match &error {
-            SubmitError::UnknownPipeline { .. } | SubmitError::UnknownRun { .. } => StatusCode::NOT_FOUND,
+            SubmitError::UnknownPipeline { .. }
+            | SubmitError::UnknownRun { .. }
+            | SubmitError::UnknownHook { .. } => StatusCode::NOT_FOUND,
             SubmitError::Wrong { .. }
             | SubmitError::Launch(_)
             | SubmitError::NoInterval { .. }
