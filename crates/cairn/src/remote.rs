@@ -125,15 +125,15 @@ impl Remote {
         mut take: impl FnMut(cairn_model::Event),
     ) -> Result<(), Silent> {
         let mut last = String::new();
-        let mut lost: Option<Instant> = None;
+        let mut silent_since: Option<Instant> = None;
         loop {
             let before = last.clone();
             let Err(error) = self.follow_on(run, &mut last, &mut take).await else { return Ok(()) };
             // The daemon was killed, or is started anew: the next one goes on with the run.
             if last != before {
-                lost = None;
+                silent_since = None;
             }
-            if lost.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            if silent_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 return Err(error);
             }
             tokio::time::sleep(PAUSE).await;

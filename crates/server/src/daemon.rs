@@ -108,12 +108,12 @@ impl Daemon {
     /// Takes up what an earlier daemon left: its tickets wait again, those that were running first.
     pub fn new(setup: Setup) -> Result<Arc<Self>, StoreError> {
         let Setup { root, state, store, clock, pipelines, keeper, held, runs_max, jobs } = setup;
+        let tokens: Vec<String> = held.iter().map(|attempt| attempt.job.token.clone()).collect();
         let mut by_run: HashMap<RunId, Vec<HeldAttempt>> = HashMap::new();
         for attempt in held {
             by_run.entry(attempt.id.run).or_default().push(attempt);
         }
         let started = clock.now();
-        let tokens: Vec<String> = held.iter().map(|attempt| attempt.job.token.clone()).collect();
         let notes = listen(&state, &store, &clock, &tokens)
             .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"))
             .ok();
