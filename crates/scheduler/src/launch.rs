@@ -175,7 +175,9 @@ pub fn launch(
 ) -> Result<Launched, LaunchError> {
     let Selection { selected, forced, .. } = selection(checked, &asked.request, asked.force_effects)?;
     let jobs = asked.jobs.unwrap_or_else(cpus).max(1);
-    let record = record(checked, run, logical_time, asked, jobs, resumed);
+    // One that waited in a queue has its id from before.
+    let started = resumed.map_or_else(|| clock.now(), |resumed| resumed.record.started);
+    let record = record(checked, (started, logical_time), asked, jobs);
     let mut batch = Batch::new();
     let definition = batch.put_definition(&checked.definition.bytes);
     let record = RunRecord { definition, ..record };
@@ -250,11 +252,9 @@ fn is_cut_off(store: &Store, pipeline: &Name, state: &Path) -> Result<bool, Read
 
 fn record(
     checked: &Checked,
-    run: RunId,
-    logical_time: Timestamp,
+    (started, logical_time): (Timestamp, Timestamp),
     asked: &Asked,
     jobs: u32,
-    resumed: Option<&Resumed>,
 ) -> RunRecord {
     RunRecord {
         pipeline: checked.pipeline.name.clone(),
@@ -262,7 +262,7 @@ fn record(
         definition: checked.definition.index_name(&[]),
         params: asked.params.clone(),
         logical_time,
-        started: resumed.map_or(run.started(), |resumed| resumed.record.started),
+        started,
         ended: None,
         status: RunStatus::Running,
         counts: Counts::default(),

@@ -1,6 +1,7 @@
 //! The REST API under `/api/v1`, a resource a file; errors are `application/problem+json` (RFC 9457).
 
 mod events;
+mod extract;
 mod health;
 mod pipelines;
 mod problem;

@@ -9,7 +9,7 @@ use cairn_scheduler::definition::{Checked, Definition, Given};
 use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, asked_for, launch, write_index};
 use cairn_scheduler::run::{Ended, Run, Signal};
 use cairn_store::{Batch, ProcessId, RunRecord, Ticket, TicketStage};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
 
 use crate::catalog::PLAIN;
@@ -19,12 +19,13 @@ use crate::submit::never_begun;
 
 impl Daemon {
     /// Carries a run out that has its turn.
-    pub(crate) async fn carry_out(self: Arc<Self>, run: RunId) {
-        let (sender, signals) = unbounded_channel();
-        self.signals().insert(run, sender);
+    pub(crate) async fn carry_out(self: Arc<Self>, run: RunId, signals: UnboundedReceiver<Signal>) {
         let outcome = self.begin(run, signals).await;
-        self.signals().remove(&run);
-        self.queue().end(run);
+        {
+            let mut queue = self.queue();
+            self.signals().remove(&run);
+            queue.end(run);
+        }
         self.work.notify_one();
         if let Err(error) = outcome {
             tracing::error!(run = %run.short(), %error, "the run cannot go on");

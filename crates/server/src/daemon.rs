@@ -19,7 +19,7 @@ use cairn_scheduler::leases::Leases;
 use cairn_scheduler::run::Signal;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::catalog::{Catalog, Located};
 use crate::hub::{Change, Hub};
@@ -215,9 +215,9 @@ impl Daemon {
         loop {
             let now = self.clock.now();
             while !*stopping.borrow() {
-                let Some(run) = self.queue().begin_next(now) else { break };
+                let Some((run, signals)) = self.begin_next(now) else { break };
                 let daemon = Arc::clone(self);
-                runs.spawn(async move { daemon.carry_out(run).await });
+                runs.spawn(async move { daemon.carry_out(run, signals).await });
             }
             let until = self.queue().next_time(now);
             let pause = until.map_or(LOOK, |time| Duration::from_millis(time.millis_since(now)).min(LOOK));
@@ -241,6 +241,15 @@ impl Daemon {
             self.signal_all(Signal::Leave);
             while runs.join_next().await.is_some() {}
         }
+    }
+
+    /// Chooses the run that begins now. From the moment that it no longer waits it can be sent signals.
+    fn begin_next(&self, now: Timestamp) -> Option<(RunId, UnboundedReceiver<Signal>)> {
+        let mut queue = self.queue();
+        let run = queue.begin_next(now)?;
+        let (sender, signals) = unbounded_channel();
+        self.signals().insert(run, sender);
+        Some((run, signals))
     }
 
     /// Asks all runs that go on to end.

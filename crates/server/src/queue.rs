@@ -93,6 +93,11 @@ impl Queue {
         self.priorities.contains_key(&run)
     }
 
+    /// Returns whether a run goes on.
+    pub fn is_running(&self, run: RunId) -> bool {
+        self.running.contains_key(&run)
+    }
+
     /// Returns the runs that go on.
     pub fn running(&self) -> impl Iterator<Item = (&RunId, &Name)> {
         self.running.iter()

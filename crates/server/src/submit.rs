@@ -1,6 +1,8 @@
 //! Asking for runs, and taking that back.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cairn_model::{Counts, Digest, Domain, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::definition::{Checked, Given};
@@ -117,7 +119,7 @@ impl Daemon {
     pub fn submit(&self, order: &Order, key: Option<&str>) -> Result<Submitted, SubmitError> {
         let now = self.clock.now();
         let key = key.map(|key| Domain::NoteKey.digest(format!("submission {key}").as_bytes()));
-        let _asking = key.map(|key| Asking::begin(self, key)).transpose()?;
+        let _asking = key.map(|key| Asking::begin(&self.asking, key)).transpose()?;
         let fingerprint = fingerprint(order);
         if let Some(key) = &key
             && let Some(before) = self.store.submission(key)?
@@ -189,11 +191,27 @@ impl Daemon {
         }
     }
 
+    /// Waits for what follows from a run's end, where it has ended and that is still being settled: a moment.
+    fn until_settled(&self, run: RunId) -> Result<(), SubmitError> {
+        for _ in 0..SETTLED_WITHIN_LOOKS {
+            let is_over = self.store.run(run)?.is_some_and(|record| record.status != RunStatus::Running);
+            if !is_over || !self.queue().is_running(run) {
+                break;
+            }
+            std::thread::sleep(SETTLED_LOOK);
+        }
+        Ok(())
+    }
+
     /// Has a run that failed, or was interrupted, wait to go on.
     pub fn resume(&self, run: RunId, trigger: Trigger) -> Result<(), SubmitError> {
+        self.until_settled(run)?;
         let _deciding = lock(&self.deciding);
         let record = self.store.run(run)?.ok_or_else(|| unknown(run))?;
-        let goes_on = self.queue().is_waiting(run) || self.signals().contains_key(&run);
+        let goes_on = {
+            let queue = self.queue();
+            queue.is_waiting(run) || queue.is_running(run)
+        };
         if goes_on {
             return Err(SubmitError::NotNow { run: run.short(), why: "goes on already" });
         }
@@ -284,6 +302,10 @@ pub(crate) fn enter(batch: &mut Batch, run: RunId, entry: &Entry, order: &Order,
     Waiting { run, pipeline, priority: ticket.priority, not_before }
 }
 
+/// How often it is looked whether a run that ended is settled, and how many times.
+const SETTLED_LOOK: Duration = Duration::from_millis(5);
+const SETTLED_WITHIN_LOOKS: u32 = 2000;
+
 fn unknown(run: RunId) -> SubmitError {
     SubmitError::UnknownRun { run: run.short() }
 }
@@ -330,19 +352,35 @@ fn fingerprint(order: &Order) -> Digest {
 }
 
 /// An idempotency key that is being looked at; no other request with it is, meanwhile.
-struct Asking<'d> {
-    daemon: &'d Daemon,
+struct Asking<'a> {
+    all: &'a Mutex<HashSet<Digest>>,
     key: Digest,
 }
 
-impl<'d> Asking<'d> {
-    fn begin(daemon: &'d Daemon, key: Digest) -> Result<Self, SubmitError> {
-        if lock(&daemon.asking).insert(key) { Ok(Self { daemon, key }) } else { Err(SubmitError::InProgress) }
+impl<'a> Asking<'a> {
+    fn begin(all: &'a Mutex<HashSet<Digest>>, key: Digest) -> Result<Self, SubmitError> {
+        if lock(all).insert(key) { Ok(Self { all, key }) } else { Err(SubmitError::InProgress) }
     }
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        lock(&self.daemon.asking).remove(&self.key);
+        lock(self.all).remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_looked_at_by_one_request_at_a_time() {
+        let all = Mutex::default();
+        let (one, other) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
+        let first = Asking::begin(&all, one).unwrap();
+        assert!(matches!(Asking::begin(&all, one), Err(SubmitError::InProgress)));
+        assert!(Asking::begin(&all, other).is_ok(), "another key does not wait");
+        drop(first);
+        assert!(Asking::begin(&all, one).is_ok());
     }
 }

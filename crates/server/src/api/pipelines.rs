@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use cairn_model::{Interval, Name, Timestamp};
@@ -17,6 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::extract::{Body, Path};
 use super::wire::{Run, time};
 use super::{App, Problem};
 use crate::carry_out::blocking;
@@ -107,7 +107,7 @@ async fn list(State(app): State<App>) -> Result<Json<Pipelines>, Problem> {
 }
 
 /// Describes a pipeline.
-#[utoipa::path(get, path = "/api/v1/pipelines/{name}",
+#[utoipa::path(get, path = "/api/v1/pipelines/{name}", params(("name" = String, Path)),
     responses((status = 200, body = Pipeline), (status = 404, body = Problem)))]
 async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Pipeline>, Problem> {
     let entry = app.daemon.entry(&name)?;
@@ -248,7 +248,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 /// With `Idempotency-Key` the same request makes one run, however often it comes: the answer is the first one's. The same
 /// key with another request is an error (422), and so is one whose first request has not been answered yet (409).
 #[utoipa::path(post, path = "/api/v1/pipelines/{name}/runs", request_body = Submit,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request, for a second try")),
+    params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "Names the request, for a second try")),
     responses(
         (status = 201, body = Run), (status = 200, body = Run, description = "It was asked for before"),
         (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
@@ -257,9 +257,8 @@ async fn submit(
     State(app): State<App>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Result<Option<Json<Submit>>, JsonRejection>,
+    Body(submit): Body<Submit>,
 ) -> Result<impl IntoResponse, Problem> {
-    let submit = body?.map(|Json(submit)| submit).unwrap_or_default();
     let key = idempotency_key(&headers)?;
     let entry = app.daemon.entry(&name)?;
     let order = submit.order(entry.name.clone())?;
@@ -281,22 +280,22 @@ struct Why {
 }
 
 /// Pauses a pipeline's schedule: it starts nothing by itself until it is taken up again.
-#[utoipa::path(post, path = "/api/v1/pipelines/{name}/pause", request_body = Why,
+#[utoipa::path(post, path = "/api/v1/pipelines/{name}/pause", request_body = Why, params(("name" = String, Path)),
     responses((status = 200, body = Pipeline), (status = 404, body = Problem)))]
 async fn pause(
     State(app): State<App>,
     Path(name): Path<String>,
-    body: Result<Option<Json<Why>>, JsonRejection>,
+    Body(Why { why }): Body<Why>,
 ) -> Result<Json<Pipeline>, Problem> {
-    let why = body?.map(|Json(why)| why.why).filter(|why| !why.is_empty());
+    let why = if why.is_empty() { "by hand".to_owned() } else { why };
     let entry = app.daemon.entry(&name)?;
     let (daemon, pipeline) = (Arc::clone(&app.daemon), entry.name.clone());
-    blocking(move || daemon.pause(&pipeline, why.unwrap_or_else(|| "by hand".to_owned()))).await?;
+    blocking(move || daemon.pause(&pipeline, why)).await?;
     Ok(Json(Pipeline::of(&app.daemon, &entry)?))
 }
 
 /// Takes a pipeline's schedule up again. What came due meanwhile goes by its `catchup`.
-#[utoipa::path(post, path = "/api/v1/pipelines/{name}/unpause",
+#[utoipa::path(post, path = "/api/v1/pipelines/{name}/unpause", params(("name" = String, Path)),
     responses((status = 200, body = Pipeline), (status = 404, body = Problem)))]
 async fn unpause(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Pipeline>, Problem> {
     let entry = app.daemon.entry(&name)?;
