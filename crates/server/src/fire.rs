@@ -18,6 +18,9 @@ use crate::daemon::{Daemon, StoreError, lock};
 use crate::queue::Waiting;
 use crate::submit::{Order, enter};
 
+#[cfg(test)]
+mod simulate;
+
 /// How often the wall clock is looked at: it may be set, and the machine may have slept.
 const LOOK: Duration = Duration::from_secs(1);
 /// Pipelines that are decided about in one batch: it bounds the batch.
