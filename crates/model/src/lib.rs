@@ -43,5 +43,5 @@ pub use records::{
     Address, CommitMode, FieldPath, Format, OnChange, RecordCounts, RecordRetries, Records, Sink, SinkMode,
     SinkPlace,
 };
-pub use schedule::{Catchup, Interval, Overlap, Schedule, Sensor, SensorKind, Trigger};
+pub use schedule::{Catchup, Interval, Overlap, RunRetries, Schedule, Sensor, SensorKind, Trigger};
 pub use state::{Blocker, IllegalEvent, InstanceEvent, Outcome, Reason, State};

@@ -27,6 +27,8 @@ pub struct Schedule {
     pub end: Option<Timestamp>,
     /// After so many failed runs in a row the schedule pauses, `None` for never; at least 1.
     pub stop_after_failures: Option<u32>,
+    /// How a run that it started and that failed is tried again, `None` for not at all.
+    pub retries: Option<RunRetries>,
     /// Pipelines after whose successful runs it is run.
     pub after: Vec<Name>,
     /// What else starts it.
@@ -70,11 +72,27 @@ impl Default for Schedule {
             start: None,
             end: None,
             stop_after_failures: None,
+            retries: None,
             after: Vec::new(),
             sensors: Vec::new(),
             priority: 0,
         }
     }
+}
+
+/// How a failed run is tried again: it goes on where it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRetries {
+    /// Tries in all, at least 1.
+    pub attempts: u32,
+    /// The pause before the second try.
+    pub delay_ms: u64,
+    /// Whether each pause is twice the one before.
+    pub doubles: bool,
+    /// The longest pause.
+    pub max_delay_ms: u64,
+    /// Whether a pause is drawn from 0 to what the above gives.
+    pub jitter: bool,
 }
 
 /// A stretch of logical time: from `start` on, up to but without `end`.

@@ -8,7 +8,7 @@ use cairn_model::{Event, Name, RunId, RunStatus};
 use cairn_scheduler::definition::{Checked, Definition, Given};
 use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, asked_for, launch, write_index};
 use cairn_scheduler::run::{Ended, Run, Signal};
-use cairn_store::{Batch, ProcessId, RunRecord, Ticket, TicketStage};
+use cairn_store::{Batch, Durability, ProcessId, RunRecord, Ticket, TicketStage};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
 
@@ -71,7 +71,8 @@ impl Daemon {
         let mut batch = Batch::new();
         let ticket = Ticket { stage: TicketStage::Running, ..ticket };
         batch.put_ticket(run, &ticket);
-        self.commit(batch).map_err(|error| error.to_string())?;
+        // Where this is lost the run waits again, and its record tells what was begun.
+        let _ = self.store.commit(batch, Durability::Written).map_err(|error| error.to_string())?;
         let prepared = self.try_prepare(run, &ticket);
         Ok((ticket, prepared.map(Box::new)))
     }

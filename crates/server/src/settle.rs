@@ -1,24 +1,56 @@
 //! What follows from the end of a run: its ticket, how its schedule stands, the pipelines that come after it.
 
-use cairn_model::{RunId, RunStatus};
+use cairn_model::{RunId, RunRetries, RunStatus};
 use cairn_scheduler::launch::Asked;
+use cairn_scheduler::retry::{Backoff, Dice, Policy};
 use cairn_store::{Batch, Ticket, TicketStage, Trigger, TriggerKind};
 
 use crate::daemon::{Daemon, StoreError};
 use crate::hub::Change;
+use crate::queue::Waiting;
 use crate::submit::{Order, enter};
 
 impl Daemon {
+    /// Has a run that failed wait for its next try, where its schedule says so.
+    fn again(&self, run: RunId, ticket: &Ticket, status: RunStatus) -> Result<Option<Waiting>, StoreError> {
+        if status != RunStatus::Failed || !is_by_itself(ticket) {
+            return Ok(None);
+        }
+        let entry = self.catalog().get(&ticket.pipeline).cloned();
+        let retries = entry.and_then(|entry| entry.schedule.as_ref().and_then(|schedule| schedule.retries));
+        let Some(retries) = retries else { return Ok(None) };
+        let RunRetries { attempts, delay_ms, doubles, max_delay_ms, jitter } = retries;
+        let backoff = if doubles { Backoff::Exponential } else { Backoff::Constant };
+        let policy = Policy { attempts, delay_ms, backoff, max_delay_ms, jitter };
+        let failures = ticket.retries + 1;
+        if !policy.allows_more_after(failures) {
+            return Ok(None);
+        }
+        let seed = u64::from_be_bytes(run.as_bytes()[8..].try_into().expect("8 of 16 bytes"));
+        let pause = policy.pause_ms(failures, Dice { seed, instance: 0, attempt: failures });
+        let not_before = Some(self.clock.now().plus_millis(pause));
+        let ticket = Ticket { stage: TicketStage::Queued, retries: failures, not_before, ..ticket.clone() };
+        let mut batch = Batch::new();
+        batch.put_ticket(run, &ticket);
+        self.commit(batch)?;
+        tracing::info!(run = %run.short(), pipeline = %ticket.pipeline, pause_ms = pause, "the run is tried again");
+        let (pipeline, priority) = (ticket.pipeline, ticket.priority);
+        Ok(Some(Waiting { run, pipeline, priority, not_before }))
+    }
+
     /// Settles all that follows from a run's end, in one batch: it happens once, whenever the daemon is killed.
     pub(crate) fn settle(&self, run: RunId, ticket: &Ticket, status: RunStatus) -> Result<(), StoreError> {
         let now = self.clock.now();
         let pipeline = ticket.pipeline.clone();
+        if let Some(waiting) = self.again(run, ticket, status)? {
+            self.has_waiting(waiting);
+            return Ok(());
+        }
         let mut batch = Batch::new();
         batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, ..ticket.clone() });
         let mut waiting = Vec::new();
         let entry = self.catalog().get(&pipeline).cloned();
         let own = entry.as_ref().and_then(|entry| entry.schedule.as_ref());
-        let by_itself = !matches!(ticket.trigger.kind, TriggerKind::Hand | TriggerKind::Api);
         match status {
             RunStatus::Succeeded => {
                 let mut standing = self.store.schedule(&pipeline)?;
@@ -52,7 +84,7 @@ impl Daemon {
                     waiting.push(enter(&mut batch, next, &follower, &order, now));
                 }
             }
-            RunStatus::Failed | RunStatus::InDoubt if by_itself => {
+            RunStatus::Failed | RunStatus::InDoubt if is_by_itself(ticket) => {
                 let mut standing = self.store.schedule(&pipeline)?;
                 standing.failures += 1;
                 let stop_after = own.and_then(|schedule| schedule.stop_after_failures);
@@ -76,4 +108,9 @@ impl Daemon {
         self.hub.tell(Change::Run { run, pipeline });
         Ok(())
     }
+}
+
+/// Returns whether a run was asked for by neither a person nor a program.
+fn is_by_itself(ticket: &Ticket) -> bool {
+    !matches!(ticket.trigger.kind, TriggerKind::Hand | TriggerKind::Api)
 }

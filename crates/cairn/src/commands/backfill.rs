@@ -14,12 +14,13 @@ use cairn_store::Store;
 
 use super::{Context, plan};
 use crate::args::{Jobs, Params, examples};
-use crate::execute::{Manner, execute, interval_of, open_for_writing};
+use crate::execute::{Manner, execute, execute_remotely, interval_of, open_for_writing};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::logical::{no_time, zone_of};
 use crate::past::{Past, damaged};
+use crate::remote::Remote;
 use crate::terminal::style;
 use crate::work::{self, Checked, Definition, Given};
 
@@ -156,12 +157,28 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         context.print(&backfill.told(&days))?;
         return Ok(ExitStatus::Done);
     }
+    if let Some(remote) = Remote::find(checked.project.state())? {
+        let past = Past::open_state(&backfill.definition.state)?;
+        let mut days = backfill.look(intervals, past.as_ref().map(|past| &past.store))?;
+        drop(past);
+        let status = backfill.make(&mut days, &Maker::Daemon(remote))?;
+        context.print(&backfill.told(&days))?;
+        return Ok(status);
+    }
     let store = open_for_writing(&checked.project)?;
     let mut days = backfill.look(intervals, Some(&store))?;
-    let status = backfill.make(&mut days, &store)?;
+    let status = backfill.make(&mut days, &Maker::Here(store.clone()))?;
     context.print(&backfill.told(&days))?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(status)
+}
+
+/// Who makes the runs.
+enum Maker {
+    /// This process.
+    Here(Store),
+    /// The daemon that holds the store.
+    Daemon(Remote),
 }
 
 /// What all intervals share.
@@ -216,7 +233,7 @@ impl Backfill<'_> {
     }
 
     /// Makes the intervals that are selected, the oldest first.
-    fn make(&self, days: &mut [Day], store: &Store) -> Result<ExitStatus, Failure> {
+    fn make(&self, days: &mut [Day], maker: &Maker) -> Result<ExitStatus, Failure> {
         let (args, context) = (self.args, self.context);
         let jobs = args.jobs.jobs.or(context.project()?.settings.jobs);
         let total = days.iter().filter(|day| day.selected).count();
@@ -239,8 +256,19 @@ impl Backfill<'_> {
                 interval: Some(day.interval),
             };
             let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
-            let status = execute(&checked, store, run, day.interval.end, &asked, None, manner)?;
-            let record = store.run(run).map_err(damaged)?;
+            let at = day.interval.end;
+            let (run, status, record) = match maker {
+                Maker::Here(store) => {
+                    let status = execute(&checked, store, run, at, &asked, None, manner)?;
+                    (run, status, store.run(run).map_err(damaged)?)
+                }
+                Maker::Daemon(remote) => {
+                    let (run, status) = execute_remotely(remote, &checked, Some(at), &asked, manner)?;
+                    let past = Past::open_state(&self.definition.state)?;
+                    let record = past.map(|past| past.store.run(run)).transpose().map_err(damaged)?;
+                    (run, status, record.flatten())
+                }
+            };
             day.made = record.map(|record| Made { run, status: record.status, counts: record.counts });
             if worst == ExitStatus::Done {
                 worst = status;

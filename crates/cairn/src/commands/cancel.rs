@@ -4,12 +4,16 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::Context;
+use crate::args::examples;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::remote::Remote;
 
 /// Take a run from the daemon's queue, or end it: gently the first time, at once the second.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn cancel 1a2b3c4d", "the run whose id begins or ends so"),
+]))]
 pub(crate) struct Args {
     /// The run: its id, or the beginning or the end of it
     #[arg(value_name = "RUN")]

@@ -3,12 +3,16 @@
 use hyper::Method;
 
 use super::Context;
+use crate::args::examples;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::remote::Remote;
 
 /// Have a pipeline's schedule start nothing until it is taken up again.
 #[derive(Debug, clap::Args)]
+#[command(after_help = examples(&[
+    ("cairn pause flights", "until `cairn unpause flights`"),
+]))]
 pub(crate) struct Args {
     /// The pipeline's name
     #[arg(value_name = "PIPELINE")]

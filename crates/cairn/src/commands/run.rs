@@ -114,7 +114,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
     if let Some(remote) = Remote::find(checked.project.state())? {
         let at = args.logical.at.is_some().then_some(logical_time);
-        let status = execute_remotely(&remote, &checked, at, &asked, manner)?;
+        let (_, status) = execute_remotely(&remote, &checked, at, &asked, manner)?;
         let Some(past) = past::Past::open_state(checked.project.state())? else { return Ok(status) };
         let has_dead = tell_dead(&past.store, &checked.pipeline.name, args.json, context)?;
         return Ok(if has_dead && args.fail_on_dead && status == ExitStatus::Done {

@@ -17,17 +17,18 @@ use crate::remote::{Remote, silent, told};
 use crate::shown::{Showing, Shown};
 use crate::work::{Checked, selection};
 
-/// Has the daemon run `checked`, and shows what happens until it ends.
+/// Has the daemon run `checked`, and shows what happens until it ends. Also returns which run it is.
 pub(crate) fn execute_remotely(
     remote: &Remote,
     checked: &Checked,
     logical_time: Option<Timestamp>,
     asked: &Asked,
     manner: Manner,
-) -> Result<ExitStatus, Failure> {
+) -> Result<(RunId, ExitStatus), Failure> {
     let path = format!("/api/v1/pipelines/{}/runs", checked.pipeline.name);
     let run = remote.ask(Method::POST, &path, Some(&body(asked, logical_time)), None)?;
-    follow(remote, &id_of(&run)?, checked, asked, manner)
+    let run = id_of(&run)?;
+    Ok((run, follow(remote, &run, checked, asked, manner)?))
 }
 
 /// Has the daemon go on with a run, and shows what happens until it ends.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use cairn_model::{Catchup, Cron, Name, Overlap, Schedule, Timestamp, Trigger};
+use cairn_model::{Catchup, Cron, Name, Overlap, RunRetries, Schedule, Timestamp, Trigger};
 use jiff::tz::TimeZone;
 use toml::de::{DeTable, DeValue};
 
@@ -12,6 +12,7 @@ use super::text::{At, Span};
 use super::words;
 use crate::code;
 use crate::diagnostic::Diagnostic;
+use crate::pipeline::Backoff;
 
 /// The shortest distance of `every`.
 const EVERY_MS_MIN: u64 = 1_000;
@@ -60,6 +61,16 @@ impl<'a> Reader<'a> {
                 "end" => schedule.end = self.time("`end`", &zone, value),
                 "stop_after_failures" => {
                     schedule.stop_after_failures = self.count("`stop_after_failures`", 1, value);
+                }
+                "retries" => {
+                    let retries = self.retries(value);
+                    schedule.retries = Some(RunRetries {
+                        attempts: retries.attempts,
+                        delay_ms: retries.delay_ms,
+                        doubles: retries.backoff == Backoff::Exponential,
+                        max_delay_ms: retries.max_delay_ms,
+                        jitter: retries.jitter,
+                    });
                 }
                 "after" => schedule.after = self.pipelines(value),
                 "sensors" => schedule.sensors = self.sensors(value),
