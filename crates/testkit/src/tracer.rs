@@ -7,6 +7,8 @@
 //!
 //! It needs no privilege, and knows the registers of x86-64 alone.
 
+mod calls;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
@@ -22,6 +24,8 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+
+use self::calls::{is_of_descriptor, name};
 
 /// How long a traced run may take.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -71,7 +75,7 @@ pub enum Victim {
     All,
     /// The binary's own process.
     Main,
-    /// The first process whose command line holds this text; nobody, where there is none.
+    /// The first process whose command line holds this text, with a NUL between arguments; nobody, where there is none.
     With(String),
 }
 
@@ -341,73 +345,6 @@ fn fail(thread: Pid, errno: i32) {
     let _ = ptrace::setregs(thread, registers);
 }
 
-/// Returns the name of the call that a thread begins, where it changes state.
-fn name(registers: &libc::user_regs_struct) -> Option<&'static str> {
-    let makes = |flags: u64| flags & u64::from((libc::O_CREAT | libc::O_TRUNC).cast_unsigned()) != 0;
-    Some(match i64::try_from(registers.orig_rax).ok()? {
-        libc::SYS_write => "write",
-        libc::SYS_writev => "writev",
-        libc::SYS_pwrite64 => "pwrite64",
-        libc::SYS_pwritev => "pwritev",
-        libc::SYS_pwritev2 => "pwritev2",
-        libc::SYS_sendfile => "sendfile",
-        libc::SYS_splice => "splice",
-        libc::SYS_copy_file_range => "copy_file_range",
-        libc::SYS_fsync => "fsync",
-        libc::SYS_fdatasync => "fdatasync",
-        libc::SYS_syncfs => "syncfs",
-        libc::SYS_sync_file_range => "sync_file_range",
-        libc::SYS_msync => "msync",
-        libc::SYS_rename => "rename",
-        libc::SYS_renameat => "renameat",
-        libc::SYS_renameat2 => "renameat2",
-        libc::SYS_link => "link",
-        libc::SYS_linkat => "linkat",
-        libc::SYS_symlink => "symlink",
-        libc::SYS_symlinkat => "symlinkat",
-        libc::SYS_unlink => "unlink",
-        libc::SYS_unlinkat => "unlinkat",
-        libc::SYS_rmdir => "rmdir",
-        libc::SYS_mkdir => "mkdir",
-        libc::SYS_mkdirat => "mkdirat",
-        libc::SYS_mknodat => "mknodat",
-        libc::SYS_truncate => "truncate",
-        libc::SYS_ftruncate => "ftruncate",
-        libc::SYS_fallocate => "fallocate",
-        libc::SYS_chmod => "chmod",
-        libc::SYS_fchmod => "fchmod",
-        libc::SYS_fchmodat => "fchmodat",
-        libc::SYS_utimensat => "utimensat",
-        libc::SYS_creat => "creat",
-        libc::SYS_open if makes(registers.rsi) => "open",
-        libc::SYS_openat if makes(registers.rdx) => "openat",
-        libc::SYS_connect => "connect",
-        libc::SYS_bind => "bind",
-        libc::SYS_sendto => "sendto",
-        libc::SYS_sendmsg => "sendmsg",
-        libc::SYS_sendmmsg => "sendmmsg",
-        _ => return None,
-    })
-}
-
-fn is_of_descriptor(name: &str) -> bool {
-    !matches!(
-        name,
-        "rename"
-            | "link"
-            | "symlink"
-            | "symlinkat"
-            | "unlink"
-            | "rmdir"
-            | "mkdir"
-            | "truncate"
-            | "chmod"
-            | "creat"
-            | "open"
-            | "msync"
-    )
-}
-
 /// Returns what a descriptor of a thread is of.
 fn file(thread: Pid, descriptor: u64) -> String {
     let link = fs::read_link(format!("/proc/{thread}/fd/{}", descriptor & u64::from(u32::MAX)));
@@ -417,4 +354,69 @@ fn file(thread: Pid, descriptor: u64) -> String {
 fn thread_name(thread: Pid) -> String {
     let name = fs::read_to_string(format!("/proc/{thread}/comm")).unwrap_or_default();
     name.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two calls, each by a process of its own: `a` is made, then `b`.
+    fn run(whose: Whose, blow: Option<Blow>) -> (Traced, [bool; 2]) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "mkdir a; mkdir b"]).env("PATH", "/usr/bin:/bin").current_dir(folder.path());
+        let traced = traced(&command, whose, blow);
+        (traced, ["a", "b"].map(|name| folder.path().join(name).exists()))
+    }
+
+    fn kill(call: u64, victim: Victim, moment: Moment) -> (Traced, [bool; 2]) {
+        run(Whose::Everyone, Some(Blow { call, deed: Deed::Kill(victim, moment) }))
+    }
+
+    #[test]
+    fn calls_of_all_processes_are_counted() {
+        let (traced, made) = run(Whose::Everyone, None);
+        assert_eq!((traced.calls, traced.status, made), (2, Some(0), [true, true]), "{}", traced.output);
+        assert_eq!(traced.struck, None);
+        assert_eq!(run(Whose::Binary, None).0.calls, 0, "the shell makes none itself");
+    }
+
+    #[test]
+    fn everybody_is_killed_before_a_call_or_after_it() {
+        for (call, moment, expected) in [
+            (0, Moment::Before, [false, false]),
+            (0, Moment::After, [true, false]),
+            (1, Moment::Before, [true, false]),
+            (1, Moment::After, [true, true]),
+        ] {
+            let (traced, made) = kill(call, Victim::All, moment);
+            assert_eq!((traced.status, made), (None, expected), "{call} {moment:?}");
+            let struck = traced.struck.expect("it was struck");
+            assert_eq!((struck.number, struck.name, struck.thread.as_str()), (call, "mkdir", "mkdir"));
+        }
+        let (traced, made) = kill(2, Victim::All, Moment::Before);
+        assert_eq!((traced.struck, traced.status, made), (None, Some(0), [true, true]));
+    }
+
+    #[test]
+    fn one_process_is_killed_and_the_others_go_on() {
+        let (traced, made) = kill(0, Victim::Main, Moment::Before);
+        assert_eq!((traced.status, made), (None, [true, false]), "the shell is gone, its child is not");
+        let (traced, made) = kill(1, Victim::With("mkdir\0b".to_owned()), Moment::Before);
+        assert_ne!(traced.status, Some(0), "the shell is told");
+        assert_eq!(made, [true, false]);
+        let (traced, made) = kill(0, Victim::With("nobody's".to_owned()), Moment::Before);
+        assert_eq!((traced.struck, made), (None, [true, true]));
+    }
+
+    #[test]
+    fn a_refused_call_is_not_made_and_returns_the_error() {
+        let refused = |deed| run(Whose::Everyone, Some(Blow { call: 0, deed }));
+        let (traced, made) = refused(Deed::Fail(libc::ENOSPC));
+        assert_eq!(made, [false, true]);
+        assert!(traced.output.contains("No space left on device"), "{}", traced.output);
+        // Its complaint is a call of another kind.
+        let (traced, made) = refused(Deed::FailFromThere(libc::EIO));
+        assert_eq!((made, traced.output.matches("Input/output error").count()), ([false, false], 2));
+    }
 }
