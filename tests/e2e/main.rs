@@ -26,7 +26,6 @@ mod orders;
 mod publishing;
 mod questions;
 mod records;
-mod records_crash;
 mod records_verify;
 mod sandbox_off;
 mod scheduling;

@@ -58,3 +58,33 @@ fn a_made_input_that_was_edited_meanwhile_is_put_back_before_the_command() {
         assert_eq!(trash(&project), ["edited\n"], "the edit is kept");
     }
 }
+
+#[test]
+fn what_a_killed_run_set_aside_is_put_back_by_the_run_of_another_pipeline() {
+    let project = Project::new(BINARY);
+    project.write("cairn.toml", "").write(
+        "pipelines/a/pipeline.toml",
+        "[stages.a]\nrun = \"echo half > out/a; echo half > tree/x; sleep 60\"\noutputs = [\"out/a\", \"tree/\"]\n\
+         sandbox = \"off\"\n",
+    );
+    project.write(
+        "pipelines/b/pipeline.toml",
+        "[stages.b]\nrun = \"echo b > out/b\"\noutputs = [\"out/b\"]\nsandbox = \"off\"\n",
+    );
+    project.write("pipelines/a/out/a", "mine").write("pipelines/a/tree/x", "mine too");
+    let mut expected = project.snapshot();
+
+    let mut run = project.start(&["run", "pipelines/a/pipeline.toml"]);
+    while std::fs::read(project.file("pipelines/a/tree/x")).ok().as_deref() != Some(b"half\n") {
+        assert!(run.try_wait().unwrap().is_none(), "it waits for its command");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let group = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+    run.wait().unwrap();
+
+    project.cairn(&["run", "pipelines/b/pipeline.toml"]).expect(0);
+    expected.insert("pipelines/b/out/b".to_owned(), b"b\n".to_vec());
+    assert_eq!(project.snapshot(), expected);
+    assert_eq!(trash(&project), ["half\n", "half\n"], "what the command wrote until then");
+}

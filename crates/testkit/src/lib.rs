@@ -3,6 +3,7 @@
 //! - [`Project`]: a folder with files, in which the binary is run with a made-up environment
 //! - [`Outcome`]: what it printed and how it ended, with [`Outcome::shown`] free of ids, times and paths
 //! - [`PostgresServer`]: a server of the tests' own, gone when they are
+//! - [`tracer`]: runs of the binary that are killed, or refused something, at one of their system calls
 //! - [`processes_with`]: the processes that carry a text in their environment: nothing may outlive a run
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use tempfile::TempDir;
 
 mod postgres;
 mod redact;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod tracer;
 
 pub use postgres::PostgresServer;
 pub use redact::redact;

@@ -1,35 +1,35 @@
-//! I5 under fire: cairn, its workers and its connections are killed at random moments of a load, over and over, and in the
-//! end the sinks hold what a plain account says.
-//!
-//! Each round adds a file of messy records (repeated, late, changed, broken), starts the load, kills something at some
-//! moment, and then lets a run go to its end. The moments come from a seed, which a failure names; `CAIRN_SEED` sets it.
-//! `CAIRN_PROOF=1` takes many more rounds.
+//! Messy records, a plain account of what must become of them, and sinks of each kind.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cairn_testkit::{PostgresServer, Project, processes_with};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use super::BINARY;
-
-const RECORDS: u32 = 1500;
+use crate::BINARY;
 
 /// Numbers from a seed, by "split mix 64".
-struct Draw(u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % end
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, things: &[T]) -> T {
+        things[usize::try_from(self.below(things.len() as u64)).unwrap()]
+    }
+
+    pub(crate) fn time_below(&mut self, end: Duration) -> Duration {
+        Duration::from_micros(self.below(u64::try_from(end.as_micros()).unwrap() + 1))
     }
 }
 
@@ -112,15 +112,15 @@ fn serve(client: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
 }
 
 /// What is to be killed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Victim {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Victim {
     Cairn,
     Worker,
     Connection,
 }
 
 #[derive(Default)]
-struct Account {
+pub(crate) struct Account {
     newest: BTreeMap<u64, (u64, String, usize, String)>,
     dead: BTreeSet<String>,
     deliveries: usize,
@@ -128,12 +128,12 @@ struct Account {
 
 impl Account {
     /// Makes a file of records and takes them into the account.
-    fn file(&mut self, name: &str, draw: &mut Draw, with_worker: bool) -> String {
+    pub(crate) fn file(&mut self, name: &str, records: u32, draw: &mut Draw, with_worker: bool) -> String {
         let mut text = String::new();
         let before: BTreeMap<u64, String> =
             self.newest.iter().map(|(id, newest)| (*id, newest.3.clone())).collect();
-        for ordinal in 0..RECORDS as usize {
-            let (id, version, x) = (draw.below(u64::from(RECORDS / 2)), draw.below(6), draw.below(4));
+        for ordinal in 0..records as usize {
+            let (id, version, x) = (draw.below(u64::from(records / 2)), draw.below(6), draw.below(4));
             let line = match draw.below(100) {
                 0 => format!("{{\"id\":{id},\"cut\":{}", draw.below(1 << 40)),
                 1 => format!("{{\"v\":{version},\"x\":\"{}\"}}", draw.below(1 << 40)),
@@ -179,17 +179,22 @@ fn shown<'a>(records: impl Iterator<Item = &'a Value>) -> String {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-struct Scene<'s> {
-    project: Project,
-    sinks: &'s [&'s str],
-    worker: bool,
+pub(crate) struct Scene<'s> {
+    pub(crate) project: Project,
+    pub(crate) sinks: &'s [&'s str],
+    pub(crate) worker: bool,
     postgres: &'s PostgresServer,
-    database: &'s str,
+    database: String,
     server: Server,
 }
 
 impl<'s> Scene<'s> {
-    fn new(postgres: &'s PostgresServer, database: &'s str, sinks: &'s [&'s str], worker: bool) -> Self {
+    pub(crate) fn new(
+        postgres: &'s PostgresServer,
+        database: &str,
+        sinks: &'s [&'s str],
+        worker: bool,
+    ) -> Self {
         let mut project = Project::new(BINARY);
         project.set_env("DATABASE_URL", &postgres.database(database));
         let server = Server::start();
@@ -221,10 +226,10 @@ impl<'s> Scene<'s> {
              if request['record']['x'] == 'poison': answer |= {'error': 'poison', 'retry': False}\n    \
              else: answer['record'] = request['record']\n    print(json.dumps(answer), flush=True)\n",
         );
-        Self { project, sinks, worker, postgres, database, server }
+        Self { project, sinks, worker, postgres, database: database.to_owned(), server }
     }
 
-    fn kill(&self, victim: Victim, run: &mut std::process::Child) {
+    pub(crate) fn kill(&self, victim: Victim, run: &mut std::process::Child) {
         match victim {
             Victim::Cairn => {
                 let group = rustix::process::Pid::from_child(run);
@@ -245,6 +250,20 @@ impl<'s> Scene<'s> {
                 self.postgres.sql("postgres", &kill);
             }
         }
+    }
+
+    /// Checks that nothing is left to be done, and that all is as the account says.
+    pub(crate) fn is_settled(&self, account: &Account, at: &str) {
+        self.check(account, at);
+        let requests = self.requests();
+        let again = self.project.outcomes(&["run", "--json"]);
+        assert!(again.values().eq(["FRESH"]), "{at}: a further run: {again:?}");
+        assert_eq!(self.requests(), requests, "{at}: a further run delivered something");
+        assert_eq!(
+            processes_with(&self.project.path().to_string_lossy()),
+            Vec::<u32>::new(),
+            "{at}: processes are left"
+        );
     }
 
     fn check(&self, account: &Account, at: &str) {
@@ -272,7 +291,7 @@ impl<'s> Scene<'s> {
                 }
                 table => {
                     let select = format!("SELECT id, v, x FROM {table} ORDER BY id");
-                    self.postgres.sql(self.database, &select) + "\n"
+                    self.postgres.sql(&self.database, &select) + "\n"
                 }
             };
             assert!(
@@ -281,7 +300,7 @@ impl<'s> Scene<'s> {
                 first_difference(&held, &expected)
             );
         }
-        let prepared = self.postgres.sql(self.database, "SELECT count(*) FROM pg_prepared_xacts");
+        let prepared = self.postgres.sql(&self.database, "SELECT count(*) FROM pg_prepared_xacts");
         assert_eq!(prepared, "0", "{at}: prepared transactions");
         let letters = self.project.cairn(&["dead", "list", "--json"]).expect(0).stdout;
         let letters: Vec<Value> = letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -293,10 +312,6 @@ impl<'s> Scene<'s> {
     fn requests(&self) -> usize {
         self.server.seen.lock().unwrap().requests
     }
-
-    fn processes(&self) -> Vec<u32> {
-        processes_with(&self.project.path().to_string_lossy())
-    }
 }
 
 fn first_difference(held: &str, expected: &str) -> String {
@@ -307,76 +322,4 @@ fn first_difference(held: &str, expected: &str) -> String {
             return format!("{left:?}, not {right:?}");
         }
     }
-}
-
-/// Returns how many kills met a run that was under way.
-fn storm(scene: &Scene<'_>, victims: &[Victim], kills: u64, seed: u64) -> u64 {
-    let (mut draw, mut account, mut met) = (Draw(seed), Account::default(), 0);
-    let mut took = Duration::from_millis(800);
-    for round in 0..kills.div_ceil(2) {
-        let name = format!("in/{round:03}.jsonl");
-        scene.project.write(&name, account.file(&name, &mut draw, scene.worker));
-        for _ in 0..2 {
-            let victim = victims[usize::try_from(draw.below(victims.len() as u64)).unwrap()];
-            let after = Duration::from_micros(draw.below(u64::try_from(took.as_micros()).unwrap() + 1));
-            let mut run = scene.project.start(&["run"]);
-            sleep(after);
-            met += u64::from(run.try_wait().unwrap().is_none());
-            scene.kill(victim, &mut run);
-            run.wait().unwrap();
-        }
-        let at = format!("{:?}, seed {seed}, round {round}", scene.sinks);
-        let start = Instant::now();
-        let outcome = scene.project.cairn(&["run"]);
-        assert_eq!(outcome.status, Some(0), "{at}: {}", outcome.shown());
-        // Half of a whole load on average: the others had a part of it.
-        took = (took / 2 + start.elapsed()).clamp(Duration::from_millis(200), Duration::from_secs(4));
-        scene.check(&account, &at);
-        let requests = scene.requests();
-        assert_eq!(super::run(&scene.project, &[]), "load=FRESH", "{at}");
-        assert_eq!(scene.requests(), requests, "{at}: a further run delivered something");
-        assert_eq!(scene.processes(), Vec::<u32>::new(), "{at}: processes are left");
-    }
-    met
-}
-
-fn kills(normally: u64) -> u64 {
-    if std::env::var_os("CAIRN_PROOF").is_some() { normally * 10 } else { normally }
-}
-
-fn seed(number: u64) -> u64 {
-    let seed = std::env::var("CAIRN_SEED").ok().and_then(|seed| seed.parse().ok());
-    seed.unwrap_or(20_260_000 + number)
-}
-
-#[test]
-fn one_sink_of_each_kind_holds_each_record_once_whatever_is_killed() {
-    let postgres = PostgresServer::start(&[]);
-    let mut met = 0;
-    for (number, sink) in ["sqlite", "t", "http", "jsonl"].iter().enumerate() {
-        let sinks = [*sink];
-        let database = format!("one{number}");
-        let scene = Scene::new(&postgres, &database, &sinks, false);
-        let victims = if *sink == "t" { &[Victim::Cairn, Victim::Connection][..] } else { &[Victim::Cairn] };
-        met += storm(&scene, victims, kills(6), seed(number as u64));
-    }
-    // A busy machine moves the moments about: what counts is that some met a run.
-    assert!(met > kills(6) / 2, "kills must meet runs that are under way: {met}");
-}
-
-#[test]
-fn all_sinks_at_once_behind_a_worker_hold_each_record_once_whatever_is_killed() {
-    let postgres = PostgresServer::start(&[]);
-    let scene = Scene::new(&postgres, "all", &["sqlite", "t", "http", "jsonl"], true);
-    let victims = [Victim::Cairn, Victim::Worker, Victim::Connection];
-    let met = storm(&scene, &victims, kills(8), seed(10));
-    assert!(met > kills(8) / 4, "kills must meet runs that are under way: {met}");
-}
-
-#[test]
-fn two_tables_that_commit_together_hold_the_same_whatever_is_killed() {
-    let postgres = PostgresServer::start(&[]);
-    let scene = Scene::new(&postgres, "two", &["first", "second"], false);
-    let met = storm(&scene, &[Victim::Cairn, Victim::Connection], kills(8), seed(20));
-    assert!(met > kills(8) / 4, "kills must meet runs that are under way: {met}");
 }
