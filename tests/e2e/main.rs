@@ -30,6 +30,7 @@ mod records_crash;
 mod records_verify;
 mod sandbox_off;
 mod scheduling;
+mod serve;
 mod stalled_reader;
 mod verify;
 
