@@ -29,6 +29,7 @@ mod records;
 mod records_verify;
 mod sandbox_off;
 mod scheduling;
+mod serve;
 mod stalled_reader;
 mod verify;
 

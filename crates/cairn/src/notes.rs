@@ -28,18 +28,6 @@ use crate::project::claim;
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Opens the project's store to change dead letters in it.
-pub(crate) fn open_for_writing(context: &Context) -> Result<Store, Failure> {
-    let project = context.project()?;
-    let state = project.state()?;
-    // One that is not there holds none.
-    let past = crate::past::Past::require(&project)?;
-    drop(past);
-    claim(&state, &project.root_of(&state))?;
-    Store::open(&state, Access::Write, &SystemClock)
-        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
-}
-
 /// Whom a note belongs to.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Scope {

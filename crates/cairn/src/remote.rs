@@ -11,8 +11,14 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
+use cairn_model::SystemClock;
+use cairn_store::{Access, Store};
+
+use crate::commands::Context;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::past::Past;
+use crate::project::claim;
 
 /// How long it is waited for the next daemon when one went away while a run is followed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +29,49 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Remote {
     socket: PathBuf,
     runtime: Runtime,
+}
+
+/// The project's store, to change something small in it: open here, or held by a daemon that is asked to.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// Open for writing.
+    Here(Store),
+    /// Open for reading: the daemon writes.
+    There(Remote, Store),
+}
+
+impl Held {
+    /// Opens it; a store that is not there holds nothing to be changed.
+    pub(crate) fn open(context: &Context) -> Result<Self, Failure> {
+        let project = context.project()?;
+        let past = Past::require(&project)?;
+        if let Some(remote) = Remote::find(&past.state)? {
+            return Ok(Self::There(remote, past.store));
+        }
+        let (state, root) = (past.state.clone(), project.root_of(&past.state));
+        drop(past);
+        claim(&state, &root)?;
+        let store = Store::open(&state, Access::Write, &SystemClock)
+            .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+        Ok(Self::Here(store))
+    }
+
+    /// Returns the store, to read from.
+    pub(crate) fn store(&self) -> &Store {
+        match self {
+            Self::Here(store) | Self::There(_, store) => store,
+        }
+    }
+
+    /// Closes it.
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        match self {
+            Self::Here(store) => {
+                store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
+            }
+            Self::There(..) => Ok(()),
+        }
+    }
 }
 
 /// Who can be connected to, but does not talk as a daemon does.

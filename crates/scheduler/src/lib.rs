@@ -7,6 +7,7 @@
 //! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
 //!   effects of a run, undone
 //! - [`history`]: a run as its events tell it, for all who show one
+//! - [`letters`], [`outside`]: dead letters and effects, and what people decide about them
 //! - [`schedule`]: when runs begin by themselves, and what becomes of times that passed
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
@@ -17,6 +18,8 @@ pub mod facts;
 pub mod history;
 pub mod launch;
 pub mod leases;
+pub mod letters;
+pub mod outside;
 pub mod plan;
 pub mod pools;
 mod ready;

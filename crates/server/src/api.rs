@@ -1,11 +1,17 @@
 //! The REST API under `/api/v1`, a resource a file; errors are `application/problem+json` (RFC 9457).
 
+mod dead_letters;
+mod effects;
+mod etag;
 mod events;
 mod extract;
 mod health;
+mod instances;
+mod metrics;
 mod pipelines;
 mod problem;
 mod runs;
+mod schedules;
 mod system;
 mod wire;
 
@@ -17,7 +23,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use problem::Problem;
-pub(crate) use wire::time as rfc3339;
+pub(crate) use wire::{status_word, time as rfc3339};
 
 use crate::daemon::Daemon;
 use crate::gate::{self, Gate};
@@ -48,8 +54,10 @@ pub fn router(daemon: Arc<Daemon>, gate: Arc<Gate>) -> Router {
     router
         .route("/api/v1/openapi.json", axum::routing::get(move || async move { Json(document) }))
         .merge(health::router())
+        .merge(metrics::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_allowed)
+        .layer(middleware::from_fn(etag::tag))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn_with_state(gate, gate::pass))
         .with_state(app)
@@ -60,6 +68,10 @@ fn documented() -> OpenApiRouter<App> {
         .merge(pipelines::router())
         .merge(runs::router())
         .merge(events::router())
+        .merge(instances::router())
+        .merge(schedules::router())
+        .merge(dead_letters::router())
+        .merge(effects::router())
         .merge(system::router())
 }
 

@@ -23,6 +23,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::catalog::{Catalog, Located};
 use crate::hub::{Change, Hub};
+use crate::metrics::Metrics;
 use crate::queue::{Queue, Waiting};
 
 /// Lists the pipeline files of the project as they are now, or says why that cannot be done.
@@ -62,6 +63,7 @@ pub struct Daemon {
     pub(crate) leases: Arc<Leases>,
     pub(crate) started: Timestamp,
     pub(crate) hub: Hub,
+    pub(crate) metrics: Metrics,
     /// Woken when a run may begin.
     pub(crate) work: Notify,
     /// Woken when schedules changed.
@@ -127,6 +129,7 @@ impl Daemon {
             leases: Leases::new(jobs.unwrap_or_else(cpus), memory_bytes()),
             started,
             hub: Hub::default(),
+            metrics: Metrics::default(),
             work: Notify::new(),
             schedules: Notify::new(),
             pipelines,

@@ -195,6 +195,7 @@ impl Daemon {
         let stored =
             cairn_store::Occurrence { decided: now, interval: occurrence.interval, fate: Fate::Run(run) };
         decided.batch.put_occurrence((&entry.name, occurrence.nominal, id), &stored);
+        self.metrics.fired(now.millis_since(occurrence.fires_at));
         Ok(true)
     }
 
@@ -211,6 +212,7 @@ impl Daemon {
             return Ok(());
         }
         tracing::info!(pipeline = %entry.name, time = occurrence.nominal.0, %reason, "a time is dropped");
+        self.metrics.dropped(&entry.name, reason);
         let fate = Fate::Dropped(reason.to_string());
         let stored = cairn_store::Occurrence { decided: now, interval: occurrence.interval, fate };
         decided.batch.put_occurrence((&entry.name, occurrence.nominal, id), &stored);

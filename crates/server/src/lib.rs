@@ -5,6 +5,8 @@
 //! - `fire`: which times of schedules become runs; `watch`: files that change
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
 //! - [`submit`]: asking for a run; `carry_out`: from its turn to its end; `settle`: what follows from that
+//! - `metrics`: what Prometheus is told
+//! - `letters`: what people decide about dead letters and effects
 //!
 //! What it does not do: decide what of a run is executed, which is the scheduler's, or open the store.
 
@@ -17,7 +19,9 @@ mod daemon;
 mod fire;
 pub mod gate;
 pub mod hub;
+mod letters;
 pub mod listen;
+mod metrics;
 pub mod queue;
 mod schedules;
 mod sensors;
@@ -27,4 +31,5 @@ mod watch;
 
 pub use catalog::Located;
 pub use daemon::{Daemon, Pipelines, Setup, StoreError};
+pub use letters::{LetterError, SettleError};
 pub use submit::{Order, SubmitError, Submitted};

@@ -102,6 +102,9 @@ impl Daemon {
             | RunStatus::Running => {}
         }
         self.commit(batch)?;
+        if let Some(record) = self.store.run(run)? {
+            self.metrics.ended(&record, ticket);
+        }
         for waiting in waiting {
             self.has_waiting(waiting);
         }

@@ -45,6 +45,9 @@ enum Action {
     Drop(drop::Args),
 }
 
+/// Dead letters that the daemon is told of in one request: their ids fill a small part of what it takes.
+const TOGETHER_MAX: usize = 5000;
+
 /// Does it.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     match &args.action {

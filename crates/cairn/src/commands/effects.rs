@@ -1,15 +1,17 @@
 //! `cairn effects`: effects in outside systems, and those in doubt.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anstyle::Style;
 use cairn_executor::{Engine, UndoError, recover};
 use cairn_model::{Clock as _, EffectState, Name, Outcome, RunId, SystemClock};
+use cairn_scheduler::outside::{self, FindEffectError};
 use cairn_scheduler::rollback::standing;
 use cairn_store::{Batch, Durability, Effect, Store};
+use hyper::Method;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{Context, resume};
 use crate::args::examples;
@@ -18,6 +20,7 @@ use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::past::{Past, damaged};
+use crate::remote::Held;
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::{style, time};
 use crate::work::{self, Checked, Given};
@@ -192,61 +195,44 @@ fn state_style(state: EffectState) -> Style {
 }
 
 fn settle(args: &SettleArgs, context: &Context) -> Result<ExitStatus, Failure> {
-    let project = context.project()?;
-    let past = Past::require(&project)?;
-    let (pipeline, effect) = find(&past.store, &args.key, args.pipeline.as_deref())?;
-    let folders = folders(&project, &past, effect.run)?;
-    drop(past);
-    let store = open_for_writing(&folders)?;
-    // A run may have gone on with it between the look and the lock.
-    let known = store.effect(&pipeline, &args.key).map_err(damaged)?.unwrap_or(effect);
-    let state = match (args.happened, known.state) {
-        (true, _) => EffectState::Confirmed,
-        (false, EffectState::Confirmed | EffectState::Undoing | EffectState::Undone) => EffectState::Undone,
-        (false, _) => EffectState::Rejected,
-    };
+    let held = Held::open(context)?;
+    let (pipeline, known) = find(held.store(), &args.key, args.pipeline.as_deref())?;
     let before = known.state;
-    let settled = Some(context.clock.now());
-    let mut batch = Batch::new();
-    batch.put_effect(&pipeline, &args.key, &Effect { state, settled, error: None, ..known });
-    let committed = store.commit(batch, Durability::Synced).map(drop);
-    committed.map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
-    close(store)?;
+    let state = match &held {
+        Held::Here(store) => {
+            let mut batch = Batch::new();
+            let of = (&pipeline, args.key.as_str());
+            let settled = outside::settle(&mut batch, of, known, args.happened, context.clock.now());
+            let committed = store.commit(batch, Durability::Synced).map(drop);
+            committed.map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+            settled.state.as_str().to_owned()
+        }
+        Held::There(remote, _) => {
+            let body = json!({ "key": args.key, "pipeline": pipeline.as_str(), "happened": args.happened });
+            let effect = remote.ask(Method::POST, "/api/v1/effects/settle", Some(&body), None)?;
+            effect.get("state").and_then(Value::as_str).unwrap_or_default().to_owned()
+        }
+    };
+    held.close()?;
     let paint = context.terminal.stderr.paint;
-    let word = paint.with(state_style(state), state.as_str());
+    let styled = EffectState::ALL.iter().find(|known| known.as_str().eq_ignore_ascii_case(&state)).copied();
+    let word = paint.with(
+        styled.map_or(style::DIM, state_style),
+        &styled.map_or_else(|| state.clone(), |known| known.as_str().to_owned()),
+    );
     context.remark(&format!("  `{}` is {word}; it was {before}\n", args.key));
     Ok(ExitStatus::Done)
 }
 
 /// Finds an effect by its key.
 fn find(store: &Store, key: &str, pipeline: Option<&str>) -> Result<(Name, Effect), Failure> {
-    let mut found = store.effects().map_err(damaged)?;
-    found.retain(|(of, name, _)| name == key && pipeline.is_none_or(|pipeline| of.as_str() == pipeline));
-    match found.len() {
-        0 => Err(Failure::wrong(format!("there is no effect `{key}`"))
-            .help("`cairn effects list` shows those there are")),
-        1 => {
-            let (pipeline, _, effect) = found.remove(0);
-            Ok((pipeline, effect))
-        }
-        _ => {
-            let names: Vec<String> = found.iter().map(|(of, ..)| format!("`{of}`")).collect();
-            Err(Failure::wrong(format!("the pipelines {} have an effect `{key}`", names.join(", ")))
-                .help("say which: `--pipeline NAME`"))
-        }
-    }
-}
-
-/// Returns the folders of the project in which a run was made.
-fn folders(
-    project: &crate::project::Project,
-    past: &Past,
-    run: RunId,
-) -> Result<cairn_executor::Project, Failure> {
-    let root = project.root_of(&past.state);
-    let file = past.store.run(run).map_err(damaged)?.map_or_else(String::new, |record| record.file);
-    let folder = root.join(file).parent().map_or_else(|| root.clone(), PathBuf::from);
-    Ok(cairn_executor::Project::new(root, past.state.clone(), folder))
+    outside::find(store, key, pipeline).map_err(|error| {
+        let status = match error {
+            FindEffectError::Read(_) => ExitStatus::Store,
+            FindEffectError::Unknown { .. } | FindEffectError::Ambiguous { .. } => ExitStatus::Wrong,
+        };
+        Failure::of(status, &error).maybe_help(error.help())
+    })
 }
 
 /// `cairn.undo/1`: whether an effect was undone.

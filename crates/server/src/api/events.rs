@@ -41,14 +41,7 @@ async fn events(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let run = runs::find(&app.daemon, &run)?;
-    let after = match headers.get("last-event-id") {
-        None => 0,
-        Some(id) => id
-            .to_str()
-            .ok()
-            .and_then(|id| id.trim().parse().ok())
-            .ok_or_else(|| Problem::bad("`Last-Event-ID` is the number of an event"))?,
-    };
+    let after = last_event_id(&headers)?.unwrap_or(0);
     let changes = app.daemon.hub.listen();
     let following = Following { daemon: app.daemon, run, after, changes, pending: Vec::new(), told: false };
     let stream = futures_util::stream::unfold(following, |mut following| async move {
@@ -56,6 +49,13 @@ async fn events(
         Some((Ok(event), following))
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+}
+
+/// Returns the number of the last event that a client saw.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(id) = headers.get("last-event-id") else { return Ok(None) };
+    let number = id.to_str().ok().and_then(|id| id.trim().parse().ok());
+    number.map(Some).ok_or_else(|| Problem::bad("`Last-Event-ID` is the number of an event"))
 }
 
 struct Following {

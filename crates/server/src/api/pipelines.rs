@@ -56,9 +56,15 @@ pub(crate) struct Pipeline {
 
 /// A schedule that starts nothing.
 #[derive(Debug, Serialize, ToSchema)]
-struct Paused {
+pub(super) struct Paused {
     since: String,
     why: String,
+}
+
+impl Paused {
+    pub(super) fn of((since, why): (Timestamp, String)) -> Self {
+        Self { since: time(since), why }
+    }
 }
 
 /// A file without a pipeline.
@@ -88,7 +94,7 @@ impl Pipeline {
             stages: entry.stages.iter().map(Name::to_string).collect(),
             instances: entry.instances,
             scheduled: entry.schedule.is_some(),
-            paused: standing.paused.map(|(since, why)| Paused { since: time(since), why }),
+            paused: standing.paused.map(Paused::of),
             broken: entry.broken.clone(),
         })
     }

@@ -6,7 +6,9 @@
 mod bad_input;
 mod daemon;
 mod gate;
+mod letters;
 mod listing;
+mod looking;
 mod runs;
 mod streams;
 mod submit;

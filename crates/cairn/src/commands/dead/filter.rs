@@ -1,12 +1,13 @@
 //! Which dead letters a command is about.
 
 use cairn_model::Clock as _;
-use cairn_store::{DeadLetter, DeadOf, Store};
+use cairn_scheduler::letters;
+use cairn_store::{DeadLetter, Store};
 
 use crate::commands::Context;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::past::{damaged, is_named};
+use crate::past::damaged;
 
 /// Which dead letters: all that fit every option given.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -48,28 +49,22 @@ fn age(text: &str) -> Result<u64, String> {
 impl Filter {
     /// Returns whether nothing is said.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { pipeline, stage, key, error, older_than } = self;
-        pipeline.is_none() && stage.is_none() && key.is_none() && error.is_none() && older_than.is_none()
+        self.said().is_empty()
     }
 
-    fn fits(&self, letter: &DeadLetter, now: cairn_model::Timestamp) -> bool {
-        let holds = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
-        self.pipeline.as_ref().is_none_or(|name| letter.pipeline.as_str() == name)
-            && self.stage.as_ref().is_none_or(|name| is_named(&letter.instance, name))
-            && self.key.as_ref().is_none_or(|key| letter.key == *key)
-            && self.error.as_ref().is_none_or(|text| holds(&letter.error, text) || holds(&letter.class, text))
-            && self.older_than.is_none_or(|age| now.millis_since(letter.died) > age)
+    /// Returns what is said.
+    fn said(&self) -> letters::Filter {
+        let Self { pipeline, stage, key, error, older_than } = self.clone();
+        letters::Filter { pipeline, stage, key, error, older_than_ms: older_than }
     }
 
     /// Reads those that fit, one after the other, in the order of the store.
     pub(super) fn each<'a>(
-        &'a self,
+        &self,
         store: &'a Store,
         context: &Context,
     ) -> impl Iterator<Item = Result<DeadLetter, Failure>> + use<'a> {
-        let now = context.clock.now();
-        let letters = store.dead(DeadOf::default()).map(|letter| letter.map_err(damaged));
-        letters.filter(move |letter| letter.as_ref().map_or(true, |letter| self.fits(letter, now)))
+        self.said().each(store, context.clock.now()).map(|letter| letter.map_err(damaged))
     }
 }
 

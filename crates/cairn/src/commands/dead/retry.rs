@@ -1,8 +1,14 @@
 //! `cairn dead retry`.
 
-use cairn_model::Clock as _;
-use cairn_store::{Batch, DeadKind, DeadLetter, Durability, Retry, Store};
+use std::collections::HashMap;
 
+use cairn_model::Clock as _;
+use cairn_scheduler::letters::{self, Retried};
+use cairn_store::{Batch, DeadKind, DeadLetter, Durability, Store};
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::TOGETHER_MAX;
 use super::edit::edit;
 use super::filter::Chosen;
 use crate::args::examples;
@@ -10,8 +16,8 @@ use crate::commands::Context;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
-use crate::notes::open_for_writing;
 use crate::past::damaged;
+use crate::remote::{Held, Remote};
 use crate::terminal::line::quoted;
 use crate::terminal::text::{self, append};
 
@@ -37,32 +43,40 @@ pub(super) struct Args {
 
 /// Does it.
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
-    let store = open_for_writing(context)?;
-    let letters = args.which.read(&store, context)?;
+    let held = Held::open(context)?;
+    let letters = args.which.read(held.store(), context)?;
     let mut out = String::new();
     let (mut marked, mut left) = (0, 0);
-    let mut batch = Batch::new();
-    for letter in letters {
+    // Edited by hand: that is not to be lost because a later one goes wrong.
+    let together = if args.edit { 1 } else { TOGETHER_MAX };
+    let mut all = Vec::with_capacity(letters.len());
+    for letters in letters.chunks(together) {
+        let edited = match letters {
+            [letter] if args.edit && letter.kind == DeadKind::Record => edit(letter)?,
+            _ => None,
+        };
+        let retried = match &held {
+            Held::Here(store) => retry_here(store, letters, edited.as_deref(), context)?,
+            Held::There(remote, _) => retry_there(remote, letters, edited)?,
+        };
+        all.extend(letters.iter().zip(retried));
+    }
+    held.close()?;
+    for (letter, retried) in all {
         let (id, kind) = (letter.id(), letter.kind);
-        let command = match kind {
-            DeadKind::Record => None,
-            DeadKind::Instance | DeadKind::Rejected => command(&store, &letter)?,
+        let (taken_in, is_edited) = match retried {
+            Retried::TakenIn { edited } => (true, edited),
+            Retried::Run { .. } | Retried::Script => (false, false),
         };
-        let edited = match kind {
-            DeadKind::Record if args.edit => edit(&letter)?,
-            // What was edited before stays edited.
-            DeadKind::Record => letter.retry.as_ref().and_then(|retry| retry.payload.clone()),
-            DeadKind::Instance | DeadKind::Rejected => None,
-        };
-        let is_edited = edited.is_some();
-        if kind == DeadKind::Record {
-            marked += 1;
-            let retry = Some(Retry { payload: edited, asked: context.clock.now() });
-            batch.put_dead(&DeadLetter { retry, ..letter.clone() });
-            // Edited by hand: that is not to be lost because a later one goes wrong.
-            if args.edit {
-                commit(&store, std::mem::take(&mut batch))?;
+        let command = match &retried {
+            Retried::Run { file, instance, force } => {
+                let force = if *force { " --force" } else { "" };
+                Some(format!("cairn run {} {}{force}", quoted(file), quoted(instance)))
             }
+            Retried::TakenIn { .. } | Retried::Script => None,
+        };
+        if taken_in {
+            marked += 1;
         } else {
             left += 1;
         }
@@ -71,7 +85,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
                 schema: json::DeadRetry::SCHEMA,
                 id: id.to_string(),
                 kind: kind.as_str(),
-                taken_in: kind == DeadKind::Record,
+                taken_in,
                 edited: is_edited,
                 command,
             }));
@@ -96,8 +110,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
             }
         }
     }
-    commit(&store, batch)?;
-    store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     if !args.json && (marked > 0 || left == 0) {
         append!(out, "the next run takes {} in again\n", text::count(marked, "record"));
     }
@@ -105,27 +117,49 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     Ok(ExitStatus::Done)
 }
 
-fn commit(store: &Store, batch: Batch) -> Result<(), Failure> {
-    if batch.is_empty() {
-        return Ok(());
+fn retry_here(
+    store: &Store,
+    letters: &[DeadLetter],
+    edited: Option<&[u8]>,
+    context: &Context,
+) -> Result<Vec<Retried>, Failure> {
+    let (mut batch, now) = (Batch::new(), context.clock.now());
+    let retry = |letter| letters::retry(store, &mut batch, letter, edited.map(<[u8]>::to_vec), now);
+    let retried = letters.iter().map(retry).collect::<Result<_, _>>().map_err(damaged)?;
+    if !batch.is_empty() {
+        let committed = store.commit(batch, Durability::Synced).map(drop);
+        committed.map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     }
-    match store.commit(batch, Durability::Synced) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::of(ExitStatus::Store, &error).maybe_help(error.help())),
-    }
+    Ok(retried)
 }
 
-/// Returns the command that runs an instance again; `None` where a record was rejected in a scope, which is no instance.
-fn command(store: &Store, letter: &DeadLetter) -> Result<Option<String>, Failure> {
-    let run = store.run(letter.run).map_err(damaged)?;
-    let of_scope = run.as_ref().is_none_or(|run| run.pipeline != letter.pipeline);
-    if letter.kind == DeadKind::Rejected && of_scope {
-        return Ok(None);
-    }
-    let file = run.map_or_else(|| letter.pipeline.to_string(), |run| run.file);
-    let force = match letter.kind {
-        DeadKind::Rejected => " --force",
-        DeadKind::Record | DeadKind::Instance => "",
+/// Has the daemon do it that holds the store.
+fn retry_there(
+    remote: &Remote,
+    letters: &[DeadLetter],
+    edited: Option<Vec<u8>>,
+) -> Result<Vec<Retried>, Failure> {
+    let ids: Vec<String> = letters.iter().map(|letter| letter.id().to_string()).collect();
+    let payload = edited.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let body = json!({ "ids": ids, "payload": payload });
+    let answer = remote.ask(Method::POST, "/api/v1/dead-letters/retry", Some(&body), None)?;
+    let told = answer.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let told: HashMap<&str, &Value> =
+        told.iter().filter_map(|item| Some((item.get("id")?.as_str()?, item))).collect();
+    let read = |id: &String| {
+        let item = told.get(id.as_str())?;
+        let flag = |name: &str| item.get(name).and_then(Value::as_bool).unwrap_or(false);
+        if flag("taken_in") {
+            return Some(Retried::TakenIn { edited: flag("edited") });
+        }
+        let Some(run) = item.get("run_again") else { return Some(Retried::Script) };
+        let text = |name: &str| Some(run.get(name)?.as_str()?.to_owned());
+        let force = run.get("force").and_then(Value::as_bool)?;
+        Some(Retried::Run { file: text("file")?, instance: text("instance")?, force })
     };
-    Ok(Some(format!("cairn run {} {}{force}", quoted(&file), quoted(&letter.instance.to_string()))))
+    let retried: Option<Vec<Retried>> = ids.iter().map(read).collect();
+    retried.ok_or_else(|| {
+        Failure::new(ExitStatus::Store, "the daemon answers as none that this cairn knows")
+            .help("restart it with this version: `cairn serve`")
+    })
 }

@@ -1,0 +1,135 @@
+//! Effects in outside systems, and those in doubt.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use cairn_model::Name;
+use cairn_scheduler::outside::FindEffectError;
+use cairn_store::Effect as Stored;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::{Body, Query};
+use super::wire::time;
+use super::{App, Problem};
+use crate::carry_out::blocking;
+use crate::letters::SettleError;
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(settle))
+}
+
+/// Which effects.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// Only those of this pipeline.
+    pipeline: Option<String>,
+    /// `true`: only those of which it is not known whether they stand.
+    open: Option<bool>,
+}
+
+/// An effect, and how far it is known to have happened.
+#[derive(Debug, Serialize, ToSchema)]
+struct Effect {
+    key: String,
+    pipeline: String,
+    instance: String,
+    /// `intent`, `confirmed`, `rejected`, `in doubt`, `held`, `undoing` or `undone`.
+    state: String,
+    mode: &'static str,
+    attempts: u32,
+    input_hash: String,
+    run: String,
+    intended: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settled: Option<String>,
+    /// Why nobody knows more, or what went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl Effect {
+    fn of(pipeline: &Name, key: &str, effect: &Stored) -> Self {
+        Self {
+            key: key.to_owned(),
+            pipeline: pipeline.to_string(),
+            instance: effect.instance.to_string(),
+            state: effect.state.as_str().to_lowercase(),
+            mode: effect.mode.as_str(),
+            attempts: effect.attempts,
+            input_hash: effect.input_hash.to_string(),
+            run: effect.run.to_string(),
+            intended: time(effect.intended),
+            settled: effect.settled.map(time),
+            error: effect.error.clone(),
+        }
+    }
+}
+
+/// Effects by pipeline and key.
+#[derive(Debug, Serialize, ToSchema)]
+struct Effects {
+    items: Vec<Effect>,
+}
+
+/// Lists effects.
+#[utoipa::path(get, path = "/api/v1/effects", params(Which), responses((status = 200, body = Effects), (status = 400, body = Problem)))]
+async fn list(State(app): State<App>, Query(which): Query<Which>) -> Result<Json<Effects>, Problem> {
+    let daemon = Arc::clone(&app.daemon);
+    let effects = blocking(move || daemon.store().effects()).await?;
+    let wanted = |(pipeline, _, effect): &&(Name, String, Stored)| {
+        which.pipeline.as_ref().is_none_or(|name| pipeline.as_str() == name)
+            && which.open.is_none_or(|open| effect.state.is_open() == open)
+    };
+    let items =
+        effects.iter().filter(wanted).map(|(pipeline, key, effect)| Effect::of(pipeline, key, effect));
+    Ok(Json(Effects { items: items.collect() }))
+}
+
+/// What a person found out about an effect.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Settle {
+    /// The effect's key.
+    key: String,
+    /// The pipeline, where several have an effect with this key.
+    pipeline: Option<String>,
+    /// Whether it took place, and stands.
+    happened: Option<bool>,
+}
+
+/// Says whether an effect took place, once a person found out: one that did is not done again, one that did not is.
+#[utoipa::path(post, path = "/api/v1/effects/settle", request_body = Settle,
+    responses((status = 200, body = Effect), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "A run of its pipeline goes on")))]
+async fn settle(State(app): State<App>, Body(settle): Body<Settle>) -> Result<Json<Effect>, Problem> {
+    let Settle { key, pipeline, happened } = settle;
+    let happened = happened.ok_or_else(|| Problem::bad("`happened` is `true` or `false`"))?;
+    let daemon = Arc::clone(&app.daemon);
+    let of = key.clone();
+    let settled = blocking(move || daemon.settle_effect(&of, pipeline.as_deref(), happened)).await;
+    let (pipeline, effect) = settled?;
+    Ok(Json(Effect::of(&pipeline, &key, &effect)))
+}
+
+impl From<SettleError> for Problem {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Find(FindEffectError::Read(error)) => error.into(),
+            SettleError::Find(FindEffectError::Unknown { .. }) => Self::unknown(error.to_string()),
+            SettleError::Find(FindEffectError::Ambiguous { .. }) => {
+                Self::bad(error.to_string()).help("say which by `pipeline`")
+            }
+            SettleError::Busy { .. } => {
+                Self::new(StatusCode::CONFLICT, error.to_string()).help("settle it once the run has ended")
+            }
+            SettleError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What people decide about dead letters and effects, while the daemon holds the store.
+
+use cairn_scheduler::letters::{self, Retried};
+use cairn_scheduler::outside::{self, FindEffectError};
+use cairn_store::{Batch, DeadLetter, Effect, FindDeadError, ReadError};
+
+use crate::daemon::{Daemon, StoreError, lock};
+
+/// Why a dead letter is left as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum LetterError {
+    /// An id names none.
+    #[error(transparent)]
+    Find(#[from] FindDeadError),
+    /// It is an instance, or was rejected by a script: nothing of it can be edited here.
+    #[error("{id} is no record that is taken in again, so that it cannot be edited")]
+    NotEdited {
+        /// Its id, short.
+        id: String,
+    },
+    /// The store does not do what it is for.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an effect is left as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The key names none.
+    #[error(transparent)]
+    Find(#[from] FindEffectError),
+    /// A run of its pipeline goes on, and may be doing it.
+    #[error("a run of `{pipeline}` goes on")]
+    Busy {
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// The store does not do what it is for.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ReadError> for LetterError {
+    fn from(error: ReadError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Daemon {
+    /// Has dead letters tried again, all or none. `edited` is the record as it is to be taken in, of one letter.
+    pub fn retry_letters(
+        &self,
+        ids: &[String],
+        edited: Option<&[u8]>,
+    ) -> Result<Vec<(DeadLetter, Retried)>, LetterError> {
+        let _deciding = lock(&self.deciding);
+        let now = self.clock.now();
+        let mut batch = Batch::new();
+        let mut all = Vec::new();
+        for letter in letters::named(&self.store, ids)? {
+            let retried = letters::retry(&self.store, &mut batch, &letter, edited.map(<[u8]>::to_vec), now)?;
+            if edited.is_some() && !matches!(retried, Retried::TakenIn { .. }) {
+                return Err(LetterError::NotEdited { id: letter.id().short() });
+            }
+            all.push((letter, retried));
+        }
+        if !batch.is_empty() {
+            self.commit(batch)?;
+        }
+        Ok(all)
+    }
+
+    /// Forgets dead letters, all or none.
+    pub fn drop_letters(&self, ids: &[String]) -> Result<Vec<DeadLetter>, LetterError> {
+        let _deciding = lock(&self.deciding);
+        let letters = letters::named(&self.store, ids)?;
+        let mut batch = Batch::new();
+        for letter in &letters {
+            batch.remove_dead(letter);
+        }
+        if !batch.is_empty() {
+            self.commit(batch)?;
+        }
+        Ok(letters)
+    }
+
+    /// Writes down what a person found out about an effect.
+    pub fn settle_effect(
+        &self,
+        key: &str,
+        pipeline: Option<&str>,
+        happened: bool,
+    ) -> Result<(cairn_model::Name, Effect), SettleError> {
+        let _deciding = lock(&self.deciding);
+        // While it is held, no run begins that would do it.
+        let queue = self.queue();
+        let (pipeline, known) = outside::find(&self.store, key, pipeline)?;
+        if queue.running().any(|(_, of)| *of == pipeline) {
+            return Err(SettleError::Busy { pipeline: pipeline.to_string() });
+        }
+        let mut batch = Batch::new();
+        let settled = outside::settle(&mut batch, (&pipeline, key), known, happened, self.clock.now());
+        self.commit(batch)?;
+        Ok((pipeline, settled))
+    }
+}

@@ -1,0 +1,351 @@
+//! The daemon from outside: the real binary on a port of its own, stopped by the test.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use cairn_testkit::Project;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::BINARY;
+
+/// Longer than anything here takes, on a machine that is busy with something else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `slow` waits for the file `go`, and tells outside of what cairn sees that it started, and that it ended.
+fn project() -> Project {
+    let project = Project::new(BINARY);
+    let outside = project.path().display().to_string();
+    let slow = "[stages.a]\nrun = 'echo x >> OUTSIDE/starts; until [ -e OUTSIDE/go ]; do sleep 0.02; done; echo a > a.txt; echo x >> OUTSIDE/ends'\n\
+        outputs = ['a.txt']\n[stages.b]\nrun = 'cp a.txt b.txt'\ninputs = ['a.txt']\noutputs = ['b.txt']\n";
+    project.write("slow.toml", slow.replace("OUTSIDE", &outside));
+    project.write(
+        "quick.toml",
+        "[params]\nword = 'w'\n[stages.a]\nrun = 'echo {{ params.word }} > q.txt'\noutputs = ['q.txt']\n",
+    );
+    project.write("cairn.toml", "pipelines = ['slow.toml', 'quick.toml']\n[serve]\nstop_after = '1s'\n");
+    project
+}
+
+/// A daemon that is killed when the test ends, however it does.
+struct Daemon {
+    child: Child,
+    port: u16,
+    token: String,
+}
+
+impl Daemon {
+    fn start(project: &Project) -> Self {
+        let _ = std::fs::remove_file(project.file(".cairn/address"));
+        let mut command = project.command(&["serve", "--bind", "127.0.0.1:0"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut port = None;
+        until("the daemon's port", || {
+            let text = std::fs::read_to_string(project.file(".cairn/address")).unwrap_or_default();
+            port = text.strip_suffix('\n').and_then(|text| text.rsplit_once(':')?.1.parse().ok());
+            port.is_some()
+        });
+        let token = project.read(".cairn/token").trim().to_owned();
+        Self { child, port: port.unwrap(), token }
+    }
+
+    /// Sends the bytes of a request, and reads the answer until the daemon ends the connection.
+    fn raw(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // It may refuse before all has been sent.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.token,
+            body.len()
+        );
+        let answer = self.raw(request.as_bytes());
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let status = status.unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    fn submit(&self, pipeline: &str, body: &Value) -> String {
+        let (status, run) =
+            self.ask("POST", &format!("/api/v1/pipelines/{pipeline}/runs"), &body.to_string());
+        assert_eq!(status, 201, "{run}");
+        run["id"].as_str().unwrap().to_owned()
+    }
+
+    fn run(&self, run: &str) -> Value {
+        self.ask("GET", &format!("/api/v1/runs/{run}"), "").1
+    }
+
+    #[track_caller]
+    fn until_status(&self, run: &str, status: &str) {
+        until(status, || self.run(run)["status"] == status);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop, and returns its exit status and how long that took.
+    fn stop(mut self) -> (Option<i32>, Duration) {
+        let began = Instant::now();
+        self.signal(Signal::TERM);
+        until("its end", || self.child.try_wait().unwrap().is_some());
+        (self.child.wait().unwrap().code(), began.elapsed())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(project: &Project, file: &str) -> usize {
+    std::fs::read_to_string(project.file(file)).unwrap_or_default().lines().count()
+}
+
+#[test]
+fn killed_while_a_stage_runs_the_next_daemon_takes_it_over_and_queued_runs_stay() {
+    let project = project();
+    let daemon = Daemon::start(&project);
+    let slow = daemon.submit("slow", &json!({}));
+    // One that waits for its pipeline, one that waits for its time, one with a key.
+    let second = daemon.submit("slow", &json!({ "force": true }));
+    let later = daemon.submit("quick", &json!({ "not_before": "2999-01-01T00:00:00Z" }));
+    until("its start", || lines(&project, "starts") == 1);
+    daemon.kill();
+
+    let daemon = Daemon::start(&project);
+    for (run, status) in [(&slow, "running"), (&second, "queued"), (&later, "queued")] {
+        assert_eq!(daemon.run(run)["status"], status);
+    }
+    daemon.kill();
+    // It ends while no daemon is there to see it.
+    project.write("go", "");
+    until("its end", || lines(&project, "ends") == 1);
+    let daemon = Daemon::start(&project);
+    daemon.until_status(&slow, "succeeded");
+    daemon.until_status(&second, "succeeded");
+    assert_eq!((lines(&project, "starts"), lines(&project, "ends")), (2, 2), "each run's command ran once");
+    assert_eq!(project.read("b.txt"), "a\n");
+    assert_eq!(daemon.run(&later)["status"], "queued");
+    let (_, all) = daemon.ask("GET", "/api/v1/runs", "");
+    assert_eq!(all["items"].as_array().unwrap().len(), 3, "{all}");
+}
+
+#[test]
+fn asked_to_stop_it_does_in_time_and_leaves_its_run_to_the_next() {
+    let project = project();
+    let daemon = Daemon::start(&project);
+    let run = daemon.submit("slow", &json!({}));
+    until("its start", || lines(&project, "starts") == 1);
+    let (status, took) = daemon.stop();
+    assert_eq!(status, Some(0));
+    assert!(
+        took >= Duration::from_secs(1) && took < Duration::from_secs(20),
+        "{took:?}: `stop_after` is 1 s"
+    );
+    assert!(!project.exists(".cairn/daemon.sock") && !project.exists(".cairn/address"));
+    let daemon = Daemon::start(&project);
+    assert_eq!(daemon.run(&run)["status"], "running");
+    project.write("go", "");
+    daemon.until_status(&run, "succeeded");
+    assert_eq!((lines(&project, "starts"), lines(&project, "ends")), (1, 1));
+    let (status, took) = daemon.stop();
+    assert!(status == Some(0) && took < Duration::from_secs(20), "{status:?} {took:?}");
+}
+
+#[test]
+fn an_idempotency_key_outlives_the_daemon() {
+    let project = project();
+    let ask = |daemon: &Daemon, body: &str| {
+        let request = format!(
+            "POST /api/v1/pipelines/quick/runs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+             Connection: close\r\nIdempotency-Key: \"k\"\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            daemon.token,
+            body.len()
+        );
+        let answer = daemon.raw(request.as_bytes());
+        let id = answer.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned);
+        (answer.split(' ').nth(1).unwrap().to_owned(), id)
+    };
+    let daemon = Daemon::start(&project);
+    let first = ask(&daemon, "{}");
+    assert_eq!(first.0, "201");
+    daemon.kill();
+    let daemon = Daemon::start(&project);
+    assert_eq!(ask(&daemon, "{}"), ("200".to_owned(), first.1));
+    assert_eq!(ask(&daemon, "{\"priority\":1}").0, "422");
+}
+
+#[test]
+fn a_port_that_is_taken_and_a_state_folder_that_is_taken_are_told() {
+    let project = project();
+    let daemon = Daemon::start(&project);
+    let second = project.cairn(&["serve", "--no-port"]).expect(5);
+    assert!(second.stderr.contains(&daemon.child.id().to_string()), "{}", second.shown());
+
+    let elsewhere = self::project();
+    let port = daemon.port.to_string();
+    let taken = elsewhere.cairn(&["serve", "--bind", &port]).expect(5);
+    assert!(taken.stderr.contains(&port) && taken.stderr.contains("--bind"), "{}", taken.shown());
+    // Nothing of it is left that would hold up the next.
+    Daemon::start(&elsewhere);
+    assert_eq!(daemon.ask("GET", "/api/v1/system", "").0, 200, "the first goes on");
+}
+
+#[test]
+fn only_its_user_reads_the_token_and_uses_the_socket() {
+    let project = project();
+    let daemon = Daemon::start(&project);
+    for file in [".cairn/token", ".cairn/daemon.sock"] {
+        let mode = std::fs::symlink_metadata(project.file(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    assert_eq!(daemon.token.len(), 64);
+    let token = daemon.token.clone();
+    daemon.kill();
+    assert_eq!(Daemon::start(&project).token, token, "who knows it knows it tomorrow");
+}
+
+#[test]
+fn a_body_of_100_mb_is_refused_before_it_is_read() {
+    let project = project();
+    let daemon = Daemon::start(&project);
+    let head = format!(
+        "POST /api/v1/pipelines/quick/runs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100000000\r\n\r\n",
+        daemon.token
+    );
+    let mut request = head.into_bytes();
+    request.resize(request.len() + (2 << 20), b' ');
+    let began = Instant::now();
+    let answer = daemon.raw(&request);
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    assert!(began.elapsed() < Duration::from_secs(20));
+    // One without a token is not even listened to.
+    let answer = daemon.raw(
+        b"POST /api/v1/pipelines/quick/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+          Connection: close\r\nContent-Length: 100000000\r\n\r\n{",
+    );
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_eq!(daemon.ask("GET", "/api/v1/system", "").0, 200);
+}
+
+#[test]
+fn a_client_that_is_slow_with_its_head_is_given_up_and_holds_up_nobody() {
+    let project = project();
+    let daemon = Daemon::start(&project);
+    let mut slow: Vec<TcpStream> =
+        (0..50).map(|_| TcpStream::connect(("127.0.0.1", daemon.port)).unwrap()).collect();
+    for stream in &mut slow {
+        stream.write_all(b"GET /api/v1/system HTTP/1.1\r\nHost: loc").unwrap();
+    }
+    let began = Instant::now();
+    assert_eq!(daemon.ask("GET", "/api/v1/system", "").0, 200);
+    assert!(began.elapsed() < Duration::from_secs(5), "it was held up");
+    let mut first = slow.remove(0);
+    first.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut rest = Vec::new();
+    let _ = first.read_to_end(&mut rest);
+    assert!(began.elapsed() >= Duration::from_secs(5), "10 s are given");
+    assert!(began.elapsed() < Duration::from_secs(40), "the connection is ended");
+}
+
+#[test]
+fn nonsense_on_the_port_is_refused_and_the_daemon_goes_on() {
+    let project = project();
+    let daemon = Daemon::start(&project);
+    for nonsense in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
+        b"POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+    ] {
+        let answer = daemon.raw(nonsense);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    let mut endless = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ".to_vec();
+    endless.resize(1 << 20, b'x');
+    let answer = daemon.raw(&endless);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert_eq!(daemon.ask("GET", "/api/v1/system", "").0, 200);
+}
+
+#[test]
+fn commands_ask_the_daemon() {
+    let project = project();
+    let none = project.cairn(&["submit", "quick"]).expect(2);
+    assert!(none.stderr.contains("cairn serve"), "{}", none.shown());
+    let daemon = Daemon::start(&project);
+    let first = project.cairn(&["submit", "quick", "-p", "word=hi", "--key", "k", "--json"]).expect(0);
+    let again = project.cairn(&["submit", "quick", "-p", "word=hi", "--key", "k", "--json"]).expect(0);
+    let id = |text: &str| serde_json::from_str::<Value>(text).unwrap()["id"].as_str().unwrap().to_owned();
+    assert_eq!(id(&first.stdout), id(&again.stdout));
+    daemon.until_status(&id(&first.stdout), "succeeded");
+    assert_eq!(project.read("q.txt"), "hi\n");
+    project.cairn(&["submit", "unknown"]).expect(2);
+    project.cairn(&["submit", "../quick"]).expect(2);
+    let waiting = daemon.submit("quick", &json!({ "not_before": "2999-01-01T00:00:00Z" }));
+    project.cairn(&["cancel", &waiting]).expect(0);
+    assert_eq!(daemon.run(&waiting)["status"], "interrupted");
+    project.cairn(&["cancel", &waiting]).expect(2);
+    let link = project.cairn(&["serve", "--link"]).expect(0);
+    assert!(
+        link.stdout.starts_with(&format!("http://127.0.0.1:{}/login?code=", daemon.port)),
+        "{}",
+        link.stdout
+    );
+}
+
+#[test]
+fn dead_letters_and_effects_are_changed_through_the_daemon() {
+    let project = project();
+    project.write("bad.toml", "[stages.a]\nrun = 'exit 3'\noutputs = []\n");
+    project.write("cairn.toml", "pipelines = ['bad.toml', 'quick.toml']\n");
+    let daemon = Daemon::start(&project);
+    let run = daemon.submit("bad", &json!({}));
+    daemon.until_status(&run, "failed");
+    let listed = project.cairn(&["dead", "list", "--json"]).expect(0);
+    let id = serde_json::from_str::<Value>(&listed.stdout).unwrap()["id"].as_str().unwrap().to_owned();
+    let retried = project.cairn(&["dead", "retry", &id]).expect(0);
+    assert!(retried.stdout.contains("`cairn run bad.toml a` runs it again"), "{}", retried.shown());
+    let as_json = project.cairn(&["dead", "retry", &id, "--json"]).expect(0);
+    assert!(as_json.stdout.contains("\"taken_in\":false"), "{}", as_json.shown());
+    let dropped = project.cairn(&["dead", "drop", &id[..8]]).expect(0);
+    assert_eq!(dropped.stdout, "dropped 1 dead letter\n");
+    assert_eq!(daemon.ask("GET", "/api/v1/dead-letters", "").1["items"], json!([]));
+    let none = project.cairn(&["effects", "settle", "x", "--happened"]).expect(2);
+    assert!(none.stderr.contains("there is no effect `x`"), "{}", none.shown());
+}
