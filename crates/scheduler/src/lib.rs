@@ -5,7 +5,8 @@
 //! - [`step`]: the pure core that decides; [`pools`], [`retry`]: its parts
 //! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
 //!   effects of a run, undone
-//! - [`history`]: a run as its events tell it, for all who show one
+//! - [`history`]: a run as its events tell it, [`recorded`]: what an execution was made of, for all who show one;
+//!   [`json_text`]: JSON laid out for people
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
 
@@ -13,10 +14,12 @@ mod dead;
 pub mod definition;
 pub mod facts;
 pub mod history;
+pub mod json_text;
 pub mod launch;
 pub mod plan;
 pub mod pools;
 mod ready;
+pub mod recorded;
 pub mod retry;
 pub mod rollback;
 pub mod run;

@@ -2,6 +2,7 @@
 //!
 //! - [`Daemon`]: the process that holds a project's store and runs its pipelines; [`Setup`]: what it is made of
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
+//! - [`api`]: what programs ask and are answered; `web`: the pages for people
 //! - [`submit`]: asking for a run; `carry_out`: from its turn to its end; `settle`: what follows from that
 //!
 //! What it does not do: decide what of a run is executed, which is the scheduler's, or open the store.
@@ -19,6 +20,7 @@ pub mod queue;
 mod schedules;
 mod settle;
 pub mod submit;
+mod web;
 
 pub use catalog::Located;
 pub use daemon::{Daemon, Pipelines, Setup, StoreError};
