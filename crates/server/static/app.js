@@ -18,12 +18,12 @@
   function theme() {
     const button = document.querySelector('[data-theme-button]');
     if (!button) return;
-    const signs = { auto: '◑', light: '☀', dark: '☾' };
+    const words = { auto: 'Auto', light: 'Light', dark: 'Dark' };
     const show = () => {
       const now = themeNow();
-      button.textContent = signs[now];
-      button.setAttribute('aria-label', `Theme: ${now}`);
-      button.title = `Theme: ${now}`;
+      button.textContent = words[now];
+      button.setAttribute('aria-label', `${words[now]} theme`);
+      button.title = 'Theme: that of the system, light, or dark';
     };
     button.hidden = false;
     show();

@@ -134,7 +134,7 @@ struct LetterPage {
     input_hash: Option<String>,
     attempts: Vec<(Markup, String)>,
     payload: Option<String>,
-    /// The text is laid out JSON, which a person may mend.
+    /// It is a text, which a person may mend.
     can_edit: bool,
     asked: Option<Markup>,
     can_rerun: bool,
@@ -182,7 +182,8 @@ async fn one(State(app): State<App>, Path(id): Path<String>) -> Result<Response,
                 .iter()
                 .map(|(at, error)| (words::at_clock(*at), error.clone()))
                 .collect(),
-            can_edit: letter.kind == DeadKind::Record && laid_out.is_some(),
+            can_edit: letter.kind == DeadKind::Record
+                && text.is_some_and(|text| std::str::from_utf8(text).is_ok()),
             payload,
             asked: letter.retry.as_ref().map(|retry| words::when(retry.asked, now)),
             can_rerun: daemon.entry(letter.pipeline.as_str()).is_ok(),
@@ -219,10 +220,15 @@ async fn retry(
 
 /// Reads what a person made of a record; `None` where it is as it came. What was mended before stays mended.
 fn mended(letter: &DeadLetter, typed: &str) -> Result<Option<Vec<u8>>, Problem> {
+    // Browsers end lines as HTTP does.
+    let typed = typed.replace("\r\n", "\n");
     let typed = typed.trim();
     let line = json_text::on_one_line(typed.as_bytes());
     let came = json_text::on_one_line(&letter.payload);
-    if typed.is_empty() || line == json_text::on_one_line(letter.payload_to_retry()) {
+    let shown = letter.payload_to_retry();
+    let same =
+        typed.as_bytes() == shown.trim_ascii() || (line.is_some() && line == json_text::on_one_line(shown));
+    if typed.is_empty() || same {
         return Ok(letter.retry.as_ref().and_then(|retry| retry.payload.clone()));
     }
     let is_object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(typed);
@@ -302,5 +308,11 @@ mod tests {
         assert_eq!(mended(&letter, "{\"a\": 2}").unwrap().as_deref(), Some(&b"{\"a\":2}"[..]));
         assert!(mended(&letter, "[1]").is_err());
         assert!(mended(&letter, "{").is_err());
+        // What is no JSON may be left as it is, and may be mended.
+        let broken = self::letter("{\"a\":");
+        assert_eq!(mended(&broken, "{\"a\":").unwrap(), None);
+        assert!(mended(&broken, "{\"a\": ").is_ok_and(|edited| edited.is_none()));
+        assert!(mended(&broken, "{\"b\":").is_err());
+        assert_eq!(mended(&broken, "{\"a\":\r\n1}").unwrap().as_deref(), Some(&b"{\"a\":1}"[..]));
     }
 }

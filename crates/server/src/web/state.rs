@@ -24,7 +24,7 @@ impl Look {
     /// Returns that of a run; `queued` where it waits for its turn.
     pub(super) const fn of_run(status: RunStatus) -> Self {
         match status {
-            RunStatus::Running => look("run", "◐", "running"),
+            RunStatus::Running => look("run", "▶", "running"),
             RunStatus::Succeeded => look("good", "✓", "succeeded"),
             RunStatus::Failed => look("bad", "✗", "failed"),
             RunStatus::Interrupted => look("hold", "⊘", "interrupted"),
@@ -39,7 +39,7 @@ impl Look {
             State::Running { .. } | State::Retrying { .. } if !goes_on => look("hold", "⊘", "cut off"),
             State::Waiting if !goes_on => look("wait", "–", "no turn"),
             State::Waiting => WAITING,
-            State::Running { .. } => look("run", "◐", "running"),
+            State::Running { .. } => look("run", "▶", "running"),
             State::Retrying { .. } => look("again", "↻", "retrying"),
             State::Fresh => look("fresh", "≡", "fresh"),
             State::Restored => look("fresh", "⤓", "restored"),

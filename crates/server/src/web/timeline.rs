@@ -28,7 +28,7 @@ pub(super) struct Timeline {
     pub(super) tries: HashMap<InstanceName, Vec<Try>>,
 }
 
-const RUNNING: Look = Look { class: "run", sign: "◐", word: "running" };
+const RUNNING: Look = Look { class: "run", sign: "▶", word: "running" };
 const CUT_OFF: Look = Look { class: "hold", sign: "⊘", word: "cut off" };
 const FAILED: Look = Look { class: "bad", sign: "✗", word: "failed" };
 const RAN: Look = Look { class: "good", sign: "✓", word: "ran" };
