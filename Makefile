@@ -35,6 +35,10 @@ demo: build ## see a real pipeline run, pass over what is done, be killed and re
 test: test-deps ## run all tests
 	@$(ROCKSDB) cargo test --workspace --locked $(ARGS)
 
+.PHONY: web-test
+web-test: deps ## walk through the pages in a browser (needs node, npm and chromium)
+	@CARGO_TARGET_DIR="$$(mkdir -p "$$CARGO_TARGET_DIR" && cd "$$CARGO_TARGET_DIR" && pwd)" scripts/web-test
+
 .PHONY: lint
 lint: lint-format lint-clippy lint-docs ## check formatting, clippy and documentation
 

@@ -31,7 +31,7 @@ pub mod trash;
 
 pub use digests::{DigestError, Digests, Found, FoundTree, Row, Rows};
 pub use file_error::FileError;
-pub use objects::{ObjectError, Objects, SMALL_MAX, SmallObjects};
+pub use objects::{ObjectError, Objects, SMALL_MAX, SmallObjects, object_path};
 pub use placer::{PlaceError, Placed, PlacedFile, Placement, Placer, Standing};
 pub use relocate::relocate;
 pub use stamp::{FileKey, Stamp};

@@ -109,6 +109,13 @@ impl ObjectError {
     }
 }
 
+/// Returns where a state folder has the object of `digest` if there is one: for reading.
+pub fn object_path(state: &Path, digest: &Digest) -> PathBuf {
+    let text = digest.to_string();
+    let (folder, name) = text.split_at(2);
+    state.join("objects").join(folder).join(name)
+}
+
 impl Objects {
     /// Opens the content store in the state folder `state`, and makes it if it is not there.
     pub fn open(state: &Path, small: Arc<dyn SmallObjects>) -> Result<Self, FileError> {
@@ -157,9 +164,7 @@ impl Objects {
 
     /// Returns where the object of `digest` is if there is one: for reading.
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        let text = digest.to_string();
-        let (folder, name) = text.split_at(2);
-        self.state.join("objects").join(folder).join(name)
+        object_path(&self.state, digest)
     }
 
     /// Returns whether there is an object of that digest and size. The bytes of a file are not read.

@@ -30,6 +30,7 @@ mod error;
 mod texts;
 
 pub use error::LookUpError;
+pub use texts::stored_bytes;
 
 /// Inputs up to this size are kept as texts: scripts and settings, not data.
 const SOURCE_BYTES_MAX: u64 = 16 * 1024;

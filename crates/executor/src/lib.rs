@@ -45,6 +45,6 @@ pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands, HeldAttempt};
 pub use committer::{Committer, PublishError};
 pub use disk_world::DiskWorld;
 pub use effects::UndoError;
-pub use engine::{Engine, LookUpError, OnRecords, Setup, Verdict};
+pub use engine::{Engine, LookUpError, OnRecords, Setup, Verdict, stored_bytes};
 pub use project::Project;
 pub use records::worker_log;

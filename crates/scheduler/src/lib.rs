@@ -6,9 +6,10 @@
 //! - [`leases`]: what the commands of many runs share
 //! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
 //!   effects of a run, undone
-//! - [`history`]: a run as its events tell it, for all who show one
 //! - [`letters`], [`outside`]: dead letters and effects, and what people decide about them
 //! - [`schedule`]: when runs begin by themselves, and what becomes of times that passed
+//! - [`history`]: a run as its events tell it, [`recorded`]: what an execution was made of, for all who show one;
+//!   [`json_text`]: JSON laid out for people
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
 
@@ -16,6 +17,7 @@ mod dead;
 pub mod definition;
 pub mod facts;
 pub mod history;
+pub mod json_text;
 pub mod launch;
 pub mod leases;
 pub mod letters;
@@ -23,6 +25,7 @@ pub mod outside;
 pub mod plan;
 pub mod pools;
 mod ready;
+pub mod recorded;
 pub mod retry;
 pub mod rollback;
 pub mod run;

@@ -23,16 +23,19 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use problem::Problem;
+pub(crate) use runs::find as find_run;
 pub(crate) use wire::{status_word, time as rfc3339};
 
 use crate::daemon::Daemon;
 use crate::gate::{self, Gate};
+use crate::web;
 
 /// What every handler is given.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) daemon: Arc<Daemon>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) known: Arc<web::Known>,
 }
 
 /// Bytes of a request's body at most.
@@ -48,13 +51,14 @@ struct Document;
 
 /// Returns the router of all there is, behind the gate.
 pub fn router(daemon: Arc<Daemon>, gate: Arc<Gate>) -> Router {
-    let app = App { daemon, gate: Arc::clone(&gate) };
+    let app = App { daemon, gate: Arc::clone(&gate), known: Arc::default() };
     let (router, document) = documented().split_for_parts();
     let document = serde_json::to_value(&document).unwrap_or_default();
     router
         .route("/api/v1/openapi.json", axum::routing::get(move || async move { Json(document) }))
         .merge(health::router())
         .merge(metrics::router())
+        .merge(web::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_allowed)
         .layer(middleware::from_fn(etag::tag))

@@ -4,6 +4,7 @@
 //! - `sensors`: what starts a run when something outside has changed
 //! - `fire`: which times of schedules become runs; `watch`: files that change
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
+//! - [`api`]: what programs ask and are answered; `web`: the pages for people
 //! - [`submit`]: asking for a run; `carry_out`: from its turn to its end; `settle`: what follows from that
 //! - `metrics`: what Prometheus is told
 //! - `letters`: what people decide about dead letters and effects
@@ -28,6 +29,7 @@ mod sensors;
 mod settle;
 pub mod submit;
 mod watch;
+mod web;
 
 pub use catalog::Located;
 pub use daemon::{Daemon, Pipelines, Setup, StoreError};

@@ -3,7 +3,6 @@
 mod drop;
 mod edit;
 mod filter;
-mod layout;
 mod list;
 mod retry;
 mod show;

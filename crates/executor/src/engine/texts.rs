@@ -37,6 +37,19 @@ impl Engine {
     }
 }
 
+/// Returns the bytes of a file that an instance made or read, checked against their digest: `None` where they are not kept in
+/// the state folder `state`, are damaged, or are more than `bytes_max`.
+pub fn stored_bytes(store: &Store, state: &Path, digest: &Digest, bytes_max: u64) -> Option<Vec<u8>> {
+    let fits = |size: u64| size <= bytes_max;
+    let bytes = if let Ok(Some(small)) = store.definition(digest) {
+        small
+    } else {
+        let path = cairn_content::object_path(state, digest);
+        fits(std::fs::metadata(&path).ok()?.len()).then(|| std::fs::read(&path).ok())??
+    };
+    (fits(bytes.len() as u64) && Domain::File.digest(&bytes) == *digest).then_some(bytes)
+}
+
 fn text_of(store: &Store, objects: &Objects, digest: &Digest, size_max: u64) -> Option<String> {
     let fits = |size: u64| size <= size_max;
     if let Ok(Some(source)) = store.definition(digest) {

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -52,6 +52,11 @@ impl Problem {
 
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Returns status, its words, what is wrong, what to do about it, and the report on a definition.
+    pub(crate) fn into_parts(self) -> (StatusCode, &'static str, String, Option<String>, Option<String>) {
+        (self.status, self.title, self.detail, self.help, self.report)
     }
 
     pub(crate) fn unknown(detail: impl Into<String>) -> Self {
@@ -127,8 +132,12 @@ impl From<PathRejection> for Problem {
     }
 }
 
-pub(super) async fn not_found(uri: Uri) -> Problem {
-    Problem::unknown(format!("there is nothing at `{}`", uri.path()))
+/// Says that there is nothing: to a person on a page, to a program as a problem.
+pub(super) async fn not_found(uri: Uri, headers: HeaderMap) -> Response {
+    let problem = Problem::unknown(format!("there is nothing at `{}`", uri.path()));
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let wants_page = accepts.contains("text/html") && !uri.path().starts_with("/api/");
+    if wants_page { crate::web::fault_page(problem) } else { problem.into_response() }
 }
 
 pub(super) async fn not_allowed(method: Method, uri: Uri) -> Problem {

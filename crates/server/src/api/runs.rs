@@ -107,7 +107,7 @@ fn all(daemon: &Daemon, before: Option<RunId>, limit: usize, which: &Which) -> R
 }
 
 /// Finds the run that a path names: by its id, or by what people type of it.
-pub(super) fn find(daemon: &Daemon, text: &str) -> Result<RunId, Problem> {
+pub(crate) fn find(daemon: &Daemon, text: &str) -> Result<RunId, Problem> {
     let unknown = || Problem::unknown(format!("there is no run `{text}`"));
     if let Ok(run) = text.parse::<RunId>() {
         let known = daemon.store().run(run)?.is_some() || daemon.store().ticket(run)?.is_some();

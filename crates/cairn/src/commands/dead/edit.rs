@@ -5,9 +5,9 @@ use std::fs;
 use std::io::Write as _;
 use std::process::Command;
 
+use cairn_scheduler::json_text;
 use cairn_store::DeadLetter;
 
-use super::layout;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 
@@ -21,7 +21,8 @@ pub(super) fn edit(letter: &DeadLetter) -> Result<Option<Vec<u8>>, Failure> {
         Failure::new(ExitStatus::StageFailed, what).because_of(Some(error))
     };
     // Laid out for a person; taken in again it is one line.
-    let before = layout::laid_out(&letter.payload).map_or_else(|| letter.payload.clone(), String::into_bytes);
+    let before =
+        json_text::laid_out(&letter.payload).map_or_else(|| letter.payload.clone(), String::into_bytes);
     let path =
         std::env::temp_dir().join(format!("cairn-{}-{}.json", letter.id().short(), std::process::id()));
     let mut file =
@@ -61,7 +62,7 @@ pub(super) fn edit(letter: &DeadLetter) -> Result<Option<Vec<u8>>, Failure> {
     })?;
     let _ = fs::remove_file(&path);
     // What is one line already stays as it is.
-    let joined = if text.contains(&b'\n') { layout::on_one_line(text) } else { None };
+    let joined = if text.contains(&b'\n') { json_text::on_one_line(text) } else { None };
     Ok(Some(joined.map_or_else(|| text.to_vec(), String::into_bytes)))
 }
 

@@ -1,9 +1,10 @@
 //! `cairn dead show`.
 
+use cairn_scheduler::json_text;
 use cairn_store::{DeadKind, DeadLetter};
 
 use super::filter::find;
-use super::{layout, wire};
+use super::wire;
 use crate::args::examples;
 use crate::commands::Context;
 use crate::exit::ExitStatus;
@@ -95,6 +96,6 @@ fn clean_lines(text: &str, between: &str) -> String {
 
 /// Lays out a record; one that is no JSON stands as it is.
 fn pretty(payload: &[u8]) -> String {
-    let text = layout::laid_out(payload).unwrap_or_else(|| String::from_utf8_lossy(payload).into_owned());
+    let text = json_text::laid_out(payload).unwrap_or_else(|| String::from_utf8_lossy(payload).into_owned());
     clean_lines(&text, "\n")
 }

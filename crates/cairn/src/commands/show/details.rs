@@ -1,9 +1,8 @@
 //! One instance of a run: what it read, what it made, how long it took.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use cairn_model::{Command, Content, DecodeError, Part, Value, decode};
+use cairn_model::Content;
 use cairn_store::{Checkpoint, Demoted};
 
 use super::contents::Contents;
@@ -16,32 +15,13 @@ use crate::terminal::style::{self, Paint};
 use crate::terminal::text::append;
 use crate::terminal::{text, time};
 use cairn_scheduler::history::InstanceHistory;
+use cairn_scheduler::recorded::Recipe;
 
 /// The result under an instance's input-hash, with what the hash was taken of.
 pub(super) struct Found {
     pub(super) checkpoint: Checkpoint,
     demoted: Option<Demoted>,
     pub(super) recipe: Recipe,
-}
-
-/// What a preimage says, in its order.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Recipe {
-    shell: Vec<String>,
-    command: Vec<String>,
-    /// `env` and `pass_env`, `None` for one that was unset.
-    pub(super) environment: Vec<(String, Option<String>)>,
-    pub(super) tools: Vec<(String, String)>,
-    /// By name and subject, which tell inputs apart.
-    pub(super) inputs: BTreeMap<(String, String), Input>,
-    pub(super) salt: Option<String>,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Input {
-    pub(super) kind: String,
-    pub(super) digest: Option<String>,
-    pub(super) value: Option<String>,
 }
 
 impl Found {
@@ -88,55 +68,6 @@ impl Found {
             inputs: inputs.collect(),
             outputs: outputs.collect(),
         }
-    }
-}
-
-impl Recipe {
-    /// Reads a stored preimage; parts that a later version may add are passed over.
-    fn read(preimage: &[u8]) -> Result<Self, DecodeError> {
-        let mut recipe = Self::default();
-        for Part { tags, value } in decode(preimage)? {
-            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-            match tags.as_slice() {
-                ["shell", ..] => recipe.shell.extend(shown(&value)),
-                ["command", ..] => recipe.command.extend(shown(&value)),
-                ["salt"] => recipe.salt = shown(&value),
-                ["env" | "pass-env", name] => recipe.environment.push(((*name).to_owned(), shown(&value))),
-                ["tools", name] => {
-                    recipe.tools.push(((*name).to_owned(), shown(&value).unwrap_or_default()));
-                }
-                ["inputs", name, subject, part] => {
-                    let input = recipe.inputs.entry(((*name).to_owned(), (*subject).to_owned())).or_default();
-                    match *part {
-                        "kind" => input.kind = shown(&value).unwrap_or_default(),
-                        "content" => input.digest = shown(&value),
-                        "value" | "printed" => input.value = shown(&value),
-                        _ => {}
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(recipe)
-    }
-
-    pub(super) fn command(&self) -> Command {
-        match self.command.as_slice() {
-            [script] if !self.shell.is_empty() => {
-                Command::Shell { shell: self.shell.clone(), script: script.clone() }
-            }
-            argv => Command::Argv(argv.to_vec()),
-        }
-    }
-}
-
-fn shown(value: &Value) -> Option<String> {
-    match value {
-        Value::Absent | Value::Empty => None,
-        Value::Text(text) => Some(text.clone()),
-        Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::Digest(digest) => Some(digest.to_string()),
-        Value::Boolean(_) | Value::Integer(_) => Some(value.to_string()),
     }
 }
 
@@ -212,45 +143,4 @@ pub(super) fn draw(
     };
     out.extend(contents.map(|contents| contents.draw(paint)));
     Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use cairn_model::{Domain, InputKey, RecipeInput};
-
-    #[test]
-    fn a_preimage_is_read_back() {
-        let key = |name: &str, subject: &str| InputKey { name: name.into(), subject: subject.into() };
-        let digest = Domain::File.digest(b"x");
-        let recipe = cairn_model::Recipe {
-            command: Command::Shell { shell: vec!["sh".into(), "-c".into()], script: "cat a > b".into() },
-            env: [("A".to_owned(), "1".to_owned())].into(),
-            pass_env: [("HOME".to_owned(), None)].into(),
-            tools: [("awk".to_owned(), b"mawk 1.3".to_vec())].into(),
-            inputs: [
-                (key("raw", "a"), RecipeInput::File { digest, executable: false, link: None }),
-                (key("", "USER"), RecipeInput::Environment(Some("me".into()))),
-                (key("", "gone"), RecipeInput::Missing),
-            ]
-            .into(),
-            outputs: BTreeMap::new(),
-            salt: Some("2".into()),
-            platform: "linux-x86_64".into(),
-            effect: None,
-            records: None,
-        };
-        let read = Recipe::read(&recipe.encode()).unwrap();
-        assert_eq!(read.command(), recipe.command);
-        assert_eq!(read.environment, [("A".into(), Some("1".into())), ("HOME".into(), None)]);
-        assert_eq!(read.tools, [("awk".into(), "mawk 1.3".into())]);
-        assert_eq!(read.salt.as_deref(), Some("2"));
-        let input = |name: &str, subject: &str| &read.inputs[&(name.to_owned(), subject.to_owned())];
-        assert_eq!(input("raw", "a").digest, Some(digest.to_string()));
-        assert_eq!(input("", "USER").value.as_deref(), Some("me"));
-        assert_eq!(input("", "gone").kind, "missing");
-
-        let argv = cairn_model::Recipe { command: Command::Argv(vec!["awk".into(), "-f".into()]), ..recipe };
-        assert_eq!(Recipe::read(&argv.encode()).unwrap().command(), argv.command);
-    }
 }

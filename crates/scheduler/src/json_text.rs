@@ -2,7 +2,7 @@
 //! with more digits than a machine type holds, or a name that is there twice, stays what it is.
 
 /// Lays a value out for a person; `None` for what is no JSON.
-pub(super) fn laid_out(text: &[u8]) -> Option<String> {
+pub fn laid_out(text: &[u8]) -> Option<String> {
     let text = checked(text)?;
     let (mut out, mut depth) = (String::with_capacity(text.len() * 2), 0_usize);
     let mut signs = Tokens(text).peekable();
@@ -34,7 +34,7 @@ pub(super) fn laid_out(text: &[u8]) -> Option<String> {
 }
 
 /// Writes a value on one line; `None` for what is no JSON.
-pub(super) fn on_one_line(text: &[u8]) -> Option<String> {
+pub fn on_one_line(text: &[u8]) -> Option<String> {
     checked(text).map(|text| Tokens(text).collect())
 }
 

@@ -1,0 +1,58 @@
+//! The pages: HTML made here, readable without JavaScript, that looks again when something changed.
+//!
+//! - a page a file, each with its template in `templates/`; `shell`: what stands around all of them
+//! - `markup`, `words`, `state`: how text, times and states look on every page
+//! - `picture`: a pipeline as a graph, `layout`: where its nodes stand, `timeline`: a run by the clock
+//! - `log`, `ansi`: what commands printed; `preview`: what they made
+//! - `live`: tells a page that it is to look again; `assets`: style, script, icon
+//!
+//! What it does not do: decide anything. A form does what the API does, and sends the browser to a page.
+
+mod ansi;
+mod assets;
+mod dead;
+mod effects;
+mod form;
+mod instance;
+mod layout;
+mod live;
+mod log;
+mod markup;
+mod picture;
+mod pipeline;
+mod pipelines;
+mod preview;
+mod run;
+mod runs;
+mod schedule;
+mod shell;
+mod state;
+mod system;
+mod timeline;
+mod trend;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use axum::Router;
+
+use crate::api::App;
+
+pub(crate) use picture::Known;
+pub(crate) use shell::fault_page;
+
+pub(crate) fn router() -> Router<App> {
+    Router::new()
+        .merge(pipelines::router())
+        .merge(pipeline::router())
+        .merge(runs::router())
+        .merge(run::router())
+        .merge(instance::router())
+        .merge(dead::router())
+        .merge(effects::router())
+        .merge(schedule::router())
+        .merge(system::router())
+        .merge(live::router())
+        .merge(assets::router())
+}

@@ -1,0 +1,228 @@
+//! `/`: the pipelines, how each stands, and what needs a person.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use cairn_model::Timestamp;
+use cairn_scheduler::schedule::describe;
+use serde::Deserialize;
+
+use super::form;
+use super::markup::Markup;
+use super::runs::{self, Row};
+use super::schedule::next_run;
+use super::shell::{Fault, Place, Shell, page};
+use super::words;
+use crate::api::App;
+use crate::carry_out::blocking;
+use crate::catalog::Entry;
+use crate::daemon::Daemon;
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/", get(list))
+        .route("/pipelines", get(|| async { Redirect::permanent("/") }))
+        .route("/pipelines/{name}/pause", post(pause))
+        .route("/pipelines/{name}/unpause", post(unpause))
+}
+
+/// Outcomes in a strip.
+pub(super) const STRIP: usize = 30;
+/// Pipelines on one page.
+const ROWS: usize = 100;
+
+struct Line {
+    name: String,
+    description: String,
+    stages: String,
+    /// Newest last, as one reads time.
+    strip: Markup,
+    last: Option<Row>,
+    schedule: String,
+    next: Option<Markup>,
+    paused: Option<(String, Markup)>,
+    broken: bool,
+    has_params: bool,
+}
+
+/// A run that ended badly, the last of its pipeline.
+struct Trouble {
+    row: Row,
+    stage: String,
+    error: String,
+}
+
+struct BrokenFile {
+    file: String,
+    report: String,
+    /// The pipeline whose last good text stays in force.
+    pipeline: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "pipelines.html")]
+struct PipelinesPage {
+    shell: Shell,
+    lines: Vec<Line>,
+    trouble: Vec<Trouble>,
+    broken: Vec<BrokenFile>,
+    unlisted: Option<String>,
+    query: String,
+    shown: String,
+    running: usize,
+    waiting: usize,
+    previous: Option<usize>,
+    following: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    page: usize,
+}
+
+/// Marks outcomes up as links, the newest last.
+pub(super) fn strip(rows: &[Row]) -> Markup {
+    let mut markup = Markup::default();
+    for row in rows.iter().take(STRIP).rev() {
+        markup.html("<li><a class=\"cell ").html(row.look.class).html("\"").attribute("href", &row.href);
+        markup.attribute("aria-label", row.label()).attribute("title", row.label()).html(">");
+        markup.html(row.look.sign).html("</a></li>");
+    }
+    markup
+}
+
+fn line(daemon: &Daemon, entry: &Entry, mut rows: Vec<Row>, now: Timestamp) -> Result<Line, Fault> {
+    let standing = daemon.store().schedule(&entry.name)?;
+    let instances = if entry.instances == entry.stages.len() {
+        String::new()
+    } else {
+        format!(", {}", words::count(entry.instances, "instance"))
+    };
+    Ok(Line {
+        name: entry.name.to_string(),
+        description: entry.description.clone(),
+        stages: format!("{}{instances}", words::count(entry.stages.len(), "stage")),
+        strip: strip(&rows),
+        last: (!rows.is_empty()).then(|| rows.remove(0)),
+        schedule: entry.schedule.as_ref().map_or_else(String::new, describe),
+        next: next_run(entry, now).map(|at| words::when(at, now)),
+        paused: standing.paused.map(|(since, why)| (why, words::when(since, now))),
+        broken: entry.broken.is_some(),
+        has_params: !entry.params.is_empty(),
+    })
+}
+
+fn trouble(daemon: &Daemon, row: &Row) -> Result<Option<(String, String)>, Fault> {
+    if !matches!(row.look.class, "bad" | "doubt") {
+        return Ok(None);
+    }
+    if let Some(error) = &row.error {
+        return Ok(Some((String::new(), first_line(error))));
+    }
+    let events = daemon.store().events(row.run)?;
+    let history = cairn_scheduler::history::History::of(events.iter().map(|(_, event)| event));
+    let bad = history.instances.iter().find(|instance| {
+        matches!(instance.state, cairn_model::State::Failed { .. } | cairn_model::State::InDoubt { .. })
+    });
+    Ok(Some(bad.map_or_else(Default::default, |bad| (bad.name.to_string(), first_line(&bad.reason)))))
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(200).collect()
+}
+
+async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Response, Fault> {
+    page(move || {
+        let daemon = &app.daemon;
+        let now = daemon.clock.now();
+        let mut rows = runs::by_pipeline(daemon, STRIP)?;
+        let entries: Vec<_> = daemon.catalog().entries().cloned().collect();
+        let query = asked.q.trim().to_lowercase();
+        let fits = |entry: &&std::sync::Arc<Entry>| {
+            query.is_empty()
+                || entry.name.as_str().contains(&query)
+                || entry.description.to_lowercase().contains(&query)
+        };
+        let found: Vec<_> = entries.iter().filter(fits).collect();
+        let (mut lines, mut troubles) = (Vec::new(), Vec::new());
+        for entry in &entries {
+            let Some(row) = rows.get_mut(&entry.name).and_then(|rows| rows.first()) else { continue };
+            if let Some((stage, error)) = trouble(daemon, row)? {
+                let ticket = daemon.store().ticket(row.run)?;
+                let record = daemon.store().run(row.run)?;
+                let row = Row::of(daemon, row.run, record.as_ref(), ticket.as_ref(), now);
+                troubles.extend(row.map(|row| Trouble { row, stage, error }));
+            }
+        }
+        for entry in found.iter().skip(asked.page * ROWS).take(ROWS) {
+            lines.push(line(daemon, entry, rows.remove(&entry.name).unwrap_or_default(), now)?);
+        }
+        let mut broken: Vec<BrokenFile> = daemon
+            .catalog()
+            .broken()
+            .map(|broken| BrokenFile {
+                file: broken.located.shown.clone(),
+                report: broken.report.clone(),
+                pipeline: None,
+            })
+            .collect();
+        broken.extend(entries.iter().filter_map(|entry| {
+            let report = entry.broken.clone()?;
+            Some(BrokenFile {
+                file: entry.located.shown.clone(),
+                report,
+                pipeline: Some(entry.name.to_string()),
+            })
+        }));
+        let unlisted = crate::daemon::lock(&daemon.unlisted).clone();
+        let (waiting, running) = {
+            let queue = daemon.queue();
+            (queue.waiting().count(), queue.running().count())
+        };
+        let shown = if query.is_empty() {
+            words::count(entries.len(), "pipeline")
+        } else {
+            format!("{} of {}", found.len(), words::count(entries.len(), "pipeline"))
+        };
+        Ok(PipelinesPage {
+            shell: Shell::new(daemon, Place::Pipelines, "Pipelines", "/live"),
+            shown,
+            previous: asked.page.checked_sub(1),
+            following: (found.len() > (asked.page + 1) * ROWS).then_some(asked.page + 1),
+            lines,
+            trouble: troubles,
+            broken,
+            unlisted,
+            query: asked.q.trim().to_owned(),
+            running,
+            waiting,
+        })
+    })
+    .await
+}
+
+async fn pause(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let entry = app.daemon.entry(&name)?;
+    blocking(move || app.daemon.pause(&entry.name, "by hand, on the page".to_owned())).await?;
+    Ok(form::back(&headers, "/").into_response())
+}
+
+async fn unpause(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let entry = app.daemon.entry(&name)?;
+    blocking(move || app.daemon.unpause(&entry.name)).await?;
+    Ok(form::back(&headers, "/").into_response())
+}

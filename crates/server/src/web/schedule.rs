@@ -1,0 +1,123 @@
+//! `/schedule`: what is run by itself, when next, and what became of the times that passed.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use cairn_model::{Name, Timestamp};
+use cairn_scheduler::schedule::{Times, describe};
+use cairn_store::{Fate, ReadError};
+
+use super::markup::Markup;
+use super::runs;
+use super::shell::{Fault, Place, Shell, page};
+use super::words;
+use crate::api::App;
+use crate::catalog::Entry;
+use crate::daemon::Daemon;
+
+pub(super) fn router() -> Router<App> {
+    Router::new().route("/schedule", get(list))
+}
+
+/// Returns when a pipeline is next run by itself.
+pub(super) fn next_run(entry: &Entry, now: Timestamp) -> Option<Timestamp> {
+    let times = Times::new(&entry.name, entry.schedule.as_ref()?).ok()?;
+    times.next_after(now).map(|next| next.fires_at)
+}
+
+/// One time of a schedule that was decided about.
+pub(super) struct Past {
+    pub(super) nominal: Markup,
+    pub(super) interval: String,
+    /// The run's short id and page.
+    pub(super) run: Option<(String, String, Markup)>,
+    pub(super) dropped: Option<String>,
+    pub(super) decided: Markup,
+}
+
+/// Reads the last times of a pipeline that were decided about, the latest first.
+pub(super) fn past(
+    daemon: &Daemon,
+    pipeline: &Name,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Past>, ReadError> {
+    let store = daemon.store();
+    let mut found = Vec::new();
+    for (nominal, _, occurrence) in store.occurrences(pipeline, limit)? {
+        let (run, dropped) = match occurrence.fate {
+            Fate::Run(run) => {
+                let look = runs::standing(daemon, run, store.run(run)?.as_ref(), store.ticket(run)?.as_ref());
+                (Some((run.short(), runs::href(run), look.pill())), None)
+            }
+            Fate::Dropped(why) => (None, Some(why)),
+        };
+        let interval = occurrence.interval;
+        found.push(Past {
+            nominal: words::at_clock(nominal),
+            interval: format!("{} – {}", words::clock(interval.start), words::clock(interval.end)),
+            run,
+            dropped,
+            decided: words::when(occurrence.decided, now),
+        });
+    }
+    Ok(found)
+}
+
+struct Line {
+    name: String,
+    words: String,
+    next: Option<(Markup, Markup)>,
+    sort: i64,
+    paused: Option<(String, Markup)>,
+    failures: u32,
+    catchup: &'static str,
+    overlap: &'static str,
+    past: Vec<Past>,
+}
+
+#[derive(Template)]
+#[template(path = "schedule.html")]
+struct SchedulePage {
+    shell: Shell,
+    lines: Vec<Line>,
+    unscheduled: usize,
+}
+
+/// Past times that are shown of each pipeline.
+const PAST: usize = 10;
+
+async fn list(State(app): State<App>) -> Result<Response, Fault> {
+    page(move || {
+        let daemon = &app.daemon;
+        let now = daemon.clock.now();
+        let entries: Vec<_> = daemon.catalog().entries().cloned().collect();
+        let mut lines = Vec::new();
+        for entry in &entries {
+            let Some(schedule) = &entry.schedule else { continue };
+            let standing = daemon.store().schedule(&entry.name)?;
+            let next = next_run(entry, now).filter(|_| standing.paused.is_none());
+            lines.push(Line {
+                name: entry.name.to_string(),
+                words: describe(schedule),
+                sort: next.map_or(i64::MAX, |next| next.0),
+                next: next.map(|at| (words::when(at, now), words::at_clock(at))),
+                paused: standing.paused.map(|(since, why)| (why, words::when(since, now))),
+                failures: standing.failures,
+                catchup: schedule.catchup.as_str(),
+                overlap: schedule.overlap.as_str(),
+                past: past(daemon, &entry.name, PAST, now)?,
+            });
+        }
+        lines.sort_by(|one, other| (one.sort, &one.name).cmp(&(other.sort, &other.name)));
+        let unscheduled = entries.len() - lines.len();
+        Ok(SchedulePage {
+            shell: Shell::new(daemon, Place::Schedule, "Schedule", "/live"),
+            lines,
+            unscheduled,
+        })
+    })
+    .await
+}

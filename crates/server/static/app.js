@@ -1,0 +1,297 @@
+// What the pages do beyond reading and forms: looking again when something changed, logs that go on, keys, true times.
+// Everything on them can be read, and every button pressed, without it.
+'use strict';
+
+(() => {
+  const kept = {
+    get(name) { try { return localStorage.getItem(name); } catch { return null; } },
+    set(name, value) { try { localStorage.setItem(name, value); } catch { /* Not kept, then. */ } },
+  };
+
+  // --- Light and dark: before anything is drawn
+
+  const themes = ['auto', 'light', 'dark'];
+  const themeNow = () => (themes.includes(kept.get('cairn-theme')) ? kept.get('cairn-theme') : 'auto');
+  const applyTheme = () => { document.documentElement.dataset.theme = themeNow(); };
+  applyTheme();
+
+  function theme() {
+    const button = document.querySelector('[data-theme-button]');
+    if (!button) return;
+    const words = { auto: 'Auto', light: 'Light', dark: 'Dark' };
+    const show = () => {
+      const now = themeNow();
+      button.textContent = words[now];
+      button.setAttribute('aria-label', `${words[now]} theme`);
+      button.title = 'Theme: that of the system, light, or dark';
+    };
+    button.hidden = false;
+    show();
+    button.addEventListener('click', () => {
+      kept.set('cairn-theme', themes[(themes.indexOf(themeNow()) + 1) % themes.length]);
+      applyTheme();
+      show();
+    });
+  }
+
+  // --- Times that stay true
+
+  function far(ms) {
+    const seconds = Math.floor(Math.abs(ms) / 1000);
+    if (seconds < 10) return ms > 0 ? 'in a moment' : 'just now';
+    let words;
+    if (seconds < 60) words = `${seconds} s`;
+    else if (seconds < 3600) words = `${Math.floor(seconds / 60)} min`;
+    else if (seconds < 172800) words = `${Math.floor(seconds / 3600)} h`;
+    else words = `${Math.floor(seconds / 86400)} d`;
+    return ms > 0 ? `in ${words}` : `${words} ago`;
+  }
+
+  function took(ms) {
+    const seconds = Math.floor(ms / 1000);
+    if (seconds < 60) return `${seconds} s`;
+    if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+    return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  }
+
+  function put(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  }
+
+  function times() {
+    const now = Date.now();
+    for (const time of document.querySelectorAll('time[data-relative]')) {
+      put(time, far(Date.parse(time.dateTime) - now));
+    }
+    for (const since of document.querySelectorAll('[data-since]')) {
+      put(since, took(Math.max(0, now - Number(since.dataset.since))));
+    }
+  }
+
+  // --- Looking again
+
+  const served = new Map();
+  const remember = (root) => {
+    for (const part of root.querySelectorAll('[data-part]')) served.set(part.id, part.outerHTML);
+  };
+
+  function likeOf(element) {
+    const part = element?.closest?.('[data-part]');
+    if (!part) return null;
+    const form = element.closest('form');
+    const name = element.getAttribute('aria-label');
+    return () => {
+      const fresh = document.getElementById(part.id);
+      if (!fresh) return null;
+      if (element === part) return fresh;
+      return [...fresh.querySelectorAll(element.tagName)].find((other) =>
+        other.getAttribute('href') === element.getAttribute('href')
+        && other.getAttribute('aria-label') === name
+        && other.closest('form')?.getAttribute('action') === form?.getAttribute('action'));
+    };
+  }
+
+  function take(fresh) {
+    const focused = likeOf(document.activeElement);
+    for (const part of fresh.querySelectorAll('[data-part]')) {
+      const old = document.getElementById(part.id);
+      if (!old || served.get(part.id) === part.outerHTML) continue;
+      served.set(part.id, part.outerHTML);
+      const open = new Set([...old.querySelectorAll('details[open][id]')].map((details) => details.id));
+      const left = old.scrollLeft;
+      const node = document.importNode(part, true);
+      for (const details of node.querySelectorAll('details[id]')) details.open = open.has(details.id);
+      old.replaceWith(node);
+      node.scrollLeft = left;
+    }
+    focused?.()?.focus({ preventScroll: true });
+    document.title = fresh.title;
+    takeLog(fresh);
+    times();
+  }
+
+  function live() {
+    let source = null;
+    let busy = false;
+    let again = false;
+    const status = document.querySelector('[data-live-status]');
+    const say = (text) => { if (status) put(status, text); };
+    const close = () => { source?.close(); source = null; };
+    async function look() {
+      if (busy) { again = true; return; }
+      busy = true;
+      try {
+        const answer = await fetch(location.href, { headers: { accept: 'text/html' }, cache: 'no-store' });
+        if (answer.redirected || answer.status === 401) { location.reload(); return; }
+        if (answer.ok) {
+          const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
+          take(fresh);
+          if (!fresh.body.dataset.live) { delete document.body.dataset.live; close(); }
+        }
+      } catch { /* The daemon is away: the stream says so. */ }
+      busy = false;
+      if (again) { again = false; look(); }
+    }
+    function open() {
+      const address = document.body.dataset.live;
+      if (!address || source) return;
+      source = new EventSource(address);
+      source.addEventListener('change', look);
+      source.addEventListener('open', () => say(''));
+      source.addEventListener('error', () => {
+        say('Not connected to the daemon');
+        if (source?.readyState === EventSource.CLOSED) { source = null; setTimeout(open, 3000); }
+      });
+    }
+    document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));
+    // A page that is left keeps no connection: a browser has few for each host.
+    addEventListener('pagehide', close);
+    addEventListener('pageshow', open);
+    open();
+  }
+
+  // --- Logs
+
+  const LINES_MAX = 5000;
+  let following = null;
+
+  function log() {
+    const box = document.querySelector('[data-log]');
+    const tools = document.querySelector('[data-log-tools]');
+    if (!box || !tools) return;
+    tools.hidden = false;
+    const find = tools.querySelector('#log-find');
+    const found = tools.querySelector('[data-log-found]');
+    const follow = tools.querySelector('[data-log-follow]');
+    const wrap = tools.querySelector('[data-log-wrap]');
+    const stamps = tools.querySelector('[data-log-times]');
+    const down = () => { if (follow.checked) box.scrollTop = box.scrollHeight; };
+    wrap.checked = kept.get('cairn-wrap') !== 'off';
+    stamps.checked = kept.get('cairn-times') === 'on';
+    const dress = () => {
+      box.classList.toggle('nowrap', !wrap.checked);
+      box.classList.toggle('times', stamps.checked);
+    };
+    dress();
+    wrap.addEventListener('change', () => { kept.set('cairn-wrap', wrap.checked ? 'on' : 'off'); dress(); });
+    stamps.addEventListener('change', () => { kept.set('cairn-times', stamps.checked ? 'on' : 'off'); dress(); });
+    follow.addEventListener('change', down);
+    box.addEventListener('wheel', (event) => { if (event.deltaY < 0) follow.checked = false; }, { passive: true });
+
+    let hits = [];
+    let at = -1;
+    const search = () => {
+      const words = find.value.toLowerCase();
+      hits = [];
+      for (const line of box.children) {
+        const hit = words !== '' && line.lastElementChild.textContent.toLowerCase().includes(words);
+        line.classList.toggle('hit', hit);
+        line.classList.remove('now');
+        if (hit) hits.push(line);
+      }
+      at = -1;
+      put(found, words === '' ? '' : hits.length === 0 ? 'none' : `${hits.length} lines`);
+    };
+    const step = (by) => {
+      if (hits.length === 0) return;
+      hits[at]?.classList.remove('now');
+      at = (at + by + hits.length) % hits.length;
+      hits[at].classList.add('now');
+      hits[at].scrollIntoView({ block: 'center' });
+      follow.checked = false;
+      put(found, `${at + 1} of ${hits.length}`);
+    };
+    let waiting;
+    find.addEventListener('input', () => { clearTimeout(waiting); waiting = setTimeout(search, 150); });
+    find.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter') { event.preventDefault(); clearTimeout(waiting); if (at < 0) search(); step(event.shiftKey ? -1 : 1); }
+    });
+    log.step = step;
+    log.follow = () => { follow.checked = !follow.checked; down(); };
+
+    following?.close();
+    following = null;
+    if (box.dataset.follow) {
+      const source = new EventSource(box.dataset.follow);
+      following = source;
+      source.addEventListener('lines', (event) => {
+        // The last line may have been shown before it was whole.
+        const first = /id="(L\d+)"/.exec(event.data);
+        if (first) document.getElementById(first[1])?.remove();
+        box.insertAdjacentHTML('beforeend', event.data);
+        while (box.childElementCount > LINES_MAX) box.firstElementChild.remove();
+        if (find.value) search();
+        down();
+      });
+      source.addEventListener('done', () => { source.close(); if (following === source) following = null; });
+    }
+    down();
+  }
+
+  // An attempt that began after the page was made has a log that the page does not.
+  function takeLog(fresh) {
+    const theirs = fresh.querySelector('#log');
+    const ours = document.querySelector('#log');
+    if (!theirs || !ours || following) return;
+    const next = theirs.querySelector('[data-follow]')?.dataset.follow;
+    const attempt = (address) => /attempt=(\d+)/.exec(address ?? '')?.[1];
+    const box = ours.querySelector('[data-log]');
+    if (!next || attempt(next) === attempt(box?.dataset.follow)) return;
+    ours.replaceWith(document.importNode(theirs, true));
+    log();
+  }
+
+  // --- Keys
+
+  function keys() {
+    const dialog = document.getElementById('keys');
+    const on = document.querySelector('[data-keys-on]');
+    const hint = document.querySelector('[data-keys-hint]');
+    if (!dialog || !on) return;
+    const enabled = () => kept.get('cairn-keys') !== 'off';
+    on.checked = enabled();
+    if (hint) hint.hidden = !enabled();
+    on.addEventListener('change', () => { kept.set('cairn-keys', on.checked ? 'on' : 'off'); if (hint) hint.hidden = !on.checked; });
+    const places = { p: '/', r: '/runs', s: '/schedule', d: '/dead', e: '/effects', y: '/system' };
+    let going = 0;
+    const move = (by) => {
+      const links = [...document.querySelectorAll('[data-line] [data-line-link]')];
+      if (links.length === 0) return;
+      const here = document.activeElement?.closest?.('[data-line]');
+      const now = links.findIndex((link) => link.closest('[data-line]') === here);
+      const to = links[now < 0 ? 0 : Math.min(links.length - 1, Math.max(0, now + by))];
+      to.focus();
+      to.scrollIntoView({ block: 'nearest' });
+    };
+    document.addEventListener('keydown', (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+      if (event.target.closest?.('input, textarea, select, [contenteditable]') || dialog.open) return;
+      if (!enabled() && event.key !== '?') return;
+      if (Date.now() - going < 1500) {
+        going = 0;
+        if (places[event.key]) { event.preventDefault(); location.href = places[event.key]; return; }
+      }
+      const does = {
+        '/': () => document.getElementById('search')?.focus(),
+        '?': () => dialog.showModal(),
+        g: () => { going = Date.now(); },
+        j: () => move(1),
+        k: () => move(-1),
+        f: () => log.follow?.(),
+        n: () => log.step?.(1),
+        N: () => log.step?.(-1),
+      }[event.key];
+      if (does) { event.preventDefault(); does(); }
+    });
+  }
+
+  document.addEventListener('DOMContentLoaded', () => {
+    remember(document);
+    theme();
+    times();
+    setInterval(times, 1000);
+    log();
+    keys();
+    live();
+  });
+})();

@@ -1,0 +1,186 @@
+// A person's walk through the pages: what is promised there is done here, by what a person sees and presses.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { World, pause } from './world.mjs';
+
+let world;
+let page;
+
+before(async () => {
+  world = await World.start();
+  page = world.page;
+}, { timeout: 60_000 });
+
+after(async () => {
+  await world?.end();
+});
+
+const finds = (locator, timeout = 20_000) => locator.first().waitFor({ timeout });
+
+test('the first page tells what there is, and what is broken', async () => {
+  await world.goto('/');
+  await finds(page.getByRole('heading', { name: 'sales' }));
+  await finds(page.getByText('broken.toml'));
+  await page.getByText('broken.toml').click();
+  await finds(page.getByText('runn'));
+});
+
+test('a pipeline is run from the page, and seen while it runs', async () => {
+  await world.goto('/');
+  await page.getByRole('button', { name: 'Run sales' }).click();
+  await page.waitForURL(/\/runs\/[0-9a-f-]+$/);
+  await finds(page.locator('h1 .pill', { hasText: 'succeeded' }), 40_000);
+  const graph = page.getByRole('link', { name: /^report, ran/ });
+  await finds(graph);
+  assert.match(await page.locator('tr', { hasText: 'report' }).first().innerText(), /never ran before/);
+});
+
+test('what did not change is passed over, and the page says so', async () => {
+  await page.getByRole('button', { name: 'Run again' }).click();
+  await finds(page.locator('h1 .pill', { hasText: 'succeeded' }), 40_000);
+  await finds(page.locator('td .pill.fresh', { hasText: 'fresh' }));
+  await world.look('run-fresh');
+});
+
+test('a run with another param fails, and the error stands on top', async () => {
+  await world.goto('/pipelines/sales#run');
+  await page.getByLabel('broken').selectOption('true');
+  await page.getByRole('button', { name: 'Run sales' }).click();
+  await finds(page.locator('h1 .pill', { hasText: 'failed' }), 40_000);
+  await finds(page.getByText('the sum of shop-1 is <negative>'));
+  await world.look('run-failed');
+});
+
+test('a param of the wrong type is refused on the page', async () => {
+  await world.goto('/pipelines/sales');
+  await page.getByLabel('seconds').evaluate((input) => { input.type = 'text'; input.value = 'soon'; });
+  await page.getByRole('button', { name: 'Run sales' }).click();
+  await finds(page.getByRole('alert'));
+  assert.match(await page.getByRole('alert').innerText(), /seconds/);
+});
+
+test('an instance shows its log, what it made, and why it ran', async () => {
+  await world.goto('/runs?status=succeeded');
+  await page.locator('tbody a.mono').last().click();
+  await page.getByRole('row', { name: /^page/ }).getByRole('link').click();
+  await finds(page.getByRole('img', { name: 'Picture build/site.png' }));
+  assert.ok(await page.getByRole('img', { name: /site.png/ }).evaluate((image) => image.decode().then(() => image.naturalWidth > 0)));
+  await finds(page.getByText('<h1>not shown as a page</h1>'));
+  await world.look('instance');
+  const link = page.getByRole('link', { name: 'build/page.html' });
+  const answer = await page.request.get(world.url + (await link.getAttribute('href')));
+  assert.match(answer.headers()['content-type'], /^text\/plain/);
+  await page.getByRole('navigation', { name: 'Where this is' }).getByRole('link', { name: /^run/ }).click();
+  await page.getByRole('row', { name: /^shop\[shop-1\]/ }).getByRole('link').click();
+  await finds(page.getByRole('columnheader', { name: 'amount' }));
+  await world.look('instance-table');
+  await page.getByRole('link', { name: 'fetch' }).first().click();
+  await finds(page.locator('.line .f6', { hasText: '2026-01-31' }));
+});
+
+test('a log is followed as it is printed, searched, and its run cancelled and resumed', async () => {
+  await world.goto('/pipelines/slow');
+  await page.getByRole('button', { name: 'Run slow' }).click();
+  await finds(page.locator('h1 .pill', { hasText: 'running' }));
+  await finds(page.locator('td .pill.run'));
+  await world.look('run-running');
+  await page.getByRole('row', { name: /^count/ }).getByRole('link').click();
+  await finds(page.locator('.line', { hasText: 'line 3 of' }));
+  const lines = await page.locator('.line').count();
+  await pause(1800);
+  assert.ok(await page.locator('.line').count() > lines, 'more lines came by themselves');
+  assert.equal(await page.locator('.line', { hasText: /line 2 of/ }).count(), 1, 'and none twice');
+  await page.getByLabel('Find in the log').fill('line 2 of');
+  await finds(page.locator('.line.hit'));
+  await page.getByLabel('Find in the log').press('Enter');
+  await finds(page.locator('.line.now'));
+  await page.getByRole('navigation', { name: 'Where this is' }).getByRole('link', { name: /^run/ }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await finds(page.locator('h1 .pill', { hasText: 'interrupted' }));
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await finds(page.locator('h1 .pill', { hasText: 'running' }));
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await finds(page.locator('h1 .pill', { hasText: 'interrupted' }));
+});
+
+test('a schedule is paused and taken up again', async () => {
+  await world.goto('/');
+  const knob = page.getByRole('switch', { name: 'Schedule of sales' });
+  assert.equal(await knob.getAttribute('aria-checked'), 'true');
+  await knob.click();
+  await finds(page.locator('.pipe', { hasText: 'sales' }).getByText('paused'));
+  await page.getByRole('switch', { name: 'Schedule of sales' }).click();
+  await page.locator('.pipe', { hasText: 'sales' }).getByText('paused').waitFor({ state: 'detached' });
+  await world.look('schedule', '/schedule');
+});
+
+test('an effect in doubt is settled by a person', async () => {
+  await world.goto('/');
+  await page.getByRole('button', { name: 'Run publish' }).click();
+  await finds(page.locator('h1 .pill', { hasText: 'in doubt' }), 30_000);
+  await world.look('effects', '/effects');
+  await page.getByRole('button', { name: 'It did not take place' }).click();
+  await finds(page.getByText('none in doubt'));
+});
+
+test('a dead record is mended and taken in again', async () => {
+  await world.goto('/');
+  await page.getByRole('button', { name: 'Run people' }).click();
+  await finds(page.locator('h1 .pill', { hasText: /succeeded|failed/ }), 30_000);
+  await world.look('dead', '/dead');
+  await page.getByRole('row', { name: /record/ }).getByRole('link').click();
+  await world.look('letter');
+  await page.getByRole('button', { name: 'Drop' }).click();
+  await page.waitForURL(/\/dead$/);
+  assert.equal(await page.getByRole('row', { name: /record/ }).count(), 0);
+});
+
+test('every other page can be looked at', async () => {
+  await world.look('pipelines', '/');
+  await world.look('pipeline', '/pipelines/sales');
+  await world.look('runs', '/runs');
+  await world.look('system', '/system');
+  await world.look('nothing', '/runs/nothing');
+});
+
+test('keys lead where they say, and can be turned off', async () => {
+  await world.goto('/');
+  await page.keyboard.press('j');
+  await page.keyboard.press('j');
+  assert.ok(await page.evaluate(() => document.activeElement.matches('[data-line-link]')));
+  await page.keyboard.press('g');
+  await page.keyboard.press('r');
+  await page.waitForURL(/\/runs$/);
+  await page.keyboard.press('/');
+  await page.keyboard.type('sales');
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/\/pipelines\/sales$/);
+  await page.keyboard.press('?');
+  await finds(page.getByRole('dialog'));
+  await world.axe('keys');
+  await page.getByLabel('Single keys do this').uncheck();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('g');
+  await page.keyboard.press('r');
+  await pause(300);
+  assert.match(page.url(), /\/pipelines\/sales/);
+});
+
+test('all can be read without JavaScript', async () => {
+  const context = await world.browser.newContext({ javaScriptEnabled: false });
+  const plain = await context.newPage();
+  await plain.goto(world.cairn('serve', '--link').trim());
+  await plain.getByRole('link', { name: 'sales', exact: true }).first().click();
+  await finds(plain.getByRole('heading', { name: 'Stages by run' }));
+  await plain.locator('tbody a.mono').first().click();
+  await finds(plain.getByRole('heading', { name: 'Stages', exact: true }));
+  await plain.getByRole('button', { name: 'Run again' }).click();
+  await plain.waitForURL(/\/runs\//);
+  await context.close();
+});
+
+test('nothing was refused by the policy of the pages, and their script made no mistake', () => {
+  // A page that is not there, and a form that was refused, are told as errors too.
+  assert.deepEqual(world.faults.filter((fault) => !/status of (404|422)/.test(fault)), []);
+});
