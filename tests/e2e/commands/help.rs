@@ -32,6 +32,11 @@ fn alone() {
       backfill  Run a pipeline for each interval of a stretch of time
       effects   Show effects in outside systems; settle those in doubt, undo them
       dead      Show, try again or drop what failed for good
+      serve     Run pipelines by their schedules, with a queue, an API and pages
+      submit    Ask the daemon for a run
+      cancel    Take a run from the daemon's queue, or end it
+      pause     Have a pipeline's schedule start nothing
+      unpause   Have a pipeline's schedule go on
       once      Run a command unless it is known to have succeeded
       seen      Pass on records that were not had before
       mark      Keep a value for the next attempt
