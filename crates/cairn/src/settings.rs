@@ -5,12 +5,15 @@
 //! | `pipelines` | list of pipeline files, folders with a `pipeline.toml`, and patterns of files | see [`crate::project`] |
 //! | `jobs` | instances that run at once | the processors |
 //! | `[serve]` | the daemon, see [`serve`] | |
+//! | `[notify]`, `[lineage]` | who outside the daemon tells of runs, see `telling` | nobody |
 
 pub(crate) mod serve;
+mod telling;
 
 use std::ops::Range;
 
 use cairn_dag::{Diagnostic, Label, Patch, Report, Severity, code};
+use cairn_server::Telling;
 use toml::de::{DeTable, DeValue};
 
 use crate::terminal::text;
@@ -26,12 +29,14 @@ pub(crate) struct Settings {
     pub(crate) jobs: Option<u32>,
     /// The daemon.
     pub(crate) serve: Serve,
+    /// Who outside the daemon tells of runs.
+    pub(crate) telling: Telling,
 }
 
 /// Keys of this version.
-const KEYS: [&str; 3] = ["jobs", "pipelines", "serve"];
+const KEYS: [&str; 5] = ["jobs", "lineage", "notify", "pipelines", "serve"];
 /// Keys of later versions, so that a file for one says so instead of looking misspelt.
-const LATER: [&str; 3] = ["cache", "executors", "notify"];
+const LATER: [&str; 2] = ["cache", "executors"];
 
 impl Settings {
     /// Reads the bytes of a `cairn.toml`, and finds all that is wrong with them.
@@ -67,6 +72,18 @@ impl Settings {
                 "serve" => match value.get_ref() {
                     DeValue::Table(table) => settings.serve = Serve::read(table, &mut diagnostics),
                     _ => diagnostics.push(finding(code::WRONG_TYPE, "`serve` is a table", span, "")),
+                },
+                "notify" => match value.get_ref() {
+                    DeValue::Table(table) => {
+                        settings.telling.notify = telling::notify(table, &mut diagnostics)
+                    }
+                    _ => diagnostics.push(finding(code::WRONG_TYPE, "`notify` is a table", span, "")),
+                },
+                "lineage" => match value.get_ref() {
+                    DeValue::Table(table) => {
+                        settings.telling.lineage = telling::lineage(table, key.span(), &mut diagnostics);
+                    }
+                    _ => diagnostics.push(finding(code::WRONG_TYPE, "`lineage` is a table", span, "")),
                 },
                 later if LATER.contains(&later) => {
                     let message = format!("`{later}` is not known to this version of cairn yet");
@@ -182,13 +199,36 @@ mod tests {
     }
 
     #[test]
+    fn who_is_told_is_set_up() {
+        use cairn_server::lineage::LineageTo;
+        use cairn_server::notify::Occasion;
+        let settings = Settings::parse(b"[notify]\nwebhook = 'https://a.example/x'\n").unwrap();
+        assert_eq!(settings.telling.notify.on, Occasion::ALL.into(), "of all that may happen");
+        let text = b"notify = { on = ['dead'], command = ['mail', 'me'] }\nlineage = { file = 'l', namespace = 'n' }";
+        let telling = Settings::parse(text).unwrap().telling;
+        assert_eq!((telling.notify.on, telling.notify.command.len()), ([Occasion::Dead].into(), 2));
+        let lineage = telling.lineage.unwrap();
+        assert_eq!((lineage.to, lineage.namespace.as_str()), (LineageTo::File("l".into()), "n"));
+        for (text, count) in [
+            ("[notify]\non = ['failed', 'x']\nwebhook = 'ftp://x'\ncommand = []\nmail = 1\n", 4),
+            ("[notify]\non = 'failed'\ncommand = 'mail'\n", 2),
+            ("[lineage]\n", 1),
+            ("[lineage]\nfile = 'a'\nurl = 'http://x'\n", 1),
+            ("[lineage]\nfile = 1\nurl = 'x'\nnamespace = ''\nto = 1\n", 4),
+            ("notify = 1\nlineage = 2\n", 2),
+        ] {
+            assert_eq!(errors(text).len(), count, "{text}");
+        }
+    }
+
+    #[test]
     fn all_errors_are_found_with_their_places() {
         assert_eq!(
-            errors("pipelnes = []\njobs = 0\n[notify]\nport = 1\n"),
+            errors("pipelnes = []\njobs = 0\n[cache]\nport = 1\n"),
             [
                 ("unknown key `pipelnes`".into(), "pipelnes".into()),
                 ("`jobs` is at least 1".into(), "0".into()),
-                ("`notify` is not known to this version of cairn yet".into(), "notify".into()),
+                ("`cache` is not known to this version of cairn yet".into(), "cache".into()),
             ]
         );
         assert_eq!(errors("pipelines = ['a', 7]"), [("`pipelines` is a list of paths".into(), "7".into())]);

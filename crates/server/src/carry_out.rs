@@ -68,11 +68,15 @@ impl Daemon {
             .ticket(run)
             .map_err(|error| error.to_string())?
             .ok_or_else(|| "its ticket is gone".to_owned())?;
+        let began_before = self.store.run(run).map_err(|error| error.to_string())?.is_some();
+        let goes_on = ticket.stage == TicketStage::Running || began_before;
         let mut batch = Batch::new();
         let ticket = Ticket { stage: TicketStage::Running, ..ticket };
         batch.put_ticket(run, &ticket);
+        self.lineage_of_start(&mut batch, run, &ticket, goes_on, self.clock.now());
         // Where this is lost the run waits again, and its record tells what was begun.
         let _ = self.store.commit(batch, Durability::Written).map_err(|error| error.to_string())?;
+        self.outbox.notify_one();
         let prepared = self.try_prepare(run, &ticket);
         Ok((ticket, prepared.map(Box::new)))
     }

@@ -18,12 +18,13 @@ use cairn_scheduler::launch::memory_bytes;
 use cairn_scheduler::leases::Leases;
 use cairn_scheduler::run::Signal;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::catalog::{Catalog, Located};
 use crate::hub::{Change, Hub};
+use crate::lineage::Lineage;
 use crate::metrics::Metrics;
+use crate::notify::Notify;
 use crate::queue::{Queue, Waiting};
 
 /// Lists the pipeline files of the project as they are now, or says why that cannot be done.
@@ -49,6 +50,17 @@ pub struct Setup {
     pub runs_max: usize,
     /// Cpus of all runs together; `None`: those of the machine.
     pub jobs: Option<u32>,
+    /// Who outside is told of runs.
+    pub telling: Telling,
+}
+
+/// Who outside is told of runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Telling {
+    /// People, and what reaches them.
+    pub notify: Notify,
+    /// Who keeps the lineage.
+    pub lineage: Option<Lineage>,
 }
 
 /// The daemon. All parts share it.
@@ -64,10 +76,14 @@ pub struct Daemon {
     pub(crate) started: Timestamp,
     pub(crate) hub: Hub,
     pub(crate) metrics: Metrics,
+    pub(crate) notify: Notify,
+    pub(crate) lineage: Option<Lineage>,
+    /// Woken when there is something to be told outside.
+    pub(crate) outbox: tokio::sync::Notify,
     /// Woken when a run may begin.
-    pub(crate) work: Notify,
+    pub(crate) work: tokio::sync::Notify,
     /// Woken when schedules changed.
-    pub(crate) schedules: Notify,
+    pub(crate) schedules: tokio::sync::Notify,
     pipelines: Pipelines,
     /// Why the pipelines could not be listed the last time.
     pub(crate) unlisted: Mutex<Option<String>>,
@@ -109,7 +125,7 @@ impl StoreError {
 impl Daemon {
     /// Takes up what an earlier daemon left: its tickets wait again, those that were running first.
     pub fn new(setup: Setup) -> Result<Arc<Self>, StoreError> {
-        let Setup { root, state, store, clock, pipelines, keeper, held, runs_max, jobs } = setup;
+        let Setup { root, state, store, clock, pipelines, keeper, held, runs_max, jobs, telling } = setup;
         let tokens: Vec<String> = held.iter().map(|attempt| attempt.job.token.clone()).collect();
         let mut by_run: HashMap<RunId, Vec<HeldAttempt>> = HashMap::new();
         for attempt in held {
@@ -130,8 +146,11 @@ impl Daemon {
             started,
             hub: Hub::default(),
             metrics: Metrics::default(),
-            work: Notify::new(),
-            schedules: Notify::new(),
+            notify: telling.notify,
+            lineage: telling.lineage,
+            outbox: tokio::sync::Notify::new(),
+            work: tokio::sync::Notify::new(),
+            schedules: tokio::sync::Notify::new(),
             pipelines,
             unlisted: Mutex::default(),
             catalog: RwLock::default(),

@@ -6,7 +6,7 @@
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
 //! - [`api`]: what programs ask and are answered; `web`: the pages for people
 //! - [`submit`]: asking for a run; `carry_out`: from its turn to its end; `settle`: what follows from that
-//! - `metrics`: what Prometheus is told
+//! - [`notify`], [`lineage`]: what is told outside of runs; `outbox`: until it has been; `metrics`: what Prometheus is told
 //! - `letters`: what people decide about dead letters and effects
 //!
 //! What it does not do: decide what of a run is executed, which is the scheduler's, or open the store.
@@ -21,8 +21,11 @@ mod fire;
 pub mod gate;
 pub mod hub;
 mod letters;
+pub mod lineage;
 pub mod listen;
 mod metrics;
+pub mod notify;
+mod outbox;
 pub mod queue;
 mod schedules;
 mod sensors;
@@ -32,6 +35,6 @@ mod watch;
 mod web;
 
 pub use catalog::Located;
-pub use daemon::{Daemon, Pipelines, Setup, StoreError};
+pub use daemon::{Daemon, Pipelines, Setup, StoreError, Telling};
 pub use letters::{LetterError, SettleError};
 pub use submit::{Order, SubmitError, Submitted};

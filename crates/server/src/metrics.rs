@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use cairn_model::{DropReason, Name};
-use cairn_store::{RunRecord, Ticket};
+use cairn_store::{Recipient, RunRecord, Ticket};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -43,6 +43,12 @@ struct DropLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToldLabels {
+    to: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeadLabels {
     pipeline: String,
     kind: &'static str,
@@ -58,6 +64,8 @@ pub(crate) struct Metrics {
     saved: Family<PipelineLabels, Counter<f64, std::sync::atomic::AtomicU64>>,
     lag: Histogram,
     dropped: Family<DropLabels, Counter>,
+    told: Family<ToldLabels, Counter>,
+    untold: Gauge,
     waiting: Gauge,
     running: Gauge,
     pipelines: Gauge,
@@ -93,6 +101,8 @@ impl Default for Metrics {
             saved: Family::default(),
             lag: wait_buckets(),
             dropped: Family::default(),
+            told: Family::default(),
+            untold: Gauge::default(),
             waiting: Gauge::default(),
             running: Gauge::default(),
             pipelines: Gauge::default(),
@@ -118,6 +128,8 @@ impl Metrics {
         cairn.register("saved_seconds", "Time that checkpoints saved", self.saved.clone());
         cairn.register("schedule_lag_seconds", "How late schedules came", self.lag.clone());
         cairn.register("schedule_dropped", "Times of schedules that have no run", self.dropped.clone());
+        cairn.register("deliveries", "Tries to tell somebody outside", self.told.clone());
+        cairn.register("outbox_waiting", "Messages that are not delivered", self.untold.clone());
         cairn.register("queue_waiting", "Runs that wait", self.waiting.clone());
         cairn.register("runs_running", "Runs that go on", self.running.clone());
         cairn.register("pipelines", "Pipelines", self.pipelines.clone());
@@ -162,6 +174,12 @@ impl Metrics {
         self.lag.observe(seconds(late_ms));
     }
 
+    /// Counts a try to tell somebody outside: one that is over, or one that has to be made again.
+    pub(crate) fn told(&self, to: Recipient, is_over: bool) {
+        let result = if is_over { "over" } else { "retried" };
+        self.told.get_or_create(&ToldLabels { to: to.as_str(), result }).inc();
+    }
+
     /// Counts a schedule's time that has no run.
     pub(crate) fn dropped(&self, pipeline: &Name, reason: DropReason) {
         let labels = DropLabels { pipeline: pipeline.to_string(), reason: reason.to_string() };
@@ -201,6 +219,7 @@ impl Daemon {
             }
         }
         metrics.paused.set(number(paused));
+        metrics.untold.set(number(self.store.messages(UNTOLD_MAX)?.len()));
         metrics.store_bytes.set(i64::try_from(bytes_in(&self.state.join("store"))).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string cannot fail.
@@ -208,6 +227,9 @@ impl Daemon {
         Ok(text)
     }
 }
+
+/// Messages that are counted: more than that is as bad.
+const UNTOLD_MAX: usize = 10_000;
 
 fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

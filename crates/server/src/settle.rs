@@ -101,9 +101,15 @@ impl Daemon {
             | RunStatus::Frozen
             | RunStatus::Running => {}
         }
+        let record = self.store.run(run)?;
+        if let Some(record) = &record {
+            self.notify(&mut batch, run, record, ticket, now)?;
+            self.lineage_of_end(&mut batch, run, record, ticket, now)?;
+        }
         self.commit(batch)?;
-        if let Some(record) = self.store.run(run)? {
-            self.metrics.ended(&record, ticket);
+        self.outbox.notify_one();
+        if let Some(record) = &record {
+            self.metrics.ended(record, ticket);
         }
         for waiting in waiting {
             self.has_waiting(waiting);

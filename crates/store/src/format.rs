@@ -4,7 +4,7 @@
 //! | ------- | ----- | ------------ |
 //! | 1       | 0.1.0 | the first    |
 //! | 2       | 0.1.0 | families for effects, notes, dead letters and records, which opening for writing makes |
-//! | 3       | 0.1.0 | families of the daemon: tickets, their queue, occurrences, schedules, submissions |
+//! | 3       | 0.1.0 | families of the daemon: tickets, their queue, occurrences, schedules, submissions, messages |
 //!
 //! A store of a newer version is refused by name; one of an older version is brought up to date when it is opened for
 //! writing, see [`crate::migrate`].

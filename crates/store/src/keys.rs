@@ -23,6 +23,7 @@
 //! | `occurrences-v1` | pipeline · time, i64 · id             | … + 8 + 16 | [`Occurrence`]         | point; prefix pipeline, newest first |
 //! | `schedules-v1`   | pipeline                              | variable   | [`ScheduleState`]      | point                        |
 //! | `submissions-v1` | digest of an idempotency key          | 32         | [`Submission`]         | point                        |
+//! | `outbox-v1`      | time, i64 · digest, its beginning     | 8 + 8      | [`Message`]            | whole, oldest first          |
 //!
 //! A time is its number with the sign bit flipped, so that byte order is the order of time. `queue-v1` holds the ids of
 //! those tickets that are not over.
@@ -44,6 +45,7 @@
 //!
 //! [`DeadLetter`]: crate::DeadLetter
 //! [`Mark`]: crate::Mark
+//! [`Message`]: crate::Message
 //! [`Once`]: crate::Once
 //! [`RunRecord`]: crate::RunRecord
 //! [`Event`]: cairn_model::Event
@@ -84,10 +86,11 @@ pub(crate) enum Family {
     Occurrences,
     Schedules,
     Submissions,
+    Outbox,
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Meta,
         Self::Runs,
         Self::Events,
@@ -109,6 +112,7 @@ impl Family {
         Self::Occurrences,
         Self::Schedules,
         Self::Submissions,
+        Self::Outbox,
     ];
 
     /// Returns the name RocksDB knows it by. It always has one that is called `default`.
@@ -135,6 +139,7 @@ impl Family {
             Self::Occurrences => "occurrences-v1",
             Self::Schedules => "schedules-v1",
             Self::Submissions => "submissions-v1",
+            Self::Outbox => "outbox-v1",
         }
     }
 
@@ -162,6 +167,7 @@ impl Family {
             Self::Occurrences => 18,
             Self::Schedules => 19,
             Self::Submissions => 20,
+            Self::Outbox => 21,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! - what is kept: a [`Checkpoint`] for each input-hash; each run as a [`RunRecord`] with its events; each [`Attempt`]
 //!   that has not ended; a [`FileRow`] for each file that was hashed; what was [`Placed`] in the project; each
 //!   [`Effect`] in a system outside and each [`DeadLetter`]; notes of scripts, [`Once`] and [`Mark`]; for the
-//!   daemon each [`Ticket`], [`Occurrence`], [`ScheduleState`] and [`Submission`]
+//!   daemon each [`Ticket`], [`Occurrence`], [`ScheduleState`], [`Submission`] and [`Message`]
 //! - `keys` tells families and keys, `record` the values, `format` the versions, `head_file` and `tally` how a loss is
 //!   noticed: between them they are the format on disk
 //!
@@ -46,8 +46,9 @@ pub use process::ProcessId;
 pub use read::ReadError;
 pub use record::{
     Attempt, Checkpoint, DeadId, DeadIdError, DeadKind, DeadLetter, Demoted, Effect, Exit, Fate, FileKey,
-    FileRow, Force, Generation, LogRef, Mark, NoteScope, Occurrence, Once, Placed, Retry, RunOptions,
-    RunRecord, ScheduleState, Stamp, Submission, Ticket, TicketStage, Trigger, TriggerKind,
+    FileRow, Force, Generation, LogRef, Mark, Message, MessageId, NoteScope, Occurrence, Once, Placed,
+    Recipient, Retry, RunOptions, RunRecord, ScheduleState, Stamp, Submission, Ticket, TicketStage, Trigger,
+    TriggerKind,
 };
 /// The id of an occurrence: the beginning of a digest of its pipeline, its schedule and its time.
 pub type OccurrenceId = [u8; 16];

@@ -8,6 +8,7 @@ mod events;
 mod file_rows;
 mod instances;
 mod notes;
+mod outbox;
 mod placed;
 mod records;
 mod runs;

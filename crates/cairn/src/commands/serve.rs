@@ -104,6 +104,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     }
     let runs = serve.runs.unwrap_or_else(|| cpus().max(2)) as usize;
     let setup = Setup {
+        telling: project.settings.telling.clone(),
         root: root.clone(),
         state: state.clone(),
         store: store.clone(),
@@ -165,6 +166,8 @@ async fn served(
     let pipelines = tokio::spawn(async move { keeping.keep_pipelines().await });
     let keeping = Arc::clone(daemon);
     let sensors = tokio::spawn(async move { keeping.keep_sensors().await });
+    let keeping = Arc::clone(daemon);
+    let outbox = tokio::spawn(async move { keeping.deliver().await });
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| cannot("listen to signals", error))?;
@@ -187,6 +190,7 @@ async fn served(
     // Where nobody waits for it, nothing happens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     daemon.serve(stopping, stop_after).await;
+    outbox.abort();
     sensors.abort();
     schedules.abort();
     pipelines.abort();

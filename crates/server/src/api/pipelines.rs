@@ -318,7 +318,7 @@ struct Called {
 }
 
 /// Calls a webhook sensor. Its body is the content: the same one twice in a row is one event.
-#[utoipa::path(post, path = "/api/v1/hooks/{name}", request_body = String,
+#[utoipa::path(post, path = "/api/v1/hooks/{name}", params(("name" = String, Path)), request_body = String,
     responses((status = 200, body = Called), (status = 404, body = Problem)))]
 async fn hook(
     State(app): State<App>,

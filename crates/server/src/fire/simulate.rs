@@ -63,6 +63,7 @@ impl World {
         };
         let store = Store::open(&state, Access::Write, &*self.clock).unwrap();
         let setup = Setup {
+            telling: crate::Telling::default(),
             root,
             state,
             store,

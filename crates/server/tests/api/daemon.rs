@@ -12,7 +12,7 @@ use cairn_executor::isolation::Keeper;
 use cairn_executor::{Project, recover};
 use cairn_model::SystemClock;
 use cairn_server::gate::{Gate, Way};
-use cairn_server::{Daemon, Located, Setup, api};
+use cairn_server::{Daemon, Located, Setup, Telling, api};
 use cairn_store::{Access, Store};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -120,13 +120,18 @@ impl Served {
 
     /// Starts one that begins no run until it is told to [`Self::work`].
     pub(crate) async fn idle() -> Self {
+        Self::telling(Telling::default()).await
+    }
+
+    /// Starts one that tells somebody of runs, and begins none yet.
+    pub(crate) async fn telling(telling: Telling) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         for (name, text) in PIPELINES {
             let text = text.replace("FOLDER", &root.display().to_string());
             std::fs::write(root.join(format!("{name}.toml")), text).unwrap();
         }
-        let daemon = open(&root).await;
+        let daemon = open(&root, telling).await;
         let gate = Arc::new(Gate::new(TOKEN.to_owned(), vec!["cairn.example".to_owned()]));
         let router = api::router(Arc::clone(&daemon), Arc::clone(&gate));
         Self { folder, daemon, gate, router, stop: tokio::sync::watch::channel(false).0 }
@@ -195,7 +200,7 @@ impl Drop for Served {
     }
 }
 
-async fn open(root: &Path) -> Arc<Daemon> {
+async fn open(root: &Path, telling: Telling) -> Arc<Daemon> {
     let state = root.join(".cairn");
     std::fs::create_dir_all(&state).unwrap();
     let project = Project::new(root.to_owned(), state.clone(), root.to_owned());
@@ -231,6 +236,7 @@ async fn open(root: &Path) -> Arc<Daemon> {
         held: taken.attempts,
         runs_max: 2,
         jobs: Some(2),
+        telling,
     })
     .unwrap()
 }

@@ -12,3 +12,4 @@ mod looking;
 mod runs;
 mod streams;
 mod submit;
+mod telling;

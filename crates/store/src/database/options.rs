@@ -111,6 +111,7 @@ const fn compression(family: Family) -> DBCompressionType {
         | Family::Notes
         | Family::Dead
         | Family::RecordScopes
+        | Family::Outbox
         | Family::Tickets
         | Family::Occurrences => DBCompressionType::Zstd,
         Family::Meta

@@ -274,6 +274,16 @@ fn golden_of_the_daemon() {
     };
     check(&state, "01 01 02 01 'w' ac02 01 04 01 01 'f' 07*32");
     check(&Submission { fingerprint: digest(1), run, at: Timestamp(1) }, "01 01*32 09*16 02");
+    let message = Message {
+        to: Recipient::Lineage,
+        key: "k".to_owned(),
+        body: b"{}".to_vec(),
+        made: Timestamp(1),
+        tries: 3,
+        not_before: Timestamp(2),
+        error: Some("e".to_owned()),
+    };
+    check(&message, "01 02 01 'k' 02 '{}' 02 03 04 01 01 'e'");
 }
 
 #[test]

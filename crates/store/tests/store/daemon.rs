@@ -1,9 +1,9 @@
-//! What the daemon has remembered: tickets and their queue, occurrences, schedules, submissions.
+//! What the daemon has remembered: tickets and their queue, occurrences, schedules, submissions, messages.
 
 use cairn_model::{Digest, Interval, Name, RunId, Timestamp};
 use cairn_store::{
-    Batch, Durability, Fate, Force, Occurrence, RunOptions, ScheduleState, Store, Submission, Ticket,
-    TicketStage, Trigger, TriggerKind,
+    Batch, Durability, Fate, Force, Message, Occurrence, Recipient, RunOptions, ScheduleState, Store,
+    Submission, Ticket, TicketStage, Trigger, TriggerKind,
 };
 
 use crate::sample::State;
@@ -81,6 +81,32 @@ fn occurrences_are_found_by_id_and_listed_from_the_latest_on() {
     assert_eq!((times(9), times(2)), (vec![300, 2, -5], vec![300, 2]));
     assert_eq!(store.occurrence(&p, Timestamp(2), [7; 16]).unwrap(), Some(dropped(2)));
     assert_eq!(store.occurrence(&p, Timestamp(2), [8; 16]).unwrap(), None);
+}
+
+#[test]
+fn messages_are_kept_in_the_order_of_time_until_they_are_delivered() {
+    let state = State::new();
+    let store = state.open();
+    let message = |made: i64, key: &str| Message {
+        to: Recipient::Webhook,
+        key: key.to_owned(),
+        body: b"{}".to_vec(),
+        made: Timestamp(made),
+        tries: 0,
+        not_before: Timestamp(made),
+        error: None,
+    };
+    let tried = Message { tries: 1, error: Some("refused".to_owned()), ..message(7, "c") };
+    commit(&store, |batch| {
+        for message in [message(5, "b"), message(-1, "a"), message(7, "c"), message(5, "b")] {
+            batch.put_message(&message);
+        }
+        batch.put_message(&tried);
+    });
+    assert_eq!(store.messages(9).unwrap(), [message(-1, "a"), message(5, "b"), tried]);
+    commit(&store, |batch| batch.remove_message(&message(5, "b")));
+    assert_eq!(store.messages(1).unwrap(), [message(-1, "a")]);
+    assert_eq!(store.messages(9).unwrap().len(), 2);
 }
 
 #[test]

@@ -1,0 +1,234 @@
+//! Who outside is told of runs, and what they are told. It is written into the store in the batch that settles a run, and
+//! delivered from there by [`crate::outbox`].
+//!
+//! | occasion | a run of the pipeline |
+//! | --- | --- |
+//! | `failed` | failed for good |
+//! | `recovered` | succeeded, after the one before it, or its own part before, failed |
+//! | `in-doubt` | left an effect of which nobody knows whether it took place |
+//! | `dead` | left records that could not be delivered, or were rejected |
+
+use std::collections::BTreeSet;
+
+use cairn_model::{Event, Outcome, RunEvent, RunId, RunStatus, Timestamp};
+use cairn_scheduler::history::History;
+use cairn_store::{Batch, DeadKind, DeadOf, Message, ReadError, Recipient, RunRecord, Ticket};
+use serde::Serialize;
+
+use crate::api::{rfc3339, status_word};
+use crate::daemon::Daemon;
+
+/// When somebody is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Occasion {
+    /// A run failed for good.
+    Failed,
+    /// A run succeeded after one that had not.
+    Recovered,
+    /// An effect is in doubt.
+    InDoubt,
+    /// Records died.
+    Dead,
+}
+
+impl Occasion {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Failed, Self::Recovered, Self::InDoubt, Self::Dead];
+
+    /// Returns the word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Recovered => "recovered",
+            Self::InDoubt => "in-doubt",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Who is told, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Notify {
+    /// The occasions.
+    pub on: BTreeSet<Occasion>,
+    /// An address that a JSON object is posted to.
+    pub webhook: Option<String>,
+    /// A command with its arguments: the text on its standard input, all else in its environment.
+    pub command: Vec<String>,
+}
+
+/// What is told: `cairn.notification/1`.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    schema: &'static str,
+    occasion: &'static str,
+    /// One for people. Chat programs show a posted object's `text`.
+    text: String,
+    pipeline: &'a str,
+    run: String,
+    status: &'static str,
+    logical_time: String,
+    started: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+    project: String,
+    /// Why it could not even begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// Instances that failed, or are in doubt, the first of them.
+    instances: Vec<Trouble>,
+    /// Records that died in it.
+    dead_records: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Trouble {
+    instance: String,
+    reason: String,
+}
+
+/// Instances that are named to somebody; there may be thousands.
+const INSTANCES_MAX: usize = 10;
+/// Dead records that are counted; there may be millions.
+const DEAD_MAX: usize = 10_000;
+/// Runs that are looked at to find the one before of the same pipeline.
+const BEFORE_MAX: usize = 1000;
+
+impl Daemon {
+    /// Enters in a batch what is told of a run's end. `record` is as it ended.
+    pub(crate) fn notify(
+        &self,
+        batch: &mut Batch,
+        run: RunId,
+        record: &RunRecord,
+        ticket: &Ticket,
+        now: Timestamp,
+    ) -> Result<(), ReadError> {
+        let Notify { on, webhook, command } = &self.notify;
+        let recipients: Vec<Recipient> =
+            [(webhook.is_some(), Recipient::Webhook), (!command.is_empty(), Recipient::Command)]
+                .into_iter()
+                .filter_map(|(wanted, recipient)| wanted.then_some(recipient))
+                .collect();
+        if on.is_empty() || recipients.is_empty() {
+            return Ok(());
+        }
+        let dead_records = if on.contains(&Occasion::Dead) { self.died_in(run, record)? } else { 0 };
+        let events = self.store.events(run)?;
+        let is_so = |occasion: &&Occasion| match occasion {
+            Occasion::Failed => Ok(record.status == RunStatus::Failed),
+            Occasion::InDoubt => Ok(record.status == RunStatus::InDoubt),
+            Occasion::Dead => Ok(dead_records > 0),
+            Occasion::Recovered => Ok(record.status == RunStatus::Succeeded
+                && (part_before_failed(&events) || self.run_before_failed(run, record)?)),
+        };
+        for occasion in on {
+            if !is_so(&occasion)? {
+                continue;
+            }
+            let history = History::of(events.iter().map(|(_, event)| event));
+            let told = self.told(*occasion, run, (record, ticket), &history, dead_records);
+            let body = serde_json::to_vec(&told).unwrap_or_default();
+            for to in &recipients {
+                batch.put_message(&Message {
+                    to: *to,
+                    key: format!("{run}/{}/{}", occasion.as_str(), record.ended.unwrap_or(now).0),
+                    body: body.clone(),
+                    made: now,
+                    tries: 0,
+                    not_before: now,
+                    error: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn died_in(&self, run: RunId, record: &RunRecord) -> Result<usize, ReadError> {
+        if !self.store.has_dead(&record.pipeline)? {
+            return Ok(0);
+        }
+        let of = DeadOf { pipeline: Some(&record.pipeline), instance: None };
+        let mut died = 0;
+        for letter in self.store.dead(of).take(DEAD_MAX) {
+            let letter = letter?;
+            died += usize::from(letter.run == run && letter.kind != DeadKind::Instance);
+        }
+        Ok(died)
+    }
+
+    /// Returns whether the last run of the pipeline before, of those that came to an end of their own, did not succeed.
+    fn run_before_failed(&self, run: RunId, record: &RunRecord) -> Result<bool, ReadError> {
+        for before in self.store.runs_before(Some(run)).take(BEFORE_MAX) {
+            let (_, before) = before?;
+            if before.pipeline != record.pipeline {
+                continue;
+            }
+            match before.status {
+                RunStatus::Failed | RunStatus::InDoubt => return Ok(true),
+                RunStatus::Succeeded => return Ok(false),
+                RunStatus::Running | RunStatus::Interrupted | RunStatus::Frozen => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn told<'a>(
+        &self,
+        occasion: Occasion,
+        run: RunId,
+        (record, ticket): (&'a RunRecord, &'a Ticket),
+        history: &History,
+        dead_records: usize,
+    ) -> Told<'a> {
+        let troubled = [Outcome::Failed, Outcome::InDoubt];
+        let instances: Vec<Trouble> = troubled
+            .into_iter()
+            .flat_map(|outcome| history.ended_as(outcome))
+            .take(INSTANCES_MAX)
+            .map(|instance| Trouble { instance: instance.name.to_string(), reason: instance.reason.clone() })
+            .collect();
+        let what = match occasion {
+            Occasion::Failed => "failed".to_owned(),
+            Occasion::Recovered => "succeeds again".to_owned(),
+            Occasion::InDoubt => "left an effect in doubt".to_owned(),
+            Occasion::Dead if dead_records == 1 => "left a dead record".to_owned(),
+            Occasion::Dead => format!("left {dead_records} dead records"),
+        };
+        let pipeline = record.pipeline.as_str();
+        let mut text = format!("`{pipeline}` {what} (run {})", run.short());
+        if let Some(error) = &ticket.error {
+            text.push_str(&format!("\n{error}"));
+        }
+        if occasion != Occasion::Recovered {
+            for Trouble { instance, reason } in &instances {
+                text.push_str(&format!("\n{instance}: {reason}"));
+            }
+        }
+        Told {
+            schema: "cairn.notification/1",
+            occasion: occasion.as_str(),
+            text,
+            pipeline,
+            run: run.to_string(),
+            status: status_word(record.status),
+            logical_time: rfc3339(record.logical_time),
+            started: rfc3339(record.started),
+            ended: record.ended.map(rfc3339),
+            project: self.root.display().to_string(),
+            error: ticket.error.as_deref(),
+            instances,
+            dead_records,
+        }
+    }
+}
+
+/// Returns whether a run that was taken up again had failed before.
+fn part_before_failed(events: &[(u64, Event)]) -> bool {
+    let ends = events.iter().filter_map(|(_, event)| match event.what {
+        RunEvent::Ended { status } => Some(status),
+        RunEvent::Started { .. } | RunEvent::Instance { .. } => None,
+    });
+    let before: Option<RunStatus> = ends.rev().nth(1);
+    matches!(before, Some(RunStatus::Failed | RunStatus::InDoubt))
+}
