@@ -97,7 +97,7 @@ fn unsafe_code_stays_in_isolation() {
 
 #[test]
 fn every_end_to_end_test_is_run() {
-    for folder in ["tests/e2e"] {
+    for folder in ["tests/e2e", "tests/crash"] {
         let folder = root().join(folder);
         let main = fs::read_to_string(folder.join("main.rs")).expect("the test's main file");
         for entry in fs::read_dir(&folder).expect("a folder").flatten() {

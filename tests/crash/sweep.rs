@@ -10,8 +10,8 @@ use crate::proof;
 use crate::scene::{Expected, Scene};
 
 /// As the kernel numbers them: no space left on the device, and an input or output error.
-const ENOSPC: i32 = 28;
-const EIO: i32 = 5;
+pub(crate) const ENOSPC: i32 = 28;
+pub(crate) const EIO: i32 = 5;
 
 /// Outputs that lie in the store, in the content store, and in folders; with links and rights.
 fn pipeline(sandbox: &str, executions: &str) -> String {

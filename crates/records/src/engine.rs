@@ -37,7 +37,7 @@ use cairn_model::{
     Digest, Format, OnChange, RecordCounts, RecordRetries, Records, Sink, SinkMode, SinkPlace,
 };
 
-use crate::ledger::{Asked, Changes, Ledger, Scope};
+use crate::ledger::{Asked, Changes, Ledger, Scope, Weighed};
 use crate::sink::{self, BatchId};
 use crate::source::SourceFile;
 use crate::state::Place;
@@ -194,6 +194,7 @@ fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
     let scope = Scope { files: paths.clone(), ..scope };
     let worker = records.worker.is_some();
     let code = worker.then(|| code_of(&setup.code));
+    let Weighed { decided, failed } = scope.weighed;
     let mut deliverer = deliver::Deliverer {
         ledger: setup.ledger,
         scope,
@@ -206,8 +207,8 @@ fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
         counts: RecordCounts::default(),
         rows: Vec::new(),
         receipts: &setup.receipts,
-        decided: 0,
-        failed: 0,
+        decided,
+        failed,
         excluded: HashSet::new(),
         kept: Vec::new(),
         dead: Vec::new(),
@@ -261,6 +262,7 @@ fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
         files::write(setup, &source, &mut joined, &deliverer.excluded, worker)?;
     }
     deliverer.scope.counts = Some(deliverer.counts);
+    deliverer.scope.weighed = Weighed::default();
     setup.ledger.apply(Changes {
         scope: Some(deliverer.scope.clone()),
         durable: true,
@@ -312,6 +314,7 @@ fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn sink::Sink>>) -> Result<Begun
         files: Vec::new(),
         results_bytes: 0,
         counts: None,
+        weighed: Weighed::default(),
     };
     // What was known goes together with what it was known of.
     setup.ledger.apply(Changes { scope: Some(scope.clone()), durable: true, ..changes })?;

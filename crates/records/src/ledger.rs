@@ -32,6 +32,25 @@ pub struct Scope {
     pub results_bytes: u64,
     /// What the last run that went to its end counted.
     pub counts: Option<RecordCounts>,
+    /// What was decided of the load that is under way, by runs that did not go to its end.
+    pub weighed: Weighed,
+}
+
+/// How many records of a load have had their fate decided for good: by these an outage is told from single faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Weighed {
+    /// All of them.
+    pub decided: u64,
+    /// Those that failed.
+    pub failed: u64,
+}
+
+impl Weighed {
+    /// Adds records whose fate is decided, of which some failed.
+    pub fn add(&mut self, decided: u64, failed: u64) {
+        self.decided += decided;
+        self.failed += failed;
+    }
 }
 
 impl Scope {
@@ -44,14 +63,19 @@ impl Scope {
 
     /// Reads a scope's bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
-        let known = bytes.split_first().filter(|(version, _)| **version == Self::VERSION);
-        known.and_then(|(_, body)| postcard::from_bytes(body).ok()).ok_or_else(|| LedgerError {
+        let scope = match bytes.split_first() {
+            Some((&Self::VERSION, body)) => postcard::from_bytes(body).ok(),
+            // The first version had all but the last field, which is two numbers.
+            Some((1, body)) => postcard::from_bytes(&[body, &[0, 0]].concat()).ok(),
+            _ => None,
+        };
+        scope.ok_or_else(|| LedgerError {
             error: "what is remembered of the records cannot be read by this cairn".to_owned(),
             help: Some("use the version that wrote it".to_owned()),
         })
     }
 
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 }
 
 /// A record that failed for good, with what is needed to step into it.
@@ -159,4 +183,31 @@ pub trait Ledger: Sync {
 
     /// Makes changes.
     fn apply(&self, changes: Changes) -> Result<(), LedgerError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_of_the_first_version_are_read() {
+        let scope = Scope {
+            token: "token".to_owned(),
+            setup: Digest::from_bytes([7; 32]),
+            confirmed: 1,
+            decided: 2,
+            last_delta: 3,
+            files: vec!["a.jsonl".to_owned()],
+            results_bytes: 4,
+            counts: Some(RecordCounts { read: 5, ..RecordCounts::default() }),
+            weighed: Weighed::default(),
+        };
+        let now = scope.encode();
+        assert_eq!(Scope::decode(&now).unwrap(), scope);
+        let (_, body) = now.split_first().unwrap();
+        let first = [&[1], &body[..body.len() - 2]].concat();
+        assert_eq!(Scope::decode(&first).unwrap(), scope);
+        let newer = [&[Scope::VERSION + 1], body].concat();
+        assert!(Scope::decode(&newer).unwrap_err().help.unwrap().contains("version"));
+    }
 }

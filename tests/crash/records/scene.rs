@@ -124,6 +124,7 @@ pub(crate) struct Account {
     newest: BTreeMap<u64, (u64, String, usize, String)>,
     dead: BTreeSet<String>,
     deliveries: usize,
+    files: u64,
 }
 
 impl Account {
@@ -133,7 +134,8 @@ impl Account {
         let before: BTreeMap<u64, String> =
             self.newest.iter().map(|(id, newest)| (*id, newest.3.clone())).collect();
         for ordinal in 0..records as usize {
-            let (id, version, x) = (draw.below(u64::from(records / 2)), draw.below(6), draw.below(4));
+            let (id, version, x) =
+                (draw.below(u64::from(records / 2)), self.files + draw.below(6), draw.below(4));
             let line = match draw.below(100) {
                 0 => format!("{{\"id\":{id},\"cut\":{}", draw.below(1 << 40)),
                 1 => format!("{{\"v\":{version},\"x\":\"{}\"}}", draw.below(1 << 40)),
@@ -154,6 +156,8 @@ impl Account {
             writeln!(text, "{line}").unwrap();
             self.dead.insert(line);
         }
+        // Versions go on: otherwise ever less changes from file to file, and the poison among it is an outage.
+        self.files += 1;
         self.deliveries +=
             self.newest.iter().filter(|(id, newest)| before.get(id) != Some(&newest.3)).count();
         text

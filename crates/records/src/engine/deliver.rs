@@ -39,7 +39,8 @@ pub(super) struct Deliverer<'e> {
     pub counts: RecordCounts,
     /// The file that keeps what sinks answer.
     pub receipts: &'e Path,
-    /// Records of this run whose fate is decided, and those of them that failed.
+    /// Records of this load whose fate is decided, by this run or one that was cut off, and those of them that failed. The scope
+    /// has those of them that are kept.
     pub decided: u64,
     pub failed: u64,
     /// Rows that need no delivery, of the next confirmation.
@@ -126,6 +127,7 @@ impl Deliverer<'_> {
         // Those that were tried again and again come last, alone: only against all so far is their number one.
         if let Some(first) = first {
             check_outage(self.failed, self.decided, died, || first.clone())?;
+            self.scope.weighed.add(self.failed - died, self.failed - died);
         }
         let mut going = Vec::with_capacity(finished.len());
         for mut one in finished {
@@ -133,6 +135,7 @@ impl Deliverer<'_> {
                 Fate::Results(results) => going.extend(self.weigh(one, results)?),
                 Fate::Dropped => {
                     self.counts.dropped += 1;
+                    self.scope.weighed.add(1, 0);
                     self.exclude(&one.item);
                     let made = self.code.map(|code| Made { result: [0; 16], code });
                     one.item.state(Status::Dropped, made, None).encode(&mut self.rows);
@@ -155,6 +158,7 @@ impl Deliverer<'_> {
                 one.encode(self.names, &mut self.rows);
                 self.count(&one.finished.item);
             }
+            self.scope.weighed.add(going.len() as u64, 0);
             self.confirm()?;
         }
         self.report();
@@ -340,6 +344,7 @@ impl Deliverer<'_> {
                 self.hand_over(&id, &deliveries, &owners, from, asking)?
             else {
                 self.scope.confirmed = sequence;
+                self.scope.weighed.add(going.len() as u64, 0);
                 for one in &going {
                     self.count(&one.finished.item);
                     self.revive(&one.finished.item);
@@ -363,6 +368,7 @@ impl Deliverer<'_> {
                 self.give_up(sequence, number, &left, from, must_remember)?;
                 return Err(outage);
             }
+            self.scope.weighed.add(refused.len() as u64, refused.len() as u64);
             for (Going { finished: Finished { item, attempts, .. }, results, .. }, error) in refused {
                 let sent = results.first().unwrap_or(&item.record);
                 self.bury(&item, sent, "sink", error, attempts);
@@ -373,6 +379,7 @@ impl Deliverer<'_> {
             if from == self.sinks.len() {
                 // None is left that would be told. Cut off before this is kept, the same batch goes to the last one again.
                 self.scope.confirmed = sequence;
+                self.scope.weighed.add(left.len() as u64, 0);
                 for one in &left {
                     one.encode(self.names, &mut self.rows);
                     self.count(&one.finished.item);
@@ -402,6 +409,7 @@ impl Deliverer<'_> {
         }
         if from > 0 {
             self.scope.confirmed = sequence;
+            self.scope.weighed.add(taken.len() as u64, 0);
             for one in taken {
                 one.encode(self.names, &mut self.rows);
                 self.revive(&one.finished.item);

@@ -40,6 +40,9 @@ impl Deliverer<'_> {
             let mut changes = Changes { durable: true, ..Changes::default() };
             if is_there {
                 self.scope.confirmed = sequence;
+                let taken = count_of(&deltas::rows_of(self.ledger, number)?)?;
+                self.decided += taken;
+                self.scope.weighed.add(taken, 0);
                 changes.revived = revived;
             } else {
                 changes.merged = deltas::numbers_of(number).collect();
@@ -80,6 +83,18 @@ impl Deliverer<'_> {
         }
         Ok(going)
     }
+}
+
+/// Counts the rows of one delta.
+fn count_of(rows: &[Vec<u8>]) -> Result<u64, EngineError> {
+    let mut count = 0;
+    for rows in rows {
+        let mut reader = Rows::new(rows);
+        while reader.next_row()?.is_some() {
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 /// Finds a row among those of one delta.
