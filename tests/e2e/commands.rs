@@ -12,6 +12,7 @@ mod plan;
 mod resume;
 mod run;
 mod runs;
+mod schedule;
 mod show;
 mod status;
 mod why;

@@ -213,13 +213,18 @@ fn a_record_is_edited_before_it_is_retried() {
     let editor = |script: &str| project.write("editor", format!("#!/bin/sh\n{script}\n"));
     editor("echo '{\"id\":' > \"$2\"");
     let refused = project.cairn(&edit).expect(1);
-    assert!(refused.stderr.contains("not JSON"), "{}", refused.shown());
+    assert!(refused.stderr.contains("not one JSON object"), "{}", refused.shown());
     let kept = std::fs::read_dir(project.path()).unwrap().flatten();
     let kept: Vec<_> =
         kept.filter(|entry| entry.file_name().to_string_lossy().starts_with("cairn-")).collect();
     assert_eq!(kept.len(), 1, "the text is kept");
     assert_eq!(std::fs::read_to_string(kept[0].path()).unwrap(), "{\"id\":\n");
     assert_eq!(of_b().payload_to_retry(), b"{\"id\":\"b\",\"n\":2}", "nothing changed");
+    for text in ["[1]", "7", "{} {}"] {
+        editor(&format!("echo '{text}' > \"$2\""));
+        let refused = project.cairn(&edit).expect(1);
+        assert!(refused.stderr.contains("not one JSON object"), "{}", refused.shown());
+    }
     editor("exit 1");
     project.cairn(&edit).expect(1);
 }

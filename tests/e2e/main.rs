@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests break what the program must not")]
 #![allow(clippy::print_stderr, reason = "a test that cannot run on this machine says so")]
 
+mod backfill;
 mod bad_input;
 mod bad_outcomes;
 mod commands;

@@ -440,3 +440,24 @@ fn a_once_outside_of_stages_is_run_once_although_who_answered_it_was_killed() {
     let left = fs::read_dir(project.file(".cairn")).unwrap();
     assert!(left.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with("once-")));
 }
+
+#[test]
+fn what_a_scope_rejected_is_not_to_be_run_again_as_a_stage() {
+    let project = Project::with_pipeline(BINARY, "[stages.s]\nrun = \"true\"\n");
+    project.cairn(&["run"]).expect(0);
+    let reject = "echo '{\"id\":1}' | \"$0\" reject --scope mine --reason no";
+    let rejected =
+        std::process::Command::new("sh").args(["-c", reject, BINARY]).current_dir(project.path()).status();
+    assert!(rejected.unwrap().success());
+    let told = project.cairn(&["dead", "retry", "--reason", "no"]);
+    let told = if told.status == Some(0) {
+        told
+    } else {
+        project.cairn(&["dead", "retry", "--error", "no"]).expect(0)
+    };
+    assert!(
+        told.stdout.contains("in the scope `mine`") && !told.stdout.contains("cairn run"),
+        "{}",
+        told.shown()
+    );
+}

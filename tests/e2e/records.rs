@@ -283,6 +283,25 @@ fn a_sink_that_lost_what_it_had_is_given_all_of_it_again() {
     assert_eq!(run(&project, &[]), "load=FRESH");
 }
 
+/// What a person let go of is no dead letter any more.
+#[test]
+fn a_dead_letter_that_was_dropped_counts_as_dropped() {
+    let project = Project::with_pipeline(BINARY, "");
+    let body = "if record.get(\"bad\"): answer(request, error=\"no\", retry=False)\nelse: answer(request, record=record)";
+    with_worker(&project, "", body);
+    project.write("in/a.jsonl", "{\"id\":1,\"bad\":1}\n{\"id\":2}\n{\"x\":1}\n{\"id\":3,\"bad\":1}\n");
+    assert_eq!(load(&project), "new=1 dead=3");
+    let forced = || counts(&project.cairn(&["run", "--json", "--force"]).expect(0));
+    assert_eq!(forced(), "same=1 dead=3");
+    for letter in dead(&project) {
+        if text(&letter, "key") != "3" {
+            project.cairn(&["dead", "drop", text(&letter, "id")]).expect(0);
+        }
+    }
+    assert_eq!(forced(), "same=1 dropped=2 dead=1");
+    assert_eq!(dead(&project).len(), 1);
+}
+
 /// Programs see how far a long load is, and not more often than they can read.
 #[test]
 fn progress_of_a_load_is_told_now_and_then() {

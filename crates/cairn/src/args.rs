@@ -102,6 +102,10 @@ pub(crate) enum Command {
     Graph(commands::graph::Args),
     /// Find out whether stages are idempotent
     Verify(commands::verify::Args),
+    /// Tell when pipelines run by themselves
+    Schedule(commands::schedule::Args),
+    /// Run a pipeline for each interval of a stretch of time
+    Backfill(commands::backfill::Args),
     /// Show effects in outside systems; settle those in doubt, undo them
     Effects(commands::effects::Args),
     /// Show, try again or drop what failed for good

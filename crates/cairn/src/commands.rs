@@ -1,5 +1,6 @@
 //! The commands, one a file: its `Args`, whose doc comments are the help, and `run`.
 
+pub(crate) mod backfill;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod dead;
@@ -15,6 +16,7 @@ pub(crate) mod reject;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedule;
 pub(crate) mod seen;
 pub(crate) mod serve;
 pub(crate) mod show;
@@ -107,6 +109,8 @@ pub(crate) fn dispatch(command: &Command, context: &Context) -> Result<ExitStatu
         Command::Why(args) => why::run(args, context),
         Command::Graph(args) => graph::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Schedule(args) => schedule::run(args, context),
+        Command::Backfill(args) => backfill::run(args, context),
         Command::Effects(args) => effects::run(args, context),
         Command::Dead(args) => dead::run(args, context),
         Command::Serve(args) => serve::run(args, context),

@@ -1,17 +1,23 @@
 //! Executes a checked pipeline: what `run` and `resume` have in common.
 
+mod remote;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cairn_executor::isolation::Keeper;
 use cairn_executor::{Hands, Project};
-use cairn_model::{Clock, Event, RunId, RunStatus, SystemClock, Timestamp};
-use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, blocking_threads, launch, write_index};
+use cairn_model::{Clock, Event, Interval, RunId, RunStatus, SystemClock, Timestamp};
+use cairn_scheduler::launch::{
+    self, Asked, Launched, Leftovers, Resumed, blocking_threads, launch, write_index,
+};
 use cairn_scheduler::run::{Run, Signal};
-use cairn_store::{Access, ProcessId, Store};
+use cairn_store::{Access, ProcessId, RunRecord, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
+
+pub(crate) use remote::{execute_remotely, resume_remotely};
 
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
@@ -85,6 +91,7 @@ pub(crate) fn execute(
                 resumed: resumed.is_some(),
                 engine: Arc::clone(&engine),
                 hands: Arc::clone(&hands),
+                leases: None,
                 rollback: asked.rollback,
                 clock,
                 signals,
@@ -108,6 +115,16 @@ pub(crate) fn execute(
     });
     runtime.shutdown_timeout(Duration::from_secs(10));
     Ok(status(ended?.status))
+}
+
+/// Returns the stretch of logical time that a run is about.
+pub(crate) fn interval_of(record: &RunRecord) -> Option<Interval> {
+    launch::interval_of(&record.selection)
+}
+
+/// Returns the words of a run's selection beside its interval.
+pub(crate) fn asked_words(record: &RunRecord) -> Vec<String> {
+    launch::words_without_interval(&record.selection)
 }
 
 /// Starts the process that starts the commands: this binary once more.

@@ -6,12 +6,14 @@
 
 mod event;
 mod record;
+mod schedule;
 
 pub(crate) use event::Events;
 pub(crate) use record::{
     Check, Checkpoint, Dead, DeadAttempt, DeadCounts, DeadDrop, DeadRetry, Edit, Finding, Graph, Input,
     Instance, LogPiece, Node, OutputFile, Run, Span, Status,
 };
+pub(crate) use schedule::{Backfill, Occurrence};
 
 use serde::Serialize;
 

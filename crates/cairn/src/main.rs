@@ -1,6 +1,7 @@
 //! The binary: reads the command line, does the command, ends with its exit status.
 //!
 //! - what can be typed: [`args`], a file for each of [`commands`]
+//! - what a run is about: [`logical`]
 //! - where things are: [`project`], [`settings`]
 //! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`cairn_scheduler::history`]) over a run's
 //!   events, which [`shown`] passes on from a thread of its own
@@ -18,6 +19,7 @@ mod exit;
 mod failure;
 mod json;
 mod lines;
+mod logical;
 mod notes;
 mod panic;
 mod past;

@@ -126,7 +126,7 @@ impl Caller {
                 Failure::new(ExitStatus::Store, "cannot listen for others that write to the store")
                     .because_of(Some(&error))
             };
-            let service = Service::new(store.clone(), Writer::Alone, Arc::new(SystemClock), None);
+            let service = Service::new(store.clone(), Writer::Alone, Arc::new(SystemClock));
             let server = Server::start(state, &state_id, Arc::new(service)).map_err(cannot_listen)?;
             let client = Client::of_scope(state, &state_id, scope.clone()).map_err(cannot_listen)?;
             return Ok(Self { client, again: Some(again), own: Some(Own { server, store }) });

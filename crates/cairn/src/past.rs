@@ -4,6 +4,7 @@ use cairn_model::{InstanceName, Outcome, RunId, RunStatus, State, SystemClock};
 use cairn_store::{Access, FindRunError, OpenError, ReadError, RunRecord, Store};
 use std::path::{Path, PathBuf};
 
+use crate::execute::{asked_words, interval_of};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
@@ -192,6 +193,7 @@ impl PastRun {
     /// Returns the shape that `--json` prints.
     pub(crate) fn wire(&self) -> json::Run {
         let record = &self.record;
+        let interval = interval_of(record);
         json::Run {
             schema: json::Run::SCHEMA,
             run: self.id.to_string(),
@@ -204,8 +206,10 @@ impl PastRun {
             saved_ms: record.saved_ms,
             outcomes: self.history.counts().into(),
             params: record.params.iter().cloned().collect(),
-            selection: record.selection.clone(),
+            selection: asked_words(record),
             logical_time: time::rfc3339(record.logical_time),
+            interval_start: interval.map(|interval| time::rfc3339(interval.start)),
+            interval_end: interval.map(|interval| time::rfc3339(interval.end)),
             definition: record.definition.to_string(),
             command_line: record.command_line.clone(),
             cairn_version: record.cairn_version.clone(),

@@ -1,6 +1,7 @@
 //! The daemon that holds the project's store, asked by its socket: HTTP, as its API has it.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -12,6 +13,10 @@ use tokio::runtime::Runtime;
 
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+
+/// How long it is waited for the next daemon when one went away while a run is followed.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A daemon that answers.
 #[derive(Debug)]
@@ -75,7 +80,7 @@ impl Remote {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<(StatusCode, Value), Silent> {
-        let mut response = self.send(method, path, body, key).await?;
+        let mut response = self.send(method, path, body, key.map(|key| ("idempotency-key", key))).await?;
         let status = response.status();
         let mut bytes = Vec::new();
         while let Some(frame) = response.frame().await {
@@ -91,7 +96,7 @@ impl Remote {
         method: Method,
         path: &str,
         body: Option<&Value>,
-        key: Option<&str>,
+        extra: Option<(&str, &str)>,
     ) -> Result<hyper::Response<hyper::body::Incoming>, Silent> {
         let failed = |error: &dyn std::fmt::Display| Silent(error.to_string());
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| failed(&error))?;
@@ -102,8 +107,8 @@ impl Remote {
             let _ = connection.await;
         });
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
+        if let Some((name, value)) = extra {
+            request = request.header(name, value);
         }
         let bytes = body.map(Value::to_string).unwrap_or_default();
         if body.is_some() {
@@ -119,7 +124,35 @@ impl Remote {
         run: &str,
         mut take: impl FnMut(cairn_model::Event),
     ) -> Result<(), Silent> {
-        let mut response = self.send(Method::GET, &format!("/api/v1/runs/{run}/events"), None, None).await?;
+        let mut last = String::new();
+        let mut silent_since: Option<Instant> = None;
+        loop {
+            let before = last.clone();
+            let Err(error) = self.follow_on(run, &mut last, &mut take).await else { return Ok(()) };
+            // The daemon was killed, or is started anew: the next one goes on with the run.
+            if last != before {
+                silent_since = None;
+            }
+            if silent_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                return Err(error);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Follows the events after `last` for as long as the conversation lasts.
+    async fn follow_on(
+        &self,
+        run: &str,
+        last: &mut String,
+        take: &mut impl FnMut(cairn_model::Event),
+    ) -> Result<(), Silent> {
+        let path = format!("/api/v1/runs/{run}/events");
+        let after = Some(("last-event-id", last.as_str())).filter(|(_, last)| !last.is_empty());
+        let mut response = self.send(Method::GET, &path, None, after).await?;
+        if !response.status().is_success() {
+            return Err(Silent(format!("it answered {}", response.status())));
+        }
         let mut pending = Vec::new();
         while let Some(frame) = response.frame().await {
             let frame = frame.map_err(|error| Silent(error.to_string()))?;
@@ -127,6 +160,9 @@ impl Remote {
             while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
                 let message: Vec<u8> = pending.drain(..end + 2).collect();
                 let message = String::from_utf8_lossy(&message);
+                if let Some(id) = message.lines().find_map(|line| line.strip_prefix("id:")) {
+                    id.trim().clone_into(last);
+                }
                 let data = message.lines().find_map(|line| line.strip_prefix("data:"));
                 if let Some(event) = data.and_then(|data| serde_json::from_str(data.trim_start()).ok()) {
                     take(event);

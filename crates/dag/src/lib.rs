@@ -42,5 +42,5 @@ pub use pipeline::{
     Backoff, Cache, Declared, Input, InputKind, Instance, Made, ParamValue, Pipeline, Policy, Retries,
     SandboxChoice, Stage,
 };
-pub use time::{instant, rfc3339_in};
+pub use time::{instant, nearest_zone, rfc3339_in};
 pub use world::{Entry, Unlisted, World};

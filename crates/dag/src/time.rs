@@ -21,6 +21,21 @@ pub fn rfc3339_in(time: Timestamp, zone: &TimeZone) -> String {
     instant.to_zoned(zone.clone()).strftime(format).to_string()
 }
 
+/// Returns the name of the time zone that was most likely meant; a city alone names its zone.
+pub fn nearest_zone(name: &str) -> Option<String> {
+    let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+    let city = name.replace(' ', "_");
+    let is_city =
+        |zone: &&String| zone.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(&city));
+    let by_city = known.iter().find(is_city).map(String::as_str);
+    by_city.or_else(|| crate::syntax::nearest(name, known.iter().map(String::as_str))).map(str::to_owned)
+}
+
+/// Returns whether this machine has no time zone database.
+pub(crate) fn knows_no_zone() -> bool {
+    jiff::tz::db().available().next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,6 +71,13 @@ impl Hands {
         }
     }
 
+    /// Returns when an attempt is to stop.
+    pub async fn stopped(&self, token: &str) {
+        while !self.is_stopped(token) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Returns when an attempt is to end at once.
     async fn killed(&self, token: &str) {
         while !self.killed.lock().expect("no panic while it is held").contains(token) {
@@ -159,7 +166,12 @@ impl Engine {
         if let Some(listening) = self.listening() {
             let mark = prepared.outlives.then(|| prepared.staging.told());
             let input_hash = prepared.gathered.input_hash;
-            listening.service.enter(&attempt, input_hash, listening.service.epoch(), mark);
+            listening.service.enter(
+                (&self.pipeline.name, &attempt),
+                input_hash,
+                listening.service.epoch(),
+                mark,
+            );
         }
         let (ended, began) = match self.begin(hands, started, intent.is_some(), instance, &prepared).await {
             Ok(()) if hands.is_stopped(&attempt.slug()) => (Err(AttemptError::stopped()), false),

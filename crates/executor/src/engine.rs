@@ -249,20 +249,25 @@ impl Engine {
 
     /// Listens to what the stages' own commands have to say, until the server is dropped; at most once.
     pub fn listen(&self, hands: &Arc<Hands>) -> std::io::Result<Server> {
-        let (store, pipeline) = (self.kept().store.clone(), Some(self.pipeline.name.clone()));
         let writer = Writer::Run(Arc::downgrade(hands));
-        let service = Arc::new(Service::new(store, writer, Arc::clone(&self.clock), pipeline));
-        for token in self.held_tokens() {
-            service.expect(&token);
-        }
-        let mut server = Server::start(self.project.state(), &self.project.state_id(), Arc::clone(&service))?;
+        let service = Service::new(self.kept().store.clone(), writer, Arc::clone(&self.clock));
+        let mut server = Server::start(self.project.state(), &self.project.state_id(), Arc::new(service))?;
         if hands.keeper.outlives() {
             server.stay();
+        }
+        self.listen_at(&server);
+        Ok(server)
+    }
+
+    /// The same by a server that listens for other runs as well.
+    pub fn listen_at(&self, server: &Server) {
+        let service = Arc::clone(server.service());
+        for token in self.held_tokens() {
+            service.expect(&token);
         }
         let (socket, folder) = (server.socket(), server.folder().to_owned());
         // A second one would listen for nobody.
         let _ = self.notes.set(Listening { service, socket, folder });
-        Ok(server)
     }
 
     pub(crate) fn listening(&self) -> Option<&Listening> {
@@ -566,10 +571,7 @@ impl Engine {
 
     /// Returns the folders in which outputs are placed, where a crash may have left temporary files.
     pub fn output_folders(&self) -> BTreeSet<PathBuf> {
-        let outputs = self.pipeline.instances.iter().flat_map(|instance| &instance.outputs);
-        let folders = outputs
-            .filter_map(|output| self.project.on_disk(&output.path).parent().map(std::path::Path::to_owned));
-        folders.collect()
+        self.project.output_folders(&self.pipeline)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where things are: the project, its state folder, the folder a pipeline's paths are relative to.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cairn_dag::Pipeline;
 use cairn_model::{AttemptId, Domain, ProjectPath, RunId};
 
 /// The folders of one pipeline.
@@ -45,6 +47,12 @@ impl Project {
     /// pipelines of the project.
     pub fn store_key(&self, path: &ProjectPath) -> String {
         if self.prefix.is_empty() { path.to_string() } else { format!("{}/{path}", self.prefix) }
+    }
+
+    /// Returns the folders in which a pipeline's outputs are placed, where a crash may have left temporary files.
+    pub fn output_folders(&self, pipeline: &Pipeline) -> BTreeSet<PathBuf> {
+        let outputs = pipeline.instances.iter().flat_map(|instance| &instance.outputs);
+        outputs.filter_map(|output| self.on_disk(&output.path).parent().map(Path::to_owned)).collect()
     }
 
     /// Returns a text that marks processes started for this state folder, in their environment.

@@ -65,7 +65,8 @@ pub struct TakenOver {
 }
 
 /// The same for a process whose [`Keeper`] outlives it and `held` jobs of a process before: those that a run can go on with are
-/// left as they are, and all else is ended and cleared away.
+/// left as they are, and all else is ended and cleared away. `folders` are those of all pipelines whose runs may have been
+/// cut off ([`Project::output_folders`]).
 ///
 /// It needs no runtime, and looks at files while it is polled.
 pub async fn take_over(

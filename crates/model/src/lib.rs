@@ -3,7 +3,7 @@
 //! - what is computed: [`Recipe`], whose digest is the [`InputHash`]; [`Manifest`], the outputs an execution made
 //! - what happens: [`Event`], [`InstanceEvent`], and the [`State`] folded from them, up to an [`Outcome`]
 //! - what things are called: [`Name`], [`InstanceName`], [`ProjectPath`], [`RunId`], [`AttemptId`], [`Digest`]
-//! - time: [`Clock`]; when pipelines run by themselves: [`Schedule`], [`Cron`]
+//! - time: [`Clock`]; when pipelines run by themselves: [`Schedule`], [`Cron`], [`Occurrence`]
 //!
 //! What it does not do: read a file, ask the system (but for [`SystemClock`]), know TOML, a database or a process.
 
@@ -17,6 +17,7 @@ mod id;
 mod level;
 mod manifest;
 mod name;
+mod occurrence;
 mod path;
 mod recipe;
 mod records;
@@ -33,6 +34,7 @@ pub use id::{RunId, RunIdError};
 pub use level::Level;
 pub use manifest::{Content, EntryKind, FileContent, Manifest, Output, Tree, TreeEntry};
 pub use name::{InstanceName, Name, NameError};
+pub use occurrence::{DropReason, Occurrence, OccurrenceId};
 pub use path::{PathError, ProjectPath};
 pub use recipe::{
     Command, Difference, InputHash, InputKey, KEY_VERSION, OutputKind, Recipe, RecipeInput, differences,

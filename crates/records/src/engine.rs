@@ -178,6 +178,10 @@ static DRAWS: AtomicU64 = AtomicU64::new(0);
 
 /// Runs the engine to its end.
 pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
+    go(setup).map_err(|error| error.in_folder(&setup.spool))
+}
+
+fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
     let records = setup.records;
     if setup.sources.len() >= marks::FILES_MAX {
         return Err(EngineError::TooMuch(format!("more than {} source files", marks::FILES_MAX - 1)));
@@ -221,7 +225,9 @@ pub fn run(setup: &Setup<'_>) -> Result<Report, EngineError> {
     let source =
         read::Source { files: &setup.sources, asked: &asked, records, names: &names, hands: &setup.hands };
     let scanned = read::scan(&source, &setup.spool)?;
+    let buried = read::buried(setup.ledger)?;
     let rules = join::Rules {
+        buried: &buried,
         versioned: records.version.is_some(),
         direct: deliverer.sinks.is_empty() && !worker,
         files: !setup.files.is_empty(),

@@ -99,6 +99,19 @@ pub struct Asked {
     pub line: u64,
 }
 
+/// A dead letter that nobody has dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buried<'a> {
+    /// Its key as people write it, empty when it has none.
+    pub key: &'a str,
+    /// The record as it died.
+    pub payload: &'a [u8],
+    /// The file it was read from.
+    pub file: &'a str,
+    /// The line there.
+    pub line: u64,
+}
+
 /// Changes that become durable together or not at all.
 #[derive(Debug, Default)]
 pub struct Changes {
@@ -140,6 +153,9 @@ pub trait Ledger: Sync {
 
     /// Returns dead letters that are to be tried again.
     fn asked(&self) -> Result<Vec<Asked>, LedgerError>;
+
+    /// Calls `each` with every dead letter of the instance's records.
+    fn letters(&self, each: &mut dyn FnMut(Buried<'_>)) -> Result<(), LedgerError>;
 
     /// Makes changes.
     fn apply(&self, changes: Changes) -> Result<(), LedgerError>;

@@ -46,8 +46,8 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
     // In this order: the store's lock, then the keeper, then what can be cleared away.
     let store = Store::open(&state, Access::Write, &*clock)?;
     let (keeper, held) = Keeper::outliving(Path::new("/proc/self/exe"), &state, &project.state_id())?;
-    let taken =
-        runtime.block_on(recover::take_over(&project, &store, &[root.to_owned()].into(), &keeper, held))?;
+    let folders = [root.join("out")].into();
+    let taken = runtime.block_on(recover::take_over(&project, &store, &folders, &keeper, held))?;
 
     let cut_off = store.runs(1)?.into_iter().find(|(_, record)| record.status == RunStatus::Running);
     let run = cut_off.as_ref().map_or_else(|| RunId::generate(&*clock), |(run, _)| *run);
@@ -87,6 +87,7 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
         }
     };
     let run = Run {
+        leases: None,
         id: run,
         record,
         resumed: resumed.is_some(),

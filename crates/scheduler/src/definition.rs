@@ -51,7 +51,7 @@ pub struct Checked {
 }
 
 /// What a template may refer to beside the file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     /// `-p`.
     pub params: Vec<(String, String)>,

@@ -207,9 +207,11 @@ impl InstanceHistory {
                 };
             }
             InstanceEvent::AttemptStarted { attempt, input_hash, reason } => {
-                self.attempts += 1;
-                self.last_attempt = Some(*attempt);
-                self.started = Some(at);
+                // The start of one that was adopted is told once more.
+                if self.last_attempt.replace(*attempt) != Some(*attempt) {
+                    self.attempts += 1;
+                    self.started = Some(at);
+                }
                 self.took_ms = None;
                 self.input_hash = Some(*input_hash);
                 self.reason = reason.text();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cairn_executor::recover::{self, RecoverError};
 use cairn_executor::{Engine, FileError, HeldAttempt};
-use cairn_model::{Clock, Counts, InstanceName, Name, RunId, RunStatus, Timestamp};
+use cairn_model::{Clock, Counts, InstanceName, Interval, Name, RunId, RunStatus, Timestamp};
 use cairn_store::{Batch, CommitError, Durability, ProcessId, ReadError, RunOptions, RunRecord, Store};
 
 use crate::definition::{Checked, cpus};
@@ -39,6 +39,8 @@ pub struct Asked {
     pub rollback: bool,
     /// `-p`.
     pub params: Vec<(String, String)>,
+    /// The stretch of logical time that it is about.
+    pub interval: Option<Interval>,
 }
 
 /// A run of before that goes on.
@@ -173,7 +175,9 @@ pub fn launch(
 ) -> Result<Launched, LaunchError> {
     let Selection { selected, forced, .. } = selection(checked, &asked.request, asked.force_effects)?;
     let jobs = asked.jobs.unwrap_or_else(cpus).max(1);
-    let record = record(checked, run, logical_time, asked, jobs, resumed);
+    // One that waited in a queue has its id from before.
+    let started = resumed.map_or_else(|| clock.now(), |resumed| resumed.record.started);
+    let record = record(checked, (started, logical_time), asked, jobs);
     let mut batch = Batch::new();
     let definition = batch.put_definition(&checked.definition.bytes);
     let record = RunRecord { definition, ..record };
@@ -248,11 +252,9 @@ fn is_cut_off(store: &Store, pipeline: &Name, state: &Path) -> Result<bool, Read
 
 fn record(
     checked: &Checked,
-    run: RunId,
-    logical_time: Timestamp,
+    (started, logical_time): (Timestamp, Timestamp),
     asked: &Asked,
     jobs: u32,
-    resumed: Option<&Resumed>,
 ) -> RunRecord {
     RunRecord {
         pipeline: checked.pipeline.name.clone(),
@@ -260,7 +262,7 @@ fn record(
         definition: checked.definition.index_name(&[]),
         params: asked.params.clone(),
         logical_time,
-        started: resumed.map_or(run.started(), |resumed| resumed.record.started),
+        started,
         ended: None,
         status: RunStatus::Running,
         counts: Counts::default(),
@@ -277,6 +279,27 @@ fn record(
 const FORCE_EFFECTS: &str = "--force-effects";
 const ROLLBACK: &str = "--rollback";
 
+/// The word of a run's selection that says which interval it is about.
+const INTERVAL: &str = "--interval=";
+
+fn interval_words(interval: Interval) -> String {
+    let exact = |time: Timestamp| jiff::Timestamp::from_millisecond(time.0).unwrap_or_default();
+    format!("{}/{}", exact(interval.start), exact(interval.end))
+}
+
+/// Returns the stretch of logical time that a run with these words is about.
+pub fn interval_of(words: &[String]) -> Option<Interval> {
+    let text = words.iter().find_map(|word| word.strip_prefix(INTERVAL))?;
+    let (start, end) = text.split_once('/')?;
+    let exact = |text: &str| Some(Timestamp(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()));
+    Some(Interval { start: exact(start)?, end: exact(end)? })
+}
+
+/// Returns the words of a run's selection beside its interval.
+pub fn words_without_interval(words: &[String]) -> Vec<String> {
+    words.iter().filter(|word| !word.starts_with(INTERVAL)).cloned().collect()
+}
+
 /// Writes down which instances are asked for, and how their effects are to be treated; stages' names do not begin with a
 /// dash.
 pub fn words_of(asked: &Asked) -> Vec<String> {
@@ -288,6 +311,7 @@ pub fn words_of(asked: &Asked) -> Vec<String> {
     words.extend(asked.request.from.iter().map(|name| format!("--from={name}")));
     let flags = [(asked.force_effects, FORCE_EFFECTS), (asked.rollback, ROLLBACK)];
     words.extend(flags.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
+    words.extend(asked.interval.map(|interval| format!("{INTERVAL}{}", interval_words(interval))));
     words
 }
 
@@ -312,6 +336,7 @@ pub fn asked_for(words: &[String], options: &RunOptions, params: &[(String, Stri
         force_effects: has(FORCE_EFFECTS),
         rollback: has(ROLLBACK),
         params: params.to_vec(),
+        interval: interval_of(words),
     }
 }
 
@@ -345,9 +370,18 @@ fn request_of(words: &[String], force: &cairn_store::Force) -> Request {
 }
 
 /// The machine's memory; what instances say they take is packed into it.
-fn memory_bytes() -> Option<u64> {
+pub fn memory_bytes() -> Option<u64> {
     let information = rustix::system::sysinfo();
     information.totalram.checked_mul(u64::from(information.mem_unit))
+}
+
+/// Returns the instances that take part, and what each is expected to take, in milliseconds: 0 where its stage never ran.
+pub fn expected(
+    checked: &Checked,
+    selected: &[bool],
+    store: Option<&Store>,
+) -> (Vec<InstanceName>, Vec<u64>) {
+    expectations(checked, selected, &checked.durations(store))
 }
 
 /// The selected instances, and what each is expected to take.

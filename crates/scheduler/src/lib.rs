@@ -1,12 +1,14 @@
-//! One run: what is selected, what would happen, and the loop that makes it happen.
+//! One run, and when the next comes: what is selected, what would happen, and the loop that makes it happen.
 //!
 //! - [`definition`]: a pipeline file, read and checked; [`launch`]: from there to a run that only has to be driven
 //! - [`select`]: which instances take part; [`facts`]: what the machine needs to know of them
 //! - [`step`]: the pure core that decides; [`pools`], [`retry`]: its parts
+//! - [`leases`]: what the commands of many runs share
 //! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
 //!   effects of a run, undone
 //! - [`history`]: a run as its events tell it, [`recorded`]: what an execution was made of, for all who show one;
 //!   [`json_text`]: JSON laid out for people
+//! - [`schedule`]: when runs begin by themselves, and what becomes of times that passed
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
 
@@ -16,6 +18,7 @@ pub mod facts;
 pub mod history;
 pub mod json_text;
 pub mod launch;
+pub mod leases;
 pub mod plan;
 pub mod pools;
 mod ready;
@@ -23,6 +26,7 @@ pub mod recorded;
 pub mod retry;
 pub mod rollback;
 pub mod run;
+pub mod schedule;
 pub mod select;
 #[cfg(test)]
 mod simulate;

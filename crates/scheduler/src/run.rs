@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument, Span, field, info_span};
 
 use crate::dead::Tries;
+use crate::leases::{Ask, Leases};
 use crate::step::{Action, Done, Failure, Found, Input, Machine};
 
 /// What a person or the system asks of a run that goes on.
@@ -62,6 +63,8 @@ pub struct Run<'a> {
     pub engine: Arc<Engine>,
     /// Starts processes and makes results durable.
     pub hands: Arc<Hands>,
+    /// What its commands share with those of other runs; `None` where there is no other.
+    pub leases: Option<Arc<Leases>>,
     /// Whether its effects are undone when it fails for good, whatever the pipeline says.
     pub rollback: bool,
     /// The clock.
@@ -86,6 +89,7 @@ impl Run<'_> {
             hands: Arc::clone(&self.hands),
             sender,
             spans: vec![Span::none(); machine.states().len()],
+            leases: self.leases.clone(),
             giving_up: Vec::new(),
         };
         let mut events = Batch::new();
@@ -381,6 +385,8 @@ struct Tasks {
     sender: UnboundedSender<Result<Input, RunError>>,
     /// Each instance's span, since it was last looked up.
     spans: Vec<Span>,
+    /// What commands of all runs share.
+    leases: Option<Arc<Leases>>,
     /// Attempts that are being given up.
     giving_up: Vec<JoinHandle<()>>,
 }
@@ -454,10 +460,26 @@ impl Tasks {
         let (engine, hands, sender) =
             (Arc::clone(&self.engine), Arc::clone(&self.hands), self.sender.clone());
         let span = info_span!(parent: &self.spans[instance as usize], "attempt", number);
+        let leases = self.leases.clone();
         let attempt = async move {
+            let lease = match &leases {
+                Some(leases) if is_held => Some(leases.take_over(ask_of(&engine, instance))),
+                Some(leases) => {
+                    let token = engine.attempt_id(instance, number).slug();
+                    tokio::select! {
+                        lease = leases.take(ask_of(&engine, instance)) => Some(lease),
+                        // The attempt sees it as well, and ends at once.
+                        () = hands.stopped(&token) => None,
+                    }
+                }
+                None => None,
+            };
             let exited = {
                 let sender = sender.clone();
-                move || drop(sender.send(Ok(Input::Exited { instance })))
+                move || {
+                    drop(lease);
+                    drop(sender.send(Ok(Input::Exited { instance })));
+                }
             };
             let result = if is_held {
                 engine.adopt(&hands, instance, exited).await
@@ -486,4 +508,13 @@ impl Tasks {
         };
         tokio::spawn(attempt.instrument(span));
     }
+}
+
+/// What the commands of an instance take.
+fn ask_of(engine: &Engine, instance: u32) -> Ask {
+    let pipeline = engine.pipeline();
+    let policy = &pipeline.instances[instance as usize].policy;
+    let pool =
+        policy.pool.as_ref().map(|name| (name.clone(), pipeline.pools.get(name).copied().unwrap_or(1)));
+    Ask { cpus: policy.cpus, memory_bytes: policy.memory_bytes.unwrap_or(0), pool, priority: policy.priority }
 }

@@ -1,6 +1,7 @@
 //! The REST API under `/api/v1`, a resource a file; errors are `application/problem+json` (RFC 9457).
 
 mod events;
+mod extract;
 mod health;
 mod pipelines;
 mod problem;
@@ -17,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use problem::Problem;
 pub(crate) use runs::find as find_run;
+pub(crate) use wire::time as rfc3339;
 
 use crate::daemon::Daemon;
 use crate::gate::{self, Gate};
@@ -65,7 +67,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(system::router())
 }
 
-/// Returns the paths and methods of the OpenAPI document, for the test that walks them.
+/// Returns the paths and methods of the API's document, for the test that walks them.
 pub fn documented_paths() -> Vec<(String, Vec<String>)> {
     let (_, document) = documented().split_for_parts();
     let value = serde_json::to_value(&document.paths).unwrap_or_default();

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cairn_executor::{Hands, recover};
+use cairn_executor::{Hands, Project, recover};
 use cairn_model::{Event, Name, RunId, RunStatus};
 use cairn_scheduler::definition::{Checked, Definition, Given};
 use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, asked_for, launch, write_index};
 use cairn_scheduler::run::{Ended, Run, Signal};
 use cairn_store::{Batch, ProcessId, RunRecord, Ticket, TicketStage};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
 
 use crate::catalog::PLAIN;
@@ -19,12 +19,13 @@ use crate::submit::never_begun;
 
 impl Daemon {
     /// Carries a run out that has its turn.
-    pub(crate) async fn carry_out(self: Arc<Self>, run: RunId) {
-        let (sender, signals) = unbounded_channel();
-        self.signals().insert(run, sender);
+    pub(crate) async fn carry_out(self: Arc<Self>, run: RunId, signals: UnboundedReceiver<Signal>) {
         let outcome = self.begin(run, signals).await;
-        self.signals().remove(&run);
-        self.queue().end(run);
+        {
+            let mut queue = self.queue();
+            self.signals().remove(&run);
+            queue.end(run);
+        }
         self.work.notify_one();
         if let Err(error) = outcome {
             tracing::error!(run = %run.short(), %error, "the run cannot go on");
@@ -37,6 +38,7 @@ impl Daemon {
         let (ticket, prepared) = match prepared {
             (ticket, Ok(prepared)) => (ticket, *prepared),
             (ticket, Err(why)) => {
+                self.give_up_held(run).await?;
                 let daemon = Arc::clone(self);
                 return blocking(move || daemon.refuse(run, ticket, why))
                     .await
@@ -56,7 +58,7 @@ impl Daemon {
             return Ok(());
         }
         let daemon = Arc::clone(self);
-        blocking(move || daemon.settle(run, ticket, ended.status)).await.map_err(|error| error.to_string())
+        blocking(move || daemon.settle(run, &ticket, ended.status)).await.map_err(|error| error.to_string())
     }
 
     /// Makes all that a run needs to be driven; or says why it cannot begin.
@@ -104,7 +106,7 @@ impl Daemon {
             .transpose()
             .map_err(|error| text(&error))?;
         if let Some(resumed) = &mut resumed {
-            resumed.held = lock(&self.held).remove(&run).unwrap_or_default();
+            resumed.held = lock(&self.held).get(&run).cloned().unwrap_or_default();
         }
         let asked = asked_for(&ticket.selection, &ticket.options, &ticket.params);
         let asked =
@@ -113,6 +115,7 @@ impl Daemon {
         let clock = Arc::clone(&self.clock);
         let launched = launch(&checked, &self.store, of, &asked, resumed.as_ref(), Leftovers::Leave, clock)
             .map_err(|error| text(&error))?;
+        lock(&self.held).remove(&run);
         Ok(Prepared { checked, asked, launched, resumed: resumed.is_some() })
     }
 
@@ -138,15 +141,16 @@ impl Daemon {
         let mut observe = move |_: Event, _: Option<PathBuf>| {
             daemon.hub.tell(Change::Run { run, pipeline: of.clone() });
         };
-        let listening = engine
-            .listen(&hands)
-            .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"));
+        if let Some(notes) = &self.notes {
+            engine.listen_at(notes);
+        }
         let loop_ = Run {
             id: run,
             record,
             resumed,
             engine: Arc::clone(&engine),
             hands,
+            leases: Some(Arc::clone(&self.leases)),
             rollback: asked.rollback,
             clock: Arc::clone(&self.clock),
             signals,
@@ -154,10 +158,23 @@ impl Daemon {
         };
         let span = tracing::info_span!("run", id = %run, %pipeline);
         let ended = loop_.drive(machine).instrument(span).await;
-        drop(listening);
         let ended = ended.map_err(|error| error.error)?;
         write_index(&checked, &engine, &self.store, &asked, ended);
         Ok(ended)
+    }
+
+    /// Ends the attempts that go on of a run that does not.
+    async fn give_up_held(&self, run: RunId) -> Result<(), String> {
+        let held = lock(&self.held).remove(&run).unwrap_or_default();
+        let project = Project::new(self.root.clone(), self.state.clone(), self.root.clone());
+        for attempt in &held {
+            if let Some(notes) = &self.notes {
+                notes.service().give_up(&attempt.job.token);
+            }
+            let given_up = recover::give_up(&project, &self.store, &self.keeper, attempt).await;
+            given_up.map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     /// Ends a run that could not begin.
@@ -173,7 +190,7 @@ impl Daemon {
         let ticket = Ticket { error: Some(why), ..ticket };
         batch.put_ticket(run, &ticket);
         self.commit(batch)?;
-        self.settle(run, ticket, RunStatus::Failed)
+        self.settle(run, &ticket, RunStatus::Failed)
     }
 }
 

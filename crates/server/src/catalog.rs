@@ -62,6 +62,8 @@ pub struct Entry {
     pub instances: usize,
     /// When it is run by itself.
     pub schedule: Option<Schedule>,
+    /// Whether a run of it needs an interval.
+    pub reads_interval: bool,
     /// What may not be as meant, as the command line draws it; empty where there is nothing.
     pub warnings: String,
     /// What is wrong with the text that is in the file now, where that is not the text in force.
@@ -128,9 +130,10 @@ impl Catalog {
         self.broken.retain(|file, _| there.contains(file));
         self.stamps.retain(|file, _| there.contains(file));
         for located in located {
-            let stamp = std::fs::metadata(&located.file)
-                .map(|meta| Stamp { modified: meta.modified().ok(), bytes: meta.len() })
-                .unwrap_or(Stamp { modified: None, bytes: 0 });
+            let stamp = match std::fs::metadata(&located.file) {
+                Ok(meta) => Stamp { modified: meta.modified().ok(), bytes: meta.len() },
+                Err(_) => Stamp { modified: None, bytes: 0 },
+            };
             if self.stamps.get(&located.file) == Some(&stamp) {
                 continue;
             }
@@ -143,16 +146,14 @@ impl Catalog {
     /// Reads one file. Returns the names whose pipelines are others now.
     fn read(&mut self, located: &Located, now: Timestamp) -> Vec<Name> {
         let before = self.entries.values().find(|entry| entry.located.file == located.file).cloned();
-        let failed = |catalog: &mut Self, report: String| match &before {
-            Some(entry) => {
+        let failed = |catalog: &mut Self, report: String| {
+            if let Some(entry) = &before {
                 let kept = Entry { broken: Some(report), ..Entry::clone(entry) };
                 catalog.entries.insert(entry.name.clone(), Arc::new(kept));
-                vec![entry.name.clone()]
+                return vec![entry.name.clone()];
             }
-            None => {
-                catalog.broken.insert(located.file.clone(), Broken { located: located.clone(), report });
-                Vec::new()
-            }
+            catalog.broken.insert(located.file.clone(), Broken { located: located.clone(), report });
+            Vec::new()
         };
         let bytes = match read_text(located) {
             Ok(bytes) => bytes,
@@ -218,6 +219,7 @@ fn entry(located: &Located, bytes: Vec<u8>, now: Timestamp) -> Result<Entry, Str
         stages: pipeline.stages.iter().map(|stage| stage.name.clone()).collect(),
         instances: pipeline.instances.len(),
         schedule: pipeline.schedule.clone(),
+        reads_interval: pipeline.reads_interval,
         warnings,
         broken: None,
     })

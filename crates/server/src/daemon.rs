@@ -9,13 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use cairn_executor::HeldAttempt;
 use cairn_executor::isolation::Keeper;
+use cairn_executor::notes::{Server, Service, Writer};
+use cairn_executor::{HeldAttempt, Project};
 use cairn_model::{Clock, Name, RunId, RunStatus, Timestamp};
+use cairn_scheduler::definition::cpus;
+use cairn_scheduler::launch::memory_bytes;
+use cairn_scheduler::leases::Leases;
 use cairn_scheduler::run::Signal;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::catalog::{Catalog, Located};
 use crate::hub::{Change, Hub};
@@ -42,7 +46,7 @@ pub struct Setup {
     pub held: Vec<HeldAttempt>,
     /// Runs that go on at once.
     pub runs_max: usize,
-    /// Cpus of one run, where nobody says.
+    /// Cpus of all runs together; `None`: those of the machine.
     pub jobs: Option<u32>,
 }
 
@@ -54,6 +58,8 @@ pub struct Daemon {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keeper: Keeper,
     pub(crate) jobs: Option<u32>,
+    /// What the commands of all runs share.
+    pub(crate) leases: Arc<Leases>,
     pub(crate) started: Timestamp,
     pub(crate) hub: Hub,
     /// Woken when a run may begin.
@@ -67,6 +73,8 @@ pub struct Daemon {
     queue: Mutex<Queue>,
     /// Where the runs that go on are sent signals.
     signals: Mutex<HashMap<RunId, UnboundedSender<Signal>>>,
+    /// Where the stages' own commands call; `None` where nobody can listen.
+    pub(crate) notes: Option<Server>,
     /// Attempts of a daemon before, until their runs take them over.
     pub(crate) held: Mutex<HashMap<RunId, Vec<HeldAttempt>>>,
     /// Idempotency keys that are being looked at.
@@ -100,11 +108,15 @@ impl Daemon {
     /// Takes up what an earlier daemon left: its tickets wait again, those that were running first.
     pub fn new(setup: Setup) -> Result<Arc<Self>, StoreError> {
         let Setup { root, state, store, clock, pipelines, keeper, held, runs_max, jobs } = setup;
+        let tokens: Vec<String> = held.iter().map(|attempt| attempt.job.token.clone()).collect();
         let mut by_run: HashMap<RunId, Vec<HeldAttempt>> = HashMap::new();
         for attempt in held {
             by_run.entry(attempt.id.run).or_default().push(attempt);
         }
         let started = clock.now();
+        let notes = listen(&state, &store, &clock, &tokens)
+            .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"))
+            .ok();
         let daemon = Arc::new(Self {
             root,
             state,
@@ -112,6 +124,7 @@ impl Daemon {
             clock,
             keeper,
             jobs,
+            leases: Leases::new(jobs.unwrap_or_else(cpus), memory_bytes()),
             started,
             hub: Hub::default(),
             work: Notify::new(),
@@ -121,6 +134,7 @@ impl Daemon {
             catalog: RwLock::default(),
             queue: Mutex::new(Queue::new(runs_max)),
             signals: Mutex::default(),
+            notes,
             held: Mutex::new(by_run),
             asking: Mutex::default(),
             deciding: Mutex::default(),
@@ -130,7 +144,7 @@ impl Daemon {
             let ended = daemon.store.run(run)?.filter(|record| record.status != RunStatus::Running);
             if let Some(record) = ended.filter(|_| ticket.stage == TicketStage::Running) {
                 // It ended, and its daemon before it could say so.
-                daemon.settle(run, ticket, record.status)?;
+                daemon.settle(run, &ticket, record.status)?;
                 continue;
             }
             // What was begun goes on before anything new begins.
@@ -201,9 +215,9 @@ impl Daemon {
         loop {
             let now = self.clock.now();
             while !*stopping.borrow() {
-                let Some(run) = self.queue().begin_next(now) else { break };
+                let Some((run, signals)) = self.begin_next(now) else { break };
                 let daemon = Arc::clone(self);
-                runs.spawn(async move { daemon.carry_out(run).await });
+                runs.spawn(async move { daemon.carry_out(run, signals).await });
             }
             let until = self.queue().next_time(now);
             let pause = until.map_or(LOOK, |time| Duration::from_millis(time.millis_since(now)).min(LOOK));
@@ -229,6 +243,15 @@ impl Daemon {
         }
     }
 
+    /// Chooses the run that begins now. From the moment that it no longer waits it can be sent signals.
+    fn begin_next(&self, now: Timestamp) -> Option<(RunId, UnboundedReceiver<Signal>)> {
+        let mut queue = self.queue();
+        let run = queue.begin_next(now)?;
+        let (sender, signals) = unbounded_channel();
+        self.signals().insert(run, sender);
+        Some((run, signals))
+    }
+
     /// Asks all runs that go on to end.
     pub fn interrupt_all(&self) {
         self.signal_all(Signal::Interrupt);
@@ -240,6 +263,19 @@ impl Daemon {
             let _ = sender.send(signal);
         }
     }
+}
+
+/// Listens to the stages' own commands of all runs. It stays where it is when the daemon ends: they call the next one.
+/// Attempts with these tokens may call before they are taken over: they wait until then.
+fn listen(state: &Path, store: &Store, clock: &Arc<dyn Clock>, tokens: &[String]) -> std::io::Result<Server> {
+    let service = Arc::new(Service::new(store.clone(), Writer::Alone, Arc::clone(clock)));
+    for token in tokens {
+        service.expect(token);
+    }
+    let state_id = Project::new(state.to_owned(), state.to_owned(), state.to_owned()).state_id();
+    let mut server = Server::start(state, &state_id, service)?;
+    server.stay();
+    Ok(server)
 }
 
 /// The wall clock may be set, and a timer of the system follows it: how often times are compared with it anew.

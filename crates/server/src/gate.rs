@@ -27,7 +27,7 @@ pub const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/login"];
 /// Name of the cookie.
 const COOKIE: &str = "cairn-session";
 /// How long a login link can be used.
-const LINK_LIVES: Duration = Duration::from_secs(10 * 60);
+const LINK_LIVES: Duration = Duration::from_mins(10);
 /// Login links that can be open at once.
 const LINKS_MAX: usize = 64;
 

@@ -1,6 +1,8 @@
 //! Many runs: the daemon with its queue, its schedules, its API and its pages.
 //!
 //! - [`Daemon`]: the process that holds a project's store and runs its pipelines; [`Setup`]: what it is made of
+//! - `sensors`: what starts a run when something outside has changed
+//! - `fire`: which times of schedules become runs; `watch`: files that change
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
 //! - [`api`]: what programs ask and are answered; `web`: the pages for people
 //! - [`submit`]: asking for a run; `carry_out`: from its turn to its end; `settle`: what follows from that
@@ -13,13 +15,16 @@ pub mod api;
 mod carry_out;
 pub mod catalog;
 mod daemon;
+mod fire;
 pub mod gate;
 pub mod hub;
 pub mod listen;
 pub mod queue;
 mod schedules;
+mod sensors;
 mod settle;
 pub mod submit;
+mod watch;
 mod web;
 
 pub use catalog::Located;

@@ -93,9 +93,21 @@ impl Queue {
         self.priorities.contains_key(&run)
     }
 
+    /// Returns whether a run goes on.
+    pub fn is_running(&self, run: RunId) -> bool {
+        self.running.contains_key(&run)
+    }
+
     /// Returns the runs that go on.
     pub fn running(&self) -> impl Iterator<Item = (&RunId, &Name)> {
         self.running.iter()
+    }
+
+    /// Returns the runs of a pipeline that wait or go on.
+    pub fn runs_of(&self, pipeline: &Name) -> Vec<RunId> {
+        let waiting = self.waiting.values().filter(|waiting| waiting.pipeline == *pipeline);
+        let running = self.running.iter().filter(|(_, of)| *of == pipeline);
+        waiting.map(|waiting| waiting.run).chain(running.map(|(run, _)| *run)).collect()
     }
 
     /// Returns whether a run of a pipeline waits or goes on.

@@ -6,11 +6,11 @@ use cairn_store::{Batch, Ticket, TicketStage, Trigger, TriggerKind};
 
 use crate::daemon::{Daemon, StoreError};
 use crate::hub::Change;
-use crate::submit::Order;
+use crate::submit::{Order, enter};
 
 impl Daemon {
     /// Settles all that follows from a run's end, in one batch: it happens once, whenever the daemon is killed.
-    pub(crate) fn settle(&self, run: RunId, ticket: Ticket, status: RunStatus) -> Result<(), StoreError> {
+    pub(crate) fn settle(&self, run: RunId, ticket: &Ticket, status: RunStatus) -> Result<(), StoreError> {
         let now = self.clock.now();
         let pipeline = ticket.pipeline.clone();
         let mut batch = Batch::new();
@@ -39,9 +39,8 @@ impl Daemon {
                     }
                     let order = Order {
                         pipeline: follower.name.clone(),
-                        asked: Asked::default(),
+                        asked: Asked { interval: ticket.interval, ..Asked::default() },
                         logical_time: Some(ticket.logical_time),
-                        interval: ticket.interval,
                         priority: follower.schedule.as_ref().map_or(0, |schedule| schedule.priority),
                         trigger: Trigger {
                             kind: TriggerKind::After,
@@ -50,7 +49,7 @@ impl Daemon {
                         not_before: None,
                     };
                     let next = RunId::generate(&*self.clock);
-                    waiting.push(self.enter(&mut batch, next, &follower, &order, now));
+                    waiting.push(enter(&mut batch, next, &follower, &order, now));
                 }
             }
             RunStatus::Failed | RunStatus::InDoubt if by_itself => {

@@ -1,11 +1,14 @@
 //! Asking for runs, and taking that back.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use cairn_model::{Counts, Digest, Domain, Interval, Name, RunId, RunStatus, Timestamp};
+use cairn_model::{Counts, Digest, Domain, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::definition::{Checked, Given};
 use cairn_scheduler::launch::{Asked, LaunchError, asked_of, options_of, selection, words_of};
 use cairn_scheduler::run::Signal;
+use cairn_scheduler::schedule::last_interval;
 use cairn_store::{
     Batch, ProcessId, ReadError, RunOptions, RunRecord, Submission, Ticket, TicketStage, Trigger,
 };
@@ -24,8 +27,6 @@ pub struct Order {
     pub asked: Asked,
     /// Its logical time; `None`: now.
     pub logical_time: Option<Timestamp>,
-    /// The stretch of time that it is about.
-    pub interval: Option<Interval>,
     /// Greater ones leave the queue first.
     pub priority: i64,
     /// Why.
@@ -61,6 +62,18 @@ pub enum SubmitError {
     /// What was asked for is not in the pipeline.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// No pipeline listens to a webhook of this name.
+    #[error("no pipeline has a webhook `{name}`")]
+    UnknownHook {
+        /// The name.
+        name: String,
+    },
+    /// The pipeline reads its interval, and nothing says which.
+    #[error("`{name}` reads its interval, and nothing says which")]
+    NoInterval {
+        /// The pipeline.
+        name: String,
+    },
     /// The idempotency key came with another request before.
     #[error("the idempotency key was used for another request")]
     KeyReused,
@@ -100,29 +113,13 @@ impl Daemon {
         self.catalog().get(&parsed).cloned().ok_or_else(unknown)
     }
 
-    /// Checks what is asked for against the definition in force.
-    pub(crate) fn check(&self, entry: &Entry, order: &Order, now: Timestamp) -> Result<Checked, SubmitError> {
-        let given = Given {
-            params: order.asked.params.clone(),
-            logical_time: order.logical_time.unwrap_or(now),
-            interval: order.interval,
-            run: None,
-        };
-        let definition = entry.located.with_text(entry.text.to_vec());
-        let checked = definition.check(&given).map_err(|wrong| SubmitError::Wrong {
-            report: wrong.report.render(&wrong.definition.source(), PLAIN),
-        })?;
-        selection(&checked, &order.asked.request, order.asked.force_effects)?;
-        Ok(checked)
-    }
-
     /// Has a run wait for its turn. It is durable when this returns.
     ///
     /// With an idempotency key the same request is taken once, however often it comes.
     pub fn submit(&self, order: &Order, key: Option<&str>) -> Result<Submitted, SubmitError> {
         let now = self.clock.now();
         let key = key.map(|key| Domain::NoteKey.digest(format!("submission {key}").as_bytes()));
-        let _asking = key.map(|key| Asking::begin(self, key)).transpose()?;
+        let _asking = key.map(|key| Asking::begin(&self.asking, key)).transpose()?;
         let fingerprint = fingerprint(order);
         if let Some(key) = &key
             && let Some(before) = self.store.submission(key)?
@@ -133,47 +130,20 @@ impl Daemon {
             return Ok(Submitted { run: before.run, existed: true });
         }
         let entry = self.entry(order.pipeline.as_str())?;
-        self.check(&entry, order, now)?;
+        let order = &with_interval(&entry, order, now);
+        let checked = check(&entry, order, now)?;
+        if checked.pipeline.reads_interval && order.asked.interval.is_none() {
+            return Err(SubmitError::NoInterval { name: entry.name.to_string() });
+        }
         let run = RunId::generate(&*self.clock);
         let mut batch = Batch::new();
-        let waiting = self.enter(&mut batch, run, &entry, order, now);
+        let waiting = enter(&mut batch, run, &entry, order, now);
         if let Some(key) = &key {
             batch.put_submission(key, &Submission { fingerprint, run, at: now });
         }
         self.commit(batch)?;
         self.has_waiting(waiting);
         Ok(Submitted { run, existed: false })
-    }
-
-    /// Enters a run that is asked for in a batch.
-    pub(crate) fn enter(
-        &self,
-        batch: &mut Batch,
-        run: RunId,
-        entry: &Entry,
-        order: &Order,
-        now: Timestamp,
-    ) -> Waiting {
-        let ticket = Ticket {
-            pipeline: entry.name.clone(),
-            file: entry.located.shown.clone(),
-            definition: batch.put_definition(&entry.text),
-            params: order.asked.params.clone(),
-            selection: words_of(&order.asked),
-            options: options_of(&order.asked),
-            logical_time: order.logical_time.unwrap_or(now),
-            interval: order.interval,
-            priority: order.priority,
-            trigger: order.trigger.clone(),
-            submitted: now,
-            not_before: order.not_before,
-            retries: 0,
-            stage: TicketStage::Queued,
-            error: None,
-        };
-        batch.put_ticket(run, &ticket);
-        let (pipeline, not_before) = (ticket.pipeline, ticket.not_before);
-        Waiting { run, pipeline, priority: ticket.priority, not_before }
     }
 
     /// Puts what is durable into the queue.
@@ -221,11 +191,27 @@ impl Daemon {
         }
     }
 
+    /// Waits for what follows from a run's end, where it has ended and that is still being settled: a moment.
+    fn until_settled(&self, run: RunId) -> Result<(), SubmitError> {
+        for _ in 0..SETTLED_WITHIN_LOOKS {
+            let is_over = self.store.run(run)?.is_some_and(|record| record.status != RunStatus::Running);
+            if !is_over || !self.queue().is_running(run) {
+                break;
+            }
+            std::thread::sleep(SETTLED_LOOK);
+        }
+        Ok(())
+    }
+
     /// Has a run that failed, or was interrupted, wait to go on.
     pub fn resume(&self, run: RunId, trigger: Trigger) -> Result<(), SubmitError> {
+        self.until_settled(run)?;
         let _deciding = lock(&self.deciding);
         let record = self.store.run(run)?.ok_or_else(|| unknown(run))?;
-        let goes_on = self.queue().is_waiting(run) || self.signals().contains_key(&run);
+        let goes_on = {
+            let queue = self.queue();
+            queue.is_waiting(run) || queue.is_running(run)
+        };
         if goes_on {
             return Err(SubmitError::NotNow { run: run.short(), why: "goes on already" });
         }
@@ -247,7 +233,7 @@ impl Daemon {
                 selection: words_of(&asked),
                 options: RunOptions { frozen: false, ..record.options.clone() },
                 logical_time: record.logical_time,
-                interval: None,
+                interval: asked.interval,
                 priority: 0,
                 trigger,
                 submitted: now,
@@ -265,6 +251,60 @@ impl Daemon {
         Ok(())
     }
 }
+
+/// Checks what is asked for against the definition in force.
+pub(crate) fn check(entry: &Entry, order: &Order, now: Timestamp) -> Result<Checked, SubmitError> {
+    let given = Given {
+        params: order.asked.params.clone(),
+        logical_time: order.logical_time.unwrap_or(now),
+        interval: order.asked.interval,
+        run: None,
+    };
+    let definition = entry.located.with_text(entry.text.to_vec());
+    let checked = definition.check(&given).map_err(|wrong| SubmitError::Wrong {
+        report: wrong.report.render(&wrong.definition.source(), PLAIN),
+    })?;
+    selection(&checked, &order.asked.request, order.asked.force_effects)?;
+    Ok(checked)
+}
+
+/// A pipeline that reads its interval and is asked for without one has the last of its schedule.
+fn with_interval(entry: &Entry, order: &Order, now: Timestamp) -> Order {
+    let mut order = order.clone();
+    if entry.reads_interval && order.asked.interval.is_none() {
+        let at = order.logical_time.unwrap_or(now);
+        order.asked.interval = last_interval(&entry.name, entry.schedule.as_ref(), at);
+    }
+    order
+}
+
+/// Enters a run that is asked for in a batch.
+pub(crate) fn enter(batch: &mut Batch, run: RunId, entry: &Entry, order: &Order, now: Timestamp) -> Waiting {
+    let ticket = Ticket {
+        pipeline: entry.name.clone(),
+        file: entry.located.shown.clone(),
+        definition: batch.put_definition(&entry.text),
+        params: order.asked.params.clone(),
+        selection: words_of(&order.asked),
+        options: options_of(&order.asked),
+        logical_time: order.logical_time.unwrap_or(now),
+        interval: order.asked.interval,
+        priority: order.priority,
+        trigger: order.trigger.clone(),
+        submitted: now,
+        not_before: order.not_before,
+        retries: 0,
+        stage: TicketStage::Queued,
+        error: None,
+    };
+    batch.put_ticket(run, &ticket);
+    let (pipeline, not_before) = (ticket.pipeline, ticket.not_before);
+    Waiting { run, pipeline, priority: ticket.priority, not_before }
+}
+
+/// How often it is looked whether a run that ended is settled, and how many times.
+const SETTLED_LOOK: Duration = Duration::from_millis(5);
+const SETTLED_WITHIN_LOOKS: u32 = 2000;
 
 fn unknown(run: RunId) -> SubmitError {
     SubmitError::UnknownRun { run: run.short() }
@@ -293,7 +333,7 @@ pub(crate) fn never_begun(ticket: &Ticket, status: RunStatus, now: Timestamp) ->
 
 /// A digest of all that a request asks for.
 fn fingerprint(order: &Order) -> Digest {
-    let Order { pipeline, asked, logical_time, interval, priority, trigger: _, not_before } = order;
+    let Order { pipeline, asked, logical_time, priority, trigger: _, not_before } = order;
     let mut hasher = Domain::Definition.hasher();
     let mut part = |text: &str| {
         hasher.update(&(text.len() as u64).to_be_bytes()).update(text.as_bytes());
@@ -307,24 +347,40 @@ fn fingerprint(order: &Order) -> Digest {
         part(name);
         part(value);
     }
-    part(&format!("{:?} {logical_time:?} {interval:?} {priority} {not_before:?}", options_of(asked)));
+    part(&format!("{:?} {logical_time:?} {priority} {not_before:?}", options_of(asked)));
     hasher.finalize().into()
 }
 
 /// An idempotency key that is being looked at; no other request with it is, meanwhile.
-struct Asking<'d> {
-    daemon: &'d Daemon,
+struct Asking<'a> {
+    all: &'a Mutex<HashSet<Digest>>,
     key: Digest,
 }
 
-impl<'d> Asking<'d> {
-    fn begin(daemon: &'d Daemon, key: Digest) -> Result<Self, SubmitError> {
-        if lock(&daemon.asking).insert(key) { Ok(Self { daemon, key }) } else { Err(SubmitError::InProgress) }
+impl<'a> Asking<'a> {
+    fn begin(all: &'a Mutex<HashSet<Digest>>, key: Digest) -> Result<Self, SubmitError> {
+        if lock(all).insert(key) { Ok(Self { all, key }) } else { Err(SubmitError::InProgress) }
     }
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        lock(&self.daemon.asking).remove(&self.key);
+        lock(self.all).remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_looked_at_by_one_request_at_a_time() {
+        let all = Mutex::default();
+        let (one, other) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
+        let first = Asking::begin(&all, one).unwrap();
+        assert!(matches!(Asking::begin(&all, one), Err(SubmitError::InProgress)));
+        assert!(Asking::begin(&all, other).is_ok(), "another key does not wait");
+        drop(first);
+        assert!(Asking::begin(&all, one).is_ok());
     }
 }

@@ -29,7 +29,7 @@ fn unknown_template_names() {
     4 | run = 'echo {{ params.yaer }} {{ foo }}'
       |                                  ^^^ unknown name
       |
-      = help: the names are `params`, `matrix`, `inputs`, `outputs`, `stage` and `run`; for `{{` itself write `{{ "{{" }}`
+      = help: the names are `params`, `matrix`, `inputs`, `outputs`, `stage`, `run` and `interval`; for `{{` itself write `{{ "{{" }}`
 
     error: 2 errors in `pipeline.toml`
     "#

@@ -8,7 +8,7 @@ use super::see;
 
 #[test]
 fn alone() {
-    assert_snapshot!(see(&Project::new(BINARY), &[]), @r"
+    assert_snapshot!(see(&Project::new(BINARY), &[]), @"
     exit status: 0
     ----- stdout -----
     Idempotent pipelines: what is done is not done again, and what was cut off goes on where it stopped
@@ -16,24 +16,26 @@ fn alone() {
     Usage: cairn [OPTIONS] [COMMAND]
 
     Commands:
-      init     Make a small working project
-      check    Find all errors in pipeline files
-      plan     Show what `run` would do, and why
-      run      Make what is not done
-      resume   Go on with a run that failed or was cut off
-      status   Show how each pipeline stands
-      runs     List runs
-      show     Show a run, or one instance of it
-      logs     Show what a run's commands printed
-      why      Tell which part of an input-hash changed
-      graph    Draw a pipeline with its states
-      verify   Find out whether stages are idempotent
-      effects  Show effects in outside systems; settle those in doubt, undo them
-      dead     Show, try again or drop what failed for good
-      once     Run a command unless it is known to have succeeded
-      seen     Pass on records that were not had before
-      mark     Keep a value for the next attempt
-      reject   Make records dead letters
+      init      Make a small working project
+      check     Find all errors in pipeline files
+      plan      Show what `run` would do, and why
+      run       Make what is not done
+      resume    Go on with a run that failed or was cut off
+      status    Show how each pipeline stands
+      runs      List runs
+      show      Show a run, or one instance of it
+      logs      Show what a run's commands printed
+      why       Tell which part of an input-hash changed
+      graph     Draw a pipeline with its states
+      verify    Find out whether stages are idempotent
+      schedule  Tell when pipelines run by themselves
+      backfill  Run a pipeline for each interval of a stretch of time
+      effects   Show effects in outside systems; settle those in doubt, undo them
+      dead      Show, try again or drop what failed for good
+      once      Run a command unless it is known to have succeeded
+      seen      Pass on records that were not had before
+      mark      Keep a value for the next attempt
+      reject    Make records dead letters
 
     Options:
       -h, --help     Print help (see more with '--help')
@@ -57,7 +59,7 @@ fn alone() {
 #[test]
 fn of_two_commands() {
     let project = Project::new(BINARY);
-    assert_snapshot!(see(&project, &["run", "--help"]), @r"
+    assert_snapshot!(see(&project, &["run", "--help"]), @"
     exit status: 0
     ----- stdout -----
     Make what is not done
@@ -72,6 +74,10 @@ fn of_two_commands() {
 
     Options:
       -p, --param <NAME=VALUE>  Set a param to another value than the file does
+          --at <TIME>           The run's logical time, as if it were started then: a date, or RFC 3339
+                                [default: now]
+          --interval <FROM/TO>  What the run is about: from the first time up to, without, the second
+                                [default: the schedule's last]
       -j, --jobs <N>            Instances that run at once [default: `jobs` in `cairn.toml`, else the
                                 processors]
       -k, --keep-going          After a failure, make all that does not depend on it

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Context, resume};
 use crate::args::examples;
-use crate::execute::open_for_writing;
+use crate::execute::{interval_of, open_for_writing};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
@@ -283,7 +283,7 @@ fn undo(args: &UndoArgs, context: &Context) -> Result<ExitStatus, Failure> {
     let given = Given {
         params: record.params.clone(),
         logical_time: record.logical_time,
-        interval: None,
+        interval: interval_of(&record),
         run: Some(run),
     };
     let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;

@@ -7,6 +7,7 @@ use anstyle::Style;
 use cairn_model::{Clock as _, Outcome, Reason, RunId, SystemClock, Timestamp};
 use cairn_scheduler::plan::{Prediction, plan};
 use cairn_scheduler::select::Request;
+use cairn_store::Store;
 use serde::Serialize;
 
 use super::Context;
@@ -14,6 +15,7 @@ use crate::args::{Choice, Params, Target, examples};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
+use crate::logical::Logical;
 use crate::past::Past;
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::text::append;
@@ -32,6 +34,8 @@ pub(crate) struct Args {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) params: Params,
+    #[command(flatten)]
+    pub(crate) logical: Logical,
     /// Print each instance as a JSON object on a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -48,10 +52,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let (now, run) = (context.clock.now(), RunId::generate(&context.clock));
     let given =
         Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
-    let checked = work::check(settled.pipeline.read()?, &given, context.terminal.stderr.report_style())?;
+    let (checked, given) = args.logical.check(settled.pipeline.read()?, given, context.terminal)?;
     context.warn(&checked);
     let request = args.choice.request(&settled.stages);
-    show(&checked, (&request, args.choice.force_effects), run, now, args.json, context)
+    show(&checked, (&request, args.choice.force_effects), run, given.logical_time, args.json, context)
 }
 
 /// Predicts what a run of `request` would do, with `--force-effects` or without.
@@ -61,9 +65,19 @@ pub(crate) fn predict(
     run: RunId,
     now: Timestamp,
 ) -> Result<Vec<Prediction>, Failure> {
-    let selection = selection(checked, request, force_effects)?;
     let past = Past::open_state(checked.project.state())?;
-    let store = past.map(|past| past.store);
+    predict_in(checked, (request, force_effects), run, now, past.map(|past| past.store))
+}
+
+/// Predicts it by a store that is open.
+pub(crate) fn predict_in(
+    checked: &Checked,
+    (request, force_effects): (&Request, bool),
+    run: RunId,
+    now: Timestamp,
+    store: Option<Store>,
+) -> Result<Vec<Prediction>, Failure> {
+    let selection = selection(checked, request, force_effects)?;
     let engine =
         work::engine(checked, store, Arc::new(SystemClock), (run, now), HashSet::new(), force_effects)?;
     plan(&engine, &checked.graph, &selection.selected, &selection.forced)

@@ -7,10 +7,11 @@ use cairn_store::RunRecord;
 use super::{Context, plan};
 use crate::args::{Jobs, examples};
 use crate::commands::run::tell_dead;
-use crate::execute::{Manner, execute, open_for_writing};
+use crate::execute::{Manner, execute, interval_of, open_for_writing, resume_remotely};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::past::{LATEST, Past, damaged};
+use crate::remote::Remote;
 use crate::terminal::style;
 use crate::work::{self, Definition, Given, selection};
 
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let given = Given {
         params: record.params.clone(),
         logical_time: record.logical_time,
-        interval: None,
+        interval: interval_of(&record),
         run: Some(run),
     };
     let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
@@ -78,6 +79,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
             context,
         );
     }
+    let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
+    if let Some(remote) = Remote::find(checked.project.state())? {
+        return resume_remotely(&remote, run, &checked, &asked, manner);
+    }
     let store = open_for_writing(&checked.project)?;
     // Another process may have gone on with it between the look and the lock.
     let record = store.run(run).map_err(damaged)?.unwrap_or(record);
@@ -88,7 +93,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         ..asked
     };
     let logical_time = record.logical_time;
-    let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
     let resumed = Resumed::of(&store, run, record).map_err(damaged)?;
     let status = execute(&checked, &store, run, logical_time, &asked, Some(&resumed), manner)?;
     tell_dead(&store, &checked.pipeline.name, args.json, context)?;

@@ -10,13 +10,15 @@ use cairn_store::{DeadCounts, Store};
 
 use super::{Context, dead, plan};
 use crate::args::{Choice, Jobs, Params, Target, examples};
-use crate::execute::{Manner, execute, open_for_writing};
+use crate::execute::{Manner, execute, execute_remotely, open_for_writing};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
+use crate::logical::Logical;
 use crate::past;
+use crate::remote::Remote;
 use crate::terminal::{style, text, time};
-use crate::work::{self, Checked, Definition, Given, caller_env, selection};
+use crate::work::{Checked, Definition, Given, caller_env, selection};
 
 /// Make what is not done.
 ///
@@ -37,6 +39,8 @@ pub(crate) struct Args {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) params: Params,
+    #[command(flatten)]
+    pub(crate) logical: Logical,
     #[command(flatten)]
     pub(crate) jobs: Jobs,
     /// After a failure, make all that does not depend on it
@@ -74,6 +78,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         && !args.json
         && !args.dry_run
         && !args.fail_on_dead
+        && args.logical == Logical::default()
         && context.globals.verbose == 0;
     if plain && let Some(unchanged) = unchanged(&definition, &args.params.params, context) {
         context.remark(&nothing_to_do(unchanged, began, context));
@@ -83,11 +88,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let run = RunId::generate(&context.clock);
     let given =
         Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
-    let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
+    let (checked, given) = args.logical.check(definition, given, context.terminal)?;
+    let logical_time = given.logical_time;
     context.warn(&checked);
     selection(&checked, &request, force_effects)?;
     if args.dry_run {
-        return plan::show(&checked, (&request, force_effects), run, now, args.json, context);
+        return plan::show(&checked, (&request, force_effects), run, logical_time, args.json, context);
     }
     if request.force != Force::None && !force_effects && has_effects(&checked, &request)? {
         let note = context.terminal.stderr.paint.with(style::DIM, "note:");
@@ -103,10 +109,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         force_effects,
         rollback: args.rollback,
         params: args.params.params.clone(),
+        interval: given.interval,
     };
-    let store = open_for_writing(&checked.project)?;
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
-    let status = execute(&checked, &store, run, now, &asked, None, manner)?;
+    if let Some(remote) = Remote::find(checked.project.state())? {
+        let at = args.logical.at.is_some().then_some(logical_time);
+        let status = execute_remotely(&remote, &checked, at, &asked, manner)?;
+        let Some(past) = past::Past::open_state(checked.project.state())? else { return Ok(status) };
+        let has_dead = tell_dead(&past.store, &checked.pipeline.name, args.json, context)?;
+        return Ok(if has_dead && args.fail_on_dead && status == ExitStatus::Done {
+            ExitStatus::StageFailed
+        } else {
+            status
+        });
+    }
+    let store = open_for_writing(&checked.project)?;
+    let status = execute(&checked, &store, run, logical_time, &asked, None, manner)?;
     let has_dead = tell_dead(&store, &checked.pipeline.name, args.json, context)?;
     let status = if has_dead && args.fail_on_dead && status == ExitStatus::Done {
         ExitStatus::StageFailed

@@ -1,7 +1,9 @@
 //! `cairn serve`: the daemon.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use crate::failure::Failure;
 use crate::project::{PipelineFile, Project, claim};
 use crate::remote::Remote;
 use crate::settings::serve::parse_bind;
+use crate::terminal::text::append;
 use crate::terminal::{Terminal, style};
 use crate::work::{Given, cpus};
 
@@ -93,13 +96,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let _inside = runtime.enter();
     let list = pipelines(globals, context.terminal, root.clone(), state.clone());
     let folders = output_folders(&list().unwrap_or_default());
-    let taken = runtime
+    let found = runtime
         .block_on(recover::take_over(&whole, &store, &folders, &keeper, held))
         .map_err(|error| Failure::of(ExitStatus::Store, &error))?;
-    if taken != TakenOver::default() {
-        tracing::info!(attempts = taken.attempts.len(), cleared = ?taken.recovered, "took over from the daemon before");
+    if found != TakenOver::default() {
+        tracing::info!(attempts = found.attempts.len(), cleared = ?found.recovered, "took over from the daemon before");
     }
-    let runs = serve.runs.map_or_else(|| cpus().max(2), |runs| runs) as usize;
+    let runs = serve.runs.unwrap_or_else(|| cpus().max(2)) as usize;
     let setup = Setup {
         root: root.clone(),
         state: state.clone(),
@@ -107,7 +110,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         clock,
         pipelines: list,
         keeper,
-        held: taken.attempts,
+        held: found.attempts,
         runs_max: runs,
         jobs: project.settings.jobs,
     };
@@ -156,6 +159,12 @@ async fn served(
         link = Some(format!("http://{address}/login?code={}", gate.login_code()));
         tokio::spawn(listen::serve_tcp(listener, router));
     }
+    let keeping = Arc::clone(daemon);
+    let schedules = tokio::spawn(async move { keeping.keep_schedules().await });
+    let keeping = Arc::clone(daemon);
+    let pipelines = tokio::spawn(async move { keeping.keep_pipelines().await });
+    let keeping = Arc::clone(daemon);
+    let sensors = tokio::spawn(async move { keeping.keep_sensors().await });
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| cannot("listen to signals", error))?;
@@ -178,6 +187,9 @@ async fn served(
     // Where nobody waits for it, nothing happens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     daemon.serve(stopping, stop_after).await;
+    sensors.abort();
+    schedules.abort();
+    pipelines.abort();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let _ = std::fs::remove_file(state.join(ADDRESS));
     let _ = std::fs::remove_file(listen::socket_path(state));
@@ -191,7 +203,7 @@ fn tell(daemon: &Daemon, link: Option<&str>, context: &Context) {
     let root = daemon.root().display();
     let mut text = format!("  {} {what} in {root}\n", paint.with(style::BOLD, "serving"));
     if let Some(link) = link {
-        text.push_str(&format!("  {} {link}\n", paint.with(style::DIM, "open")));
+        append!(text, "  {} {link}\n", paint.with(style::DIM, "open"));
     }
     context.remark(&text);
 }
@@ -208,8 +220,6 @@ fn token(state: &Path) -> Result<String, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
     let token = random_hex();
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
@@ -225,10 +235,7 @@ fn output_folders(pipelines: &[Located]) -> BTreeSet<PathBuf> {
         let given = Given { params: Vec::new(), logical_time: SystemClock.now(), interval: None, run: None };
         // One with errors cannot have placed anything under this text.
         let Ok(checked) = located.with_text(bytes).check(&given) else { continue };
-        let outputs = checked.pipeline.instances.iter().flat_map(|instance| &instance.outputs);
-        let parents =
-            outputs.filter_map(|output| Some(checked.project.on_disk(&output.path).parent()?.to_owned()));
-        folders.extend(parents);
+        folders.extend(checked.project.output_folders(&checked.pipeline));
     }
     folders
 }

@@ -10,9 +10,11 @@ use jiff::tz::TimeZone;
 use super::Context;
 use super::runs::status_style;
 use crate::args::examples;
+use crate::execute::{asked_words, interval_of};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
+use crate::logical;
 use crate::past::{LATEST, Past, PastRun};
 use crate::terminal::line::quoted;
 use crate::terminal::style::{self, Paint};
@@ -127,8 +129,12 @@ fn head(run: &PastRun, paint: Paint, zone: &TimeZone) -> String {
             record.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
         rows.push(("params", params.join(" ")));
     }
-    if !record.selection.is_empty() {
-        rows.push(("stages", record.selection.join(" ")));
+    if let Some(interval) = interval_of(record) {
+        rows.push(("interval", logical::shown(interval, &time::zone())));
+    }
+    let asked = asked_words(record);
+    if !asked.is_empty() {
+        rows.push(("stages", asked.join(" ")));
     }
     rows.push(("id", run.id.to_string()));
     let counts: Vec<String> = count_words(&run.history.counts())

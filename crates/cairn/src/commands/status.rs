@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use super::runs::status_style;
 use super::{Context, dead, plan};
 use crate::args::examples;
+use crate::execute::interval_of;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
@@ -133,7 +134,9 @@ fn now(pipeline: &PipelineFile, last: Option<&PastRun>, context: &Context) -> Re
         return Ok(Now::Running);
     }
     let (at, run) = (context.clock.now(), RunId::generate(&context.clock));
-    let given = Given { params: Vec::new(), logical_time: at, interval: None, run: Some(run) };
+    // What reads its interval stands as it does for that of the last run.
+    let interval = last.and_then(|run| interval_of(&run.record));
+    let given = Given { params: Vec::new(), logical_time: at, interval, run: Some(run) };
     let checked = match work::check(pipeline.read()?, &given, context.terminal.stderr.report_style()) {
         Ok(checked) => checked,
         Err(failure) => return Ok(Now::Broken(failure)),

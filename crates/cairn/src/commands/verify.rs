@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use crate::args::{Params, Target, examples};
-use crate::execute::{open_for_writing, start_keeper};
+use crate::execute::{interval_of, open_for_writing, start_keeper};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let given = Given {
         params: args.params.params.clone(),
         logical_time: record.logical_time,
-        interval: None,
+        interval: interval_of(&record),
         run: Some(last),
     };
     let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;

@@ -16,6 +16,7 @@ use crate::args::{Params, examples};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
+use crate::logical::Logical;
 use crate::past::{Past, damaged};
 use crate::terminal::line::quoted;
 use crate::terminal::style::{self, Paint};
@@ -43,6 +44,8 @@ pub(crate) struct Args {
     stage: String,
     #[command(flatten)]
     pub(crate) params: Params,
+    #[command(flatten)]
+    pub(crate) logical: Logical,
     /// Print each difference as a JSON object on a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -63,7 +66,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let (now, run) = (context.clock.now(), RunId::generate(&context.clock));
     let given =
         Given { params: args.params.params.clone(), logical_time: now, interval: None, run: Some(run) };
-    let checked = work::check(settled.pipeline.read()?, &given, context.terminal.stderr.report_style())?;
+    let (checked, given) = args.logical.check(settled.pipeline.read()?, given, context.terminal)?;
     let instances = named(&checked, asked)?;
     let Some(past) = Past::open_state(checked.project.state())? else {
         return Err(Failure::wrong("nothing ran here yet, so there is nothing to compare with")
@@ -73,7 +76,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         &checked,
         Some(past.store.clone()),
         Arc::new(SystemClock),
-        (run, now),
+        (run, given.logical_time),
         HashSet::new(),
         false,
     )?;

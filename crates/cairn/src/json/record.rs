@@ -83,6 +83,11 @@ pub(crate) struct Run {
     pub(crate) params: std::collections::BTreeMap<String, String>,
     pub(crate) selection: Vec<String>,
     pub(crate) logical_time: String,
+    /// What it is about, where it is about a stretch of time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) interval_start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) interval_end: Option<String>,
     pub(crate) definition: String,
     pub(crate) command_line: Vec<String>,
     pub(crate) cairn_version: String,

@@ -65,7 +65,7 @@ impl Serve {
                     ),
                 },
                 ("bind", _) => {
-                    wrong(code::WRONG_TYPE, "`bind` is a text", "for example `bind = \"127.0.0.1:8787\"`")
+                    wrong(code::WRONG_TYPE, "`bind` is a text", "for example `bind = \"127.0.0.1:8787\"`");
                 }
                 ("hosts", DeValue::Array(items)) => {
                     for item in items {

@@ -131,18 +131,12 @@ impl<'a> Reader<'a> {
         let diagnostic =
             Diagnostic::error(code::UNKNOWN_ZONE, format!("there is no time zone `{}`", show(name)))
                 .at(text.span.clone(), "not in the time zone database");
-        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-        let known = known.iter().map(String::as_str);
-        // The city alone is the commonest slip.
-        let last = |zone: &&str| {
-            zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(&name.replace(' ', "_")))
-        };
-        let near = known.clone().find(last).or_else(|| nearest(name, known.clone()));
+        let near = crate::time::nearest_zone(name);
         self.report(match near {
             Some(near) => {
                 diagnostic.help(format!("did you mean `{near}`?")).patch(text.span, format!("\"{near}\""))
             }
-            None if known.len() == 0 => diagnostic
+            None if crate::time::knows_no_zone() => diagnostic
                 .help("this machine has no time zone database: install `tzdata`, or write `\"UTC\"`"),
             None => diagnostic
                 .help("write a name such as `\"Europe/Berlin\"`, `\"America/New_York\"` or `\"UTC\"`"),

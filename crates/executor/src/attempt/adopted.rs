@@ -151,7 +151,7 @@ impl Engine {
             let epoch = held.job.env.iter().find(|(name, _)| name == notes::EPOCH_VARIABLE);
             let epoch = epoch.and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(record.epoch);
             let mark = Some(prepared.staging.told());
-            listening.service.enter(&attempt, record.input_hash, epoch, mark);
+            listening.service.enter((&self.pipeline.name, &attempt), record.input_hash, epoch, mark);
         }
         let ended = {
             let mut waiting = pin!(hands.keeper.wait(&token));

@@ -71,7 +71,9 @@ pub(super) fn read_all(folder: &Path) -> Vec<HeldJob> {
 
 fn read_file(path: &Path) -> Option<HeldJob> {
     let kept: Kept = postcard::from_bytes(&fs::read(path).ok()?).ok()?;
-    (kept.protocol == PROTOCOL && kept.boot_id == boot_id()).then_some(kept.held)
+    // Where the system does not tell one boot from another none counts.
+    let is_this_boot = !kept.boot_id.is_empty() && kept.boot_id == boot_id();
+    (kept.protocol == PROTOCOL && is_this_boot).then_some(kept.held)
 }
 
 fn path(folder: &Path, token: &str) -> io::Result<PathBuf> {

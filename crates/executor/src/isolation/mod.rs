@@ -42,6 +42,7 @@ mod wire;
 
 pub use client::{Held, KEEPER_ARGUMENT, Keeper, KeeperError};
 pub use job::{Ended, ExitKind, Job};
+pub use question::ask;
 pub use start_error::StartError;
 pub use supervisor::keeper_main;
 

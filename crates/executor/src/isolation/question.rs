@@ -24,7 +24,7 @@ const TOKEN: &str = "question";
 /// # Errors
 ///
 /// When it cannot be started or read from.
-pub(crate) fn ask(command: &mut Command, state_id: &str, limit: Duration) -> io::Result<Option<Output>> {
+pub fn ask(command: &mut Command, state_id: &str, limit: Duration) -> io::Result<Option<Output>> {
     let child = command
         .env(STATE_VARIABLE, state_id)
         .env(TOKEN_VARIABLE, TOKEN)

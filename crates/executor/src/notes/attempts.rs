@@ -14,14 +14,25 @@ pub(super) const REJECTED_BYTES_MAX: usize = 64 << 20;
 /// Who calls: an attempt, or a command outside of any.
 #[derive(Debug)]
 pub(super) struct Caller {
-    /// The attempt and what it runs under.
-    pub(super) attempt: Option<(AttemptId, InputHash)>,
+    /// The attempt, where one calls.
+    pub(super) attempt: Option<OfAttempt>,
     /// Under which its records are entered.
     pub(super) generation: Generation,
     /// A file that says that anything was told: it is in memory only, and is lost with this process.
     mark: Option<PathBuf>,
     /// `None` once no more is taken.
     told: Mutex<Option<Told>>,
+}
+
+/// An attempt that calls.
+#[derive(Debug)]
+pub(super) struct OfAttempt {
+    /// Its pipeline.
+    pub(super) pipeline: Name,
+    /// Which.
+    pub(super) id: AttemptId,
+    /// What it runs under.
+    pub(super) input_hash: InputHash,
 }
 
 /// What was told and counts once it is committed.
@@ -50,7 +61,7 @@ impl Told {
 }
 
 impl Caller {
-    pub(super) fn new(attempt: Option<(AttemptId, InputHash)>, generation: Generation) -> Self {
+    pub(super) fn new(attempt: Option<OfAttempt>, generation: Generation) -> Self {
         Self { attempt, generation, mark: None, told: Mutex::new(Some(Told::default())) }
     }
 
@@ -93,7 +104,7 @@ impl std::ops::DerefMut for OpenCaller<'_> {
     }
 }
 
-/// The attempts of one run that are under way, by their tokens.
+/// The attempts that are under way, by their tokens.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     known: Mutex<BTreeMap<String, Known>>,
@@ -152,6 +163,6 @@ impl Attempts {
 }
 
 /// Returns the scope of an attempt's stage.
-pub(super) fn stage_scope(pipeline: &Name, attempt: &AttemptId) -> NoteScope {
-    NoteScope::Stage { pipeline: pipeline.clone(), stage: attempt.instance.stage().clone() }
+pub(super) fn stage_scope(attempt: &OfAttempt) -> NoteScope {
+    NoteScope::Stage { pipeline: attempt.pipeline.clone(), stage: attempt.id.instance.stage().clone() }
 }

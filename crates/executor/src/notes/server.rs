@@ -54,6 +54,11 @@ impl Server {
         self.place.stay();
     }
 
+    /// Returns who decides for those who call.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.shared.service
+    }
+
     /// Returns the folder with the link to the running binary.
     pub fn folder(&self) -> &Path {
         self.place.folder()

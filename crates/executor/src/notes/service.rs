@@ -12,7 +12,7 @@ use cairn_store::{
     Batch, DeadKind, DeadLetter, Durability, Generation, Mark, NoteKey, NoteScope, Once, ReadError, Store,
 };
 
-use super::attempts::{Attempts, Caller, REJECTED_BYTES_MAX, Told, stage_scope};
+use super::attempts::{Attempts, Caller, OfAttempt, REJECTED_BYTES_MAX, Told, stage_scope};
 use super::protocol::{CutOff, Hello, PROTOCOL, Reply, Request};
 use crate::attempt::Hands;
 
@@ -39,8 +39,6 @@ pub struct Service {
     store: Store,
     writer: Writer,
     clock: Arc<dyn Clock>,
-    /// The pipeline whose attempts call; `None` where there is no run.
-    pipeline: Option<Name>,
     epoch: u64,
     generations: AtomicU64,
     /// Those whose records may yet count.
@@ -56,10 +54,7 @@ pub struct Service {
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service")
-            .field("pipeline", &self.pipeline)
-            .field("epoch", &self.epoch)
-            .finish_non_exhaustive()
+        f.debug_struct("Service").field("epoch", &self.epoch).finish_non_exhaustive()
     }
 }
 
@@ -144,14 +139,13 @@ impl Drop for Closed {
 
 impl Service {
     /// Makes one for a store that is open for writing.
-    pub fn new(store: Store, writer: Writer, clock: Arc<dyn Clock>, pipeline: Option<Name>) -> Self {
+    pub fn new(store: Store, writer: Writer, clock: Arc<dyn Clock>) -> Self {
         // Every process that opened the store for writing began with a commit: no two share a head.
         let epoch = store.head().sequence;
         Self {
             store,
             writer,
             clock,
-            pipeline,
             epoch,
             generations: AtomicU64::new(0),
             live: Mutex::default(),
@@ -168,26 +162,27 @@ impl Service {
         self.epoch
     }
 
-    /// Lets an attempt call, whose commands name `epoch`. `mark` is made before anything is told that only this process
+    /// Lets an attempt of a pipeline call, whose commands name `epoch`. `mark` is made before anything is told that only this process
     /// knows.
     pub(crate) fn enter(
         &self,
-        attempt: &AttemptId,
+        (pipeline, attempt): (&Name, &AttemptId),
         input_hash: InputHash,
         epoch: u64,
         mark: Option<PathBuf>,
     ) {
-        let caller = Caller::new(Some((attempt.clone(), input_hash)), self.generation()).marked(mark);
+        let of = OfAttempt { pipeline: pipeline.clone(), id: attempt.clone(), input_hash };
+        let caller = Caller::new(Some(of), self.generation()).marked(mark);
         self.attempts.enter(attempt.slug(), epoch, Arc::new(caller));
     }
 
     /// Has an attempt wait that calls before it is taken over.
-    pub(crate) fn expect(&self, token: &str) {
+    pub fn expect(&self, token: &str) {
         self.attempts.expect(token.to_owned());
     }
 
     /// Expects an attempt no more.
-    pub(crate) fn give_up(&self, token: &str) {
+    pub fn give_up(&self, token: &str) {
         self.attempts.leave(token);
     }
 
@@ -287,15 +282,15 @@ impl Session<'_> {
 
     /// Returns whom a note belongs to: the given scope, else the stage.
     fn scope(&self) -> NoteScope {
-        match (&self.scope, &self.caller.attempt, &self.service.pipeline) {
-            (Some(scope), _, _) => NoteScope::Named(scope.clone()),
-            (None, Some((attempt, _)), Some(pipeline)) => stage_scope(pipeline, attempt),
-            _ => unreachable!("attempts are those of a pipeline's run, and others give a scope"),
+        match (&self.scope, &self.caller.attempt) {
+            (Some(scope), _) => NoteScope::Named(scope.clone()),
+            (None, Some(attempt)) => stage_scope(attempt),
+            (None, None) => unreachable!("who is no attempt gives a scope"),
         }
     }
 
     fn run(&self) -> Option<RunId> {
-        self.caller.attempt.as_ref().map(|(attempt, _)| attempt.run)
+        self.caller.attempt.as_ref().map(|attempt| attempt.id.run)
     }
 
     fn once(&mut self, key: &str, hold: bool, within: &[String], peer: &impl AsFd) -> Result<Reply, Refusal> {
@@ -408,7 +403,7 @@ impl Session<'_> {
     /// Marks belong to the input-hash; elsewhere to the scope.
     fn mark_scope(&self) -> NoteScope {
         match (&self.scope, &self.caller.attempt) {
-            (None, Some((_, input_hash))) => NoteScope::Inputs(*input_hash),
+            (None, Some(attempt)) => NoteScope::Inputs(attempt.input_hash),
             _ => self.scope(),
         }
     }
@@ -456,10 +451,10 @@ impl Session<'_> {
 
     fn letter(&self, reason: &str, line: u64, payload: Vec<u8>, at: cairn_model::Timestamp) -> DeadLetter {
         let attempt = self.caller.attempt.as_ref();
-        let (pipeline, instance) = match (&self.scope, attempt, &self.service.pipeline) {
-            (None, Some((attempt, _)), Some(pipeline)) => (pipeline.clone(), attempt.instance.clone()),
-            (Some(scope), _, _) => (scope.clone(), InstanceName::new(scope.clone(), None)),
-            _ => unreachable!("attempts are those of a pipeline's run, and others give a scope"),
+        let (pipeline, instance) = match (&self.scope, attempt) {
+            (None, Some(attempt)) => (attempt.pipeline.clone(), attempt.id.instance.clone()),
+            (Some(scope), _) => (scope.clone(), InstanceName::new(scope.clone(), None)),
+            (None, None) => unreachable!("who is no attempt gives a scope"),
         };
         DeadLetter {
             kind: DeadKind::Rejected,
@@ -472,9 +467,9 @@ impl Session<'_> {
             class: "rejected".to_owned(),
             error: reason.to_owned(),
             attempts: vec![(at, reason.to_owned())],
-            input_hash: attempt.map(|(_, input_hash)| *input_hash),
+            input_hash: attempt.map(|attempt| attempt.input_hash),
             run: self.run().unwrap_or(RunId::from_bytes([0; 16])),
-            idempotency_key: attempt.map_or_else(String::new, |(_, input_hash)| input_hash.to_string()),
+            idempotency_key: attempt.map_or_else(String::new, |attempt| attempt.input_hash.to_string()),
             died: at,
             retry: None,
         }

@@ -1,7 +1,7 @@
 //! What the engine of records keeps, in the store.
 
 use cairn_model::{AttemptId, Clock, InputHash, Name, Timestamp};
-use cairn_records::ledger::{Asked, Changes, Dead, Ledger, LedgerError, Pages, Scope};
+use cairn_records::ledger::{Asked, Buried, Changes, Dead, Ledger, LedgerError, Pages, Scope};
 use cairn_store::{
     Batch, CommitError, DeadKind, DeadLetter, DeadOf, Durability, ReadError, RecordsOf, Store,
 };
@@ -103,6 +103,15 @@ impl Ledger for StoreLedger<'_> {
             }
         }
         Ok(asked)
+    }
+
+    fn letters(&self, each: &mut dyn FnMut(Buried<'_>)) -> Result<(), LedgerError> {
+        for letter in letters(self.store, self.of()) {
+            let letter = letter.map_err(|error| unread(&error))?;
+            let (file, line) = letter.source.as_ref().map_or(("", 0), |(file, line)| (file.as_str(), *line));
+            each(Buried { key: &letter.key, payload: &letter.payload, file, line });
+        }
+        Ok(())
     }
 
     fn apply(&self, changes: Changes) -> Result<(), LedgerError> {

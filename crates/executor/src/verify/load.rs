@@ -23,7 +23,7 @@ use cairn_model::{
 };
 use cairn_records::database::{self, COMPANIONS, DatabaseDifference};
 use cairn_records::engine::{self, EngineError, Hands, Setup};
-use cairn_records::ledger::{Asked, Changes, Ledger, LedgerError, Pages, Scope};
+use cairn_records::ledger::{Asked, Buried, Changes, Ledger, LedgerError, Pages, Scope};
 use cairn_records::rehearsal::{Deliveries, RecordApart, Through, Watched};
 use cairn_records::sink::{self, OpenContext, Sink, SinkError};
 use cairn_records::source::SourceFile;
@@ -682,6 +682,10 @@ impl Ledger for CutLedger<'_> {
 
     fn asked(&self) -> Result<Vec<Asked>, LedgerError> {
         self.inner.asked()
+    }
+
+    fn letters(&self, each: &mut dyn FnMut(Buried<'_>)) -> Result<(), LedgerError> {
+        self.inner.letters(each)
     }
 
     fn apply(&self, changes: Changes) -> Result<(), LedgerError> {

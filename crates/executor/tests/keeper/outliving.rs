@@ -224,3 +224,27 @@ async fn what_ended_before_a_power_cut_does_not_count() {
     assert_eq!(outliving(fixture.folder.path()).1, []);
     assert!(!file.exists());
 }
+
+#[tokio::test]
+async fn a_keeper_of_another_version_goes_on_with_what_it_has() {
+    let fixture = Fixture::outliving();
+    let job = fixture.shell(WAITS);
+    leave(&fixture, &job).await;
+    // As if it had been started by an older cairn.
+    let socket = socket(fixture.folder.path());
+    let name = socket.file_name().unwrap().to_str().unwrap();
+    for (from, to) in [(name.to_owned(), "keeper-0.0.0"), (format!("{name}.lock"), "keeper-0.0.0.lock")] {
+        Command::new("mv").arg(socket.with_file_name(from)).arg(socket.with_file_name(to)).status().unwrap();
+    }
+    let (next, held) = outliving(fixture.folder.path());
+    assert_eq!(held, [Held { job: job.clone(), ended: None }]);
+    assert_ne!(next.pid(), fixture.keeper.pid(), "new jobs go to a keeper of this version");
+    let new = fixture.shell("exit 5");
+    let ended = timeout(PATIENCE, next.run(new.clone())).await.unwrap().unwrap();
+    assert_eq!(ended.status, ExitKind::Code(5));
+    next.forget(&new.token);
+    std::fs::write(fixture.path("go"), "").unwrap();
+    assert_eq!(end_of(&next, &job.token).await.unwrap().status, ExitKind::Code(7));
+    next.forget(&job.token);
+    assert_eq!(std::fs::read_dir(fixture.path("run/ended")).unwrap().count(), 0);
+}

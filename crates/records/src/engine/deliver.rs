@@ -418,7 +418,9 @@ impl Deliverer<'_> {
             let item = &one.finished.item;
             for (index, result) in one.results.iter().enumerate() {
                 let operation = if item.tombstone { Operation::Delete } else { Operation::Put };
-                let idempotency_key = item.idempotency_key(&self.scope.token, index, result);
+                let known = item.known_as.filter(|_| index == 0);
+                let idempotency_key =
+                    known.unwrap_or_else(|| item.idempotency_key(&self.scope.token, index, result));
                 deliveries.push(Delivery { operation, record: result.clone(), idempotency_key });
                 owners.push(owner);
             }

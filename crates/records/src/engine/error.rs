@@ -1,6 +1,7 @@
 //! Why a records stage does not go to its end.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use super::walk::WalkError;
 use crate::ledger::LedgerError;
@@ -26,6 +27,15 @@ pub enum EngineError {
     /// Nothing can be written to the working folder.
     #[error("cannot write to the working folder: {0}")]
     Spool(#[source] io::Error),
+    /// The same, with what it is.
+    #[error("cannot read or write `{path}`: {cause}", path = path.display())]
+    Kept {
+        /// The working folder, or a file in which something is kept.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
     /// A file of records cannot be written.
     #[error("{error}")]
     File {
@@ -78,6 +88,19 @@ fn spared(failed: u64, died: u64) -> String {
 }
 
 impl EngineError {
+    /// Returns the error for a file in which something is kept.
+    pub(super) fn kept(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |cause| Self::Kept { path: path.to_owned(), cause }
+    }
+
+    /// The same error with the working folder named.
+    pub(super) fn in_folder(self, spool: &Path) -> Self {
+        match self {
+            Self::Spool(cause) => Self::Kept { path: spool.to_owned(), cause },
+            error => error,
+        }
+    }
+
     /// Returns what to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
@@ -97,7 +120,14 @@ impl EngineError {
             Self::NotConserved(_) => {
                 Some("this is a fault of cairn: please report it with the run's log".to_owned())
             }
-            Self::Spool(_) | Self::TooMuch(_) | Self::Stopped | Self::Sink(SinkError::Records(_)) => None,
+            Self::Kept { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => {
+                Some("make room there".to_owned())
+            }
+            Self::Spool(_)
+            | Self::Kept { .. }
+            | Self::TooMuch(_)
+            | Self::Stopped
+            | Self::Sink(SinkError::Records(_)) => None,
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) fn open_results(path: &Path, length: u64) -> Result<File, EngineError
         file.seek(SeekFrom::End(0))?;
         Ok(file)
     };
-    open().map_err(EngineError::Spool)
+    open().map_err(EngineError::kept(path))
 }
 
 /// Writes all files.
@@ -69,7 +69,10 @@ fn write_results(
         return Ok(());
     }
     joined.kept.sort_unstable_by_key(|(spot, _)| *spot);
-    let mut file = BufReader::with_capacity(1 << 20, File::open(&setup.results).map_err(EngineError::Spool)?);
+    let mut file = BufReader::with_capacity(
+        1 << 20,
+        File::open(&setup.results).map_err(EngineError::kept(&setup.results))?,
+    );
     let (mut at, mut bytes) = (0_u64, Vec::new());
     for (count, (spot, kept)) in joined.kept.iter().enumerate() {
         setup.hands.check_stop_at(count as u64)?;
@@ -77,10 +80,12 @@ fn write_results(
             continue;
         }
         let away = i64::try_from(kept.offset).unwrap_or(i64::MAX) - i64::try_from(at).unwrap_or(0);
-        file.seek_relative(away).map_err(EngineError::Spool)?;
+        file.seek_relative(away).map_err(EngineError::kept(&setup.results))?;
         let mut check = Short::default();
         bytes.resize(kept.length as usize, 0);
-        file.read_exact(&mut check).and_then(|()| file.read_exact(&mut bytes)).map_err(EngineError::Spool)?;
+        file.read_exact(&mut check)
+            .and_then(|()| file.read_exact(&mut bytes))
+            .map_err(EngineError::kept(&setup.results))?;
         if check != check_of(&bytes) {
             return Err(damaged(&setup.results, kept.offset));
         }

@@ -148,7 +148,7 @@ impl Deliverer<'_> {
             lines.push(b'\n');
         }
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(self.receipts);
-        opened.and_then(|mut file| file.write_all(&lines)).map_err(EngineError::Spool)
+        opened.and_then(|mut file| file.write_all(&lines)).map_err(EngineError::kept(self.receipts))
     }
 
     fn in_two_phases(

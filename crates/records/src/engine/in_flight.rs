@@ -72,6 +72,7 @@ impl Deliverer<'_> {
                 record,
                 prior: None,
                 letter,
+                known_as: None,
             };
             let (made, kept) = (state.made, state.kept);
             let finished = Finished { item, fate: Fate::Dropped, attempts: Vec::new() };

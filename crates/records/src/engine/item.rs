@@ -33,6 +33,8 @@ pub(crate) struct Item {
     pub(super) prior: Option<Prior>,
     /// The dead letter that it was, when a person wants it tried again.
     pub(crate) letter: Option<Letter>,
+    /// The key under which its first result is delivered, where it was made ahead of that.
+    pub(super) known_as: Option<Digest>,
 }
 
 /// What became of a record in the worker.
@@ -110,6 +112,17 @@ impl Item {
         hasher.update(&(index as u64).to_le_bytes());
         hasher.update(result);
         hasher.finalize().into()
+    }
+}
+
+impl Finished {
+    /// Makes the key ahead under which the first result is delivered.
+    pub(super) fn make_known(&mut self, scope: &str) {
+        if let Fate::Results(results) = &self.fate
+            && let Some(result) = results.first()
+        {
+            self.item.known_as = Some(self.item.idempotency_key(scope, 0, result));
+        }
     }
 }
 

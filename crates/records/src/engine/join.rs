@@ -2,6 +2,7 @@
 //! with it.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::io;
 use std::sync::mpsc;
 
@@ -33,6 +34,8 @@ pub(super) struct Rules<'r> {
     pub insert: bool,
     /// Whether anything outlives the source: a sink that is no file.
     pub outlives: bool,
+    /// Digests of the dead letters that nobody has dropped.
+    pub buried: &'r HashSet<Short>,
     /// The worker's code, when what it made of records before is to be made again.
     pub code: Option<u64>,
     /// Paths of files by their numbers, for those that were read before.
@@ -179,7 +182,11 @@ impl Joined {
             match known {
                 // A person mended it, and it was delivered.
                 Some(Status::Delivered) => self.counts.same += group.len() as u64,
-                Some(Status::Dead) => self.counts.dead += group.len() as u64,
+                Some(Status::Dead) if rules.buried.contains(&newest.digest) => {
+                    self.counts.dead += group.len() as u64;
+                }
+                // A person dropped its letter.
+                Some(Status::Dead) => self.counts.dropped += group.len() as u64,
                 _ => {
                     self.counts.dead += others.len() as u64;
                     self.marks.set(newest.spot, Mark::Bad);
@@ -274,8 +281,9 @@ fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> V
     let outdated = rules.code.is_some_and(|code| state.made.is_none_or(|made| made.code != code));
     match state.status {
         Status::Retrying if same => Verdict::Deliver { tries: state.tries, same: false },
-        Status::Dead if same && !outdated => Verdict::Dead,
-        Status::Dropped if same && !outdated => Verdict::Dropped,
+        Status::Dead if same && !outdated && rules.buried.contains(&newest.digest) => Verdict::Dead,
+        // By the worker, or its letter by a person.
+        Status::Dead | Status::Dropped if same && !outdated => Verdict::Dropped,
         // Where the first stays, what another code makes of it has no place.
         Status::Delivered if same && outdated && !rules.insert => Verdict::Deliver { tries: 0, same: true },
         Status::Delivered if same => Verdict::Same,

@@ -1,6 +1,7 @@
 //! Reads the source: once to see what there is, and again for what is to be delivered.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::iter::{Copied, Peekable};
 use std::num::NonZero;
 use std::path::Path;
@@ -20,8 +21,8 @@ use super::marks::{Mark, Marks, ORDINAL_MAX, Spot};
 use super::sorted::Sorter;
 use super::work::{self, Spawn};
 use super::{Hands, Names};
-use crate::fields::{Extracted, Extractor};
-use crate::ledger::{Asked, Letter};
+use crate::fields::{Extracted, Extractor, record_digest};
+use crate::ledger::{Asked, Buried, Ledger, Letter};
 use crate::source::{BadRecord, Reader, SourceFile, is_untyped};
 use crate::state::{Place, Short};
 
@@ -147,6 +148,15 @@ fn kept_of_bad<'b>(seen: &'b Seen<'_>, bad: &'b BadRecord) -> &'b [u8] {
         (None, Ok(body)) if body.len() <= BadRecord::EXCERPT * 16 => body,
         (None, _) => &bad.excerpt,
     }
+}
+
+/// Returns the digests of all dead letters, as rows of states have them.
+pub(super) fn buried(ledger: &dyn Ledger) -> Result<HashSet<Short>, EngineError> {
+    let mut buried = HashSet::new();
+    ledger.letters(&mut |Buried { key, payload, file, line }| {
+        buried.insert(if key.is_empty() { key_of_bad(payload, file, line) } else { record_digest(payload) });
+    })?;
+    Ok(buried)
 }
 
 /// Returns what stands for the key of a record that has none: of what is `kept` of it, and of where it was read when that
@@ -345,17 +355,27 @@ pub(super) fn deliver(
     let most = source.records.batch.map_or(BATCH, |batch| batch as usize);
     let (items, taken) = mpsc::sync_channel::<Vec<Finished>>(1);
     let (records, hands) = (source.records, deliverer.hands);
+    // Keys under which records are delivered are made while the batch before is.
+    let known_in = (!deliverer.sinks.is_empty()).then(|| deliverer.scope.token.clone());
+    let known = move |mut batch: Vec<Finished>| {
+        if let Some(scope) = &known_in {
+            for one in &mut batch {
+                one.make_known(scope);
+            }
+        }
+        batch
+    };
     std::thread::scope(|scope| {
         // Whatever ends first closes its end of the channel, and so ends the others.
         let reading: std::thread::ScopedJoinHandle<'_, Result<(), EngineError>> = match spawn {
             None if is_sorted(source.records, joined, most) => scope.spawn(move || {
                 read_sorted(source, joined, most, spool, &mut |batch| {
-                    items.send(batch).map_err(|_| EngineError::Stopped)
+                    items.send(known(batch)).map_err(|_| EngineError::Stopped)
                 })
             }),
             None => scope.spawn(move || {
                 read_marked(source, &joined.marks, &joined.priors, most, &mut |batch| {
-                    items.send(batch).map_err(|_| EngineError::Stopped)
+                    items.send(known(batch)).map_err(|_| EngineError::Stopped)
                 })
             }),
             Some(spawn) => {
@@ -530,6 +550,7 @@ impl Making<'_> {
                     record: record.clone(),
                     prior,
                     letter,
+                    known_as: None,
                 };
                 Finished { item, fate: Fate::Results(vec![record]), attempts: Vec::new() }
             }
@@ -549,6 +570,7 @@ impl Making<'_> {
                     record: whole,
                     prior,
                     letter,
+                    known_as: None,
                 };
                 let error = match &bad.help {
                     Some(help) => format!("{}; {help}", bad.error),

@@ -242,6 +242,7 @@ impl Run {
             record,
             prior: stored.prior,
             letter: None,
+            known_as: None,
         };
         self.item = Some(item);
         Ok(Some(stored.sort.to_vec()))
@@ -266,6 +267,7 @@ mod tests {
             record: record.into(),
             prior: None,
             letter: None,
+            known_as: None,
         };
         ready(item)
     }

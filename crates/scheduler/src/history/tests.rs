@@ -102,3 +102,15 @@ fn a_failure_without_an_attempt_has_taken_no_time() {
     assert_eq!(history.instances[0].took_ms, None);
     assert_eq!(history.instances[0].attempts, 0);
 }
+
+#[test]
+fn an_attempt_that_was_adopted_is_one() {
+    let adopted = Reason::Again("adopted: it went on".into());
+    let history = fold(
+        &[(1, "a", started(1, Reason::First)), (101, "a", started(1, adopted)), (103, "a", committed(1))],
+        &[(0, 10, RunStatus::Interrupted), (100, 120, RunStatus::Succeeded)],
+    );
+    assert_eq!(history.counts(), Counts { ran: 1, ..Counts::default() });
+    let [instance] = &history.instances[..] else { panic!("one instance") };
+    assert_eq!((instance.attempts, instance.started), (1, Some(Timestamp(1))));
+}

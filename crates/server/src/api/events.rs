@@ -4,16 +4,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
-use cairn_model::{RunEvent, RunId};
+use cairn_model::RunId;
 use futures_util::Stream;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::extract::Path;
 use super::{App, Problem, runs};
 use crate::carry_out::blocking;
 use crate::daemon::Daemon;
@@ -32,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(2);
 ///
 /// Each has its number as `id` and is a JSON object: `at`, milliseconds since 1970, and `what`.
 #[utoipa::path(get, path = "/api/v1/runs/{run}/events",
-    params(("Last-Event-ID" = Option<u64>, Header, description = "The last event that was seen")),
+    params(("run" = String, Path), ("Last-Event-ID" = Option<u64>, Header, description = "The last event that was seen")),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = 404, body = Problem)))]
 async fn events(
     State(app): State<App>,
@@ -49,7 +50,7 @@ async fn events(
             .ok_or_else(|| Problem::bad("`Last-Event-ID` is the number of an event"))?,
     };
     let changes = app.daemon.hub.listen();
-    let following = Following { daemon: app.daemon, run, after, changes, pending: Vec::new(), over: false };
+    let following = Following { daemon: app.daemon, run, after, changes, pending: Vec::new(), told: false };
     let stream = futures_util::stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
         Some((Ok(event), following))
@@ -64,18 +65,23 @@ struct Following {
     changes: tokio::sync::broadcast::Receiver<Change>,
     /// Read and not sent, the last first.
     pending: Vec<(u64, cairn_model::Event)>,
-    over: bool,
+    /// Whether its end was sent: the stream ends with it.
+    told: bool,
 }
 
 impl Following {
     async fn next(&mut self) -> Option<Event> {
+        if self.told {
+            return None;
+        }
         loop {
             if let Some((number, event)) = self.pending.pop() {
                 self.after = number;
-                self.over = matches!(event.what, RunEvent::Ended { .. });
                 let data = serde_json::to_string(&event).unwrap_or_default();
                 return Some(Event::default().id(number.to_string()).data(data));
             }
+            // Asked before it is read: all that it has then is there to be read.
+            let is_over = self.is_over();
             let (daemon, run, after) = (Arc::clone(&self.daemon), self.run, self.after);
             let read = blocking(move || daemon.store().events_after(run, after)).await;
             match read {
@@ -90,10 +96,10 @@ impl Following {
                     return None;
                 }
             }
-            if self.is_over() {
-                // Once: the stream ends with it.
-                return (!std::mem::replace(&mut self.over, true) || self.say_done())
-                    .then(|| Event::default().event("done").data(""));
+            if is_over {
+                self.told = true;
+                // With no data at all a browser would not tell of it.
+                return Some(Event::default().event("done").data("{}"));
             }
             self.wait().await;
         }
@@ -101,13 +107,8 @@ impl Following {
 
     /// A run that was taken up again has events after its end.
     fn is_over(&self) -> bool {
-        let goes_on =
-            self.daemon.queue().is_waiting(self.run) || self.daemon.signals().contains_key(&self.run);
-        !goes_on
-    }
-
-    fn say_done(&mut self) -> bool {
-        std::mem::replace(&mut self.after, u64::MAX) != u64::MAX
+        let queue = self.daemon.queue();
+        !queue.is_waiting(self.run) && !queue.is_running(self.run)
     }
 
     async fn wait(&mut self) {

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use cairn_model::{Interval, Name, Timestamp};
@@ -17,6 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::extract::{Body, Path};
 use super::wire::{Run, time};
 use super::{App, Problem};
 use crate::carry_out::blocking;
@@ -31,6 +31,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(submit))
         .routes(routes!(pause))
         .routes(routes!(unpause))
+        .routes(routes!(hook))
 }
 
 /// A pipeline.
@@ -106,7 +107,7 @@ async fn list(State(app): State<App>) -> Result<Json<Pipelines>, Problem> {
 }
 
 /// Describes a pipeline.
-#[utoipa::path(get, path = "/api/v1/pipelines/{name}",
+#[utoipa::path(get, path = "/api/v1/pipelines/{name}", params(("name" = String, Path)),
     responses((status = 200, body = Pipeline), (status = 404, body = Problem)))]
 async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Pipeline>, Problem> {
     let entry = app.daemon.entry(&name)?;
@@ -116,6 +117,7 @@ async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Pi
 /// What a run is asked to do.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Submit {
     /// Params that are not to have their defaults.
     params: BTreeMap<String, serde_json::Value>,
@@ -213,9 +215,9 @@ impl Submit {
                 force_effects: self.force_effects,
                 rollback: self.rollback,
                 params,
+                interval: interval.transpose()?,
             },
             logical_time: self.logical_time.map(|text| instant("logical_time", &text)).transpose()?,
-            interval: interval.transpose()?,
             priority: self.priority,
             trigger: Trigger { kind: trigger, detail: String::new() },
             not_before: self.not_before.map(|text| instant("not_before", &text)).transpose()?,
@@ -246,7 +248,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 /// With `Idempotency-Key` the same request makes one run, however often it comes: the answer is the first one's. The same
 /// key with another request is an error (422), and so is one whose first request has not been answered yet (409).
 #[utoipa::path(post, path = "/api/v1/pipelines/{name}/runs", request_body = Submit,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names the request, for a second try")),
+    params(("name" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "Names the request, for a second try")),
     responses(
         (status = 201, body = Run), (status = 200, body = Run, description = "It was asked for before"),
         (status = 400, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
@@ -255,9 +257,8 @@ async fn submit(
     State(app): State<App>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Result<Option<Json<Submit>>, JsonRejection>,
+    Body(submit): Body<Submit>,
 ) -> Result<impl IntoResponse, Problem> {
-    let submit = body?.map(|Json(submit)| submit).unwrap_or_default();
     let key = idempotency_key(&headers)?;
     let entry = app.daemon.entry(&name)?;
     let order = submit.order(entry.name.clone())?;
@@ -279,26 +280,48 @@ struct Why {
 }
 
 /// Pauses a pipeline's schedule: it starts nothing by itself until it is taken up again.
-#[utoipa::path(post, path = "/api/v1/pipelines/{name}/pause", request_body = Why,
+#[utoipa::path(post, path = "/api/v1/pipelines/{name}/pause", request_body = Why, params(("name" = String, Path)),
     responses((status = 200, body = Pipeline), (status = 404, body = Problem)))]
 async fn pause(
     State(app): State<App>,
     Path(name): Path<String>,
-    body: Result<Option<Json<Why>>, JsonRejection>,
+    Body(Why { why }): Body<Why>,
 ) -> Result<Json<Pipeline>, Problem> {
-    let why = body?.map(|Json(why)| why.why).filter(|why| !why.is_empty());
+    let why = if why.is_empty() { "by hand".to_owned() } else { why };
     let entry = app.daemon.entry(&name)?;
     let (daemon, pipeline) = (Arc::clone(&app.daemon), entry.name.clone());
-    blocking(move || daemon.pause(&pipeline, why.unwrap_or_else(|| "by hand".to_owned()))).await?;
+    blocking(move || daemon.pause(&pipeline, why)).await?;
     Ok(Json(Pipeline::of(&app.daemon, &entry)?))
 }
 
 /// Takes a pipeline's schedule up again. What came due meanwhile goes by its `catchup`.
-#[utoipa::path(post, path = "/api/v1/pipelines/{name}/unpause",
+#[utoipa::path(post, path = "/api/v1/pipelines/{name}/unpause", params(("name" = String, Path)),
     responses((status = 200, body = Pipeline), (status = 404, body = Problem)))]
 async fn unpause(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Pipeline>, Problem> {
     let entry = app.daemon.entry(&name)?;
     let (daemon, pipeline) = (Arc::clone(&app.daemon), entry.name.clone());
     blocking(move || daemon.unpause(&pipeline)).await?;
     Ok(Json(Pipeline::of(&app.daemon, &entry)?))
+}
+
+/// What came of a call.
+#[derive(Debug, Serialize, ToSchema)]
+struct Called {
+    /// The runs that it starts; none where the same body came last time.
+    runs: Vec<String>,
+}
+
+/// Calls a webhook sensor. Its body is the content: the same one twice in a row is one event.
+#[utoipa::path(post, path = "/api/v1/hooks/{name}", request_body = String,
+    responses((status = 200, body = Called), (status = 404, body = Problem)))]
+async fn hook(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    body: axum::body::Bytes,
+) -> Result<Json<Called>, Problem> {
+    let unknown = || crate::submit::SubmitError::UnknownHook { name: name.clone() };
+    let hook: Name = name.parse().map_err(|_| unknown())?;
+    let daemon = Arc::clone(&app.daemon);
+    let runs = blocking(move || daemon.called(&hook, &body)).await?;
+    Ok(Json(Called { runs: runs.iter().map(ToString::to_string).collect() }))
 }

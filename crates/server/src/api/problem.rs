@@ -1,7 +1,7 @@
 //! Errors as RFC 9457 has them: `application/problem+json`.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -45,6 +45,11 @@ impl Problem {
         self
     }
 
+    #[must_use]
+    pub(crate) fn maybe_help(self, help: Option<String>) -> Self {
+        Self { help: help.or(self.help), ..self }
+    }
+
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
@@ -71,16 +76,20 @@ impl IntoResponse for Problem {
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let status = match &error {
-            SubmitError::UnknownPipeline { .. } | SubmitError::UnknownRun { .. } => StatusCode::NOT_FOUND,
-            SubmitError::Wrong { .. } | SubmitError::Launch(_) | SubmitError::KeyReused => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            SubmitError::UnknownPipeline { .. }
+            | SubmitError::UnknownRun { .. }
+            | SubmitError::UnknownHook { .. } => StatusCode::NOT_FOUND,
+            SubmitError::Wrong { .. }
+            | SubmitError::Launch(_)
+            | SubmitError::NoInterval { .. }
+            | SubmitError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             SubmitError::InProgress | SubmitError::NotNow { .. } => StatusCode::CONFLICT,
             SubmitError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let help = match &error {
             SubmitError::Launch(error) => error.help(),
             SubmitError::Store(error) => error.help(),
+            SubmitError::NoInterval { .. } => Some("give `interval`, or write a `[schedule]`".to_owned()),
             SubmitError::KeyReused => Some("give each request a key of its own".to_owned()),
             SubmitError::InProgress => Some("ask again in a moment".to_owned()),
             _ => None,
@@ -105,8 +114,8 @@ impl From<cairn_store::ReadError> for Problem {
     }
 }
 
-impl From<JsonRejection> for Problem {
-    fn from(rejection: JsonRejection) -> Self {
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
     }
 }

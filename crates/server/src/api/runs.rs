@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use cairn_model::RunId;
-use cairn_store::{Trigger, TriggerKind};
+use cairn_store::{FindRunError, Trigger, TriggerKind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::wire::Run;
+use super::extract::{Path, Query};
+use super::wire::{Run, STATUSES};
 use super::{App, Problem};
 use crate::carry_out::blocking;
 use crate::daemon::Daemon;
@@ -54,11 +54,7 @@ const LIMIT_MAX: usize = 1000;
 
 /// Lists runs, the newest first; those that wait for their turn are the newest of all.
 #[utoipa::path(get, path = "/api/v1/runs", params(Which), responses((status = 200, body = Runs), (status = 400, body = Problem)))]
-async fn list(
-    State(app): State<App>,
-    which: Result<Query<Which>, QueryRejection>,
-) -> Result<Json<Runs>, Problem> {
-    let Query(which) = which?;
+async fn list(State(app): State<App>, Query(which): Query<Which>) -> Result<Json<Runs>, Problem> {
     let limit = which.limit.unwrap_or(LIMIT);
     if limit == 0 || limit > LIMIT_MAX {
         return Err(Problem::bad(format!("`limit` is 1 to {LIMIT_MAX}")));
@@ -69,6 +65,10 @@ async fn list(
         .map(str::parse)
         .transpose()
         .map_err(|error: cairn_model::RunIdError| Problem::bad(format!("`before`: {error}")))?;
+    if let Some(status) = which.status.as_ref().filter(|status| !STATUSES.contains(&status.as_str())) {
+        let problem = Problem::bad(format!("no run is ever `{status}`"));
+        return Err(problem.help(format!("`status` is one of {}", STATUSES.join(", "))));
+    }
     let daemon = Arc::clone(&app.daemon);
     let mut items = blocking(move || all(&daemon, before, limit + 1, &which)).await?;
     let more = items.len() > limit;
@@ -77,6 +77,7 @@ async fn list(
     Ok(Json(Runs { items, next }))
 }
 
+/// Reads runs from the newest on until there are enough: those with a record, and those that only have a ticket yet.
 fn all(daemon: &Daemon, before: Option<RunId>, limit: usize, which: &Which) -> Result<Vec<Run>, Problem> {
     let store = daemon.store();
     let wanted = |run: &Run| {
@@ -85,22 +86,23 @@ fn all(daemon: &Daemon, before: Option<RunId>, limit: usize, which: &Which) -> R
     };
     let mut found: Vec<(RunId, Run)> = Vec::new();
     for (run, ticket) in store.open_tickets()? {
-        if store.run(run)?.is_none() {
+        if before.is_none_or(|before| run < before) && store.run(run)?.is_none() {
             found.extend(Run::of(run, None, Some(&ticket)).map(|shown| (run, shown)));
         }
     }
-    for (run, record) in store.runs(usize::MAX)? {
-        if before.is_some_and(|before| run >= before) {
-            continue;
-        }
+    found.retain(|(_, run)| wanted(run));
+    let mut left = limit;
+    for row in store.runs_before(before) {
+        let (run, record) = row?;
         let ticket = store.ticket(run)?;
-        found.extend(Run::of(run, Some(&record), ticket.as_ref()).map(|shown| (run, shown)));
-        if found.iter().filter(|(_, run)| wanted(run)).count() >= limit + daemon.queue().waiting().count() {
+        let shown = Run::of(run, Some(&record), ticket.as_ref()).filter(wanted);
+        left -= usize::from(shown.is_some());
+        found.extend(shown.map(|shown| (run, shown)));
+        if left == 0 {
             break;
         }
     }
-    found.retain(|(run, shown)| before.is_none_or(|before| *run < before) && wanted(shown));
-    found.sort_by(|(one, _), (other, _)| other.cmp(one));
+    found.sort_by_key(|(run, _)| std::cmp::Reverse(*run));
     Ok(found.into_iter().map(|(_, run)| run).take(limit).collect())
 }
 
@@ -111,11 +113,17 @@ pub(crate) fn find(daemon: &Daemon, text: &str) -> Result<RunId, Problem> {
         let known = daemon.store().run(run)?.is_some() || daemon.store().ticket(run)?.is_some();
         return if known { Ok(run) } else { Err(unknown()) };
     }
-    if let Ok(run) = daemon.store().find_run(text) {
-        return Ok(run);
+    match daemon.store().find_run(text) {
+        Ok(run) => Ok(run),
+        Err(FindRunError::Unknown { .. }) => {
+            let waiting = daemon.queue().waiting().map(|waiting| waiting.run).find(|run| run.short() == text);
+            waiting.ok_or_else(unknown)
+        }
+        Err(error @ FindRunError::Ambiguous { .. }) => {
+            Err(Problem::unknown(error.to_string()).maybe_help(error.help()))
+        }
+        Err(FindRunError::Read(error)) => Err(error.into()),
     }
-    let waiting = daemon.queue().waiting().map(|waiting| waiting.run).find(|run| run.short() == text);
-    waiting.ok_or_else(unknown)
 }
 
 fn described(daemon: &Daemon, run: RunId) -> Result<Json<Run>, Problem> {
@@ -125,13 +133,13 @@ fn described(daemon: &Daemon, run: RunId) -> Result<Json<Run>, Problem> {
 }
 
 /// Describes a run.
-#[utoipa::path(get, path = "/api/v1/runs/{run}", responses((status = 200, body = Run), (status = 404, body = Problem)))]
+#[utoipa::path(get, path = "/api/v1/runs/{run}", params(("run" = String, Path)), responses((status = 200, body = Run), (status = 404, body = Problem)))]
 async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Run>, Problem> {
     described(&app.daemon, find(&app.daemon, &run)?)
 }
 
 /// Takes a run from the queue, or ends it: gently the first time, at once the second.
-#[utoipa::path(post, path = "/api/v1/runs/{run}/cancel",
+#[utoipa::path(post, path = "/api/v1/runs/{run}/cancel", params(("run" = String, Path)),
     responses((status = 200, body = Run), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn cancel(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Run>, Problem> {
     let run = find(&app.daemon, &run)?;
@@ -141,7 +149,7 @@ async fn cancel(State(app): State<App>, Path(run): Path<String>) -> Result<Json<
 }
 
 /// Goes on with a run that failed or was interrupted, with its own definition, params and logical time.
-#[utoipa::path(post, path = "/api/v1/runs/{run}/resume",
+#[utoipa::path(post, path = "/api/v1/runs/{run}/resume", params(("run" = String, Path)),
     responses((status = 200, body = Run), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn resume(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Run>, Problem> {
     let run = find(&app.daemon, &run)?;

@@ -7,8 +7,9 @@ use cairn_store::{RunRecord, Ticket, TicketStage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// Writes a time, always with its milliseconds: so texts sort as times do.
 pub(crate) fn time(timestamp: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(timestamp.0).unwrap_or_default().to_string()
+    format!("{:.3}", jiff::Timestamp::from_millisecond(timestamp.0).unwrap_or_default())
 }
 
 /// Instances by outcome.
@@ -85,6 +86,10 @@ pub(crate) struct Run {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
+
+/// The words for how a run stands.
+pub(crate) const STATUSES: [&str; 7] =
+    ["queued", "running", "succeeded", "failed", "interrupted", "frozen", "in doubt"];
 
 /// The word for how a run stands.
 pub(crate) fn status_word(status: RunStatus) -> &'static str {

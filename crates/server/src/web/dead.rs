@@ -253,7 +253,6 @@ fn run_again(daemon: &Daemon, letter: &DeadLetter, force: bool) -> Result<RunId,
             ..AskedRun::default()
         },
         logical_time: None,
-        interval: None,
         priority: 0,
         trigger: Trigger {
             kind: TriggerKind::Hand,

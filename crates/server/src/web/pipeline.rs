@@ -16,7 +16,7 @@ use cairn_scheduler::select::{Force, Request, Target};
 use cairn_store::{Trigger, TriggerKind};
 
 use super::form::{self, Fields, field};
-use super::markup::Markup;
+use super::markup::{Markup, url_part};
 use super::picture::{self, Dress, Node, Shape};
 use super::pipelines::STRIP;
 use super::run::instance_href;
@@ -34,7 +34,7 @@ use crate::submit::{Order, SubmitError};
 pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/pipelines/{name}", get(one))
-        .route("/pipelines/{name}/runs", axum::routing::post(submit))
+        .route("/pipelines/{name}/runs", get(to_form).post(submit))
 }
 
 struct ParamField {
@@ -102,6 +102,8 @@ fn read(
 ) -> Result<PipelinePage, Fault> {
     let daemon = &app.daemon;
     let (store, now) = (daemon.store(), daemon.clock.now());
+    // The answer to a form is not looked at again: that would send the form.
+    let live = if refused.is_some() { "" } else { "/live" };
     let rows = runs::newest(daemon, &|name: &Name| *name == entry.name, STRIP)?;
     let mut histories: Vec<History> = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -164,7 +166,7 @@ fn read(
         .collect();
     let schedule = entry.schedule.as_ref();
     Ok(PipelinePage {
-        shell: Shell::new(daemon, Place::Pipelines, entry.name.to_string(), "/live"),
+        shell: Shell::new(daemon, Place::Pipelines, entry.name.to_string(), live),
         name: entry.name.to_string(),
         description: entry.description.clone(),
         file: entry.located.shown.clone(),
@@ -240,6 +242,11 @@ fn stage_look(
     (worst.map(|worst| Look::of_state(&worst.state, goes_on)), href)
 }
 
+/// Whoever comes back to the address of a form that was refused is led to the form.
+async fn to_form(Path(name): Path<String>) -> Redirect {
+    Redirect::to(&format!("/pipelines/{}#run", url_part(&name)))
+}
+
 async fn submit(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -284,7 +291,6 @@ fn order(entry: &Entry, fields: &Fields) -> Order {
             ..Asked::default()
         },
         logical_time: None,
-        interval: None,
         priority: 0,
         trigger: Trigger { kind: TriggerKind::Hand, detail: "on the page".to_owned() },
         not_before: None,

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use cairn_model::{Name, Timestamp};
+use cairn_scheduler::schedule::Times;
 use cairn_store::{Fate, ReadError};
 
 use super::markup::Markup;
@@ -22,19 +23,8 @@ pub(super) fn router() -> Router<App> {
 
 /// Returns when a pipeline is next run by itself.
 pub(super) fn next_run(entry: &Entry, now: Timestamp) -> Option<Timestamp> {
-    use cairn_model::Trigger;
-    let schedule = entry.schedule.as_ref()?;
-    let next = match schedule.trigger.as_ref()? {
-        Trigger::Cron(_) => None,
-        Trigger::Every { ms } => {
-            let from = schedule.start.unwrap_or(Timestamp(0));
-            let distance = i64::try_from(*ms).ok().filter(|ms| *ms > 0)?;
-            let passed = (now.0 - from.0).max(-distance).div_euclid(distance);
-            Some(Timestamp(from.0 + (passed + 1) * distance))
-        }
-        Trigger::At(times) => times.iter().copied().find(|time| *time > now),
-    };
-    next.filter(|next| schedule.end.is_none_or(|end| *next < end))
+    let times = Times::new(&entry.name, entry.schedule.as_ref()?).ok()?;
+    Some(times.next_after(now)?.fires_at)
 }
 
 /// One time of a schedule that was decided about.

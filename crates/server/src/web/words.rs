@@ -1,8 +1,6 @@
 //! Times, durations, sizes and schedules in words.
 
-use std::fmt::Write as _;
-
-use cairn_model::{Schedule, SensorKind, Timestamp, Trigger};
+use cairn_model::{Schedule, Timestamp};
 use jiff::tz::TimeZone;
 
 use super::markup::Markup;
@@ -100,79 +98,7 @@ pub(super) fn count(number: usize, thing: &str) -> String {
 
 /// Says when a pipeline is run by itself.
 pub(super) fn schedule(schedule: &Schedule) -> String {
-    let mut out = match &schedule.trigger {
-        None => String::new(),
-        Some(Trigger::Cron(cron)) => {
-            let fields = cron.fields();
-            cron_words(&fields).unwrap_or_else(|| format!("cron {}", fields.join(" ")))
-        }
-        Some(Trigger::Every { ms }) => format!("every {}", every(*ms)),
-        Some(Trigger::At(times)) => match times.as_slice() {
-            [one] => format!("once, {}", clock(*one)),
-            times => format!("at {} times", times.len()),
-        },
-    };
-    if !out.is_empty() && matches!(schedule.trigger, Some(Trigger::Cron(_))) {
-        let _ = write!(out, " ({})", schedule.timezone);
-    }
-    let mut add = |what: String| {
-        out.push_str(if out.is_empty() { "" } else { "; " });
-        out.push_str(&what);
-    };
-    if !schedule.after.is_empty() {
-        let names: Vec<&str> = schedule.after.iter().map(cairn_model::Name::as_str).collect();
-        add(format!("after {}", names.join(", ")));
-    }
-    for sensor in &schedule.sensors {
-        add(match &sensor.kind {
-            SensorKind::Files { pattern, .. } => format!("when {pattern} changes"),
-            SensorKind::Command { .. } => "when a command prints something new".to_owned(),
-            SensorKind::Http { url } => format!("when {url} changes"),
-            SensorKind::Webhook { name } => format!("when the webhook {name} is called"),
-        });
-    }
-    out
-}
-
-fn every(ms: u64) -> String {
-    for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")] {
-        if ms.is_multiple_of(unit) {
-            return format!("{} {name}", ms / unit);
-        }
-    }
-    took(ms)
-}
-
-/// Says the plainest cron expressions in words; `None` for all others.
-fn cron_words(fields: &[&str; 5]) -> Option<String> {
-    let [minute, hour, day, month, weekday] = *fields;
-    let number = |text: &str| text.parse::<u8>().ok();
-    if month != "*" || day != "*" {
-        return None;
-    }
-    let days = match weekday {
-        "*" => "every day",
-        "1-5" | "MON-FRI" => "on weekdays",
-        "0" | "7" | "SUN" => "every Sunday",
-        "1" | "MON" => "every Monday",
-        "2" | "TUE" => "every Tuesday",
-        "3" | "WED" => "every Wednesday",
-        "4" | "THU" => "every Thursday",
-        "5" | "FRI" => "every Friday",
-        "6" | "SAT" => "every Saturday",
-        _ => return None,
-    };
-    match (number(minute), number(hour), minute.strip_prefix("*/")) {
-        (Some(minute), Some(hour), _) => Some(format!("{days} at {hour:02}:{minute:02}")),
-        (Some(minute), None, _) if hour == "*" && weekday == "*" => {
-            Some(if minute == 0 { "every hour".to_owned() } else { format!("every hour at :{minute:02}") })
-        }
-        (None, None, Some(step)) if hour == "*" && weekday == "*" => Some(format!("every {step} min")),
-        (None, None, None) if minute == "*" && hour == "*" && weekday == "*" => {
-            Some("every minute".to_owned())
-        }
-        _ => None,
-    }
+    cairn_scheduler::schedule::describe(schedule).replace('`', "")
 }
 
 #[cfg(test)]
@@ -189,15 +115,5 @@ mod tests {
         let now = Timestamp(1_000_000_000);
         let far = |ms: i64| relative(Timestamp(now.0 + ms), now);
         assert_eq!([far(-3000), far(-70_000), far(7_200_000)], ["just now", "1 min ago", "in 2 h"]);
-    }
-
-    #[test]
-    fn schedules_in_words() {
-        let words = |text: &str| cron_words(&text.split(' ').collect::<Vec<_>>().try_into().unwrap());
-        assert_eq!(words("0 6 * * *").as_deref(), Some("every day at 06:00"));
-        assert_eq!(words("30 7 * * 1-5").as_deref(), Some("on weekdays at 07:30"));
-        assert_eq!(words("*/15 * * * *").as_deref(), Some("every 15 min"));
-        assert_eq!(words("5 * * * *").as_deref(), Some("every hour at :05"));
-        assert_eq!(words("0 0 1 * *"), None);
     }
 }

@@ -64,6 +64,20 @@ impl Store {
         rows.collect()
     }
 
+    /// Returns the records of the runs that were made before one, or of all, one after the other, newest first.
+    pub fn runs_before(
+        &self,
+        before: Option<RunId>,
+    ) -> impl Iterator<Item = Result<(RunId, RunRecord), ReadError>> + use<'_> {
+        let database = &self.inner.database;
+        // No id is above this one, and none is it.
+        let end = before.unwrap_or(RunId::from_bytes([0xff; 16]));
+        database.scan_back_below(Family::Runs, &keys::run(end)).map(|row| {
+            let (key, record) = row?;
+            Ok((self.read_run_key(&key)?, record))
+        })
+    }
+
     /// Returns the run whose id is `text`, or is the only one to begin or end with it. Hyphens and case do not count.
     pub fn find_run(&self, text: &str) -> Result<RunId, FindRunError> {
         let digits = text.replace('-', "").to_ascii_lowercase();

@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         let (id, kind) = (letter.id(), letter.kind);
         let command = match kind {
             DeadKind::Record => None,
-            DeadKind::Instance | DeadKind::Rejected => Some(command(&store, &letter)?),
+            DeadKind::Instance | DeadKind::Rejected => command(&store, &letter)?,
         };
         let edited = match kind {
             DeadKind::Record if args.edit => edit(&letter)?,
@@ -75,6 +75,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
                 edited: is_edited,
                 command,
             }));
+        } else if kind == DeadKind::Rejected && command.is_none() {
+            append!(
+                out,
+                "{} was rejected in the scope `{}`: mend it in its source, run the script that rejected it again, and drop it\n",
+                id.short(),
+                letter.instance
+            );
         } else if let Some(command) = command {
             match kind {
                 DeadKind::Rejected => append!(
@@ -108,13 +115,17 @@ fn commit(store: &Store, batch: Batch) -> Result<(), Failure> {
     }
 }
 
-/// Returns the command that runs an instance again.
-fn command(store: &Store, letter: &DeadLetter) -> Result<String, Failure> {
+/// Returns the command that runs an instance again; `None` where a record was rejected in a scope, which is no instance.
+fn command(store: &Store, letter: &DeadLetter) -> Result<Option<String>, Failure> {
     let run = store.run(letter.run).map_err(damaged)?;
+    let of_scope = run.as_ref().is_none_or(|run| run.pipeline != letter.pipeline);
+    if letter.kind == DeadKind::Rejected && of_scope {
+        return Ok(None);
+    }
     let file = run.map_or_else(|| letter.pipeline.to_string(), |run| run.file);
     let force = match letter.kind {
         DeadKind::Rejected => " --force",
         DeadKind::Record | DeadKind::Instance => "",
     };
-    Ok(format!("cairn run {} {}{force}", quoted(&file), quoted(&letter.instance.to_string())))
+    Ok(Some(format!("cairn run {} {}{force}", quoted(&file), quoted(&letter.instance.to_string()))))
 }

@@ -67,7 +67,7 @@ impl Contents {
         let given = Given {
             params: run.record.params.clone(),
             logical_time: run.record.logical_time,
-            interval: None,
+            interval: crate::execute::interval_of(&run.record),
             run: Some(run.id),
         };
         let pipeline = definition.load(&given).ok()?.pipeline;

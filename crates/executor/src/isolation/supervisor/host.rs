@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
 
 use super::super::job::{Ended, Job};
 use super::super::kept;
@@ -35,7 +35,7 @@ const UNREAD_MAX: usize = 64 << 20;
 /// What a keeper at a socket knows.
 pub(super) struct Host {
     post: Post,
-    listener: OwnedFd,
+    listener: UnixListener,
     pending: Vec<Pending>,
     client: Option<Client>,
     /// The jobs that run.
@@ -71,7 +71,8 @@ pub(super) enum Ready {
 
 impl Host {
     pub(super) fn new(post: Post, listener: OwnedFd) -> io::Result<Self> {
-        rustix::fs::fcntl_setfl(&listener, rustix::fs::OFlags::NONBLOCK)?;
+        let listener = UnixListener::from(listener);
+        listener.set_nonblocking(true)?;
         Ok(Self {
             post,
             listener,
@@ -146,10 +147,10 @@ impl Host {
     }
 
     fn accept(&mut self) {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        if let Ok(stream) = rustix::net::accept_with(&self.listener, flags) {
+        let Ok((stream, _)) = self.listener.accept() else { return };
+        if stream.set_nonblocking(true).is_ok() {
             let until = Instant::now() + HELLO;
-            self.pending.push(Pending { stream, inbox: Inbox::default(), until });
+            self.pending.push(Pending { stream: stream.into(), inbox: Inbox::default(), until });
         }
     }
 

@@ -17,7 +17,7 @@ use cairn_model::{
 use serde_json::Value;
 
 use crate::engine::{self, EngineError, Hands, Process, Report, Setup, Spawn, SpawnError};
-use crate::ledger::{Asked, Changes, Dead, Ledger, LedgerError, Pages, Scope};
+use crate::ledger::{Asked, Buried, Changes, Dead, Ledger, LedgerError, Pages, Scope};
 use crate::sink::{BatchId, Delivered, Delivery, Operation, RecordFault, Sink, SinkError};
 use crate::source::SourceFile;
 
@@ -137,6 +137,14 @@ impl Ledger for Memory {
             Asked { key, payload, edited, file, line }
         });
         Ok(asked.collect())
+    }
+
+    fn letters(&self, each: &mut dyn FnMut(Buried<'_>)) -> Result<(), LedgerError> {
+        for letter in self.now().dead.values() {
+            let Dead { key, payload, file, line, .. } = letter;
+            each(Buried { key, payload, file, line: *line });
+        }
+        Ok(())
     }
 
     fn apply(&self, changes: Changes) -> Result<(), LedgerError> {

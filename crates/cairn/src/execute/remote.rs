@@ -1,0 +1,155 @@
+//! A run that the daemon carries out, shown here as if it were this process's own.
+
+use std::path::PathBuf;
+
+use cairn_executor::Project;
+use cairn_model::{AttemptId, Event, InstanceEvent, RunEvent, RunId, RunStatus, Timestamp};
+use cairn_scheduler::launch::{Asked, expected};
+use cairn_scheduler::select::{Force, Target};
+use hyper::Method;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Manner, status};
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::remote::{Remote, silent, told};
+use crate::shown::{Showing, Shown};
+use crate::work::{Checked, selection};
+
+/// Has the daemon run `checked`, and shows what happens until it ends.
+pub(crate) fn execute_remotely(
+    remote: &Remote,
+    checked: &Checked,
+    logical_time: Option<Timestamp>,
+    asked: &Asked,
+    manner: Manner,
+) -> Result<ExitStatus, Failure> {
+    let path = format!("/api/v1/pipelines/{}/runs", checked.pipeline.name);
+    let run = remote.ask(Method::POST, &path, Some(&body(asked, logical_time)), None)?;
+    follow(remote, &id_of(&run)?, checked, asked, manner)
+}
+
+/// Has the daemon go on with a run, and shows what happens until it ends.
+pub(crate) fn resume_remotely(
+    remote: &Remote,
+    run: RunId,
+    checked: &Checked,
+    asked: &Asked,
+    manner: Manner,
+) -> Result<ExitStatus, Failure> {
+    let _ = remote.ask(Method::POST, &format!("/api/v1/runs/{run}/resume"), None, None)?;
+    follow(remote, &run, checked, asked, manner)
+}
+
+fn id_of(run: &Value) -> Result<RunId, Failure> {
+    let id = run.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+    id.ok_or_else(|| Failure::new(ExitStatus::Store, "the daemon answers as none that this cairn knows"))
+}
+
+fn body(asked: &Asked, logical_time: Option<Timestamp>) -> Value {
+    let Asked { request, jobs, keep_going, frozen, force_effects, rollback, params, interval } = asked;
+    let (stages, only) = match &request.target {
+        Target::All => (Vec::new(), Vec::new()),
+        Target::Named(names) => (names.clone(), Vec::new()),
+        Target::Only(names) => (Vec::new(), names.clone()),
+    };
+    let force = match &request.force {
+        Force::None => Value::Bool(false),
+        Force::All => Value::Bool(true),
+        Force::Named(names) => json!(names),
+    };
+    let params: serde_json::Map<String, Value> =
+        params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let exact = |time: Timestamp| jiff::Timestamp::from_millisecond(time.0).unwrap_or_default().to_string();
+    let interval = interval.map(|it| json!({ "start": exact(it.start), "end": exact(it.end) }));
+    json!({
+        "params": params, "stages": stages, "only": only, "from": request.from, "force": force, "jobs": jobs,
+        "keep_going": keep_going, "frozen": frozen, "force_effects": force_effects, "rollback": rollback,
+        "logical_time": logical_time.map(exact), "interval": interval, "by_hand": true,
+    })
+}
+
+fn follow(
+    remote: &Remote,
+    run: &RunId,
+    checked: &Checked,
+    asked: &Asked,
+    manner: Manner,
+) -> Result<ExitStatus, Failure> {
+    let selected = selection(checked, &asked.request, asked.force_effects)?.selected;
+    let (names, expected_ms) = expected(checked, &selected, None);
+    let jobs = asked.jobs.unwrap_or_else(crate::work::cpus);
+    let shown = Shown::new(checked, *run, jobs, (&names, &expected_ms), manner);
+    let showing = Showing::start(shown)
+        .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}")))?;
+    let teller = showing.teller();
+    let mut ended = RunStatus::Running;
+    let state = checked.project.state().to_owned();
+    let watched = remote.block_on(async {
+        let (mut interrupt, mut terminate) = listen()?;
+        let take = |event: Event| {
+            if let RunEvent::Ended { status } = &event.what {
+                ended = *status;
+            }
+            let log = log_of(*run, &event).map(|path| state.join(path));
+            teller.event(event, log);
+        };
+        let id = run.to_string();
+        let following = remote.follow(&id, take);
+        tokio::pin!(following);
+        loop {
+            tokio::select! {
+                done = &mut following => return done.map_err(silent),
+                _ = interrupt.recv() => teller.note("  stopping: the daemon ends what runs gently; Ctrl-C again ends it at once\n"),
+                _ = terminate.recv() => {}
+            }
+            let cancel = format!("/api/v1/runs/{id}/cancel");
+            let (status, answer) = remote.exchange(Method::POST, &cancel, None, None).await.map_err(silent)?;
+            if !status.is_success() && status != hyper::StatusCode::CONFLICT {
+                return Err(told(status, &answer));
+            }
+        }
+    });
+    remote.block_on(showing.finish(std::future::pending::<()>()));
+    watched?;
+    if ended == RunStatus::Running {
+        return refused(remote, run);
+    }
+    Ok(status(ended))
+}
+
+fn listen() -> Result<(tokio::signal::unix::Signal, tokio::signal::unix::Signal), Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::new(ExitStatus::Store, "cannot listen to signals").because_of(Some(&error))
+    };
+    let interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    Ok((interrupt, signal(SignalKind::terminate()).map_err(cannot)?))
+}
+
+/// Says why a run is over that never began.
+fn refused(remote: &Remote, run: &RunId) -> Result<ExitStatus, Failure> {
+    let answer = remote.ask(Method::GET, &format!("/api/v1/runs/{run}"), None, None)?;
+    let text = |key: &str| answer.get(key).and_then(Value::as_str).map(str::to_owned);
+    match (text("error"), text("status").as_deref()) {
+        (_, Some("interrupted")) => Ok(ExitStatus::Interrupted),
+        (Some(error), _) if error.contains('\n') => Err(Failure::drawn(ExitStatus::Wrong, error)),
+        (Some(error), _) => Err(Failure::new(ExitStatus::StageFailed, error)),
+        (None, status) => Err(Failure::new(
+            ExitStatus::Store,
+            format!("the daemon does not go on with the run: it is {}", status.unwrap_or("gone")),
+        )),
+    }
+}
+
+/// The log of the attempt that an event is about, relative to the state folder.
+fn log_of(run: RunId, event: &Event) -> Option<PathBuf> {
+    let RunEvent::Instance { instance, event } = &event.what else { return None };
+    let (InstanceEvent::AttemptStarted { attempt, .. }
+    | InstanceEvent::AttemptFailed { attempt, .. }
+    | InstanceEvent::Committed { attempt, .. }) = event
+    else {
+        return None;
+    };
+    Some(Project::log_path(&AttemptId { run, instance: instance.clone(), number: *attempt }))
+}

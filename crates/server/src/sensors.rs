@@ -1,0 +1,291 @@
+//! Sensors: what starts a run when something outside has changed.
+//!
+//! Each new *content* is one event: a file that is touched, a command that prints the same again, a server that answers
+//! with another header and the same validator start nothing. What a sensor saw last is stored in the batch with the run
+//! that it starts, so that a restart neither loses an event nor tells it twice. The first look only learns what there is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cairn_dag::{Glob, World as _};
+use cairn_executor::isolation::ask;
+use cairn_executor::{DiskWorld, Project};
+use cairn_model::{Digest, Domain, Name, RunId, Sensor, SensorKind};
+use cairn_scheduler::definition::default_shell;
+use cairn_scheduler::launch::Asked;
+use cairn_store::{Batch, Trigger, TriggerKind};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
+
+use crate::carry_out::blocking;
+use crate::catalog::Entry;
+use crate::daemon::{Daemon, StoreError, lock};
+use crate::hub::Change;
+use crate::submit::{Order, SubmitError, enter};
+
+/// How long a sensor's command or request may take.
+const WITHIN: Duration = Duration::from_mins(1);
+/// Bytes of an answer that count.
+const ANSWER_MAX: u64 = 16 << 20;
+
+impl Daemon {
+    /// Looks at what sensors look at, for ever.
+    pub async fn keep_sensors(self: &Arc<Self>) {
+        let mut watching: BTreeMap<(Name, String), JoinHandle<()>> = BTreeMap::new();
+        let mut changes = self.hub.listen();
+        loop {
+            let wanted = self.wanted_sensors();
+            watching.retain(|key, task| {
+                let stays = wanted.contains_key(key) && !task.is_finished();
+                if !stays {
+                    task.abort();
+                }
+                stays
+            });
+            for (key, (entry, sensor)) in wanted {
+                watching.entry(key.clone()).or_insert_with(|| {
+                    let daemon = Arc::clone(self);
+                    tokio::spawn(async move { daemon.keep_sensor(&entry, &sensor, &key.1).await })
+                });
+            }
+            loop {
+                match changes.recv().await {
+                    Ok(Change::Run { .. }) => {}
+                    // Something changed, or was missed: all is looked at anew.
+                    Ok(Change::Pipelines) | Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        }
+    }
+
+    /// Returns the sensors that are to look, by pipeline and by what they say: one that was edited is another.
+    fn wanted_sensors(&self) -> BTreeMap<(Name, String), (Arc<Entry>, Sensor)> {
+        let mut wanted = BTreeMap::new();
+        for entry in self.catalog().entries() {
+            let sensors = entry.schedule.iter().flat_map(|schedule| &schedule.sensors);
+            for sensor in sensors.filter(|sensor| !matches!(sensor.kind, SensorKind::Webhook { .. })) {
+                wanted
+                    .insert((entry.name.clone(), name_of(&sensor.kind)), (Arc::clone(entry), sensor.clone()));
+            }
+        }
+        wanted
+    }
+
+    async fn keep_sensor(self: &Arc<Self>, entry: &Arc<Entry>, sensor: &Sensor, name: &str) {
+        loop {
+            match look(entry, &sensor.kind).await {
+                Ok(Some(digest)) => {
+                    let (daemon, entry, name) = (Arc::clone(self), Arc::clone(entry), name.to_owned());
+                    let sensed = blocking(move || daemon.sensed(&entry, &name, digest, None)).await;
+                    if let Err(error) = sensed {
+                        tracing::error!(%error, "what a sensor saw cannot be written down; it looks again");
+                    }
+                }
+                Ok(None) => {}
+                Err(why) => {
+                    tracing::warn!(pipeline = %entry.name, sensor = name, %why, "a sensor cannot look");
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(sensor.poll_ms.max(100))).await;
+        }
+    }
+
+    /// Starts a run when a sensor saw something new.
+    fn sensed(
+        &self,
+        entry: &Arc<Entry>,
+        sensor: &str,
+        digest: Digest,
+        params: Option<Vec<(String, String)>>,
+    ) -> Result<Option<RunId>, StoreError> {
+        let _deciding = lock(&self.deciding);
+        let mut standing = self.store.schedule(&entry.name)?;
+        if standing.paused.is_some() || standing.seen.get(sensor) == Some(&digest) {
+            return Ok(None);
+        }
+        let first = standing.seen.insert(sensor.to_owned(), digest).is_none();
+        let mut batch = Batch::new();
+        batch.put_schedule(&entry.name, &standing);
+        // A webhook that calls is news; what lies there already is not.
+        if first && params.is_none() {
+            self.commit(batch)?;
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let run = RunId::generate(&*self.clock);
+        let order = Order {
+            pipeline: entry.name.clone(),
+            asked: Asked { params: params.unwrap_or_default(), ..Asked::default() },
+            logical_time: None,
+            priority: entry.schedule.as_ref().map_or(0, |schedule| schedule.priority),
+            trigger: Trigger { kind: TriggerKind::Sensor, detail: sensor.to_owned() },
+            not_before: None,
+        };
+        let waiting = enter(&mut batch, run, entry, &order, now);
+        self.commit(batch)?;
+        self.has_waiting(waiting);
+        Ok(Some(run))
+    }
+
+    /// Takes a call of a webhook: its body is the content. Returns the run that it starts, none where it came before.
+    pub fn called(&self, hook: &Name, body: &[u8]) -> Result<Vec<RunId>, SubmitError> {
+        let listens = |entry: &&Arc<Entry>| {
+            let mut sensors = entry.schedule.iter().flat_map(|schedule| &schedule.sensors);
+            sensors.any(|sensor| matches!(&sensor.kind, SensorKind::Webhook { name } if name == hook))
+        };
+        let entries: Vec<_> = self.catalog().entries().filter(listens).cloned().collect();
+        if entries.is_empty() {
+            return Err(SubmitError::UnknownHook { name: hook.to_string() });
+        }
+        let digest = Domain::File.digest(body);
+        let name = name_of(&SensorKind::Webhook { name: hook.clone() });
+        let mut runs = Vec::new();
+        for entry in entries {
+            runs.extend(self.sensed(&entry, &name, digest, Some(Vec::new()))?);
+        }
+        Ok(runs)
+    }
+}
+
+/// What a sensor is called where it is stored and shown.
+fn name_of(kind: &SensorKind) -> String {
+    match kind {
+        SensorKind::Files { pattern, .. } => format!("files {pattern}"),
+        SensorKind::Command { text } => format!("command {text}"),
+        SensorKind::Http { url } => format!("http {url}"),
+        SensorKind::Webhook { name } => format!("webhook {name}"),
+    }
+}
+
+/// Looks once. `None`: there is nothing to see, or it is not settled.
+async fn look(entry: &Arc<Entry>, kind: &SensorKind) -> Result<Option<Digest>, String> {
+    let folder = entry.located.file.parent().unwrap_or(Path::new("/")).to_owned();
+    match kind {
+        SensorKind::Files { pattern, settle_ms } => {
+            let (root, pattern) = (entry.located.root.clone(), pattern.clone());
+            let settle = Duration::from_millis(*settle_ms);
+            blocking(move || look_at_files(&folder, &root, &pattern, settle)).await
+        }
+        SensorKind::Command { text } => {
+            let (root, state) = (entry.located.root.clone(), entry.located.state.clone());
+            let (state_id, text) = (Project::new(root, state, folder.clone()).state_id(), text.clone());
+            blocking(move || look_at_command(&folder, &state_id, &text)).await
+        }
+        SensorKind::Http { url } => {
+            let url = url.clone();
+            blocking(move || look_at_url(&url)).await
+        }
+        SensorKind::Webhook { .. } => Ok(None),
+    }
+}
+
+/// A digest over the names and the bytes of the files; `None` while one of them may still be written.
+fn look_at_files(
+    folder: &Path,
+    root: &Path,
+    pattern: &str,
+    settle: Duration,
+) -> Result<Option<Digest>, String> {
+    let glob = Glob::parse(pattern).map_err(|error| error.to_string())?;
+    let world = DiskWorld::new(folder.to_owned(), root.to_owned());
+    let paths = world.matches(&glob).map_err(|error| error.to_string())?;
+    let mut hasher = Domain::Tree.hasher();
+    let mut any = false;
+    for path in paths {
+        let file = path.below(folder);
+        let failed = |error: std::io::Error| format!("`{path}`: {error}");
+        let meta = std::fs::metadata(&file).map_err(failed)?;
+        let age = meta.modified().ok().and_then(|modified| now().duration_since(modified).ok());
+        // One of the future has no age; it is not looked at for ever.
+        if age.is_some_and(|age| age < settle) {
+            return Ok(None);
+        }
+        let mut bytes = blake3::Hasher::new();
+        bytes.update_reader(std::fs::File::open(&file).map_err(failed)?).map_err(failed)?;
+        let after = std::fs::metadata(&file).map_err(failed)?;
+        if after.modified().ok() != meta.modified().ok() || after.len() != meta.len() {
+            return Ok(None);
+        }
+        hasher.update(&(path.as_str().len() as u64).to_be_bytes()).update(path.as_str().as_bytes());
+        hasher.update(bytes.finalize().as_bytes());
+        any = true;
+    }
+    Ok(any.then(|| hasher.finalize().into()))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is compared with the stamps of files, which are of the same clock"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// What a command prints; nothing, or another status than 0, is no event.
+fn look_at_command(folder: &Path, state_id: &str, text: &str) -> Result<Option<Digest>, String> {
+    let mut argv = default_shell();
+    argv.push(text.to_owned());
+    let mut command = std::process::Command::new(&argv[0]);
+    command.args(&argv[1..]).current_dir(folder);
+    let output = ask(&mut command, state_id, WITHIN)
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("it did not end within {} s", WITHIN.as_secs()))?;
+    let printed = output.status.success() && !output.stdout.is_empty();
+    Ok(printed.then(|| Domain::File.digest(&output.stdout)))
+}
+
+/// The validator of an address, else the digest of what is there.
+fn look_at_url(url: &str) -> Result<Option<Digest>, String> {
+    use std::io::Read as _;
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(WITHIN)).http_status_as_error(true).build().into();
+    let mut response = agent.get(url).call().map_err(|error| error.to_string())?;
+    for header in ["etag", "last-modified"] {
+        if let Some(validator) = response.headers().get(header) {
+            let text = [header.as_bytes(), b" ", validator.as_bytes()].concat();
+            return Ok(Some(Domain::File.digest(&text)));
+        }
+    }
+    let mut bytes = Vec::new();
+    let reader = response.body_mut().as_reader();
+    reader.take(ANSWER_MAX).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(Some(Domain::File.digest(&bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_count_by_what_is_in_them_once_they_are_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let look = |settle| look_at_files(&folder, &folder, "*.csv", settle).unwrap();
+        assert_eq!(look(Duration::ZERO), None, "there is none");
+        std::fs::write(folder.join("a.csv"), "1").unwrap();
+        assert_eq!(look(Duration::from_hours(1)), None, "it may still be written");
+        let one = look(Duration::ZERO).unwrap();
+        std::fs::write(folder.join("a.csv"), "1").unwrap();
+        assert_eq!(look(Duration::ZERO), Some(one), "touched");
+        std::fs::write(folder.join("a.csv"), "2").unwrap();
+        let two = look(Duration::ZERO).unwrap();
+        assert_ne!(one, two);
+        std::fs::remove_file(folder.join("a.csv")).unwrap();
+        std::fs::write(folder.join("b.csv"), "2").unwrap();
+        assert_ne!(look(Duration::ZERO), Some(two), "another name");
+    }
+
+    #[test]
+    fn a_command_counts_by_what_it_prints() {
+        let folder = Path::new("/");
+        let one = look_at_command(folder, "test", "echo 1").unwrap();
+        assert!(one.is_some());
+        assert_eq!(look_at_command(folder, "test", "echo 1; echo x >&2").unwrap(), one);
+        assert_ne!(look_at_command(folder, "test", "echo 2").unwrap(), one);
+        assert_eq!(look_at_command(folder, "test", "true").unwrap(), None);
+        assert_eq!(look_at_command(folder, "test", "echo 1; exit 3").unwrap(), None);
+    }
+}

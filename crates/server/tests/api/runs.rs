@@ -1,0 +1,62 @@
+//! Cancelling runs, and going on with them.
+
+use super::daemon::{Served, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waits_is_taken_from_the_queue() {
+    let served = Served::idle().await;
+    let run = served.submit("quick", "").await;
+    assert_eq!(served.status(&run).await, "queued");
+    let cancelled = served.post(&format!("/api/v1/runs/{run}/cancel"), "").await.expect(200);
+    assert_eq!(cancelled["status"], "interrupted");
+    assert!(cancelled["error"].as_str().unwrap().contains("cancelled before it began"), "{cancelled}");
+    served.work();
+    let next = served.submit("quick", "").await;
+    served.until_status(&next, "succeeded").await;
+    assert_eq!(served.status(&run).await, "interrupted", "it stays what it is");
+    served.post(&format!("/api/v1/runs/{run}/cancel"), "").await.problem(409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_goes_on_is_ended_and_can_go_on_later() {
+    let served = Served::start().await;
+    let run = served.submit("slow", "").await;
+    until("its start", async || served.path("starts").exists()).await;
+    served.post(&format!("/api/v1/runs/{run}/resume"), "").await.problem(409);
+    served.post(&format!("/api/v1/runs/{run}/cancel"), "").await.expect(200);
+    served.until_status(&run, "interrupted").await;
+    assert!(!served.path("b.txt").exists());
+    served.make("go");
+    served.post(&format!("/api/v1/runs/{run}/resume"), "").await.expect(200);
+    served.until_status(&run, "succeeded").await;
+    assert!(served.path("c.txt").exists());
+    let over = served.post(&format!("/api/v1/runs/{run}/resume"), "").await.problem(409);
+    assert!(over["detail"].as_str().unwrap().contains("succeeded"), "{over}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_failed_goes_on() {
+    let served = Served::start().await;
+    let run = served.submit("fickle", "").await;
+    served.until_status(&run, "failed").await;
+    served.make("good");
+    served.post(&format!("/api/v1/runs/{run}/resume"), "").await.expect(200);
+    served.until_status(&run, "succeeded").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_one_pipeline_go_one_after_the_other() {
+    let served = Served::start().await;
+    let first = served.submit("slow", "").await;
+    let second = served.submit("slow", r#"{"force":true}"#).await;
+    until("its start", async || served.path("starts").exists()).await;
+    let quick = served.submit("quick", "").await;
+    served.until_status(&quick, "succeeded").await;
+    assert_eq!(
+        (served.status(&first).await, served.status(&second).await),
+        ("running".into(), "queued".into())
+    );
+    served.make("go");
+    served.until_status(&second, "succeeded").await;
+    assert_eq!(std::fs::read_to_string(served.path("starts")).unwrap(), "x\nx\n");
+}
