@@ -350,16 +350,15 @@ fn state_folder_on_another_disk() {
 
 /// An entry of `HEAD` as cairn's next format might write it: the text `cairnHED`, format 3, batch 1, an empty chain, and
 /// the beginning of the BLAKE3 digest of all that.
-const HEAD_OF_FORMAT_3: &[u8; 60] = b"cairnHED\0\0\0\x03\0\0\0\0\0\0\0\x01\
-    \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
-    \x86\x1b\xe2\x0e\x1b\xa9\x82\xa6";
+const HEAD_OF_FORMAT_4: &[u8; 60] = b"cairnHED\0\0\0\x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
+    \0\0\0\0\0\0\0\0\0\xba\x89\xf6\xda\xdcV4T";
 
 #[test]
 fn a_store_of_a_newer_format() {
     let project = Project::with_pipeline(BINARY, &pipeline("private", 100));
     run(&project, &[]);
     let head = fs::read(project.file(".cairn/HEAD")).unwrap();
-    project.write(".cairn/HEAD", HEAD_OF_FORMAT_3);
+    project.write(".cairn/HEAD", HEAD_OF_FORMAT_4);
     for command in [
         &["run"][..],
         &["plan"],
@@ -374,7 +373,7 @@ fn a_store_of_a_newer_format() {
         let outcome = project.cairn(command).expect(5);
         let told = &outcome.stderr;
         assert!(
-            told.contains(".cairn") && told.contains("newer") && told.contains('3'),
+            told.contains(".cairn") && told.contains("newer") && told.contains("format 4"),
             "{}",
             outcome.shown()
         );
@@ -382,7 +381,7 @@ fn a_store_of_a_newer_format() {
     }
     // Neither is the definition's business.
     project.cairn(&["check"]).expect(0);
-    assert_eq!(fs::read(project.file(".cairn/HEAD")).unwrap(), HEAD_OF_FORMAT_3, "it was not touched");
+    assert_eq!(fs::read(project.file(".cairn/HEAD")).unwrap(), HEAD_OF_FORMAT_4, "it was not touched");
     project.write(".cairn/HEAD", head);
     assert_eq!(run(&project, &[]), "big=FRESH last=FRESH other=FRESH small=FRESH");
 }

@@ -22,7 +22,7 @@ test('the first page tells what there is, and what is broken', async () => {
   await world.goto('/');
   await finds(page.getByRole('heading', { name: 'sales' }));
   await finds(page.getByText('broken.toml'));
-  await page.getByText('broken.toml').click();
+  await page.getByText('broken.toml', { exact: true }).click();
   await finds(page.getByText('runn'));
 });
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use cairn_dag::Pipeline;
 use cairn_model::{RunId, Timestamp};
 use cairn_scheduler::definition::{Definition, Given};
+use cairn_scheduler::launch::interval_of;
 use cairn_store::{RunRecord, Ticket};
 
 use super::layout::{self, NODE};
@@ -55,7 +56,8 @@ impl Known {
             default_name: name.to_string(),
             bytes: daemon.store().definition(&digest).ok()??,
         };
-        let interval = ticket.and_then(|ticket| ticket.interval);
+        let words = record.and_then(|record| interval_of(&record.selection));
+        let interval = ticket.and_then(|ticket| ticket.interval).or(words);
         let given = Given { params: params.clone(), logical_time, interval, run: Some(run) };
         let pipeline = Arc::new(definition.load(&given).ok()?.pipeline);
         let mut known = lock(&self.0);
@@ -210,10 +212,7 @@ pub(super) fn draw(shape: &Shape, name: &str, dress: &dyn Fn(&Node) -> Dress) ->
             format!("{}, {}: {}", node.label, dress.look.word, dress.note)
         };
         svg.html("<a class=\"node ").html(dress.look.class).html("\"").attribute("href", &dress.href);
-        svg.attribute("aria-label", &said)
-            .html("><title>")
-            .text(&said)
-            .html("</title><g aria-hidden=\"true\"><rect");
+        svg.html("><title>").text(&said).html("</title><g aria-hidden=\"true\"><rect");
         svg.attribute("x", x)
             .attribute("y", y)
             .attribute("width", NODE.0)

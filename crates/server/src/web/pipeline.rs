@@ -12,12 +12,11 @@ use axum::{Form, Router};
 use cairn_model::{InstanceName, Name, Outcome};
 use cairn_scheduler::history::History;
 use cairn_scheduler::launch::Asked;
-use cairn_scheduler::schedule::describe;
 use cairn_scheduler::select::{Force, Request, Target};
 use cairn_store::{Trigger, TriggerKind};
 
 use super::form::{self, Fields, field};
-use super::markup::Markup;
+use super::markup::{Markup, url_part};
 use super::picture::{self, Dress, Node, Shape};
 use super::pipelines::STRIP;
 use super::run::instance_href;
@@ -35,7 +34,7 @@ use crate::submit::{Order, SubmitError};
 pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/pipelines/{name}", get(one))
-        .route("/pipelines/{name}/runs", axum::routing::post(submit))
+        .route("/pipelines/{name}/runs", get(to_form).post(submit))
 }
 
 struct ParamField {
@@ -103,6 +102,8 @@ fn read(
 ) -> Result<PipelinePage, Fault> {
     let daemon = &app.daemon;
     let (store, now) = (daemon.store(), daemon.clock.now());
+    // The answer to a form is not looked at again: that would send the form.
+    let live = if refused.is_some() { "" } else { "/live" };
     let rows = runs::newest(daemon, &|name: &Name| *name == entry.name, STRIP)?;
     let mut histories: Vec<History> = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -165,7 +166,7 @@ fn read(
         .collect();
     let schedule = entry.schedule.as_ref();
     Ok(PipelinePage {
-        shell: Shell::new(daemon, Place::Pipelines, entry.name.to_string(), "/live"),
+        shell: Shell::new(daemon, Place::Pipelines, entry.name.to_string(), live),
         name: entry.name.to_string(),
         description: entry.description.clone(),
         file: entry.located.shown.clone(),
@@ -175,7 +176,7 @@ fn read(
         warnings: entry.warnings.clone(),
         paused: standing.paused.map(|(since, why)| (why, words::when(since, now))),
         failures: standing.failures,
-        schedule: schedule.map_or_else(String::new, describe),
+        schedule: schedule.map_or_else(String::new, words::schedule),
         catchup: schedule.map_or("", |schedule| schedule.catchup.as_str()),
         overlap: schedule.map_or("", |schedule| schedule.overlap.as_str()),
         next: next_run(entry, now).map(|at| (words::when(at, now), words::at_clock(at))),
@@ -239,6 +240,11 @@ fn stage_look(
         _ => Some(format!("#grid-{stage}")),
     };
     (worst.map(|worst| Look::of_state(&worst.state, goes_on)), href)
+}
+
+/// Whoever comes back to the address of a form that was refused is led to the form.
+async fn to_form(Path(name): Path<String>) -> Redirect {
+    Redirect::to(&format!("/pipelines/{}#run", url_part(&name)))
 }
 
 async fn submit(

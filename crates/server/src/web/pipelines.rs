@@ -7,7 +7,6 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use cairn_model::Timestamp;
-use cairn_scheduler::schedule::describe;
 use serde::Deserialize;
 
 use super::form;
@@ -110,7 +109,7 @@ fn line(daemon: &Daemon, entry: &Entry, mut rows: Vec<Row>, now: Timestamp) -> R
         stages: format!("{}{instances}", words::count(entry.stages.len(), "stage")),
         strip: strip(&rows),
         last: (!rows.is_empty()).then(|| rows.remove(0)),
-        schedule: entry.schedule.as_ref().map_or_else(String::new, describe),
+        schedule: entry.schedule.as_ref().map_or_else(String::new, words::schedule),
         next: next_run(entry, now).map(|at| words::when(at, now)),
         paused: standing.paused.map(|(since, why)| (why, words::when(since, now))),
         broken: entry.broken.is_some(),

@@ -352,15 +352,14 @@ async fn rerun(
     let (daemon, from) = (Arc::clone(&app.daemon), field(&fields, "from").to_owned());
     let submitted = blocking(move || -> Result<RunId, Problem> {
         let (record, ticket) = (daemon.store().run(run)?, daemon.store().ticket(run)?);
-        let (pipeline, asked, logical_time, interval) = match (record, ticket) {
-            (Some(record), ticket) => {
+        let (pipeline, asked, logical_time) = match (record, ticket) {
+            (Some(record), _) => {
                 let asked = asked_for(&record.selection, &record.options, &record.params);
-                let interval = ticket.and_then(|ticket| ticket.interval);
-                (record.pipeline, asked, record.logical_time, interval)
+                (record.pipeline, asked, record.logical_time)
             }
             (None, Some(ticket)) => {
                 let asked = asked_for(&ticket.selection, &ticket.options, &ticket.params);
-                (ticket.pipeline, asked, ticket.logical_time, ticket.interval)
+                (ticket.pipeline, asked, ticket.logical_time)
             }
             (None, None) => return Err(Problem::unknown(format!("there is no run `{}`", run.short()))),
         };
@@ -372,9 +371,9 @@ async fn rerun(
         };
         let order = Order {
             pipeline,
-            asked: Asked { interval, ..asked },
             // One without an interval is about now.
-            logical_time: interval.map(|_| logical_time),
+            logical_time: asked.interval.map(|_| logical_time),
+            asked,
             priority: 0,
             trigger: Trigger { kind: TriggerKind::Hand, detail: format!("again, as run {}", run.short()) },
             not_before: None,

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use cairn_model::{Name, Timestamp};
-use cairn_scheduler::schedule::{Times, describe};
+use cairn_scheduler::schedule::Times;
 use cairn_store::{Fate, ReadError};
 
 use super::markup::Markup;
@@ -24,7 +24,7 @@ pub(super) fn router() -> Router<App> {
 /// Returns when a pipeline is next run by itself.
 pub(super) fn next_run(entry: &Entry, now: Timestamp) -> Option<Timestamp> {
     let times = Times::new(&entry.name, entry.schedule.as_ref()?).ok()?;
-    times.next_after(now).map(|next| next.fires_at)
+    Some(times.next_after(now)?.fires_at)
 }
 
 /// One time of a schedule that was decided about.
@@ -101,7 +101,7 @@ async fn list(State(app): State<App>) -> Result<Response, Fault> {
             let next = next_run(entry, now).filter(|_| standing.paused.is_none());
             lines.push(Line {
                 name: entry.name.to_string(),
-                words: describe(schedule),
+                words: words::schedule(schedule),
                 sort: next.map_or(i64::MAX, |next| next.0),
                 next: next.map(|at| (words::when(at, now), words::at_clock(at))),
                 paused: standing.paused.map(|(since, why)| (why, words::when(since, now))),

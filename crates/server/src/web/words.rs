@@ -1,6 +1,6 @@
 //! Times, durations, sizes and schedules in words.
 
-use cairn_model::Timestamp;
+use cairn_model::{Schedule, Timestamp};
 use jiff::tz::TimeZone;
 
 use super::markup::Markup;
@@ -94,6 +94,11 @@ pub(super) fn bytes(count: u64) -> String {
 /// Returns `1 run`, `2 runs`.
 pub(super) fn count(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// Says when a pipeline is run by itself.
+pub(super) fn schedule(schedule: &Schedule) -> String {
+    cairn_scheduler::schedule::describe(schedule).replace('`', "")
 }
 
 #[cfg(test)]
