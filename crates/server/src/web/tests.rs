@@ -77,6 +77,7 @@ fn world() -> World {
     let letter = fill(&store, &state, run);
     let files = vec![located(&folder, "p.toml"), located(&folder, "bad.toml")];
     let setup = Setup {
+        telling: crate::Telling::default(),
         root: folder.clone(),
         state,
         store,
