@@ -117,7 +117,8 @@ pub(crate) fn fault_page(problem: Problem) -> Response {
     let shell = Shell {
         title: title.to_owned(),
         project: String::new(),
-        links: links(Place::Nowhere, 0, 0),
+        // Who is not let in is led nowhere.
+        links: if status == StatusCode::UNAUTHORIZED { Vec::new() } else { links(Place::Nowhere, 0, 0) },
         live: String::new(),
         assets: assets::VERSION.as_str(),
         version: env!("CARGO_PKG_VERSION"),
