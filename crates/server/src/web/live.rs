@@ -57,7 +57,7 @@ fn stream(
 async fn next(changes: &mut Receiver<Change>, run: Option<RunId>) -> bool {
     let counts = |change: &Change| match (change, run) {
         (_, None) => true,
-        (Change::Run { run: changed, .. }, Some(run)) => *changed == run,
+        (Change::Run { run: of, .. }, Some(run)) => *of == run,
         (Change::Pipelines, Some(_)) => false,
     };
     loop {

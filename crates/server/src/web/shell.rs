@@ -56,7 +56,7 @@ impl Shell {
             effect.2.state == cairn_model::EffectState::InDoubt
                 || effect.2.state == cairn_model::EffectState::Held
         };
-        let doubts = daemon.store().effects().map(|effects| effects.iter().filter(open).count()).unwrap_or(0);
+        let doubts = daemon.store().effects().map_or(0, |effects| effects.iter().filter(open).count());
         let name =
             daemon.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Self {

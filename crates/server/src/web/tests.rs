@@ -94,6 +94,7 @@ fn world() -> World {
 }
 
 /// Enters a run that failed with hostile words everywhere. Returns the id of a dead letter.
+#[expect(clippy::too_many_lines, reason = "one store with everything in it")]
 fn fill(store: &Store, state: &Path, run: RunId) -> String {
     let pipeline: cairn_model::Name = "p".parse().unwrap();
     let instance = InstanceName::new("a".parse().unwrap(), None);
