@@ -162,7 +162,7 @@ impl Queue {
             self.later.remove(&entry);
             let place = self.places[&entry.1];
             let pipeline = self.waiting[&place].pipeline.clone();
-            self.change_lane(&pipeline, |lane| drop(lane.ready.insert(place)));
+            self.change_lane(&pipeline, |lane| lane.ready.extend([place]));
         }
     }
 
