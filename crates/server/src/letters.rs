@@ -92,12 +92,13 @@ impl Daemon {
         happened: bool,
     ) -> Result<(cairn_model::Name, Effect), SettleError> {
         let _deciding = lock(&self.deciding);
-        // While it is held, no run begins that would do it.
+        let (pipeline, _) = outside::find(&self.store, key, pipeline)?;
+        // While it is held, no run begins that would do it; and who asks for it waits, so it is found before, and only read.
         let queue = self.queue();
-        let (pipeline, known) = outside::find(&self.store, key, pipeline)?;
         if queue.running().any(|(_, of)| *of == pipeline) {
             return Err(SettleError::Busy { pipeline: pipeline.to_string() });
         }
+        let (pipeline, known) = outside::find(&self.store, key, Some(pipeline.as_str()))?;
         let mut batch = Batch::new();
         let settled = outside::settle(&mut batch, (&pipeline, key), known, happened, self.clock.now());
         self.commit(batch)?;

@@ -120,6 +120,11 @@ impl Store {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn remembered_runs(&self) -> usize {
+        self.writer().expect("it is open for writing").remembered_runs()
+    }
+
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, CommitError> {
         match &self.inner.role {
             Role::Writer(writer) => Ok(lock_writer(writer)),
