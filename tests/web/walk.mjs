@@ -167,6 +167,14 @@ test('keys lead where they say, and can be turned off', async () => {
   assert.match(page.url(), /\/pipelines\/sales/);
 });
 
+test('who has no link is told what to do', async () => {
+  const context = await world.browser.newContext();
+  const other = await context.newPage();
+  await other.goto(`${world.url}/runs`);
+  await finds(other.getByText('these pages open with a login link'));
+  await context.close();
+});
+
 test('all can be read without JavaScript', async () => {
   const context = await world.browser.newContext({ javaScriptEnabled: false });
   const plain = await context.newPage();

@@ -21,8 +21,8 @@ use rand::RngExt as _;
 use crate::api::Problem;
 use crate::daemon::lock;
 
-/// Paths that answer without a token.
-pub const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/login"];
+/// Paths that answer without a token; the style sheet is for the page that says so.
+pub const PUBLIC: [&str; 4] = ["/healthz", "/readyz", "/login", "/static/cairn.css"];
 
 /// Name of the cookie.
 const COOKIE: &str = "cairn-session";

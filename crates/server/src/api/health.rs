@@ -34,10 +34,15 @@ struct Login {
 }
 
 /// Takes the code of a login link once, and gives the browser its cookie.
-async fn login(State(app): State<App>, Query(login): Query<Login>) -> Response {
+async fn login(State(app): State<App>, Query(login): Query<Login>, headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let refuse = |why: &str, help: &str| {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, why).help(help);
+        if accepts.contains("text/html") { crate::web::fault_page(problem) } else { problem.into_response() }
+    };
     let Some(code) = login.code else {
-        let text = "This page needs a login link.\n\nThe daemon prints one when it starts; `cairn serve --link` prints another.\n";
-        return (StatusCode::UNAUTHORIZED, text).into_response();
+        let help = "the daemon prints one when it starts; `cairn serve --link` prints another";
+        return refuse("these pages open with a login link", help);
     };
     match app.gate.login(&code) {
         Some(cookie) => {
@@ -45,8 +50,8 @@ async fn login(State(app): State<App>, Query(login): Query<Login>) -> Response {
             headers.insert(header::SET_COOKIE, cookie);
             (headers, Redirect::to("/")).into_response()
         }
-        None => Problem::new(StatusCode::UNAUTHORIZED, "the login link was used already, or is too old")
-            .help("`cairn serve --link` prints another")
-            .into_response(),
+        None => {
+            refuse("the login link was used already, or is too old", "`cairn serve --link` prints another")
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::markup::Markup;
 
 /// The colours and weights in force; they go on over the ends of lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a terminal switches each by itself")]
 pub(super) struct Paint {
     /// 0 to 15.
     front: Option<u8>,

@@ -427,13 +427,16 @@ fn file_preview(daemon: &crate::daemon::Daemon, path: &str, file: &FileContent, 
     preview::markup(&preview, path, address)
 }
 
+/// What differs, and the execution that it is compared with: its run, and its page.
+type Compared = (Vec<Change>, Option<(String, String)>);
+
 /// Tells what differs between an execution and the one before it that is known.
 fn changes(
     daemon: &crate::daemon::Daemon,
     seen: &Seen,
     name: &InstanceName,
     checkpoint: Option<&Checkpoint>,
-) -> Result<(Vec<Change>, Option<(String, String)>), Fault> {
+) -> Result<Compared, Fault> {
     let (Some(checkpoint), Ok(pipeline)) = (checkpoint, seen.name().parse::<Name>()) else {
         return Ok(Default::default());
     };
@@ -483,16 +486,13 @@ fn neighbours(seen: &Seen, at: Option<usize>) -> (Vec<LinkTo>, Vec<LinkTo>) {
 fn attempt_of(app: &App, run: &str, instance: &str, number: Option<u32>) -> Result<AttemptId, Problem> {
     let run = find_run(&app.daemon, run)?;
     let instance = instance_name(instance)?;
-    let number = match number {
-        Some(number) => number,
-        None => {
-            let events = app.daemon.store().events(run)?;
-            let history = cairn_scheduler::history::History::of(events.iter().map(|(_, event)| event));
-            let last = history.instance(&instance).and_then(|heard| heard.last_attempt);
-            last.ok_or_else(|| {
-                Problem::unknown(format!("`{instance}` was not tried in run {}", run.short()))
-            })?
-        }
+    let number = if let Some(number) = number {
+        number
+    } else {
+        let events = app.daemon.store().events(run)?;
+        let history = cairn_scheduler::history::History::of(events.iter().map(|(_, event)| event));
+        let last = history.instance(&instance).and_then(|heard| heard.last_attempt);
+        last.ok_or_else(|| Problem::unknown(format!("`{instance}` was not tried in run {}", run.short())))?
     };
     Ok(AttemptId { run, instance, number })
 }

@@ -198,13 +198,16 @@ fn heights(items: &[Item], order: &[Vec<usize>]) -> Vec<f64> {
             at += items[*item].height + GAP.1;
         }
     }
-    for sweep in 0..SWEEPS {
+    for sweep in 0..=SWEEPS {
         let forward = sweep % 2 == 0;
+        // At last each goes by what stands before it alone: so a chain is a straight line.
+        let last = sweep == SWEEPS;
         let layers: Box<dyn Iterator<Item = &Vec<usize>>> =
             if forward { Box::new(order.iter()) } else { Box::new(order.iter().rev()) };
         for layer in layers {
             let wanted = |item: &usize| {
                 let Item { before, after, .. } = &items[*item];
+                let after: &[usize] = if last { &[] } else { after };
                 let near: Vec<f64> = before.iter().chain(after).map(|at| heights[*at]).collect();
                 if near.is_empty() { heights[*item] } else { near.iter().sum::<f64>() / as_f64(near.len()) }
             };
@@ -224,7 +227,7 @@ fn spread(items: &[Item], layer: &[usize], wanted: &[f64]) -> Vec<f64> {
     let mut at = 0.0;
     for (index, item) in layer.iter().enumerate() {
         if index > 0 {
-            at += (items[layer[index - 1]].height + items[*item].height) / 2.0 + GAP.1;
+            at += f64::midpoint(items[layer[index - 1]].height, items[*item].height) + GAP.1;
         }
         below.push(at);
     }

@@ -57,8 +57,7 @@ struct PipelinePage {
     name: String,
     description: String,
     file: String,
-    stages: usize,
-    instances: usize,
+    size: String,
     broken: Option<String>,
     warnings: String,
     paused: Option<(String, Markup)>,
@@ -79,7 +78,7 @@ struct PipelinePage {
     text: Vec<String>,
     /// Why the form was refused.
     refused: Option<(String, Option<String>)>,
-    dead: u64,
+    dead: Option<String>,
     rate: String,
 }
 
@@ -94,6 +93,7 @@ async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Respons
     .await
 }
 
+#[expect(clippy::too_many_lines, reason = "it fills one page, field by field")]
 fn read(
     app: &App,
     entry: &Arc<Entry>,
@@ -170,8 +170,12 @@ fn read(
         name: entry.name.to_string(),
         description: entry.description.clone(),
         file: entry.located.shown.clone(),
-        stages: entry.stages.len(),
-        instances: entry.instances,
+        size: if entry.instances == entry.stages.len() {
+            words::count(entry.stages.len(), "stage")
+        } else {
+            let stages = words::count(entry.stages.len(), "stage");
+            format!("{stages}, {}", words::count(entry.instances, "instance"))
+        },
         broken: entry.broken.clone(),
         warnings: entry.warnings.clone(),
         paused: standing.paused.map(|(since, why)| (why, words::when(since, now))),
@@ -189,7 +193,9 @@ fn read(
         stage_names: entry.stages.iter().map(Name::to_string).collect(),
         text: String::from_utf8_lossy(&entry.text).lines().map(str::to_owned).collect(),
         refused,
-        dead: store.dead_counts(&entry.name)?.total(),
+        dead: Some(usize::try_from(store.dead_counts(&entry.name)?.total()).unwrap_or(usize::MAX))
+            .filter(|count| *count > 0)
+            .map(|count| words::count(count, "dead letter")),
         rate: if ended == 0 {
             String::new()
         } else {

@@ -80,7 +80,7 @@ impl Row {
         let look = standing(daemon, run, record, ticket);
         let at = record.map(|record| record.started).or(ticket.map(|ticket| ticket.submitted))?;
         let took_ms = record.and_then(|record| Some(record.ended?.millis_since(record.started)));
-        let trigger = ticket.map_or_else(|| "at a terminal".to_owned(), |ticket| trigger(ticket));
+        let trigger = ticket.map_or_else(|| "at a terminal".to_owned(), trigger);
         Some(Self {
             run,
             short: run.short(),

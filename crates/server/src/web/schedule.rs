@@ -78,12 +78,41 @@ struct Line {
     past: Vec<Past>,
 }
 
+/// A time that comes.
+struct Coming {
+    name: String,
+    at: Timestamp,
+    clock: Markup,
+    when: Markup,
+}
+
 #[derive(Template)]
 #[template(path = "schedule.html")]
 struct SchedulePage {
     shell: Shell,
+    upcoming: Vec<Coming>,
     lines: Vec<Line>,
     unscheduled: usize,
+}
+
+/// Times that come and are shown, of all pipelines and of each.
+const COMING: usize = 18;
+const COMING_EACH: usize = 6;
+
+/// Returns the next times of a pipeline.
+fn coming(entry: &Entry, now: Timestamp) -> Vec<Coming> {
+    let Some(times) = entry.schedule.as_ref().and_then(|schedule| Times::new(&entry.name, schedule).ok())
+    else {
+        return Vec::new();
+    };
+    let occurrences = std::iter::successors(times.next_after(now), |last| times.next_after(last.nominal));
+    let coming = |at: Timestamp| Coming {
+        name: entry.name.to_string(),
+        at,
+        clock: words::at_clock(at),
+        when: words::when(at, now),
+    };
+    occurrences.take(COMING_EACH).map(|occurrence| coming(occurrence.fires_at)).collect()
 }
 
 /// Past times that are shown of each pipeline.
@@ -94,11 +123,14 @@ async fn list(State(app): State<App>) -> Result<Response, Fault> {
         let daemon = &app.daemon;
         let now = daemon.clock.now();
         let entries: Vec<_> = daemon.catalog().entries().cloned().collect();
-        let mut lines = Vec::new();
+        let (mut lines, mut upcoming) = (Vec::new(), Vec::new());
         for entry in &entries {
             let Some(schedule) = &entry.schedule else { continue };
             let standing = daemon.store().schedule(&entry.name)?;
             let next = next_run(entry, now).filter(|_| standing.paused.is_none());
+            if standing.paused.is_none() {
+                upcoming.extend(coming(entry, now));
+            }
             lines.push(Line {
                 name: entry.name.to_string(),
                 words: words::schedule(schedule),
@@ -112,10 +144,13 @@ async fn list(State(app): State<App>) -> Result<Response, Fault> {
             });
         }
         lines.sort_by(|one, other| (one.sort, &one.name).cmp(&(other.sort, &other.name)));
+        upcoming.sort_by_key(|coming| coming.at);
+        upcoming.truncate(COMING);
         let unscheduled = entries.len() - lines.len();
         Ok(SchedulePage {
             shell: Shell::new(daemon, Place::Schedule, "Schedule", "/live"),
             lines,
+            upcoming,
             unscheduled,
         })
     })

@@ -56,7 +56,7 @@ impl Shell {
             effect.2.state == cairn_model::EffectState::InDoubt
                 || effect.2.state == cairn_model::EffectState::Held
         };
-        let doubts = daemon.store().effects().map(|effects| effects.iter().filter(open).count()).unwrap_or(0);
+        let doubts = daemon.store().effects().map_or(0, |effects| effects.iter().filter(open).count());
         let name =
             daemon.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Self {
@@ -117,7 +117,8 @@ pub(crate) fn fault_page(problem: Problem) -> Response {
     let shell = Shell {
         title: title.to_owned(),
         project: String::new(),
-        links: links(Place::Nowhere, 0, 0),
+        // Who is not let in is led nowhere.
+        links: if status == StatusCode::UNAUTHORIZED { Vec::new() } else { links(Place::Nowhere, 0, 0) },
         live: String::new(),
         assets: assets::VERSION.as_str(),
         version: env!("CARGO_PKG_VERSION"),

@@ -89,7 +89,7 @@ async fn system(State(app): State<App>) -> Result<Response, Fault> {
             batches: daemon.store().head().sequence,
             disk_free: words::bytes(free),
             disk_total: words::bytes(total),
-            disk_used: if total == 0 { 0 } else { (total - free.min(total)) * 100 / total },
+            disk_used: (total.saturating_sub(free) * 100).checked_div(total).unwrap_or(0),
             effects: daemon.store().effects()?.len(),
             dead: daemon.store().dead(cairn_store::DeadOf::default()).take(10_000).count(),
         })

@@ -90,10 +90,11 @@ fn world() -> World {
     };
     let daemon = Daemon::new(setup).unwrap();
     let router = api::router(daemon, Arc::new(Gate::new("token".to_owned(), Vec::new())));
-    World { _folder: temporary, router: router.layer(Extension(Way::Socket)), run, letter }
+    World { _folder: temporary, router, run, letter }
 }
 
 /// Enters a run that failed with hostile words everywhere. Returns the id of a dead letter.
+#[expect(clippy::too_many_lines, reason = "one store with everything in it")]
 fn fill(store: &Store, state: &Path, run: RunId) -> String {
     let pipeline: cairn_model::Name = "p".parse().unwrap();
     let instance = InstanceName::new("a".parse().unwrap(), None);
@@ -208,7 +209,8 @@ async fn ask(router: &Router, method: &str, path: &str, body: &str) -> (StatusCo
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Body::from(body.to_owned()))
         .unwrap();
-    let response = router.clone().oneshot(request).await.unwrap();
+    let socket = router.clone().layer(Extension(Way::Socket));
+    let response = socket.oneshot(request).await.unwrap();
     let status = response.status();
     let text = |name| response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
     let told = if status.is_redirection() { text(header::LOCATION) } else { text(header::CONTENT_TYPE) };
@@ -332,6 +334,68 @@ async fn paths_lead_nowhere_else() {
     }
     let (status, kind, _) = ask(&router, "GET", "/static/app.js", "").await;
     assert_eq!((status, kind.as_str()), (StatusCode::OK, "text/javascript; charset=utf-8"));
+}
+
+#[tokio::test]
+async fn without_a_token_no_page_and_no_button_answers() {
+    let World { _folder, router, run, letter } = world();
+    let tcp = router.layer(Extension(Way::Tcp));
+    let get =
+        ["/", "/runs", "/schedule", "/dead", "/effects", "/system", "/live", "/search?q=p", "/static/app.js"];
+    let get = get.map(str::to_owned).into_iter().chain([
+        format!("/runs/{run}"),
+        format!("/live/{run}"),
+        format!("/runs/{run}/stages/a"),
+        format!("/runs/{run}/stages/a/log"),
+        format!("/runs/{run}/stages/a/log/live"),
+        format!("/runs/{run}/stages/a/output?path=x"),
+        "/pipelines/p".to_owned(),
+        format!("/dead/{letter}"),
+    ]);
+    let post = [
+        "/pipelines/p/runs".to_owned(),
+        "/pipelines/p/pause".to_owned(),
+        "/pipelines/p/unpause".to_owned(),
+        format!("/runs/{run}/cancel"),
+        format!("/runs/{run}/resume"),
+        format!("/runs/{run}/rerun"),
+        format!("/dead/{letter}/retry"),
+        format!("/dead/{letter}/drop"),
+        "/effects/settle".to_owned(),
+    ];
+    let all = get.map(|path| ("GET", path)).chain(post.map(|path| ("POST", path)));
+    for (method, path) in all {
+        for (host, token, status) in [
+            ("localhost", "", if method == "GET" { 303 } else { 401 }),
+            ("localhost", "Bearer other", if method == "GET" { 303 } else { 401 }),
+            ("evil.example", "Bearer token", 403),
+        ] {
+            let request = Request::builder()
+                .method(method)
+                .uri(&path)
+                .header(header::HOST, host)
+                .header(header::ACCEPT, "text/html")
+                .header(header::AUTHORIZATION, token)
+                .body(Body::empty())
+                .unwrap();
+            let response = tcp.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), status, "{method} {path} at {host}");
+        }
+        if method == "POST" {
+            // Even who knows the token has to come from a page of ours.
+            let request = Request::builder()
+                .method(method)
+                .uri(&path)
+                .header(header::HOST, "localhost")
+                .header(header::ORIGIN, "http://evil.example")
+                .header(header::AUTHORIZATION, "Bearer token")
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(Body::from("happened=yes"))
+                .unwrap();
+            let response = tcp.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
+        }
+    }
 }
 
 /// Everything that is written in the colours of a state can be read, in both themes: WCAG 1.4.3 and 1.4.11.
