@@ -350,7 +350,8 @@ fn state_folder_on_another_disk() {
 
 /// An entry of `HEAD` as cairn's next format might write it: the text `cairnHED`, format 3, batch 1, an empty chain, and
 /// the beginning of the BLAKE3 digest of all that.
-const HEAD_OF_FORMAT_4: &[u8; 60] = b"cairnHED\0\0\0\x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
+const HEAD_OF_FORMAT_4: &[u8; 60] =
+    b"cairnHED\0\0\0\x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
     \0\0\0\0\0\0\0\0\0\xba\x89\xf6\xda\xdcV4T";
 
 #[test]
