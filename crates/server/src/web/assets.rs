@@ -28,7 +28,9 @@ pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
 });
 
 pub(super) fn router() -> Router<App> {
-    Router::new().route("/static/{file}", get(file))
+    // The style sheet has a route of its own: it is the one file that answers without a token.
+    let style = |headers: HeaderMap| async move { send("cairn.css", &headers) };
+    Router::new().route("/static/cairn.css", get(style)).route("/static/{file}", get(file))
 }
 
 /// Returns what a file may be, by its name's end.
@@ -44,8 +46,12 @@ fn kind(name: &str) -> Option<&'static str> {
 }
 
 async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    send(&name, &headers)
+}
+
+fn send(name: &str, headers: &HeaderMap) -> Response {
     let unknown = || Problem::unknown(format!("there is nothing at `/static/{name}`")).into_response();
-    let (Some(file), Some(kind)) = (Files::get(&name), kind(&name)) else { return unknown() };
+    let (Some(file), Some(kind)) = (Files::get(name), kind(name)) else { return unknown() };
     let mut tag = String::from("\"");
     for byte in &file.metadata.sha256_hash()[..12] {
         // Writing to a string cannot fail.
