@@ -36,7 +36,8 @@ test: test-deps ## run all tests
 	@$(ROCKSDB) cargo test --workspace --locked $(ARGS)
 
 .PHONY: web-test
-web-test: deps ## walk through the pages in a browser (needs node, npm and chromium)
+web-test: ## walk through the pages in a browser
+	@scripts/install-deps web
 	@CARGO_TARGET_DIR="$$(mkdir -p "$$CARGO_TARGET_DIR" && cd "$$CARGO_TARGET_DIR" && pwd)" scripts/web-test
 
 .PHONY: lint

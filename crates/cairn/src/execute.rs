@@ -13,7 +13,7 @@ use cairn_scheduler::launch::{
     self, Asked, Launched, Leftovers, Resumed, blocking_threads, launch, write_index,
 };
 use cairn_scheduler::run::{Run, Signal};
-use cairn_store::{Access, ProcessId, RunRecord, Store};
+use cairn_store::{Access, Batch, ProcessId, RunRecord, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
@@ -58,7 +58,7 @@ pub(crate) fn execute(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let of = (run, logical_time);
     let Launched { record, engine, machine, names, expected_ms, jobs, .. } =
-        launch(checked, store, of, asked, resumed, Leftovers::Look, Arc::clone(&clock))?;
+        launch(checked, store, of, asked, resumed, (Leftovers::Look, Batch::new()), Arc::clone(&clock))?;
     let cannot_start = |error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}"));
     let shown = Shown::new(checked, run, jobs, (&names, &expected_ms), manner);
     let showing = Showing::start(shown).map_err(cannot_start)?;

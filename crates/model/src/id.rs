@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,13 +13,23 @@ use crate::{Clock, Timestamp};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(Uuid);
 
+/// The id that was made last.
+static LAST: Mutex<u128> = Mutex::new(0);
+/// Bits of an id below its milliseconds.
+const RANDOM_BITS: u32 = 80;
+
 impl RunId {
     /// Makes an id for a run that starts now.
     pub fn generate(clock: &dyn Clock) -> Self {
         let millis = u64::try_from(clock.now().0).unwrap_or(0);
         let seconds = millis / 1000;
         let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
-        Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))
+        let fresh = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)).as_u128();
+        // Of those that are made in one millisecond a later one is greater as well.
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one_millisecond = *last >> RANDOM_BITS == fresh >> RANDOM_BITS;
+        *last = if of_one_millisecond && fresh <= *last { *last + 1 } else { fresh };
+        Self(Uuid::from_u128(*last))
     }
 
     /// Wraps 16 stored bytes.
@@ -81,6 +92,12 @@ mod tests {
     fn ids_sort_by_time_and_tell_it() {
         let clock = FixedClock::new(Timestamp(1_700_000_000_123));
         let first = RunId::generate(&clock);
+        let mut before = first;
+        for _ in 0..100 {
+            let next = RunId::generate(&clock);
+            assert!(next > before && next.started() == first.started());
+            before = next;
+        }
         clock.advance(1);
         let second = RunId::generate(&clock);
         assert!(first < second);

@@ -18,7 +18,7 @@ use cairn_model::{Clock, InstanceEvent, Reason, RunEvent, RunId, RunStatus, Syst
 use cairn_scheduler::definition::{Definition, Given};
 use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, launch};
 use cairn_scheduler::run::Run;
-use cairn_store::{Access, ProcessId, Store};
+use cairn_store::{Access, Batch, ProcessId, Store};
 
 fn main() -> ExitCode {
     let argument = std::env::args_os().nth(1).expect("a folder");
@@ -66,8 +66,15 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
     let given = Given { params: Vec::new(), logical_time, interval: None, run: Some(run) };
     let checked = definition.check(&given).map_err(|_| "the pipeline is wrong")?;
     let (of, asked) = ((run, logical_time), Asked::default());
-    let launched =
-        launch(&checked, &store, of, &asked, resumed.as_ref(), Leftovers::Leave, Arc::clone(&clock))?;
+    let launched = launch(
+        &checked,
+        &store,
+        of,
+        &asked,
+        resumed.as_ref(),
+        (Leftovers::Leave, Batch::new()),
+        Arc::clone(&clock),
+    )?;
     let Launched { record, engine, machine, not_held, .. } = launched;
     for attempt in &not_held {
         runtime.block_on(recover::give_up(&project, &store, &keeper, attempt))?;

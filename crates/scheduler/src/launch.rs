@@ -163,14 +163,14 @@ pub fn selection(
     Ok(selection)
 }
 
-/// Enters a run in the store and makes all it needs to be driven.
+/// Enters a run in the store, in one batch with `along`, and makes all it needs to be driven.
 pub fn launch(
     checked: &Checked,
     store: &Store,
     (run, logical_time): (RunId, Timestamp),
     asked: &Asked,
     resumed: Option<&Resumed>,
-    leftovers: Leftovers,
+    (leftovers, along): (Leftovers, Batch),
     clock: Arc<dyn Clock>,
 ) -> Result<Launched, LaunchError> {
     let Selection { selected, forced, .. } = selection(checked, &asked.request, asked.force_effects)?;
@@ -178,7 +178,7 @@ pub fn launch(
     // One that waited in a queue has its id from before.
     let started = resumed.map_or_else(|| clock.now(), |resumed| resumed.record.started);
     let record = record(checked, (started, logical_time), asked, jobs);
-    let mut batch = Batch::new();
+    let mut batch = along;
     let definition = batch.put_definition(&checked.definition.bytes);
     let record = RunRecord { definition, ..record };
     batch.put_run(run, &record);

@@ -8,7 +8,7 @@ use cairn_model::{Event, Name, RunId, RunStatus};
 use cairn_scheduler::definition::{Checked, Definition, Given};
 use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, asked_for, launch, write_index};
 use cairn_scheduler::run::{Ended, Run, Signal};
-use cairn_store::{Batch, Durability, ProcessId, RunRecord, Ticket, TicketStage};
+use cairn_store::{Batch, ProcessId, RunRecord, Ticket, TicketStage};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
 
@@ -20,16 +20,41 @@ use crate::submit::never_begun;
 impl Daemon {
     /// Carries a run out that has its turn.
     pub(crate) async fn carry_out(self: Arc<Self>, run: RunId, signals: UnboundedReceiver<Signal>) {
-        let outcome = self.begin(run, signals).await;
+        let outcome = match self.begin(run, signals).await {
+            Err(error) => self.abandon(run, error).await,
+            done => done,
+        };
         {
             let mut queue = self.queue();
             self.signals().remove(&run);
             queue.end(run);
         }
         self.work.notify_one();
-        if let Err(error) = outcome {
-            tracing::error!(run = %run.short(), %error, "the run cannot go on");
+        // Who follows it sees only now that it is over.
+        if let Ok(Some(ticket)) = self.store.ticket(run) {
+            self.hub.tell(Change::Run { run, pipeline: ticket.pipeline });
         }
+        if let Err(error) = outcome {
+            self.fail(&error);
+        }
+    }
+
+    /// Ends a run that cannot go on, with all that is left of it. An error is the store's: nothing can be made durable.
+    async fn abandon(&self, run: RunId, why: String) -> Result<(), String> {
+        tracing::error!(run = %run.short(), error = %why, "the run cannot go on");
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let open = self.store.attempts_open().map_err(|error| text(&error))?;
+        let mut batch = Batch::new();
+        for (id, attempt) in open.iter().filter(|(id, _)| id.run == run) {
+            self.keeper.discard(&attempt.token).await;
+            // What of it is still on its way to be committed is refused from here on.
+            batch.attempt_ended(id);
+        }
+        self.commit(batch).map_err(|error| text(&error))?;
+        self.give_up_held(run).await?;
+        let ticket = self.store.ticket(run).map_err(|error| text(&error))?;
+        let ticket = ticket.ok_or_else(|| why.clone())?;
+        self.refuse(run, ticket, why).map_err(|error| text(&error))
     }
 
     async fn begin(self: &Arc<Self>, run: RunId, signals: UnboundedReceiver<Signal>) -> Result<(), String> {
@@ -46,7 +71,14 @@ impl Daemon {
             }
         };
         let pipeline = ticket.pipeline.clone();
+        self.outbox.notify_one();
         self.hub.tell(Change::Run { run, pipeline: pipeline.clone() });
+        if ticket.cancel.is_some()
+            && let Some(sender) = self.signals().get(&run)
+        {
+            // It was asked to end under an earlier daemon, or just now.
+            let _ = sender.send(Signal::Interrupt);
+        }
         for attempt in &prepared.launched.not_held {
             let project = &prepared.checked.project;
             let given_up = recover::give_up(project, &self.store, &self.keeper, attempt).await;
@@ -70,18 +102,16 @@ impl Daemon {
             .ok_or_else(|| "its ticket is gone".to_owned())?;
         let began_before = self.store.run(run).map_err(|error| error.to_string())?.is_some();
         let goes_on = ticket.stage == TicketStage::Running || began_before;
+        // That it runs is in one batch with its record: a record that has ended is never that of a run that was to begin.
         let mut batch = Batch::new();
         let ticket = Ticket { stage: TicketStage::Running, ..ticket };
         batch.put_ticket(run, &ticket);
         self.lineage_of_start(&mut batch, run, &ticket, goes_on, self.clock.now());
-        // Where this is lost the run waits again, and its record tells what was begun.
-        let _ = self.store.commit(batch, Durability::Written).map_err(|error| error.to_string())?;
-        self.outbox.notify_one();
-        let prepared = self.try_prepare(run, &ticket);
+        let prepared = self.try_prepare(run, &ticket, batch);
         Ok((ticket, prepared.map(Box::new)))
     }
 
-    fn try_prepare(&self, run: RunId, ticket: &Ticket) -> Result<Prepared, String> {
+    fn try_prepare(&self, run: RunId, ticket: &Ticket, along: Batch) -> Result<Prepared, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let bytes = self
             .store
@@ -105,6 +135,9 @@ impl Daemon {
         let checked = definition
             .check(&given)
             .map_err(|wrong| wrong.report.render(&wrong.definition.source(), PLAIN))?;
+        if checked.pipeline.reads_interval && ticket.interval.is_none() {
+            return Err("the pipeline reads its interval, and nothing says which".to_owned());
+        }
         let before = self.store.run(run).map_err(|error| text(&error))?;
         let mut resumed = before
             .map(|record| Resumed::of(&self.store, run, record))
@@ -114,12 +147,12 @@ impl Daemon {
             resumed.held = lock(&self.held).get(&run).cloned().unwrap_or_default();
         }
         let asked = asked_for(&ticket.selection, &ticket.options, &ticket.params);
-        let asked =
-            Asked { jobs: asked.jobs.or(self.jobs), frozen: asked.frozen && resumed.is_none(), ..asked };
+        let asked = Asked { jobs: asked.jobs.or(self.jobs), ..asked };
         let of = (run, ticket.logical_time);
         let clock = Arc::clone(&self.clock);
-        let launched = launch(&checked, &self.store, of, &asked, resumed.as_ref(), Leftovers::Leave, clock)
-            .map_err(|error| text(&error))?;
+        let launched =
+            launch(&checked, &self.store, of, &asked, resumed.as_ref(), (Leftovers::Leave, along), clock)
+                .map_err(|error| text(&error))?;
         lock(&self.held).remove(&run);
         Ok(Prepared { checked, asked, launched, resumed: resumed.is_some() })
     }

@@ -80,7 +80,7 @@ pub struct Broken {
 }
 
 /// The pipelines, by their names.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     entries: BTreeMap<Name, Arc<Entry>>,
     broken: BTreeMap<PathBuf, Broken>,
@@ -128,7 +128,8 @@ impl Catalog {
             stays
         });
         self.broken.retain(|file, _| there.contains(file));
-        self.stamps.retain(|file, _| there.contains(file));
+        // One that was refused for its name may have it now.
+        self.stamps.retain(|file, _| there.contains(file) && !self.broken.contains_key(file));
         for located in located {
             let stamp = match std::fs::metadata(&located.file) {
                 Ok(meta) => Stamp { modified: meta.modified().ok(), bytes: meta.len() },

@@ -88,6 +88,8 @@ pub struct Daemon {
     /// Why the pipelines could not be listed the last time.
     pub(crate) unlisted: Mutex<Option<String>>,
     catalog: RwLock<Catalog>,
+    /// One reads the files at a time.
+    reloading: Mutex<()>,
     queue: Mutex<Queue>,
     /// Where the runs that go on are sent signals.
     signals: Mutex<HashMap<RunId, UnboundedSender<Signal>>>,
@@ -97,7 +99,9 @@ pub struct Daemon {
     pub(crate) held: Mutex<HashMap<RunId, Vec<HeldAttempt>>>,
     /// Idempotency keys that are being looked at.
     pub(crate) asking: Mutex<HashSet<cairn_model::Digest>>,
-    /// Deciding about occurrences and submissions is one at a time.
+    /// Why nothing can be made durable any more.
+    failed: Mutex<Option<String>>,
+    /// Held by all who read how a schedule or a ticket stands and write what follows from that.
     pub(crate) deciding: Mutex<()>,
 }
 
@@ -154,6 +158,8 @@ impl Daemon {
             pipelines,
             unlisted: Mutex::default(),
             catalog: RwLock::default(),
+            reloading: Mutex::default(),
+            failed: Mutex::default(),
             queue: Mutex::new(Queue::new(runs_max)),
             signals: Mutex::default(),
             notes,
@@ -213,15 +219,28 @@ impl Daemon {
                 return;
             }
         };
-        let changed = {
-            let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
-            catalog.reload(&located, self.clock.now())
-        };
+        // Files are read and checked while all others go on with the catalog of before.
+        let _reloading = lock(&self.reloading);
+        let mut catalog = self.catalog().clone();
+        let changed = catalog.reload(&located, self.clock.now());
+        *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
         if !changed.is_empty() {
             tracing::info!(pipelines = ?changed.iter().map(Name::as_str).collect::<Vec<_>>(), "read anew");
             self.hub.tell(Change::Pipelines);
             self.schedules.notify_one();
         }
+    }
+
+    /// Ends the daemon: nothing can be made durable any more, and the next one goes on with what there is.
+    pub(crate) fn fail(&self, error: &str) {
+        tracing::error!(%error, "the store cannot be used: the daemon ends");
+        lock(&self.failed).get_or_insert_with(|| error.to_owned());
+        self.work.notify_one();
+    }
+
+    /// Returns why nothing can be made durable any more, where that is so.
+    pub fn failed(&self) -> Option<String> {
+        lock(&self.failed).clone()
     }
 
     /// Makes a batch durable.
@@ -236,7 +255,7 @@ impl Daemon {
         let mut runs = tokio::task::JoinSet::new();
         loop {
             let now = self.clock.now();
-            while !*stopping.borrow() {
+            while !*stopping.borrow() && self.failed().is_none() {
                 let Some((run, signals)) = self.begin_next(now) else { break };
                 let daemon = Arc::clone(self);
                 runs.spawn(async move { daemon.carry_out(run, signals).await });
@@ -253,9 +272,12 @@ impl Daemon {
                 }
                 _ = stopping.changed() => {}
             }
-            if *stopping.borrow() {
+            if *stopping.borrow() || self.failed().is_some() {
                 break;
             }
+        }
+        if self.failed().is_some() {
+            return;
         }
         let all = async { while runs.join_next().await.is_some() {} };
         if tokio::time::timeout(within, all).await.is_err() {

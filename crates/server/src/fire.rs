@@ -110,7 +110,7 @@ impl Daemon {
             }
             for run in cancel {
                 // It may just have ended.
-                let _ = self.cancel(run, "its schedule's next time has come");
+                let _ = self.cancel_decided(run, "its schedule's next time has come");
             }
             for waiting in waiting {
                 self.has_waiting(waiting);

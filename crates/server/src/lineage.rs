@@ -1,9 +1,10 @@
 //! Lineage as `OpenLineage` has it (spec 2-0-2): a run of a pipeline is a run of a job, files with their digests are its
 //! datasets. An event is written into the store in the batch that begins or settles the run, and delivered from there by
-//! [`crate::outbox`].
+//! `outbox`.
 //!
 //! Datasets are named as the spec says for files: namespace `file`, name the absolute path; their version is the digest of
 //! their content.
+#![allow(clippy::doc_markdown, reason = "OpenLineage is a name, not an item")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

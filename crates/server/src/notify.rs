@@ -1,5 +1,5 @@
 //! Who outside is told of runs, and what they are told. It is written into the store in the batch that settles a run, and
-//! delivered from there by [`crate::outbox`].
+//! delivered from there by `outbox`.
 //!
 //! | occasion | a run of the pipeline |
 //! | --- | --- |

@@ -47,7 +47,7 @@ impl Daemon {
             for (key, (entry, sensor)) in wanted {
                 watching.entry(key.clone()).or_insert_with(|| {
                     let daemon = Arc::clone(self);
-                    tokio::spawn(async move { daemon.keep_sensor(&entry, &sensor, &key.1).await })
+                    tokio::spawn(async move { daemon.keep_sensor(&entry, &sensor).await })
                 });
             }
             loop {
@@ -67,19 +67,20 @@ impl Daemon {
         for entry in self.catalog().entries() {
             let sensors = entry.schedule.iter().flat_map(|schedule| &schedule.sensors);
             for sensor in sensors.filter(|sensor| !matches!(sensor.kind, SensorKind::Webhook { .. })) {
-                wanted
-                    .insert((entry.name.clone(), name_of(&sensor.kind)), (Arc::clone(entry), sensor.clone()));
+                let key = format!("{sensor:?} in {}", entry.located.file.display());
+                wanted.insert((entry.name.clone(), key), (Arc::clone(entry), sensor.clone()));
             }
         }
         wanted
     }
 
-    async fn keep_sensor(self: &Arc<Self>, entry: &Arc<Entry>, sensor: &Sensor, name: &str) {
+    async fn keep_sensor(self: &Arc<Self>, entry: &Arc<Entry>, sensor: &Sensor) {
+        let name = name_of(&sensor.kind);
         loop {
             match look(entry, &sensor.kind).await {
-                Ok(Some(digest)) => {
-                    let (daemon, entry, name) = (Arc::clone(self), Arc::clone(entry), name.to_owned());
-                    let sensed = blocking(move || daemon.sensed(&entry, &name, digest, None)).await;
+                Ok(Some(seen)) => {
+                    let (daemon, pipeline, name) = (Arc::clone(self), entry.name.clone(), name.clone());
+                    let sensed = blocking(move || daemon.sensed(&pipeline, &name, seen, None)).await;
                     if let Err(error) = sensed {
                         tracing::error!(%error, "what a sensor saw cannot be written down; it looks again");
                     }
@@ -96,21 +97,31 @@ impl Daemon {
     /// Starts a run when a sensor saw something new.
     fn sensed(
         &self,
-        entry: &Arc<Entry>,
+        pipeline: &Name,
         sensor: &str,
-        digest: Digest,
+        seen: Seen,
         params: Option<Vec<(String, String)>>,
     ) -> Result<Option<RunId>, StoreError> {
         let _deciding = lock(&self.deciding);
+        // As it is now: it may have been edited since the sensor began to look.
+        let Some(entry) = &self.catalog().get(pipeline).cloned() else { return Ok(None) };
         let mut standing = self.store.schedule(&entry.name)?;
-        if standing.paused.is_some() || standing.seen.get(sensor) == Some(&digest) {
+        let digest = match seen {
+            Seen::Content(digest) => digest,
+            Seen::Nothing => Domain::Tree.digest(b"nothing"),
+        };
+        if standing.seen.get(sensor) == Some(&digest) {
+            return Ok(None);
+        }
+        if standing.paused.is_some() {
+            tracing::debug!(%pipeline, sensor, "it is paused: what a sensor saw counts once it goes on");
             return Ok(None);
         }
         let first = standing.seen.insert(sensor.to_owned(), digest).is_none();
         let mut batch = Batch::new();
         batch.put_schedule(&entry.name, &standing);
-        // A webhook that calls is news; what lies there already is not.
-        if first && params.is_none() {
+        // A webhook that calls is news; what lies there already is not, and neither is that something went.
+        if (first && params.is_none()) || seen == Seen::Nothing {
             self.commit(batch)?;
             return Ok(None);
         }
@@ -144,10 +155,19 @@ impl Daemon {
         let name = name_of(&SensorKind::Webhook { name: hook.clone() });
         let mut runs = Vec::new();
         for entry in entries {
-            runs.extend(self.sensed(&entry, &name, digest, Some(Vec::new()))?);
+            runs.extend(self.sensed(&entry.name, &name, Seen::Content(digest), Some(Vec::new()))?);
         }
         Ok(runs)
     }
+}
+
+/// What a sensor saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// There is nothing.
+    Nothing,
+    /// This.
+    Content(Digest),
 }
 
 /// What a sensor is called where it is stored and shown.
@@ -160,8 +180,8 @@ fn name_of(kind: &SensorKind) -> String {
     }
 }
 
-/// Looks once. `None`: there is nothing to see, or it is not settled.
-async fn look(entry: &Arc<Entry>, kind: &SensorKind) -> Result<Option<Digest>, String> {
+/// Looks once. `None`: what is there is not settled.
+async fn look(entry: &Arc<Entry>, kind: &SensorKind) -> Result<Option<Seen>, String> {
     let folder = entry.located.file.parent().unwrap_or(Path::new("/")).to_owned();
     match kind {
         SensorKind::Files { pattern, settle_ms } => {
@@ -188,7 +208,7 @@ fn look_at_files(
     root: &Path,
     pattern: &str,
     settle: Duration,
-) -> Result<Option<Digest>, String> {
+) -> Result<Option<Seen>, String> {
     let glob = Glob::parse(pattern).map_err(|error| error.to_string())?;
     let world = DiskWorld::new(folder.to_owned(), root.to_owned());
     let paths = world.matches(&glob).map_err(|error| error.to_string())?;
@@ -213,7 +233,7 @@ fn look_at_files(
         hasher.update(bytes.finalize().as_bytes());
         any = true;
     }
-    Ok(any.then(|| hasher.finalize().into()))
+    Ok(Some(if any { Seen::Content(hasher.finalize().into()) } else { Seen::Nothing }))
 }
 
 #[expect(
@@ -225,7 +245,7 @@ fn now() -> SystemTime {
 }
 
 /// What a command prints; nothing, or another status than 0, is no event.
-fn look_at_command(folder: &Path, state_id: &str, text: &str) -> Result<Option<Digest>, String> {
+fn look_at_command(folder: &Path, state_id: &str, text: &str) -> Result<Option<Seen>, String> {
     let mut argv = default_shell();
     argv.push(text.to_owned());
     let mut command = std::process::Command::new(&argv[0]);
@@ -234,11 +254,11 @@ fn look_at_command(folder: &Path, state_id: &str, text: &str) -> Result<Option<D
         .map_err(|error| error.to_string())?
         .ok_or_else(|| format!("it did not end within {} s", WITHIN.as_secs()))?;
     let printed = output.status.success() && !output.stdout.is_empty();
-    Ok(printed.then(|| Domain::File.digest(&output.stdout)))
+    Ok(Some(if printed { Seen::Content(Domain::File.digest(&output.stdout)) } else { Seen::Nothing }))
 }
 
 /// The validator of an address, else the digest of what is there.
-fn look_at_url(url: &str) -> Result<Option<Digest>, String> {
+fn look_at_url(url: &str) -> Result<Option<Seen>, String> {
     use std::io::Read as _;
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(WITHIN)).http_status_as_error(true).build().into();
@@ -246,13 +266,13 @@ fn look_at_url(url: &str) -> Result<Option<Digest>, String> {
     for header in ["etag", "last-modified"] {
         if let Some(validator) = response.headers().get(header) {
             let text = [header.as_bytes(), b" ", validator.as_bytes()].concat();
-            return Ok(Some(Domain::File.digest(&text)));
+            return Ok(Some(Seen::Content(Domain::File.digest(&text))));
         }
     }
     let mut bytes = Vec::new();
     let reader = response.body_mut().as_reader();
     reader.take(ANSWER_MAX).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(Some(Domain::File.digest(&bytes)))
+    Ok(Some(Seen::Content(Domain::File.digest(&bytes))))
 }
 
 #[cfg(test)]
@@ -264,7 +284,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().canonicalize().unwrap();
         let look = |settle| look_at_files(&folder, &folder, "*.csv", settle).unwrap();
-        assert_eq!(look(Duration::ZERO), None, "there is none");
+        assert_eq!(look(Duration::ZERO), Some(Seen::Nothing), "there is none");
         std::fs::write(folder.join("a.csv"), "1").unwrap();
         assert_eq!(look(Duration::from_hours(1)), None, "it may still be written");
         let one = look(Duration::ZERO).unwrap();
@@ -285,7 +305,7 @@ mod tests {
         assert!(one.is_some());
         assert_eq!(look_at_command(folder, "test", "echo 1; echo x >&2").unwrap(), one);
         assert_ne!(look_at_command(folder, "test", "echo 2").unwrap(), one);
-        assert_eq!(look_at_command(folder, "test", "true").unwrap(), None);
-        assert_eq!(look_at_command(folder, "test", "echo 1; exit 3").unwrap(), None);
+        assert_eq!(look_at_command(folder, "test", "true").unwrap(), Some(Seen::Nothing));
+        assert_eq!(look_at_command(folder, "test", "echo 1; exit 3").unwrap(), Some(Seen::Nothing));
     }
 }

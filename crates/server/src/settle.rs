@@ -1,11 +1,13 @@
 //! What follows from the end of a run: its ticket, how its schedule stands, the pipelines that come after it.
 
-use cairn_model::{RunId, RunRetries, RunStatus};
+use std::collections::BTreeSet;
+
+use cairn_model::{Name, RunId, RunRetries, RunStatus};
 use cairn_scheduler::launch::Asked;
 use cairn_scheduler::retry::{Backoff, Dice, Policy};
 use cairn_store::{Batch, Ticket, TicketStage, Trigger, TriggerKind};
 
-use crate::daemon::{Daemon, StoreError};
+use crate::daemon::{Daemon, StoreError, lock};
 use crate::hub::Change;
 use crate::queue::Waiting;
 use crate::submit::{Order, enter};
@@ -13,7 +15,7 @@ use crate::submit::{Order, enter};
 impl Daemon {
     /// Has a run that failed wait for its next try, where its schedule says so.
     fn again(&self, run: RunId, ticket: &Ticket, status: RunStatus) -> Result<Option<Waiting>, StoreError> {
-        if status != RunStatus::Failed || !is_by_itself(ticket) {
+        if status != RunStatus::Failed || !is_by_itself(ticket) || ticket.cancel.is_some() {
             return Ok(None);
         }
         let entry = self.catalog().get(&ticket.pipeline).cloned();
@@ -38,10 +40,33 @@ impl Daemon {
         Ok(Some(Waiting { run, pipeline, priority, not_before }))
     }
 
+    /// Returns whether runs of `from` lead to runs of `to`, by `after`; a pipeline leads to itself.
+    fn leads_to(&self, from: &Name, to: &Name) -> bool {
+        let catalog = self.catalog();
+        let mut seen: BTreeSet<&Name> = [from].into();
+        let mut next = vec![from];
+        while let Some(name) = next.pop() {
+            if name == to {
+                return true;
+            }
+            for entry in catalog.entries() {
+                let follows = entry.schedule.as_ref().is_some_and(|schedule| schedule.after.contains(name));
+                if follows && seen.insert(&entry.name) {
+                    next.push(&entry.name);
+                }
+            }
+        }
+        false
+    }
+
     /// Settles all that follows from a run's end, in one batch: it happens once, whenever the daemon is killed.
     pub(crate) fn settle(&self, run: RunId, ticket: &Ticket, status: RunStatus) -> Result<(), StoreError> {
+        // It reads and writes how schedules stand, as those do who decide.
+        let _deciding = lock(&self.deciding);
         let now = self.clock.now();
         let pipeline = ticket.pipeline.clone();
+        // Meanwhile it may have been asked to end.
+        let ticket = &self.store.ticket(run)?.unwrap_or_else(|| ticket.clone());
         if let Some(waiting) = self.again(run, ticket, status)? {
             self.has_waiting(waiting);
             return Ok(());
@@ -67,6 +92,14 @@ impl Daemon {
                 };
                 for follower in followers {
                     if self.store.schedule(&follower.name)?.paused.is_some() {
+                        tracing::info!(%pipeline, follower = %follower.name, "a paused pipeline does not follow");
+                        continue;
+                    }
+                    if self.leads_to(&follower.name, &pipeline) {
+                        tracing::warn!(
+                            %pipeline, follower = %follower.name,
+                            "they follow each other in a circle: it is not run for that"
+                        );
                         continue;
                     }
                     let order = Order {

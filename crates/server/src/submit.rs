@@ -154,41 +154,57 @@ impl Daemon {
         self.work.notify_one();
     }
 
-    /// Takes a run from the queue, or asks it to end: gently the first time, at once the second.
+    /// Takes a run from the queue, or asks it to end: gently the first time, at once the second. That it is to end is durable
+    /// when this returns.
     pub fn cancel(&self, run: RunId, why: &str) -> Result<(), SubmitError> {
-        let waiting = self.queue().remove(run);
+        let _deciding = lock(&self.deciding);
+        self.cancel_decided(run, why)
+    }
+
+    /// The same for one that decides already.
+    pub(crate) fn cancel_decided(&self, run: RunId, why: &str) -> Result<(), SubmitError> {
+        let ticket = self.store.ticket(run)?.ok_or_else(|| unknown(run))?;
+        // What goes on of it under the keeper is taken over first, and then ended.
+        let waiting = if lock(&self.held).contains_key(&run) { None } else { self.queue().remove(run) };
         if let Some(waiting) = waiting {
-            let ticket = self.store.ticket(run)?.ok_or_else(|| unknown(run))?;
-            let now = self.clock.now();
-            let mut batch = Batch::new();
-            let error = Some(format!("cancelled before it began: {why}"));
-            batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, ..ticket.clone() });
-            // One that had begun under an earlier daemon has a record.
-            let record = match self.store.run(run)? {
-                Some(record) => RunRecord { status: RunStatus::Interrupted, ended: Some(now), ..record },
-                None => never_begun(&ticket, RunStatus::Interrupted, now),
-            };
-            batch.put_run(run, &record);
-            if let Err(error) = self.commit(batch) {
+            let cancelled = self.cancel_waiting(run, &ticket, why);
+            if cancelled.is_err() {
                 self.queue().push(waiting);
-                return Err(error.into());
             }
-            self.hub.tell(Change::Run { run, pipeline: ticket.pipeline });
-            return Ok(());
+            return cancelled;
         }
-        let sender = self.signals().get(&run).cloned();
-        match sender {
-            Some(sender) => {
-                tracing::info!(run = %run.short(), why, "cancelled");
-                // One that is just over needs none.
-                let _ = sender.send(Signal::Interrupt);
-                Ok(())
-            }
-            None if self.store.run(run)?.is_some() => {
-                Err(SubmitError::NotNow { run: run.short(), why: "is over" })
-            }
-            None => Err(unknown(run)),
+        let goes_on = {
+            let queue = self.queue();
+            queue.is_waiting(run) || queue.is_running(run)
+        };
+        if !goes_on {
+            return Err(SubmitError::NotNow { run: run.short(), why: "is over" });
         }
+        let mut batch = Batch::new();
+        batch.put_ticket(run, &Ticket { cancel: Some(why.to_owned()), ..ticket });
+        self.commit(batch)?;
+        tracing::info!(run = %run.short(), why, "cancelled");
+        if let Some(sender) = self.signals().get(&run) {
+            // One that is just over needs none.
+            let _ = sender.send(Signal::Interrupt);
+        }
+        Ok(())
+    }
+
+    fn cancel_waiting(&self, run: RunId, ticket: &Ticket, why: &str) -> Result<(), SubmitError> {
+        let now = self.clock.now();
+        let error = Some(format!("cancelled before it began: {why}"));
+        let mut batch = Batch::new();
+        batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, ..ticket.clone() });
+        // One that had begun under an earlier daemon has a record.
+        let record = match self.store.run(run)? {
+            Some(record) => RunRecord { status: RunStatus::Interrupted, ended: Some(now), ..record },
+            None => never_begun(ticket, RunStatus::Interrupted, now),
+        };
+        batch.put_run(run, &record);
+        self.commit(batch)?;
+        self.hub.tell(Change::Run { run, pipeline: ticket.pipeline.clone() });
+        Ok(())
     }
 
     /// Waits for what follows from a run's end, where it has ended and that is still being settled: a moment.
@@ -224,7 +240,15 @@ impl Daemon {
         let now = self.clock.now();
         let asked = asked_of(&record);
         let ticket = match self.store.ticket(run)? {
-            Some(ticket) => Ticket { stage: TicketStage::Queued, error: None, not_before: None, ..ticket },
+            Some(ticket) => Ticket {
+                stage: TicketStage::Queued,
+                // It was frozen, or to end, when it was asked for then.
+                options: RunOptions { frozen: false, ..ticket.options },
+                cancel: None,
+                error: None,
+                not_before: None,
+                ..ticket
+            },
             None => Ticket {
                 pipeline: record.pipeline.clone(),
                 file: record.file.clone(),
@@ -241,6 +265,7 @@ impl Daemon {
                 retries: 0,
                 stage: TicketStage::Queued,
                 error: None,
+                cancel: None,
             },
         };
         let mut batch = Batch::new();
@@ -280,6 +305,7 @@ fn with_interval(entry: &Entry, order: &Order, now: Timestamp) -> Order {
 
 /// Enters a run that is asked for in a batch.
 pub(crate) fn enter(batch: &mut Batch, run: RunId, entry: &Entry, order: &Order, now: Timestamp) -> Waiting {
+    let order = &with_interval(entry, order, now);
     let ticket = Ticket {
         pipeline: entry.name.clone(),
         file: entry.located.shown.clone(),
@@ -296,6 +322,7 @@ pub(crate) fn enter(batch: &mut Batch, run: RunId, entry: &Entry, order: &Order,
         retries: 0,
         stage: TicketStage::Queued,
         error: None,
+        cancel: None,
     };
     batch.put_ticket(run, &ticket);
     let (pipeline, not_before) = (ticket.pipeline, ticket.not_before);

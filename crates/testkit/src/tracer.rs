@@ -27,8 +27,8 @@ use nix::unistd::Pid;
 
 use self::calls::{is_of_descriptor, name};
 
-/// How long a traced run may take.
-const TIMEOUT: Duration = Duration::from_mins(2);
+/// How long a traced run may take: far longer than any does on a machine with much else to do.
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Whose calls are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -55,6 +55,8 @@ impl Sweep<'_> {
                 assert_eq!(outcome.status, Some(0), "{at}: {}\nbefore: {}", outcome.shown(), cut.output);
             }
             scene.is_settled(&account, &at);
+            // Hundreds of them would take gigabytes.
+            postgres.sql("postgres", &format!("DROP DATABASE \"{}{}\" WITH (FORCE)", self.name, point + 1));
         }
         eprintln!("{sinks:?}: {met} of {} calls were struck", whole.calls);
         // Somewhat fewer calls, when threads take turns otherwise; and a worker that is to be killed may not live yet.

@@ -197,7 +197,11 @@ async fn served(
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let _ = std::fs::remove_file(state.join(ADDRESS));
     let _ = std::fs::remove_file(listen::socket_path(state));
-    Ok(())
+    match daemon.failed() {
+        None => Ok(()),
+        Some(error) => Err(Failure::new(ExitStatus::Store, error)
+            .help("what runs goes on; start the daemon again once the store can be written")),
+    }
 }
 
 fn tell(daemon: &Daemon, link: Option<&str>, context: &Context) {

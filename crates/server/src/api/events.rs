@@ -112,8 +112,9 @@ impl Following {
     }
 
     async fn wait(&mut self) {
+        let until = tokio::time::Instant::now() + LOOK;
         loop {
-            match tokio::time::timeout(LOOK, self.changes.recv()).await {
+            match tokio::time::timeout_at(until, self.changes.recv()).await {
                 Ok(Ok(Change::Run { run, .. })) if run == self.run => break,
                 Ok(Ok(_)) => {}
                 Ok(Err(RecvError::Lagged(_))) | Err(_) => break,

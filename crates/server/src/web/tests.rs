@@ -77,6 +77,7 @@ fn world() -> World {
     let letter = fill(&store, &state, run);
     let files = vec![located(&folder, "p.toml"), located(&folder, "bad.toml")];
     let setup = Setup {
+        telling: crate::Telling::default(),
         root: folder.clone(),
         state,
         store,
@@ -144,6 +145,7 @@ fn fill(store: &Store, state: &Path, run: RunId) -> String {
         retries: 0,
         stage: TicketStage::Ended,
         error: Some(HOSTILE.to_owned()),
+        cancel: None,
     };
     batch.put_ticket(run, &ticket);
     let mut event = |at, what| batch.event(run, &Event { at: Timestamp(at), what });

@@ -254,11 +254,14 @@ fn golden_of_the_daemon() {
         retries: 2,
         stage: TicketStage::Running,
         error: Some("e".to_owned()),
+        cancel: Some("c".to_owned()),
     };
     let asked = "01 01 'a' 01 'b' 01 08 '--only=s' 00 01 00 00";
     check(
         &ticket,
-        &format!("01 01 'p' 06 'p.toml' 01*32 {asked} 02 01 04 06 01 03 01 'f' 08 00 02 01 01 01 'e'"),
+        &format!(
+            "01 01 'p' 06 'p.toml' 01*32 {asked} 02 01 04 06 01 03 01 'f' 08 00 02 01 01 01 'e' 01 01 'c'"
+        ),
     );
     let run = RunId::from_bytes([9; 16]);
     let interval = Interval { start: Timestamp(1), end: Timestamp(2) };

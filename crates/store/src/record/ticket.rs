@@ -38,6 +38,8 @@ pub struct Ticket {
     pub stage: TicketStage,
     /// Why it could not even begin, or was taken from the queue.
     pub error: Option<String>,
+    /// Why it is to end, where somebody asked for that: it counts under the next daemon as well.
+    pub cancel: Option<String>,
 }
 
 /// Why there is a run.
@@ -119,6 +121,7 @@ mod v1 {
         pub(super) retries: u32,
         pub(super) stage: Stage,
         pub(super) error: Option<String>,
+        pub(super) cancel: Option<String>,
     }
 
     #[derive(Serialize, Deserialize)]
@@ -171,6 +174,7 @@ impl Record for Ticket {
                 TicketStage::Ended => v1::Stage::Ended,
             },
             error: self.error.clone(),
+            cancel: self.cancel.clone(),
         })
     }
 
@@ -218,6 +222,7 @@ impl TryFrom<v1::Ticket> for Ticket {
                 v1::Stage::Ended => TicketStage::Ended,
             },
             error: stored.error,
+            cancel: stored.cancel,
         })
     }
 }

@@ -25,6 +25,7 @@ fn ticket(stage: TicketStage) -> Ticket {
         retries: 0,
         stage,
         error: None,
+        cancel: None,
     }
 }
 
