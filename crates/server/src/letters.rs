@@ -1,5 +1,6 @@
 //! What people decide about dead letters and effects, while the daemon holds the store.
 
+use cairn_model::EffectState;
 use cairn_scheduler::letters::{self, Retried};
 use cairn_scheduler::outside::{self, FindEffectError};
 use cairn_store::{Batch, DeadLetter, Effect, FindDeadError, ReadError};
@@ -35,9 +36,36 @@ pub enum SettleError {
         /// The pipeline.
         pipeline: String,
     },
+    /// It is known how it stands, or it was not asked of a person.
+    #[error("the effect `{key}` is {state}")]
+    Known {
+        /// The effect's key.
+        key: String,
+        /// How it stands.
+        state: EffectState,
+    },
     /// The store does not do what it is for.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Which effects are settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settles {
+    /// Those that wait for a person: whoever pressed a button on a page of before meant no other.
+    Waiting,
+    /// All of them: one that was settled wrongly is settled anew.
+    Any,
+}
+
+impl Settles {
+    /// Returns whether an effect in this state is settled.
+    pub fn takes(self, state: EffectState) -> bool {
+        match self {
+            Self::Waiting => matches!(state, EffectState::InDoubt | EffectState::Held),
+            Self::Any => true,
+        }
+    }
 }
 
 impl From<ReadError> for LetterError {
@@ -90,6 +118,7 @@ impl Daemon {
         key: &str,
         pipeline: Option<&str>,
         happened: bool,
+        settles: Settles,
     ) -> Result<(cairn_model::Name, Effect), SettleError> {
         let _deciding = lock(&self.deciding);
         let (pipeline, _) = outside::find(&self.store, key, pipeline)?;
@@ -99,6 +128,9 @@ impl Daemon {
             return Err(SettleError::Busy { pipeline: pipeline.to_string() });
         }
         let (pipeline, known) = outside::find(&self.store, key, Some(pipeline.as_str()))?;
+        if !settles.takes(known.state) {
+            return Err(SettleError::Known { key: key.to_owned(), state: known.state });
+        }
         let mut batch = Batch::new();
         let settled = outside::settle(&mut batch, (&pipeline, key), known, happened, self.clock.now());
         self.commit(batch)?;

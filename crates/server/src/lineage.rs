@@ -1,4 +1,4 @@
-//! Lineage as OpenLineage has it (spec 2-0-2): a run of a pipeline is a run of a job, files with their digests are its
+//! Lineage as `OpenLineage` has it (spec 2-0-2): a run of a pipeline is a run of a job, files with their digests are its
 //! datasets. An event is written into the store in the batch that begins or settles the run, and delivered from there by
 //! `outbox`.
 //!

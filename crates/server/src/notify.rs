@@ -198,11 +198,12 @@ impl Daemon {
         let pipeline = record.pipeline.as_str();
         let mut text = format!("`{pipeline}` {what} (run {})", run.short());
         if let Some(error) = &ticket.error {
-            text.push_str(&format!("\n{error}"));
+            text.push('\n');
+            text.push_str(error);
         }
         if occasion != Occasion::Recovered {
             for Trouble { instance, reason } in &instances {
-                text.push_str(&format!("\n{instance}: {reason}"));
+                text.extend(["\n", instance, ": ", reason]);
             }
         }
         Told {

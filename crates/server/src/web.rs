@@ -1,7 +1,7 @@
 //! The pages: HTML made here, readable without JavaScript, that looks again when something changed.
 //!
 //! - a page a file, each with its template in `templates/`; `shell`: what stands around all of them
-//! - `markup`, `words`, `state`: how text, times and states look on every page
+//! - `markup`, `words`, `state`: how text, times and states look on every page; `newest`: the few of many that are listed
 //! - `picture`: a pipeline as a graph, `layout`: where its nodes stand, `timeline`: a run by the clock
 //! - `log`, `ansi`: what commands printed; `preview`: what they made
 //! - `live`: tells a page that it is to look again; `assets`: style, script, icon
@@ -18,6 +18,7 @@ mod layout;
 mod live;
 mod log;
 mod markup;
+mod newest;
 mod picture;
 mod pipeline;
 mod pipelines;

@@ -121,7 +121,7 @@
       if (busy) { again = true; return; }
       busy = true;
       try {
-        const answer = await fetch(location.href, { headers: { accept: 'text/html' }, cache: 'no-store' });
+        const answer = await fetch(location.href, { headers: { accept: 'text/html', 'cairn-looks-again': '1' }, cache: 'no-store' });
         if (answer.redirected || answer.status === 401) { location.reload(); return; }
         if (answer.ok) {
           const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
@@ -211,23 +211,39 @@
     log.step = step;
     log.follow = () => { follow.checked = !follow.checked; down(); };
 
-    following?.close();
-    following = null;
-    if (box.dataset.follow) {
+    log.unfollow = () => { following?.close(); following = null; };
+    log.goOn = () => {
+      if (following || document.hidden || !box.dataset.follow || !box.isConnected) return;
       const source = new EventSource(box.dataset.follow);
       following = source;
+      const over = () => { source.close(); if (following === source) following = null; };
       source.addEventListener('lines', (event) => {
         // The last line may have been shown before it was whole.
         const first = /id="(L\d+)"/.exec(event.data);
         if (first) document.getElementById(first[1])?.remove();
         box.insertAdjacentHTML('beforeend', event.data);
+        // Whoever opens it anew goes on here.
+        box.dataset.follow = box.dataset.follow.replace(/after=[^&]*/, `after=${event.lastEventId}`);
         while (box.childElementCount > LINES_MAX) box.firstElementChild.remove();
         if (find.value) search();
         down();
       });
-      source.addEventListener('done', () => { source.close(); if (following === source) following = null; });
-    }
+      // What is over is not asked for again; the address still tells which attempt it was.
+      source.addEventListener('done', () => { over(); log.goOn = undefined; });
+      source.addEventListener('error', () => {
+        if (source.readyState === EventSource.CLOSED) { over(); setTimeout(() => log.goOn?.(), 3000); }
+      });
+    };
+    log.unfollow();
+    log.goOn();
     down();
+  }
+
+  // A page that nobody sees, or that is left, keeps no connection: a browser has six for each host.
+  function whileSeen() {
+    document.addEventListener('visibilitychange', () => (document.hidden ? log.unfollow?.() : log.goOn?.()));
+    addEventListener('pagehide', () => log.unfollow?.());
+    addEventListener('pageshow', () => log.goOn?.());
   }
 
   // An attempt that began after the page was made has a log that the page does not.
@@ -293,6 +309,7 @@
     times();
     setInterval(times, 1000);
     log();
+    whileSeen();
     keys();
     live();
   });

@@ -17,7 +17,7 @@ use super::extract::{Body, Query};
 use super::wire::time;
 use super::{App, Problem};
 use crate::carry_out::blocking;
-use crate::letters::SettleError;
+use crate::letters::{SettleError, Settles};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(settle))
@@ -32,6 +32,10 @@ struct Which {
     pipeline: Option<String>,
     /// `true`: only those of which it is not known whether they stand.
     open: Option<bool>,
+    /// So many at most: 1 to 1000; 50 where it is left out.
+    limit: Option<usize>,
+    /// So many are left out before: the `next` of the answer before.
+    offset: Option<usize>,
 }
 
 /// An effect, and how far it is known to have happened.
@@ -76,20 +80,38 @@ impl Effect {
 #[derive(Debug, Serialize, ToSchema)]
 struct Effects {
     items: Vec<Effect>,
+    /// `offset` of the next request. Left out where there are no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<usize>,
 }
+
+const LIMIT: usize = 50;
+const LIMIT_MAX: usize = 1000;
 
 /// Lists effects.
 #[utoipa::path(get, path = "/api/v1/effects", params(Which), responses((status = 200, body = Effects), (status = 400, body = Problem)))]
 async fn list(State(app): State<App>, Query(which): Query<Which>) -> Result<Json<Effects>, Problem> {
+    let Which { pipeline, open, limit, offset } = which;
+    let (limit, offset) = (limit.unwrap_or(LIMIT), offset.unwrap_or(0));
+    if limit == 0 || limit > LIMIT_MAX {
+        return Err(Problem::bad(format!("`limit` is 1 to {LIMIT_MAX}")));
+    }
     let daemon = Arc::clone(&app.daemon);
-    let effects = blocking(move || daemon.store().effects()).await?;
-    let wanted = |(pipeline, _, effect): &&(Name, String, Stored)| {
-        which.pipeline.as_ref().is_none_or(|name| pipeline.as_str() == name)
-            && which.open.is_none_or(|open| effect.state.is_open() == open)
+    let read = move || {
+        let wanted = |(of, _, effect): &(Name, String, Stored)| {
+            pipeline.as_ref().is_none_or(|name| of.as_str() == name)
+                && open.is_none_or(|open| effect.state.is_open() == open)
+        };
+        let all = daemon.store().each_effect().filter(|row| row.as_ref().map_or(true, wanted));
+        all.skip(offset)
+            .take(limit + 1)
+            .map(|row| row.map(|(of, key, effect)| Effect::of(&of, &key, &effect)))
+            .collect::<Result<Vec<_>, _>>()
     };
-    let items =
-        effects.iter().filter(wanted).map(|(pipeline, key, effect)| Effect::of(pipeline, key, effect));
-    Ok(Json(Effects { items: items.collect() }))
+    let mut items = blocking(read).await?;
+    let next = (items.len() > limit).then_some(offset + limit);
+    items.truncate(limit);
+    Ok(Json(Effects { items, next }))
 }
 
 /// What a person found out about an effect.
@@ -113,7 +135,8 @@ async fn settle(State(app): State<App>, Body(settle): Body<Settle>) -> Result<Js
     let happened = happened.ok_or_else(|| Problem::bad("`happened` is `true` or `false`"))?;
     let daemon = Arc::clone(&app.daemon);
     let of = key.clone();
-    let settled = blocking(move || daemon.settle_effect(&of, pipeline.as_deref(), happened)).await;
+    let settled =
+        blocking(move || daemon.settle_effect(&of, pipeline.as_deref(), happened, Settles::Any)).await;
     let (pipeline, effect) = settled?;
     Ok(Json(Effect::of(&pipeline, &key, &effect)))
 }
@@ -129,6 +152,8 @@ impl From<SettleError> for Problem {
             SettleError::Busy { .. } => {
                 Self::new(StatusCode::CONFLICT, error.to_string()).help("settle it once the run has ended")
             }
+            SettleError::Known { .. } => Self::new(StatusCode::CONFLICT, error.to_string())
+                .help("look at it again before you settle it"),
             SettleError::Store(error) => error.into(),
         }
     }

@@ -41,6 +41,26 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T
 /// overlooked would be a run with other params.
 pub(super) struct Body<T>(pub(super) T);
 
+/// The body as it is.
+pub(super) struct Raw(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        Ok(Self(body(request, state).await?))
+    }
+}
+
+/// Reads a body, however slowly it comes, as long as it is here in time.
+pub(crate) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let late = |_| {
+        let within = BODY_WITHIN.as_secs();
+        Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {within} s"))
+    };
+    Ok(tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, state)).await.map_err(late)??)
+}
+
 /// How long a client may take for a body.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
@@ -48,14 +68,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let read = tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, state)).await;
-        let late = || {
-            Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                format!("the body did not come within {} s", BODY_WITHIN.as_secs()),
-            )
-        };
-        let bytes = read.map_err(|_| late())??;
+        let bytes = body(request, state).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }

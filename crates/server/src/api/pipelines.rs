@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Body, Path};
+use super::extract::{Body, Path, Raw};
 use super::wire::{Run, time};
 use super::{App, Problem};
 use crate::carry_out::blocking;
@@ -323,7 +323,7 @@ struct Called {
 async fn hook(
     State(app): State<App>,
     Path(name): Path<String>,
-    body: axum::body::Bytes,
+    Raw(body): Raw,
 ) -> Result<Json<Called>, Problem> {
     let unknown = || crate::submit::SubmitError::UnknownHook { name: name.clone() };
     let hook: Name = name.parse().map_err(|_| unknown())?;

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC, durations whole milliseconds in keys that end with `_ms`. Keys without a value are left out.
 
 use cairn_model::{Counts, RunId, RunStatus, Timestamp};
+use cairn_scheduler::launch::interval_of;
 use cairn_store::{RunRecord, Ticket, TicketStage};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -128,7 +129,11 @@ impl Run {
             }),
             params: params.iter().cloned().collect(),
             logical_time: time(logical_time),
-            interval: ticket.and_then(|ticket| ticket.interval).map(Interval::from),
+            interval: ticket
+                .and_then(|ticket| ticket.interval)
+                // One that was started by hand has no ticket.
+                .or_else(|| interval_of(&record?.selection))
+                .map(Interval::from),
             submitted: ticket.map(|ticket| time(ticket.submitted)),
             started: record.map(|record| time(record.started)),
             ended: record.and_then(|record| record.ended).map(time),

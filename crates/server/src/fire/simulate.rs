@@ -159,7 +159,7 @@ fn simulate(seed: u64) {
         // Two that ask at once are as one.
         let wanted = if random.random_bool(0.5) { None } else { Some([name.clone()]) };
         for _ in 0..2 {
-            world.daemon().decide(wanted.as_ref().map(|names| names.as_slice())).unwrap();
+            world.daemon().decide(wanted.as_ref().map(<[_; 1]>::as_slice)).unwrap();
         }
     }
     check(&world, (&name, &case), (begin, latest), &about);

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Router;
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Form, Router};
-use cairn_model::RunId;
+use cairn_model::{RunId, Timestamp};
 use cairn_scheduler::json_text;
-use cairn_scheduler::launch::Asked as AskedRun;
+use cairn_scheduler::launch::{Asked as AskedRun, asked_of};
+use cairn_scheduler::letters::Retried;
 use cairn_scheduler::select::{Force, Request, Target};
-use cairn_store::{Batch, DeadKind, DeadLetter, DeadOf, FindDeadError, Retry, Trigger, TriggerKind};
+use cairn_store::{DeadKind, DeadLetter, DeadOf, FindDeadError, Trigger, TriggerKind};
 use serde::Deserialize;
 
-use super::form::{Fields, field};
+use super::form::{Form, field};
 use super::markup::Markup;
+use super::newest::Newest;
 use super::run::instance_href;
 use super::runs;
 use super::shell::{Fault, Place, Shell, page};
@@ -72,38 +75,39 @@ const ROWS: usize = 200;
 /// Dead letters that are looked at for them.
 const LOOK_MAX: usize = 20_000;
 
+fn line(letter: &DeadLetter, now: Timestamp) -> Line {
+    Line {
+        id: letter.id().to_string(),
+        short: letter.id().short(),
+        kind: letter.kind.as_str(),
+        pipeline: letter.pipeline.to_string(),
+        instance: letter.instance.to_string(),
+        key: letter.key.chars().take(60).collect(),
+        class: letter.class.clone(),
+        error: letter.error.lines().next().unwrap_or_default().chars().take(160).collect(),
+        died: words::when(letter.died, now),
+        tries: letter.attempts.len(),
+        asked: letter.retry.is_some(),
+    }
+}
+
 async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Response, Fault> {
     page(move || {
         let daemon = &app.daemon;
         let now = daemon.clock.now();
-        let mut found = Vec::new();
+        let mut lines = Newest::new(ROWS);
         for letter in daemon.store().dead(DeadOf::default()).take(LOOK_MAX) {
             let letter = letter?;
             let fits = (asked.pipeline.is_empty() || letter.pipeline.as_str() == asked.pipeline)
                 && (asked.kind.is_empty() || letter.kind.as_str() == asked.kind);
             if fits {
-                found.push(letter);
+                lines.offer(letter.died, || line(&letter, now));
             }
         }
-        found.sort_by_key(|letter| std::cmp::Reverse(letter.died));
-        let more = found.len() > ROWS;
-        let lines = found.iter().take(ROWS).map(|letter| Line {
-            id: letter.id().to_string(),
-            short: letter.id().short(),
-            kind: letter.kind.as_str(),
-            pipeline: letter.pipeline.to_string(),
-            instance: letter.instance.to_string(),
-            key: letter.key.chars().take(60).collect(),
-            class: letter.class.clone(),
-            error: letter.error.lines().next().unwrap_or_default().chars().take(160).collect(),
-            died: words::when(letter.died, now),
-            tries: letter.attempts.len(),
-            asked: letter.retry.is_some(),
-        });
         Ok(DeadPage {
             shell: Shell::new(daemon, Place::Dead, "Dead letters", "/live"),
-            lines: lines.collect(),
-            more,
+            more: lines.left_out(),
+            lines: lines.into_vec(),
             pipelines: daemon.catalog().entries().map(|entry| entry.name.to_string()).collect(),
             pipeline: asked.pipeline,
             kind: asked.kind,
@@ -196,63 +200,67 @@ async fn one(State(app): State<App>, Path(id): Path<String>) -> Result<Response,
 async fn retry(
     State(app): State<App>,
     Path(id): Path<String>,
-    Form(fields): Form<Fields>,
+    Form(fields): Form,
 ) -> Result<Response, Fault> {
     let daemon = Arc::clone(&app.daemon);
     let to = blocking(move || -> Result<String, Problem> {
         let letter = find(&daemon, &id)?;
-        if letter.kind != DeadKind::Record {
-            return Ok(runs::href(run_again(&daemon, &letter, letter.kind == DeadKind::Rejected)?));
+        let edited = match letter.kind {
+            DeadKind::Record => mended(&letter, field(&fields, "payload"))?,
+            _ => None,
+        };
+        let retried = daemon.retry_letters(&[letter.id().to_string()], edited.as_deref())?;
+        match retried.first().map(|(_, retried)| retried) {
+            Some(Retried::Run { force, .. }) => Ok(runs::href(run_again(&daemon, &letter, *force)?)),
+            Some(Retried::TakenIn { .. }) if !field(&fields, "now").is_empty() => {
+                Ok(runs::href(run_again(&daemon, &letter, false)?))
+            }
+            Some(Retried::Script) => Err(Problem::new(StatusCode::CONFLICT, "no stage rejected this record")
+                .help("run the script again that rejected it")),
+            _ => Ok(format!("/dead/{}", letter.id())),
         }
-        let edited = mended(&letter, field(&fields, "payload"))?;
-        let retry = Some(Retry { payload: edited, asked: daemon.clock.now() });
-        let mut batch = Batch::new();
-        batch.put_dead(&DeadLetter { retry, ..letter.clone() });
-        daemon.commit(batch)?;
-        if field(&fields, "now").is_empty() {
-            return Ok(format!("/dead/{}", letter.id()));
-        }
-        Ok(runs::href(run_again(&daemon, &letter, false)?))
     })
     .await?;
     Ok(Redirect::to(&to).into_response())
 }
 
-/// Reads what a person made of a record; `None` where it is as it came. What was mended before stays mended.
+/// Reads what a person made of a record; `None` where it is as it was shown: what was mended before stays mended.
 fn mended(letter: &DeadLetter, typed: &str) -> Result<Option<Vec<u8>>, Problem> {
     // Browsers end lines as HTTP does.
     let typed = typed.replace("\r\n", "\n");
     let typed = typed.trim();
     let line = json_text::on_one_line(typed.as_bytes());
-    let came = json_text::on_one_line(&letter.payload);
     let shown = letter.payload_to_retry();
     let same =
         typed.as_bytes() == shown.trim_ascii() || (line.is_some() && line == json_text::on_one_line(shown));
     if typed.is_empty() || same {
-        return Ok(letter.retry.as_ref().and_then(|retry| retry.payload.clone()));
+        return Ok(None);
     }
     let is_object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(typed);
     if let Err(error) = is_object {
         return Err(Problem::bad(format!("what was written is not one JSON object: {error}"))
             .help("go back: your text is still in the field"));
     }
-    Ok(line.filter(|line| came.as_ref() != Some(line)).map(String::into_bytes))
+    Ok(line.map(String::into_bytes))
 }
 
+/// Asks for a run like the one in which it died, of its instance alone: about the same time, and the same interval.
 fn run_again(daemon: &Daemon, letter: &DeadLetter, force: bool) -> Result<RunId, Problem> {
     let instance = letter.instance.to_string();
+    let record = daemon.store().run(letter.run)?.filter(|record| record.pipeline == letter.pipeline);
     let order = Order {
         pipeline: letter.pipeline.clone(),
+        logical_time: record.as_ref().map(|record| record.logical_time),
         asked: AskedRun {
             request: Request {
                 force: if force { Force::Named(vec![instance.clone()]) } else { Force::None },
                 target: Target::Named(vec![instance]),
                 from: Vec::new(),
             },
-            params: daemon.store().run(letter.run)?.map_or_else(Vec::new, |record| record.params),
-            ..AskedRun::default()
+            // What took place outside is not done again for it.
+            force_effects: false,
+            ..record.as_ref().map(asked_of).unwrap_or_default()
         },
-        logical_time: None,
         priority: 0,
         trigger: Trigger {
             kind: TriggerKind::Hand,
@@ -264,20 +272,14 @@ fn run_again(daemon: &Daemon, letter: &DeadLetter, force: bool) -> Result<RunId,
 }
 
 async fn drop_one(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Fault> {
-    blocking(move || -> Result<(), Problem> {
-        let letter = find(&app.daemon, &id)?;
-        let mut batch = Batch::new();
-        batch.remove_dead(&letter);
-        Ok(app.daemon.commit(batch)?)
-    })
-    .await?;
+    blocking(move || app.daemon.drop_letters(&[id])).await?;
     Ok(Redirect::to("/dead").into_response())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_model::{InstanceName, Timestamp};
+    use cairn_model::InstanceName;
 
     fn letter(payload: &str) -> DeadLetter {
         DeadLetter {
@@ -307,6 +309,11 @@ mod tests {
         assert_eq!(mended(&letter, "{\"a\": 2}").unwrap().as_deref(), Some(&b"{\"a\":2}"[..]));
         assert!(mended(&letter, "[1]").is_err());
         assert!(mended(&letter, "{").is_err());
+        // What was mended before stays so where nothing is typed, and can be taken back.
+        let retry = Some(cairn_store::Retry { payload: Some(b"{\"a\":2}".to_vec()), asked: Timestamp(0) });
+        let before = DeadLetter { retry, ..letter };
+        assert_eq!(mended(&before, "{\"a\": 2}").unwrap(), None);
+        assert_eq!(mended(&before, r#"{"a":1.10}"#).unwrap().as_deref(), Some(&br#"{"a":1.10}"#[..]));
         // What is no JSON may be left as it is, and may be mended.
         let broken = self::letter("{\"a\":");
         assert_eq!(mended(&broken, "{\"a\":").unwrap(), None);

@@ -1,15 +1,16 @@
 //! `/effects`: what stages did to systems outside; those in doubt are settled here by a person.
 
 use askama::Template;
+use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Form, Router};
-use cairn_model::{EffectState, Name, Timestamp};
-use cairn_store::{Batch, Effect};
+use cairn_model::{Name, Timestamp};
+use cairn_store::Effect;
 
-use super::form::{Fields, field};
+use super::form::{Form, field};
 use super::markup::Markup;
+use super::newest::Newest;
 use super::run::instance_href;
 use super::runs;
 use super::shell::{Fault, Place, Shell, page};
@@ -17,7 +18,7 @@ use super::state::Look;
 use super::words;
 use crate::api::{App, Problem};
 use crate::carry_out::blocking;
-use crate::daemon::{Daemon, lock};
+use crate::letters::Settles;
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/effects", get(list)).route("/effects/settle", post(settle))
@@ -50,11 +51,6 @@ struct EffectsPage {
 /// Effects that are known, on the page.
 const ROWS: usize = 200;
 
-/// Whether a person can settle it: one that is being done right now is not touched.
-fn is_doubtful(state: EffectState) -> bool {
-    matches!(state, EffectState::InDoubt | EffectState::Held)
-}
-
 fn line(pipeline: &Name, key: &str, effect: &Effect, now: Timestamp) -> Line {
     Line {
         key: key.to_owned(),
@@ -76,55 +72,33 @@ async fn list(State(app): State<App>) -> Result<Response, Fault> {
     page(move || {
         let daemon = &app.daemon;
         let now = daemon.clock.now();
-        let mut effects = daemon.store().effects()?;
-        effects.sort_by_key(|(.., effect)| std::cmp::Reverse(effect.intended));
-        let (doubtful, others): (Vec<_>, Vec<_>) =
-            effects.iter().partition(|(.., effect)| is_doubtful(effect.state));
-        let lines = |effects: &[&(Name, String, Effect)]| {
-            effects
-                .iter()
-                .take(ROWS)
-                .map(|(pipeline, key, effect)| line(pipeline, key, effect, now))
-                .collect()
-        };
+        let (mut doubtful, mut others) = (Newest::new(ROWS), Newest::new(ROWS));
+        for row in daemon.store().each_effect() {
+            let (pipeline, key, effect) = row?;
+            let part = if Settles::Waiting.takes(effect.state) { &mut doubtful } else { &mut others };
+            part.offer(effect.intended, || line(&pipeline, &key, &effect, now));
+        }
         Ok(EffectsPage {
             shell: Shell::new(daemon, Place::Effects, "Effects", "/live"),
-            doubtful: lines(&doubtful),
-            more: others.len() > ROWS || doubtful.len() > ROWS,
-            others: lines(&others),
+            more: others.left_out() || doubtful.left_out(),
+            doubtful: doubtful.into_vec(),
+            others: others.into_vec(),
         })
     })
     .await
 }
 
 /// Enters what a person found out about an effect in doubt.
-async fn settle(State(app): State<App>, Form(fields): Form<Fields>) -> Result<Response, Fault> {
+async fn settle(State(app): State<App>, Form(fields): Form) -> Result<Response, Fault> {
+    let happened = match field(&fields, "happened") {
+        "yes" => true,
+        "no" => false,
+        _ => return Err(Problem::bad("`happened` is `yes` or `no`").into()),
+    };
     blocking(move || {
-        settle_one(&app.daemon, field(&fields, "pipeline"), field(&fields, "key"), field(&fields, "happened"))
+        let (pipeline, key) = (field(&fields, "pipeline"), field(&fields, "key"));
+        app.daemon.settle_effect(key, Some(pipeline), happened, Settles::Waiting)
     })
     .await?;
     Ok(Redirect::to("/effects").into_response())
-}
-
-fn settle_one(daemon: &Daemon, pipeline: &str, key: &str, happened: &str) -> Result<(), Problem> {
-    let state = match happened {
-        "yes" => EffectState::Confirmed,
-        "no" => EffectState::Rejected,
-        _ => return Err(Problem::bad("`happened` is `yes` or `no`")),
-    };
-    let unknown = || Problem::unknown(format!("there is no effect `{key}`"));
-    let pipeline: Name = pipeline.parse().map_err(|_| unknown())?;
-    let _deciding = lock(&daemon.deciding);
-    let effect = daemon.store().effect(&pipeline, key)?.ok_or_else(unknown)?;
-    if !is_doubtful(effect.state) {
-        let problem = Problem::new(
-            axum::http::StatusCode::CONFLICT,
-            format!("the effect `{key}` is {} now", effect.state),
-        );
-        return Err(problem.help("look at it again before you settle it"));
-    }
-    let settled = Some(daemon.clock.now());
-    let mut batch = Batch::new();
-    batch.put_effect(&pipeline, key, &Effect { state, settled, error: None, ..effect });
-    Ok(daemon.commit(batch)?)
 }

@@ -1,13 +1,32 @@
 //! What browsers send when a button is pressed.
 
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::Redirect;
 use cairn_dag::ParamValue;
 
 use super::markup::Markup;
+use super::shell::Fault;
+use crate::api::{self, Problem};
 
 /// The fields of a form, in their order.
 pub(super) type Fields = Vec<(String, String)>;
+
+/// The fields that came with a request: all of them, within the time that any body has.
+pub(super) struct Form(pub(super) Fields);
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let (parts, body) = request.into_parts();
+        let bytes = api::body(Request::from_parts(parts.clone(), body), state).await?;
+        let form = axum::Form::from_request(Request::from_parts(parts, bytes.into()), state).await;
+        let axum::Form(fields) =
+            form.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+        Ok(Self(fields))
+    }
+}
 
 /// Returns a field's text; empty where there is none.
 pub(super) fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {

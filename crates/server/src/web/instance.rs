@@ -127,6 +127,8 @@ struct Which {
     attempt: Option<u32>,
 }
 
+/// The header of a page that looks again: what stays on it, a log and what was made, is not drawn for it.
+const LOOKS_AGAIN: &str = "cairn-looks-again";
 /// Files of an output folder that are listed.
 const FILES_MAX: usize = 50;
 /// Outputs that are shown without a click.
@@ -137,7 +139,9 @@ async fn one(
     State(app): State<App>,
     Path((run, instance)): Path<(String, String)>,
     Query(which): Query<Which>,
+    headers: HeaderMap,
 ) -> Result<Response, Fault> {
+    let again = headers.contains_key(LOOKS_AGAIN);
     page(move || {
         let seen = Seen::read(&app, &run)?;
         let daemon = &app.daemon;
@@ -177,16 +181,17 @@ async fn one(
             Some(number) => Some(AttemptId { run: seen.run, instance: name.clone(), number }),
             None => made_by.cloned(),
         };
-        let shown = of.as_ref().map(|of| log::read(&log::path(&daemon.state, of)));
-        let shown = shown
-            .and_then(|shown| shown.inspect_err(|error| tracing::warn!(%error, "a log cannot be read")).ok());
-        let running = all.iter().any(|one| Some(one.attempt) == attempt && one.ended.is_none());
-        let follow = match (&shown, attempt) {
-            (Some(shown), Some(number)) if running && !shown.cut => {
-                format!("{own}/log/live?attempt={number}&seen={}", shown.read)
-            }
-            _ => String::new(),
-        };
+        let running =
+            seen.goes_on && all.iter().any(|one| Some(one.attempt) == attempt && one.ended.is_none());
+        // A page that looks again has its log already, or follows another one from its beginning.
+        let shown = of.as_ref().filter(|_| !again).and_then(|of| {
+            let shown = log::read(&log::path(&daemon.state, of), running);
+            shown.inspect_err(|error| tracing::warn!(%error, "a log cannot be read")).ok()
+        });
+        let follow = attempt.filter(|_| running).map_or_else(String::new, |number| {
+            let place = shown.as_ref().map(|shown| shown.place).unwrap_or_default();
+            format!("{own}/log/live?attempt={number}&after={place}")
+        });
         let elsewhere = made_by
             .filter(|made| made.run != seen.run)
             .map(|made| (made.run.short(), instance_href(made.run, &made.instance)));
@@ -287,12 +292,16 @@ async fn one(
             environment,
             tools: recipe.as_ref().map_or_else(Vec::new, |recipe| recipe.tools.clone()),
             inputs: inputs(&seen, recipe.as_ref(), declared.map(|(_, declared)| declared)),
-            outputs: outputs(
-                daemon,
-                &own,
-                found.as_ref().map(|(checkpoint, _)| checkpoint),
-                declared.map(|(_, declared)| declared),
-            ),
+            outputs: if again {
+                Vec::new()
+            } else {
+                outputs(
+                    daemon,
+                    &own,
+                    found.as_ref().map(|(checkpoint, _)| checkpoint),
+                    declared.map(|(_, declared)| declared),
+                )
+            },
             why: heard.and_then(|heard| heard.why_executed.clone()),
             changes,
             compared_with,
@@ -417,6 +426,10 @@ fn file_preview(daemon: &crate::daemon::Daemon, path: &str, file: &FileContent, 
             .html(">the file</a></p>");
         return markup;
     }
+    if preview::is_named_as_picture(path) {
+        // The browser asks for it; what is none by its bytes is sent as what it is.
+        return preview::markup(&preview::Preview::Picture, path, address);
+    }
     let Some(bytes) = stored_bytes(daemon.store(), &daemon.state, &file.digest, preview::PICTURE_MAX) else {
         let mut markup = Markup::default();
         markup.html("<p class=\"quiet\">Its bytes are no longer kept.</p>");
@@ -522,8 +535,8 @@ async fn raw_log(
 #[derive(Deserialize)]
 struct After {
     attempt: Option<u32>,
-    #[serde(default)]
-    seen: usize,
+    /// Where it goes on: the id of an event, or what the page says.
+    after: Option<String>,
 }
 
 /// Streams the lines of a log that come.
@@ -536,14 +549,15 @@ async fn live_log(
     let (app, attempt) =
         blocking(move || attempt_of(&app, &run, &instance, after.attempt).map(|attempt| (app, attempt)))
             .await?;
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).or(after.after.as_deref());
+    let place = last.and_then(|id| id.parse().ok()).unwrap_or_default();
     let path = log::path(&app.daemon.state, &attempt);
     let daemon = app.daemon;
     let goes_on = move || {
         let open = daemon.store().attempt(&attempt).ok().flatten().is_some();
         open && daemon.signals().contains_key(&attempt.run)
     };
-    let lines = log::follow(&path, last.unwrap_or(after.seen), goes_on);
+    let lines = log::follow(&path, place, goes_on);
     Ok(Sse::new(lines).keep_alive(KeepAlive::default()).into_response())
 }
 

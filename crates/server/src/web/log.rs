@@ -1,9 +1,11 @@
 //! What an attempt printed, as lines of a page; and those that come while it is looked at.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
+use std::{fmt, io};
 
 use axum::response::sse::Event;
 use cairn_executor::isolation::log::{Chunk, Reader, Stream};
@@ -19,17 +21,41 @@ use super::words;
 const LINES_MAX: usize = 2000;
 /// Bytes that are read for that; of a longer log only the end is read, and its lines have no numbers.
 const BYTES_MAX: u64 = 16 << 20;
-/// Characters of one line that are shown.
+/// Bytes of one line that are shown.
 const WIDTH_MAX: usize = 4096;
+/// Bytes of one line at most: where a longer one is cut, another begins.
+const LINE_MAX: usize = 64 << 10;
 
 /// The end of a log.
 pub(super) struct Shown {
     pub(super) lines: Markup,
-    /// Lines read so far, over which a reader that goes on steps.
-    pub(super) read: usize,
+    /// Where whoever follows it goes on.
+    pub(super) place: Place,
     /// Whether the first lines are left out.
     pub(super) cut: bool,
     pub(super) bytes: u64,
+}
+
+/// A place in a log at which a line begins: the bytes before it, and the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    bytes: u64,
+    lines: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.bytes, self.lines)
+    }
+}
+
+impl FromStr for Place {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (bytes, lines) = text.split_once('.').unwrap_or((text, "0"));
+        Ok(Self { bytes: bytes.parse()?, lines: lines.parse()? })
+    }
 }
 
 /// Returns where an attempt's log is.
@@ -49,14 +75,28 @@ struct Lines {
 
 impl Lines {
     /// Takes a piece in; `each` is given every line that ends in it.
+    ///
+    /// What a carriage return went back over is not kept, as a terminal does not keep it.
     fn take(&mut self, chunk: &Chunk, each: &mut dyn FnMut(Markup)) {
-        for part in chunk.bytes.split_inclusive(|byte| *byte == b'\n') {
+        let mut rest = chunk.bytes.as_slice();
+        while let Some(first) = rest.first() {
+            if self.held.ends_with(b"\r") && !matches!(first, b'\r' | b'\n') {
+                self.held.clear();
+            }
             self.first.get_or_insert((chunk.time, chunk.stream));
-            self.held.extend_from_slice(part);
-            if part.ends_with(b"\n") {
+            let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            let length = end.map_or(rest.len(), |at| at + 1).min(LINE_MAX - self.held.len());
+            self.held.extend_from_slice(&rest[..length]);
+            rest = &rest[length..];
+            if self.held.ends_with(b"\n") || self.held.len() == LINE_MAX {
                 self.end(each);
             }
         }
+    }
+
+    /// Returns where the line begins that is held, in the log that a reader is in.
+    fn place(&self, reader: &Reader) -> Place {
+        Place { bytes: reader.position() - self.held.len() as u64, lines: self.number }
     }
 
     /// Ends the line that is held, whether its end was printed or not.
@@ -86,9 +126,15 @@ impl Lines {
     }
 }
 
-/// Reads the end of a log.
-pub(super) fn read(path: &Path) -> io::Result<Shown> {
-    let mut kept = std::collections::VecDeque::new();
+/// Reads the end of a log: what the workers printed, one after the other. What one printed that goes on, and is followed, is the
+/// attempt's own log, which comes last then.
+pub(super) fn read(path: &Path, goes_on: bool) -> io::Result<Shown> {
+    let workers = (1..).map(|number| worker_log(path, number)).take_while(|path| path.exists());
+    let mut paths: Vec<PathBuf> = std::iter::once(path.to_owned()).chain(workers).collect();
+    if goes_on {
+        paths.rotate_left(1);
+    }
+    let mut kept = VecDeque::new();
     let mut lines = Lines::default();
     let mut keep = |line: Markup| {
         if kept.len() == LINES_MAX {
@@ -96,10 +142,9 @@ pub(super) fn read(path: &Path) -> io::Result<Shown> {
         }
         kept.push_back(line);
     };
-    let (mut bytes, mut long) = (0, false);
-    for number in 0.. {
-        let path = if number == 0 { path.to_owned() } else { worker_log(path, number) };
-        let Ok(meta) = std::fs::metadata(&path) else { break };
+    let (mut bytes, mut long, mut place) = (0, false, Place::default());
+    for path in paths {
+        let Ok(meta) = std::fs::metadata(&path) else { continue };
         bytes += meta.len();
         let mut reader = if meta.len() > BYTES_MAX {
             long = true;
@@ -111,15 +156,15 @@ pub(super) fn read(path: &Path) -> io::Result<Shown> {
             lines.take(&chunk, &mut keep);
         }
         // The last line may get longer while it is looked at: whoever goes on reads it anew.
+        place = lines.place(&reader);
+        lines.end(&mut keep);
     }
-    let read = lines.number;
-    lines.end(&mut keep);
     let cut = long || lines.number > LINES_MAX;
     let mut markup = Markup::default();
     for line in kept {
         markup.append(&line);
     }
-    Ok(Shown { lines: markup, read, cut, bytes })
+    Ok(Shown { lines: markup, place, cut, bytes })
 }
 
 /// Reads the last lines of a log for a summary, colours and all.
@@ -136,24 +181,26 @@ pub(super) fn tail(path: &Path, count: usize) -> Markup {
 
 /// How often a log is looked at that somebody follows.
 const LOOK: Duration = Duration::from_millis(250);
-/// Lines that are sent at once.
+/// Pieces of a log that are sent at once.
 const SENT_MAX: usize = 500;
 
 struct Following {
-    reader: Reader,
+    path: PathBuf,
+    reader: Option<Reader>,
     lines: Lines,
-    /// Lines that the page has.
-    seen: usize,
+    /// Where it goes on, once there is a log.
+    place: Place,
     over: bool,
 }
 
-/// Streams the lines after the first `seen` ones until `goes_on` says that no more come.
+/// Streams the lines of one log from a place on until `goes_on` says that no more come.
 pub(super) fn follow<G: Fn() -> bool + Send + 'static>(
     path: &Path,
-    seen: usize,
+    place: Place,
     goes_on: G,
 ) -> impl Streaming<Item = Result<Event, Infallible>> + use<G> {
-    let following = Following { reader: Reader::new(path), lines: Lines::default(), seen, over: false };
+    let lines = Lines { number: place.lines, ..Lines::default() };
+    let following = Following { path: path.to_owned(), reader: None, lines, place, over: false };
     futures_util::stream::unfold((following, goes_on), |(mut following, goes_on)| async move {
         if following.over {
             return None;
@@ -161,15 +208,18 @@ pub(super) fn follow<G: Fn() -> bool + Send + 'static>(
         loop {
             // What was printed before the end is asked for after the end is known.
             let last = !goes_on();
-            let (moved, sent) = crate::carry_out::blocking(move || {
+            let (moved, (html, more)) = crate::carry_out::blocking(move || {
                 let sent = following.next(last);
                 (following, sent)
             })
             .await;
             following = moved;
-            if let Some(html) = sent {
-                let event = Event::default().event("lines").id(following.lines.number.to_string()).data(html);
+            if !html.is_empty() {
+                let event = Event::default().event("lines").id(following.place.to_string()).data(html);
                 return Some((Ok(event), (following, goes_on)));
+            }
+            if more {
+                continue;
             }
             if last {
                 following.over = true;
@@ -181,28 +231,34 @@ pub(super) fn follow<G: Fn() -> bool + Send + 'static>(
 }
 
 impl Following {
-    fn next(&mut self, last: bool) -> Option<String> {
+    /// Returns the lines that are over, and whether there may be more at once.
+    fn next(&mut self, last: bool) -> (String, bool) {
         let mut html = Markup::default();
-        let (mut number, mut sent, seen) = (self.lines.number, 0, self.seen);
         let mut each = |line: Markup| {
-            number += 1;
-            if number > seen {
-                html.append(&line);
-                sent += 1;
-            }
+            html.append(&line);
         };
         let mut pieces = 0;
-        while let Ok(Some(chunk)) = self.reader.next_chunk() {
-            self.lines.take(&chunk, &mut each);
-            pieces += 1;
-            if pieces > SENT_MAX {
-                break;
+        if let Some(mut reader) = self.reader() {
+            while pieces < SENT_MAX
+                && let Ok(Some(chunk)) = reader.next_chunk()
+            {
+                self.lines.take(&chunk, &mut each);
+                pieces += 1;
             }
+            if last && pieces == 0 {
+                self.lines.end(&mut each);
+            }
+            self.place = self.lines.place(&reader);
+            self.reader = Some(reader);
         }
-        if last && pieces == 0 {
-            self.lines.end(&mut each);
-        }
-        (!html.is_empty()).then(|| html.to_string())
+        (html.to_string(), pieces > 0)
+    }
+
+    /// Takes the reader, or makes it, once there is a log.
+    fn reader(&mut self) -> Option<Reader> {
+        self.reader.take().or_else(|| {
+            self.path.exists().then(|| Reader::from_position(&self.path, self.place.bytes).ok()).flatten()
+        })
     }
 }
 
@@ -233,5 +289,57 @@ mod tests {
             out[1]
         );
         assert!(out[2].contains("line err") && out[2].contains("&lt;b&gt;"), "{}", out[2]);
+    }
+
+    fn write(path: &Path, bytes: &str) {
+        std::fs::write(path, bytes).unwrap();
+        std::fs::write(cairn_executor::isolation::log::index_path(path), "").unwrap();
+    }
+
+    fn said(html: &str) -> Vec<&str> {
+        html.split("<span class=\"said\">")
+            .skip(1)
+            .map(|rest| rest.split("</span>").next().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn lines_are_cut_where_they_go_back_and_where_they_do_not_end() {
+        let mut lines = Lines::default();
+        let mut out = Vec::new();
+        for bytes in ["10%\r50", "%\r", "100%\r", "\nnext\r\n", &"x".repeat(LINE_MAX + 1)] {
+            let chunk = Chunk { time: Timestamp(0), stream: Stream::Stdout, bytes: bytes.into() };
+            lines.take(&chunk, &mut |line| out.push(line.to_string()));
+        }
+        let html = out.concat();
+        assert_eq!(said(&html)[..2], ["100%", "next"]);
+        assert_eq!((out.len(), lines.held.len()), (3, 1), "a line without an end is cut");
+    }
+
+    #[tokio::test]
+    async fn a_log_is_followed_from_where_the_page_ends_whatever_other_workers_printed() {
+        use futures_util::StreamExt as _;
+        use http_body_util::BodyExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.log");
+        write(&path, "one\nhal");
+        write(&worker_log(&path, 1), "of another");
+        let shown = read(&path, true).unwrap();
+        assert_eq!(said(&shown.lines.to_string()), ["of another", "one", "hal"], "lines are not glued");
+        assert_eq!(shown.place, Place { bytes: 4, lines: 2 });
+        assert_eq!(shown.place.to_string().parse(), Ok(shown.place));
+        write(&path, "one\nhalf\nrest");
+        let events = follow(&path, shown.place, || false).take(9);
+        let body = axum::response::IntoResponse::into_response(axum::response::Sse::new(events)).into_body();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        assert_eq!(said(&text), ["half", "rest"], "{text}");
+        assert!(
+            text.contains("id: 9.3") && text.contains("id=\"L3\"") && text.contains("event: done"),
+            "{text}"
+        );
+        assert_eq!(
+            said(&read(&path, false).unwrap().lines.to_string()),
+            ["one", "half", "rest", "of another"]
+        );
     }
 }

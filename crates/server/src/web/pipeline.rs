@@ -4,18 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use axum::{Form, Router};
 use cairn_model::{InstanceName, Name, Outcome};
 use cairn_scheduler::history::History;
 use cairn_scheduler::launch::Asked;
 use cairn_scheduler::select::{Force, Request, Target};
 use cairn_store::{Trigger, TriggerKind};
 
-use super::form::{self, Fields, field};
+use super::form::{self, Fields, Form, field};
 use super::markup::{Markup, url_part};
 use super::picture::{self, Dress, Node, Shape};
 use super::pipelines::STRIP;
@@ -256,7 +256,7 @@ async fn to_form(Path(name): Path<String>) -> Redirect {
 async fn submit(
     State(app): State<App>,
     Path(name): Path<String>,
-    Form(fields): Form<Fields>,
+    Form(fields): Form,
 ) -> Result<Response, Fault> {
     let entry = app.daemon.entry(&name)?;
     let order = order(&entry, &fields);

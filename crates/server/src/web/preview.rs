@@ -42,6 +42,12 @@ pub(super) fn picture_type(bytes: &[u8]) -> Option<&'static str> {
     kinds.into_iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, kind)| kind)
 }
 
+/// Returns whether a name ends as those of pictures do.
+pub(super) fn is_named_as_picture(path: &str) -> bool {
+    let end = path.rsplit_once('.').map_or("", |(_, end)| end);
+    ["png", "jpg", "jpeg", "gif", "webp"].iter().any(|kind| end.eq_ignore_ascii_case(kind))
+}
+
 /// Looks at the beginning of a file; `whole` tells whether it is all of it.
 pub(super) fn of(path: &str, bytes: &[u8], whole: bool) -> Preview {
     if picture_type(bytes).is_some() {
@@ -204,6 +210,9 @@ mod tests {
         assert_eq!(of("x.png", b"\x89PNG\r\n\x1a\n...", true), Preview::Picture);
         assert!(matches!(of("x.svg", b"<svg onload=alert(1)>", true), Preview::Text(..)));
         assert!(matches!(of("x.png", b"<script>", true), Preview::Text(..)));
+        assert!(
+            is_named_as_picture("a.d/x.PNG") && !is_named_as_picture("png") && !is_named_as_picture("x.svg")
+        );
         assert_eq!(of("x", b"a\0b", true), Preview::None);
         assert_eq!(of("x", "é".as_bytes(), true), Preview::Text("é".into(), false));
         assert_eq!(of("x", &"é".as_bytes()[..1], false), Preview::Text(String::new(), true));

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Form;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -13,11 +12,11 @@ use axum::routing::{get, post};
 use cairn_dag::Pipeline;
 use cairn_model::{AttemptId, InstanceName, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::history::{History, InstanceHistory};
-use cairn_scheduler::launch::{Asked, asked_for};
+use cairn_scheduler::launch::{Asked, asked_for, interval_of};
 use cairn_scheduler::select::{Force, Request};
 use cairn_store::{RunRecord, Ticket, Trigger, TriggerKind};
 
-use super::form::{self, Fields, field};
+use super::form::{self, Form, field};
 use super::log;
 use super::markup::{Markup, url_part};
 use super::picture::{self, Dress, Shape};
@@ -184,6 +183,11 @@ async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Response
             stage.anchor = anchored.insert(of.clone()).then_some(of);
         }
         let done = names.iter().filter(|name| is_over(&seen, name)).count();
+        let words = seen.record.as_ref().map(|record| record.selection.as_slice());
+        let interval = words
+            .and_then(interval_of)
+            .or_else(|| seen.ticket.as_ref().and_then(|ticket| ticket.interval))
+            .map(|interval| format!("{} – {}", words::clock(interval.start), words::clock(interval.end)));
         let (params, selection, file, logical) = match (&seen.record, &seen.ticket) {
             (Some(record), _) => {
                 (record.params.clone(), record.selection.clone(), record.file.clone(), record.logical_time)
@@ -218,11 +222,7 @@ async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Response
                 .filter(|saved| *saved >= 10)
                 .map(words::took),
             logical_time: words::at_clock(logical),
-            interval: seen
-                .ticket
-                .as_ref()
-                .and_then(|ticket| ticket.interval)
-                .map(|interval| format!("{} – {}", words::clock(interval.start), words::clock(interval.end))),
+            interval,
             params,
             selection,
             file,
@@ -346,7 +346,7 @@ async fn resume(State(app): State<App>, Path(run): Path<String>) -> Result<Respo
 async fn rerun(
     State(app): State<App>,
     Path(run): Path<String>,
-    Form(fields): Form<Fields>,
+    Form(fields): Form,
 ) -> Result<Response, Fault> {
     let run = find_run(&app.daemon, &run).await?;
     let (daemon, from) = (Arc::clone(&app.daemon), field(&fields, "from").to_owned());

@@ -7,6 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use super::assets;
 use crate::api::Problem;
 use crate::daemon::Daemon;
+use crate::letters::Settles;
 
 /// A place that a page is at, in the line of links at the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +42,10 @@ pub(super) struct Shell {
     pub(super) version: &'static str,
 }
 
-/// Dead letters that are counted for the badge: more are `99+`.
+/// Dead letters, and effects in doubt, that are counted for a badge: more are `99+`.
 const BADGE_MAX: usize = 99;
+/// Effects that are looked at for that, so that no page waits for all that were ever known.
+const EFFECTS_MAX: usize = 20_000;
 
 impl Shell {
     pub(super) fn new(
@@ -52,11 +55,9 @@ impl Shell {
         live: impl Into<String>,
     ) -> Self {
         let dead = daemon.store().dead(cairn_store::DeadOf::default()).take(BADGE_MAX + 1).count();
-        let open = |effect: &&(cairn_model::Name, String, cairn_store::Effect)| {
-            effect.2.state == cairn_model::EffectState::InDoubt
-                || effect.2.state == cairn_model::EffectState::Held
-        };
-        let doubts = daemon.store().effects().map_or(0, |effects| effects.iter().filter(open).count());
+        let effects = daemon.store().each_effect().take(EFFECTS_MAX).flatten();
+        let doubtful = effects.filter(|(.., effect)| Settles::Waiting.takes(effect.state));
+        let doubts = doubtful.take(BADGE_MAX + 1).count();
         let name =
             daemon.root().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Self {

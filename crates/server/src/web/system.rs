@@ -90,7 +90,7 @@ async fn system(State(app): State<App>) -> Result<Response, Fault> {
             disk_free: words::bytes(free),
             disk_total: words::bytes(total),
             disk_used: (total.saturating_sub(free) * 100).checked_div(total).unwrap_or(0),
-            effects: daemon.store().effects()?.len(),
+            effects: daemon.store().each_effect().count(),
             dead: daemon.store().dead(cairn_store::DeadOf::default()).take(10_000).count(),
         })
     })

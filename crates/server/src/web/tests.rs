@@ -12,7 +12,7 @@ use cairn_model::{
     InstanceName, Interval, Reason, RunEvent, RunId, RunStatus, Timestamp,
 };
 use cairn_store::{
-    Access, Batch, DeadKind, DeadLetter, Durability, Effect, Fate, Occurrence, ProcessId, RunOptions,
+    Access, Batch, DeadId, DeadKind, DeadLetter, Durability, Effect, Fate, Occurrence, ProcessId, RunOptions,
     RunRecord, Store, Ticket, TicketStage, Trigger, TriggerKind,
 };
 use http_body_util::BodyExt as _;
@@ -88,6 +88,7 @@ fn world() -> World {
         held: Vec::new(),
         runs_max: 1,
         jobs: None,
+        telling: crate::Telling::default(),
     };
     let daemon = Daemon::new(setup).unwrap();
     let router = api::router(daemon, Arc::new(Gate::new("token".to_owned(), Vec::new())));
@@ -112,12 +113,15 @@ fn fill(store: &Store, state: &Path, run: RunId) -> String {
         file: "p.toml".to_owned(),
         definition,
         params: params.clone(),
-        logical_time: Timestamp(0),
+        logical_time: Timestamp(3_600_000),
         started: Timestamp(1_000),
         ended: Some(Timestamp(9_000)),
         status: RunStatus::Failed,
         counts,
-        selection: vec![HOSTILE.to_owned()],
+        selection: vec![
+            HOSTILE.to_owned(),
+            "--interval=1970-01-01T00:00:00Z/1970-01-01T01:00:00Z".to_owned(),
+        ],
         options: options.clone(),
         command_line: vec![HOSTILE.to_owned()],
         process: ProcessId::current(),
@@ -176,6 +180,13 @@ fn fill(store: &Store, state: &Path, run: RunId) -> String {
         retry: None,
     };
     batch.put_dead(&letter);
+    batch.put_dead(&DeadLetter {
+        kind: DeadKind::Instance,
+        instance: instance.clone(),
+        digest: DeadLetter::digest_of(b""),
+        payload: Vec::new(),
+        ..letter.clone()
+    });
     let effect = Effect {
         state: EffectState::InDoubt,
         mode: EffectMode::AtMostOnce,
@@ -315,6 +326,34 @@ async fn buttons_do_what_they_say_and_lead_on() {
     }
     let (status, ..) = ask(&router, "POST", &format!("/runs/{run}/resume"), "").await;
     assert_eq!(status, StatusCode::SEE_OTHER);
+}
+
+/// A run that is started for an instance that died, or again, is about what the first one was about.
+#[tokio::test]
+async fn what_is_run_again_is_about_the_same_interval() {
+    let World { _folder, router, run, .. } = world();
+    let about = r#""logical_time":"1970-01-01T01:00:00.000Z","interval":{"start":"1970-01-01T00:00:00.000Z","end":"1970-01-01T01:00:00.000Z"}"#;
+    let (_, _, first) = ask(&router, "GET", &format!("/api/v1/runs/{run}"), "").await;
+    assert!(first.contains(about), "its ticket says nothing of it: {first}");
+    let dead = DeadId::of_instance(&"p".parse().unwrap(), &InstanceName::new("a".parse().unwrap(), None));
+    let (status, to, html) = ask(&router, "POST", &format!("/dead/{dead}/retry"), "").await;
+    assert_eq!(status, StatusCode::SEE_OTHER, "{html}");
+    let (_, _, again) = ask(&router, "GET", &format!("/api/v1{to}"), "").await;
+    assert!(again.contains(about), "{again}");
+}
+
+/// A page that looks again does not have drawn what stays on it.
+#[tokio::test]
+async fn a_page_that_looks_again_is_not_sent_its_log() {
+    let World { _folder, router, run, .. } = world();
+    let path = format!("/runs/{run}/stages/a");
+    let (_, _, html) = ask(&router, "GET", &path, "").await;
+    assert!(html.contains("id=\"L1\""), "{html}");
+    let request = Request::builder().uri(&path).header("cairn-looks-again", "1").body(Body::empty()).unwrap();
+    let response = router.layer(Extension(Way::Socket)).oneshot(request).await.unwrap();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let html = String::from_utf8_lossy(&bytes);
+    assert!(html.contains("id=\"head\"") && !html.contains("id=\"L1\""), "{html}");
 }
 
 #[tokio::test]

@@ -180,6 +180,14 @@ async fn effects_are_settled_by_who_found_out() {
     );
     // Two pipelines have one.
     effect(&served, "quick", EffectState::Held);
+    let first = served.get("/api/v1/effects?limit=1").await.expect(200);
+    let second = served.get(&format!("/api/v1/effects?limit=1&offset={}", first["next"])).await.expect(200);
+    assert_eq!(
+        (&first["items"][0]["pipeline"], &second["items"][0]["pipeline"]),
+        (&"quick".into(), &"slow".into())
+    );
+    assert!(second["next"].is_null() && second["items"].as_array().unwrap().len() == 1, "{second}");
+    served.get("/api/v1/effects?limit=0").await.problem(400);
     settle(json!({ "key": "sales/2024", "happened": true })).await.problem(400);
     let settled =
         settle(json!({ "key": "sales/2024", "pipeline": "quick", "happened": true })).await.expect(200);

@@ -14,13 +14,17 @@ impl Store {
 
     /// Returns all effects with their pipelines and keys, in the order of these.
     pub fn effects(&self) -> Result<Vec<(Name, String, Effect)>, ReadError> {
+        self.each_effect().collect()
+    }
+
+    /// Reads the effects with their pipelines and keys, in the order of these, one after the other.
+    pub fn each_effect(&self) -> impl Iterator<Item = Result<(Name, String, Effect), ReadError>> + use<'_> {
         let database = &self.inner.database;
-        let effects = database.scan(Family::Effects, &[]).map(|row| {
+        database.scan(Family::Effects, &[]).map(|row| {
             let (key, effect) = row?;
             let (pipeline, name) = keys::read_effect(&key)
                 .ok_or_else(|| database.damaged(Family::Effects, &key, &Damage::Key))?;
             Ok((pipeline, name, effect))
-        });
-        effects.collect()
+        })
     }
 }

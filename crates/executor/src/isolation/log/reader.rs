@@ -54,6 +54,25 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Reads `log` from the byte at `position` on, or from its end where that is before.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be read.
+    pub fn from_position(log: &Path, position: u64) -> io::Result<Self> {
+        let mut reader = Self::new(log);
+        if reader.open()? {
+            let position = position.min(reader.end()?);
+            reader.skip_to(position)?;
+        }
+        Ok(reader)
+    }
+
+    /// Returns how many bytes of the log are before the next piece.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Returns the next piece; `None` when there is none now. There may be one later, if the job still runs.
     ///
     /// # Errors
