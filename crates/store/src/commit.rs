@@ -171,6 +171,11 @@ impl Writer {
         written.map_err(|error| self.fail(&self.head_path.clone(), error))
     }
 
+    /// Returns why nothing is written any more.
+    pub(crate) fn failure(&self) -> Option<Arc<io::Error>> {
+        self.failed.clone()
+    }
+
     fn refuse_after_failure(&self, folder: &Path) -> Result<(), CommitError> {
         let refused = |source: &Arc<io::Error>| CommitError::Refused {
             path: folder.to_owned(),

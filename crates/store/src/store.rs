@@ -1,5 +1,6 @@
 //! The handle on an open store.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -93,6 +94,14 @@ impl Store {
     pub fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed, CommitError> {
         let database = &self.inner.database;
         self.writer()?.commit(database, durability, |changes| batch.apply(changes))
+    }
+
+    /// Returns why the store takes no more writes of this process: an earlier one failed. It waits for a commit that goes on.
+    pub fn write_failure(&self) -> Option<Arc<io::Error>> {
+        match &self.inner.role {
+            Role::Writer(writer) => lock_writer(writer).failure(),
+            Role::Reader(_) => None,
+        }
     }
 
     /// Returns where the store stands, or stood when it was opened for reading.
