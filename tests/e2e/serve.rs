@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::BINARY;
 
 /// Longer than anything here takes, on a machine that is busy with something else.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[track_caller]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {

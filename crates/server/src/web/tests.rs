@@ -88,7 +88,6 @@ fn world() -> World {
         held: Vec::new(),
         runs_max: 1,
         jobs: None,
-        telling: crate::Telling::default(),
     };
     let daemon = Daemon::new(setup).unwrap();
     let router = api::router(daemon, Arc::new(Gate::new("token".to_owned(), Vec::new())));

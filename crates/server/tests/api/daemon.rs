@@ -19,7 +19,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 /// Longer than anything here takes, on a machine that is busy with something else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// The token of the daemons here.
 pub(crate) const TOKEN: &str = "a-token";
 

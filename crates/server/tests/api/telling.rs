@@ -32,16 +32,16 @@ impl Ear {
                     let read = stream.read(&mut part).await.unwrap();
                     request.extend_from_slice(&part[..read]);
                     let text = String::from_utf8_lossy(&request).into_owned();
-                    let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                    let header = |name: &str| {
-                        let lines = head.lines().filter_map(|line| line.split_once(": "));
+                    let Some((fields, body)) = text.split_once("\r\n\r\n") else { continue };
+                    let field = |name: &str| {
+                        let lines = fields.lines().filter_map(|line| line.split_once(": "));
                         lines
                             .filter(|(key, _)| key.eq_ignore_ascii_case(name))
                             .map(|(_, value)| value.to_owned())
                             .next()
                     };
-                    if body.len() >= header("content-length").unwrap().parse::<usize>().unwrap() {
-                        break (header("idempotency-key").unwrap(), serde_json::from_str(body).unwrap());
+                    if body.len() >= field("content-length").unwrap().parse::<usize>().unwrap() {
+                        break (field("idempotency-key").unwrap(), serde_json::from_str(body).unwrap());
                     }
                 };
                 heard.0.lock().unwrap().push(body);
@@ -165,7 +165,7 @@ async fn a_command_is_given_the_text_and_all_else_in_its_environment() {
     assert!(env.starts_with("failed|fickle|{\"schema\":\"cairn.notification/1\""), "{env}");
 }
 
-/// What the schema of OpenLineage 2-0-2 requires of a run event, its datasets and facets.
+/// What the schema of `OpenLineage` 2-0-2 requires of a run event, its datasets and facets.
 fn check_event(event: &Value) {
     let time = event["eventTime"].as_str().unwrap();
     assert!(time.len() >= 20 && time.ends_with('Z'), "{time}");
