@@ -183,6 +183,9 @@ mod tests {
                 std::fs::set_permissions(&place.folder, std::fs::Permissions::from_mode(0o755)).unwrap();
                 assert_eq!(find_socket(&state), None);
                 assert!(Socket::bind(&state).is_err());
+                for entry in std::fs::read_dir(&place.folder).unwrap() {
+                    std::fs::remove_file(entry.unwrap().path()).unwrap();
+                }
                 std::fs::remove_dir(&place.folder).unwrap();
                 symlink(folder.path(), &place.folder).unwrap();
                 assert!(Socket::bind(&state).is_err());
