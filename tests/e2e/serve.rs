@@ -349,3 +349,70 @@ fn dead_letters_and_effects_are_changed_through_the_daemon() {
     let none = project.cairn(&["effects", "settle", "x", "--happened"]).expect(2);
     assert!(none.stderr.contains("there is no effect `x`"), "{}", none.shown());
 }
+
+#[test]
+fn while_a_daemon_begins_commands_wait_for_it_and_it_waits_for_a_command_that_ends() {
+    let project = project();
+    let serve = || {
+        let mut command = project.command(&["serve", "--bind", "127.0.0.1:0"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let run = project.start(&["run", "slow.toml"]);
+    until("its start", || lines(&project, "starts") == 1);
+    let child = serve();
+    std::thread::sleep(Duration::from_millis(500));
+    let mut daemon = Daemon { child, port: 0, token: String::new() };
+    assert!(daemon.child.try_wait().unwrap().is_none(), "it waits");
+    project.write("go", "");
+    assert_eq!(run.wait_with_output().unwrap().status.code(), Some(0));
+    project.cairn(&["run", "quick.toml"]).expect(0);
+    until("its port", || project.exists(".cairn/address"));
+    drop(daemon);
+    for round in 0..5 {
+        let daemon = Daemon { child: serve(), port: 0, token: String::new() };
+        std::thread::sleep(Duration::from_millis(7 * round));
+        project.cairn(&["run", "quick.toml", "--force"]).expect(0);
+        drop(daemon);
+    }
+}
+
+#[test]
+fn a_definition_that_was_just_edited_is_the_one_that_runs() {
+    let project = project();
+    let _daemon = Daemon::start(&project);
+    let text = project.read("quick.toml");
+    for word in ["one", "two", "six"] {
+        project.write("quick.toml", text.replace("'w'", &format!("'{word}'")));
+        project.cairn(&["run", "quick.toml"]).expect(0);
+        assert_eq!(project.read("q.txt"), format!("{word}\n"));
+    }
+    project.write("new.toml", "[stages.n]\nrun = 'echo n > n.txt'\noutputs = ['n.txt']\n");
+    project.write("cairn.toml", "pipelines = ['slow.toml', 'quick.toml', 'new.toml']\n");
+    project.cairn(&["run", "new.toml"]).expect(0);
+}
+
+#[test]
+fn a_link_is_told_only_where_there_is_a_port() {
+    let project = project();
+    Daemon::start(&project).kill();
+    assert!(project.exists(".cairn/address"), "a daemon that is killed leaves it");
+    let mut command = project.command(&["serve", "--no-port"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _daemon = Daemon { child, port: 0, token: String::new() };
+    until("its socket", || project.cairn(&["submit", "quick"]).status == Some(0));
+    let none = project.cairn(&["serve", "--link"]).expect(2);
+    assert!(none.stderr.contains("no port"), "{}", none.shown());
+}
+
+#[test]
+fn a_run_that_is_resumed_is_shown_from_there_on() {
+    let project = project();
+    project.write("bad.toml", "[stages.a]\nrun = 'echo x >> tries; exit 3'\noutputs = []\n");
+    project.write("cairn.toml", "pipelines = ['bad.toml', 'slow.toml']\n");
+    let _daemon = Daemon::start(&project);
+    project.cairn(&["run", "bad.toml"]).expect(1);
+    let first = project.cairn(&["resume", "--json"]).expect(1);
+    let started = first.stdout.matches("attempt_started").count();
+    let second = project.cairn(&["resume", "--json"]).expect(1);
+    assert_eq!(second.stdout.matches("attempt_started").count(), started, "{}", second.shown());
+}

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
 use cairn_model::SystemClock;
-use cairn_store::{Access, Store};
+use cairn_store::{Access, Holder, OpenError, Store};
 
 use crate::commands::Context;
 use crate::exit::ExitStatus;
@@ -23,12 +23,55 @@ use crate::project::claim;
 /// How long it is waited for the next daemon when one went away while a run is followed.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
+/// A daemon that was heard for so long is there: one that ends each conversation at once is not.
+const HEARD: Duration = Duration::from_secs(1);
+/// How long it is waited for a daemon that holds the store and does not listen: it is about to begin, or to end.
+const BEGINS_WITHIN: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A daemon that answers.
 #[derive(Debug)]
 pub(crate) struct Remote {
     socket: PathBuf,
     runtime: Runtime,
+}
+
+/// Who writes to a project's store.
+#[derive(Debug)]
+pub(crate) enum Writer {
+    /// This process, which holds it now.
+    Here(Store),
+    /// The daemon that holds it.
+    There(Remote),
+}
+
+impl Writer {
+    /// Finds the daemon of a state folder, or opens the store where there is none.
+    pub(crate) fn find(state: &Path, root: &Path) -> Result<Self, Failure> {
+        let began = Instant::now();
+        loop {
+            if let Some(remote) = Remote::find(state)? {
+                return Ok(Self::There(remote));
+            }
+            claim(state, root)?;
+            match Store::open(state, Access::Write, &SystemClock) {
+                Ok(store) => return Ok(Self::Here(store)),
+                Err(OpenError::Locked { holder: Some(holder), .. })
+                    if is_daemon(&holder) && began.elapsed() < BEGINS_WITHIN =>
+                {
+                    std::thread::sleep(LOOK);
+                }
+                Err(error) => {
+                    return Err(Failure::of(ExitStatus::Store, &error).maybe_help(error.help()));
+                }
+            }
+        }
+    }
+}
+
+/// Returns whether a process is a daemon, as far as its command line tells: one that is none is waited for in vain.
+fn is_daemon(holder: &Holder) -> bool {
+    holder.command.split(' ').skip(1).any(|word| word == "serve")
 }
 
 /// The project's store, to change something small in it: open here, or held by a daemon that is asked to.
@@ -44,16 +87,11 @@ impl Held {
     /// Opens it; a store that is not there holds nothing to be changed.
     pub(crate) fn open(context: &Context) -> Result<Self, Failure> {
         let project = context.project()?;
-        let past = Past::require(&project)?;
-        if let Some(remote) = Remote::find(&past.state)? {
-            return Ok(Self::There(remote, past.store));
+        let state = Past::require(&project)?.state;
+        match Writer::find(&state, &project.root_of(&state))? {
+            Writer::Here(store) => Ok(Self::Here(store)),
+            Writer::There(remote) => Ok(Self::There(remote, Past::require(&project)?.store)),
         }
-        let (state, root) = (past.state.clone(), project.root_of(&past.state));
-        drop(past);
-        claim(&state, &root)?;
-        let store = Store::open(&state, Access::Write, &SystemClock)
-            .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
-        Ok(Self::Here(store))
     }
 
     /// Returns the store, to read from.
@@ -82,11 +120,7 @@ pub(crate) struct Silent(String);
 impl Remote {
     /// Finds the daemon of a state folder.
     pub(crate) fn find(state: &Path) -> Result<Option<Self>, Failure> {
-        let socket = cairn_server::listen::socket_path(state);
-        if std::os::unix::net::UnixStream::connect(&socket).is_err() {
-            // A socket that nobody listens to was left by a daemon that was killed.
-            return Ok(None);
-        }
+        let Some(socket) = cairn_server::listen::find_socket(state) else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -167,19 +201,22 @@ impl Remote {
         sender.send_request(request).await.map_err(|error| failed(&error))
     }
 
-    /// Follows the events of a run until it is over; each is given to `take`.
+    /// Follows the events of a run after the one with number `after` until it is over; each is given to `take`.
     pub(crate) async fn follow(
         &self,
         run: &str,
+        after: u64,
         mut take: impl FnMut(cairn_model::Event),
     ) -> Result<(), Silent> {
-        let mut last = String::new();
+        let mut last = if after == 0 { String::new() } else { after.to_string() };
         let mut silent_since: Option<Instant> = None;
         loop {
             let before = last.clone();
-            let Err(error) = self.follow_on(run, &mut last, &mut take).await else { return Ok(()) };
+            let mut answered: Option<Instant> = None;
+            let followed = self.follow_on(run, &mut last, &mut answered, &mut take).await;
+            let Err(error) = followed else { return Ok(()) };
             // The daemon was killed, or is started anew: the next one goes on with the run.
-            if last != before {
+            if last != before || answered.is_some_and(|at| at.elapsed() > HEARD) {
                 silent_since = None;
             }
             if silent_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
@@ -189,11 +226,25 @@ impl Remote {
         }
     }
 
-    /// Follows the events after `last` for as long as the conversation lasts.
+    /// Asks for a run to be cancelled until the daemon answers: it may be just replaced. Who follows the run gives up when
+    /// none comes.
+    pub(crate) async fn cancel(&self, run: &str) -> Result<(), Failure> {
+        let path = format!("/api/v1/runs/{run}/cancel");
+        loop {
+            match self.exchange(Method::POST, &path, None, None).await {
+                Ok((status, _)) if status.is_success() || status == StatusCode::CONFLICT => return Ok(()),
+                Ok((status, answer)) => return Err(told(status, &answer)),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Follows the events after `last` for as long as the conversation lasts, and says since when it does.
     async fn follow_on(
         &self,
         run: &str,
         last: &mut String,
+        answered: &mut Option<Instant>,
         take: &mut impl FnMut(cairn_model::Event),
     ) -> Result<(), Silent> {
         let path = format!("/api/v1/runs/{run}/events");
@@ -202,6 +253,7 @@ impl Remote {
         if !response.status().is_success() {
             return Err(Silent(format!("it answered {}", response.status())));
         }
+        *answered = Some(Instant::now());
         let mut pending = Vec::new();
         while let Some(frame) = response.frame().await {
             let frame = frame.map_err(|error| Silent(error.to_string()))?;
@@ -243,4 +295,27 @@ pub(crate) fn told(status: StatusCode, answer: &Value) -> Failure {
     }
     let detail = text("detail").unwrap_or_else(|| format!("the daemon answered {status}"));
     Failure::new(exit, detail).maybe_help(text("help"))
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::Timestamp;
+    use cairn_store::ProcessId;
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_is_known_by_its_command_line() {
+        let holder = |command: &str| Holder {
+            process: ProcessId::current(),
+            opened: Timestamp(0),
+            command: command.to_owned(),
+        };
+        for daemon in ["cairn serve", "/usr/bin/cairn --project /p serve --bind 80"] {
+            assert!(is_daemon(&holder(daemon)), "{daemon}");
+        }
+        for other in ["cairn run", "serve run", "cairn run observe.toml", ""] {
+            assert!(!is_daemon(&holder(other)), "{other}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use cairn_store::{Attempt, Batch, Durability, Store};
 
 use crate::attempt::HeldAttempt;
 use crate::isolation::{Held, Keeper, strays};
+use crate::notes::Service;
 use crate::project::Project;
 use crate::staging::{TOLD, put_back};
 
@@ -108,13 +109,18 @@ fn goes_on(
     Ok(runs && folder.is_dir() && !folder.join(TOLD).exists())
 }
 
-/// Ends a held attempt that nobody goes on with, and clears away what is left of it.
+/// Ends a held attempt that nobody goes on with, and clears away what is left of it. Where `notes` [expected](Service::expect)
+/// it, those that wait to call for it are told that it has ended.
 pub async fn give_up(
     project: &Project,
     store: &Store,
     keeper: &Keeper,
+    notes: Option<&Service>,
     attempt: &HeldAttempt,
 ) -> Result<(), RecoverError> {
+    if let Some(notes) = notes {
+        notes.give_up(&attempt.job.token);
+    }
     keeper.discard(&attempt.job.token).await;
     let mut recovered = Recovered::default();
     put_back_outputs(project, &attempt.record, &mut recovered)?;
@@ -202,24 +208,23 @@ fn has_files(folder: &std::path::Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
 
     use cairn_model::{AttemptId, FixedClock, InputHash, InstanceName, RunId, Timestamp};
     use cairn_store::{Access, Attempt, ProcessId};
 
     use super::*;
+    use crate::isolation::Job;
+    use crate::notes::Writer;
 
-    #[test]
-    fn what_was_set_aside_is_put_back_and_parts_of_it_fill_no_trash() {
-        let top = tempfile::tempdir().unwrap();
-        let path = |name: &str| top.path().join(name);
-        let project = Project::new(top.path().to_owned(), path(".cairn"), top.path().to_owned());
-        let store = Store::open(project.state(), Access::Write, &FixedClock::new(Timestamp(0))).unwrap();
+    fn attempt(folder: &str) -> (AttemptId, Attempt) {
         let attempt = Attempt {
             input_hash: InputHash::from_digest(cairn_model::Domain::File.digest(b"")),
             epoch: 0,
             started: Timestamp(0),
             process: ProcessId { boot_id: "b".to_owned(), pid: 1, start_ticks: 1 },
-            folder: "staging/x".to_owned(),
+            folder: folder.to_owned(),
             token: "token".to_owned(),
             in_project: vec!["data/out".to_owned()],
         };
@@ -228,6 +233,16 @@ mod tests {
             instance: InstanceName::new("s".parse().unwrap(), None),
             number: 1,
         };
+        (id, attempt)
+    }
+
+    #[test]
+    fn what_was_set_aside_is_put_back_and_parts_of_it_fill_no_trash() {
+        let top = tempfile::tempdir().unwrap();
+        let path = |name: &str| top.path().join(name);
+        let project = Project::new(top.path().to_owned(), path(".cairn"), top.path().to_owned());
+        let store = Store::open(project.state(), Access::Write, &FixedClock::new(Timestamp(0))).unwrap();
+        let (id, attempt) = attempt("staging/x");
         let mut batch = Batch::new();
         batch.attempt_started(&id, &attempt);
         let _ = store.commit(batch, Durability::Written).unwrap();
@@ -240,5 +255,37 @@ mod tests {
         assert_eq!((recovered.attempts, recovered.leftovers), (1, 2));
         assert_eq!(fs::read(path("data/out")).unwrap(), b"mine");
         assert!(!path(".cairn/trash").exists() && !path(".cairn/staging/x").exists());
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_is_given_up_is_expected_no_more() {
+        let top = tempfile::tempdir().unwrap();
+        let path = |name: &str| top.path().join(name);
+        let project = Project::new(top.path().to_owned(), path(".cairn"), top.path().to_owned());
+        let clock = Arc::new(FixedClock::new(Timestamp(0)));
+        let store = Store::open(project.state(), Access::Write, &*clock).unwrap();
+        let service = Service::new(store.clone(), Writer::Alone, clock);
+        // Nothing is started: any program will do.
+        let keeper = Keeper::start(Path::new("/bin/true")).unwrap();
+        let (id, record) = attempt("staging/y");
+        let (token, cwd) = (record.token.clone(), top.path().to_owned());
+        let job = Job {
+            token: token.clone(),
+            argv: vec!["true".to_owned()],
+            env: Vec::new(),
+            cwd,
+            stdin: None,
+            stdout: None,
+            log: path("log"),
+            log_max: 0,
+            timeout_ms: None,
+            kill_after_ms: 0,
+            tied: false,
+        };
+        service.expect(&token);
+        assert!(service.knows(&token));
+        let held = HeldAttempt { id, record, job };
+        give_up(&project, &store, &keeper, Some(&service), &held).await.unwrap();
+        assert!(!service.knows(&token));
     }
 }

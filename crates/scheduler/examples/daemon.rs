@@ -77,7 +77,7 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
     )?;
     let Launched { record, engine, machine, not_held, .. } = launched;
     for attempt in &not_held {
-        runtime.block_on(recover::give_up(&project, &store, &keeper, attempt))?;
+        runtime.block_on(recover::give_up(&project, &store, &keeper, None, attempt))?;
     }
     let committer = engine.committer()?;
     let process = ProcessId::current();

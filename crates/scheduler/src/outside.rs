@@ -43,10 +43,17 @@ impl FindEffectError {
 
 /// Finds an effect by its key, which one pipeline alone may have unless it is named.
 pub fn find(store: &Store, key: &str, pipeline: Option<&str>) -> Result<(Name, Effect), FindEffectError> {
+    let unknown = || FindEffectError::Unknown { key: key.to_owned() };
+    if let Some(pipeline) = pipeline {
+        // What is no name has no effects.
+        let pipeline: Name = pipeline.parse().map_err(|_| unknown())?;
+        let effect = store.effect(&pipeline, key)?.ok_or_else(unknown)?;
+        return Ok((pipeline, effect));
+    }
     let mut found = store.effects()?;
-    found.retain(|(of, name, _)| name == key && pipeline.is_none_or(|pipeline| of.as_str() == pipeline));
+    found.retain(|(_, name, _)| name == key);
     match found.len() {
-        0 => Err(FindEffectError::Unknown { key: key.to_owned() }),
+        0 => Err(unknown()),
         1 => {
             let (pipeline, _, effect) = found.remove(0);
             Ok((pipeline, effect))

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_executor::{
     AttemptError, AttemptErrorKind as Kind, Engine, Hands, LookUpError, Project, UndoError, Verdict,
 };
-use cairn_model::{AttemptId, Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus, State};
+use cairn_model::{
+    AttemptId, Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus, State, Timestamp,
+};
 use cairn_store::{Batch, RunRecord};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -97,6 +99,7 @@ impl Run<'_> {
         let mut saved_ms = 0;
         let started = RunEvent::Started { instances: machine.selected(), resumed: self.resumed };
         self.record_event(&mut events, started, None);
+        let steady = Steady::new(&*self.clock);
         let mut wake_at = None;
         let mut interrupted = false;
         let mut input = Input::Begin;
@@ -104,7 +107,7 @@ impl Run<'_> {
             let mut ended = None;
             let mut recorded = 0;
             loop {
-                for action in machine.step(self.clock.now(), input) {
+                for action in machine.step(steady.now(), input) {
                     match action {
                         Action::LookUp { instance, force } => tasks.look_up(instance, force),
                         Action::Attempt { instance, attempt } => tasks.attempt(instance, attempt, false),
@@ -154,7 +157,7 @@ impl Run<'_> {
             if input != Input::Tick {
                 continue;
             }
-            let pause = wake_at.map(|time| Duration::from_millis(time.millis_since(self.clock.now())));
+            let pause = wake_at.map(|time| Duration::from_millis(time.millis_since(steady.now())));
             input = tokio::select! {
                 next = inputs.recv() => match next.expect("the loop itself holds a sender") {
                     Ok(next) => next,
@@ -370,6 +373,23 @@ impl Run<'_> {
     }
 }
 
+/// The wall clock as it stood when a run began, and what has passed since: who sets the clock moves no retry. What is
+/// recorded is the wall clock's own time.
+struct Steady {
+    began: Timestamp,
+    since: Instant,
+}
+
+impl Steady {
+    fn new(clock: &dyn Clock) -> Self {
+        Self { began: clock.now(), since: Instant::now() }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.began.plus_millis(u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 fn run_error(error: cairn_executor::PublishError) -> RunError {
     match error {
         cairn_executor::PublishError::Output { text, help }
@@ -517,4 +537,23 @@ fn ask_of(engine: &Engine, instance: u32) -> Ask {
     let pool =
         policy.pool.as_ref().map(|name| (name.clone(), pipeline.pools.get(name).copied().unwrap_or(1)));
     Ask { cpus: policy.cpus, memory_bytes: policy.memory_bytes.unwrap_or(0), pool, priority: policy.priority }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::FixedClock;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_moves_no_retry() {
+        let day = 86_400_000;
+        let clock = FixedClock::new(Timestamp(10 * day));
+        let steady = Steady::new(&clock);
+        let wake_at = steady.now().plus_millis(1000);
+        clock.advance(-day);
+        assert!(wake_at.millis_since(steady.now()) <= 1000, "it does not wait a day longer");
+        clock.advance(3 * day);
+        assert!(steady.now() < Timestamp(10 * day).plus_millis(60_000), "nor is its time come");
+    }
 }

@@ -24,7 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) use extract::body;
 pub(crate) use problem::Problem;
-pub(crate) use runs::find as find_run;
+pub(crate) use runs::{find as find_run, find_here as find_run_here};
 pub(crate) use wire::{status_word, time as rfc3339};
 
 use crate::daemon::Daemon;

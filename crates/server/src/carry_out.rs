@@ -81,7 +81,8 @@ impl Daemon {
         }
         for attempt in &prepared.launched.not_held {
             let project = &prepared.checked.project;
-            let given_up = recover::give_up(project, &self.store, &self.keeper, attempt).await;
+            let notes = self.notes.as_ref().map(|notes| &**notes.service());
+            let given_up = recover::give_up(project, &self.store, &self.keeper, notes, attempt).await;
             given_up.map_err(|error| error.to_string())?;
         }
         let ended = self.drive(run, prepared, signals, &pipeline).await?;
@@ -205,11 +206,9 @@ impl Daemon {
     async fn give_up_held(&self, run: RunId) -> Result<(), String> {
         let held = lock(&self.held).remove(&run).unwrap_or_default();
         let project = Project::new(self.root.clone(), self.state.clone(), self.root.clone());
+        let notes = self.notes.as_ref().map(|notes| &**notes.service());
         for attempt in &held {
-            if let Some(notes) = &self.notes {
-                notes.service().give_up(&attempt.job.token);
-            }
-            let given_up = recover::give_up(&project, &self.store, &self.keeper, attempt).await;
+            let given_up = recover::give_up(&project, &self.store, &self.keeper, notes, attempt).await;
             given_up.map_err(|error| error.to_string())?;
         }
         Ok(())

@@ -116,6 +116,11 @@ impl Catalog {
         self.entries.get(name)
     }
 
+    /// Has a file read again, whether or not it looks as it did.
+    pub fn forget(&mut self, file: &std::path::Path) {
+        self.stamps.remove(file);
+    }
+
     /// Reads what changed of the files that are there now. Returns the names of the pipelines that are new, changed or gone.
     pub fn reload(&mut self, located: &[Located], now: Timestamp) -> BTreeSet<Name> {
         let mut changed = BTreeSet::new();

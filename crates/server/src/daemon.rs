@@ -243,6 +243,12 @@ impl Daemon {
         lock(&self.failed).clone()
     }
 
+    /// Reads the pipeline files that changed, and `file` whether or not it looks as if it did.
+    pub(crate) fn read_again(&self, file: &Path) {
+        self.catalog.write().unwrap_or_else(PoisonError::into_inner).forget(file);
+        self.reload();
+    }
+
     /// Makes a batch durable.
     pub(crate) fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let _ = self.store.commit(batch, Durability::Synced)?;

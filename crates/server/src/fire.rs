@@ -19,7 +19,7 @@ use crate::queue::Waiting;
 use crate::submit::{Order, enter};
 
 #[cfg(test)]
-mod simulate;
+pub(crate) mod simulate;
 
 /// How often the wall clock is looked at: it may be set, and the machine may have slept.
 const LOOK: Duration = Duration::from_secs(1);

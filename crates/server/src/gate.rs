@@ -8,8 +8,8 @@
 //!
 //! Without a token only [`PUBLIC`] answers.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
@@ -24,7 +24,8 @@ use crate::daemon::lock;
 /// Paths that answer without a token; the style sheet is for the page that says so.
 pub const PUBLIC: [&str; 4] = ["/healthz", "/readyz", "/login", "/static/cairn.css"];
 
-/// Name of the cookie.
+/// How the cookie's name begins. Browsers have one jar for all ports of a host: what follows tells the daemons of several
+/// projects apart.
 const COOKIE: &str = "cairn-session";
 /// How long a login link can be used.
 const LINK_LIVES: Duration = Duration::from_mins(10);
@@ -46,50 +47,63 @@ pub struct Gate {
     token: String,
     /// Names by which the daemon may be called beside the machine's own.
     hosts: Vec<String>,
-    links: Mutex<HashMap<String, Instant>>,
+    /// Name of the cookie.
+    cookie: String,
+    /// The address that it listens at, once it does.
+    bound: OnceLock<IpAddr>,
+    /// The oldest first.
+    links: Mutex<Vec<(String, Instant)>>,
 }
 
 impl Gate {
     /// Lets in who knows `token`; `hosts` are names by which it may be called, beside those of the loopback.
     pub fn new(token: String, hosts: Vec<String>) -> Self {
-        Self { token, hosts, links: Mutex::default() }
+        let cookie = format!("{COOKIE}-{}", &derived("cairn v1 cookie name", &token)[..16]);
+        Self { token, hosts, cookie, bound: OnceLock::new(), links: Mutex::default() }
+    }
+
+    /// Has it be called by the address that it listens at as well.
+    pub fn listens_at(&self, address: IpAddr) {
+        // There is one port.
+        let _ = self.bound.set(address);
     }
 
     /// Returns a word that `/login?code=` takes once, within ten minutes.
     pub fn login_code(&self) -> String {
         let code = random_hex();
         let mut links = lock(&self.links);
-        links.retain(|_, made| made.elapsed() < LINK_LIVES);
-        if links.len() < LINKS_MAX {
-            links.insert(code.clone(), Instant::now());
+        links.retain(|(_, made)| made.elapsed() < LINK_LIVES);
+        if links.len() >= LINKS_MAX {
+            links.remove(0);
         }
+        links.push((code.clone(), Instant::now()));
         code
     }
 
     /// Takes a login code, once; returns the cookie to set.
     pub(crate) fn login(&self, code: &str) -> Option<HeaderValue> {
-        let made = lock(&self.links).remove(code)?;
+        let made = {
+            let mut links = lock(&self.links);
+            let place = links.iter().position(|(link, _)| link == code)?;
+            links.remove(place).1
+        };
         (made.elapsed() < LINK_LIVES).then(|| {
-            let cookie =
-                format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000", self.session());
+            let cookie = format!(
+                "{}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000",
+                self.cookie,
+                self.session()
+            );
             HeaderValue::from_str(&cookie).expect("hexadecimal digits and ASCII words")
         })
     }
 
     /// The value of the cookie: it follows from the token and does not tell it.
     fn session(&self) -> String {
-        blake3::derive_key("cairn v1 session", self.token.as_bytes()).iter().fold(
-            String::new(),
-            |mut text, byte| {
-                use std::fmt::Write as _;
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            },
-        )
+        derived("cairn v1 session", &self.token)
     }
 
-    fn knows(&self, headers: &HeaderMap) -> bool {
+    /// Returns whether a request brings the token, or the cookie that a login link gives.
+    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let bearer = text(header::AUTHORIZATION).and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -104,7 +118,7 @@ impl Gate {
             cookie
                 .trim()
                 .split_once('=')
-                .is_some_and(|(name, value)| name == COOKIE && equal(value, &session))
+                .is_some_and(|(name, value)| name == self.cookie && equal(value, &session))
         })
     }
 
@@ -112,9 +126,28 @@ impl Gate {
         let name = host.rsplit_once(':').map_or(host, |(name, port)| {
             if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host }
         });
-        ["localhost", "127.0.0.1", "[::1]"].contains(&name)
+        // No page elsewhere has an address for its name.
+        let is_called = |address: IpAddr| {
+            let bound = self.bound.get().filter(|bound| !bound.is_unspecified());
+            address.is_loopback() || bound == Some(&address)
+        };
+        name == "localhost"
+            || address(name).is_some_and(is_called)
             || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name) || own.eq_ignore_ascii_case(host))
     }
+}
+
+/// Reads an address as `Host` has it: one of version 6 in brackets.
+fn address(name: &str) -> Option<IpAddr> {
+    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => name.parse().ok().filter(IpAddr::is_ipv4),
+    }
+}
+
+/// Returns hexadecimal digits that follow from a token and do not tell it.
+fn derived(purpose: &str, token: &str) -> String {
+    hexadecimal(&blake3::derive_key(purpose, token.as_bytes()))
 }
 
 /// Compares in a time that does not tell how much is equal.
@@ -127,8 +160,13 @@ fn equal(one: &str, other: &str) -> bool {
 /// Returns 32 random bytes in hexadecimal.
 pub fn random_hex() -> String {
     let bytes: [u8; 32] = rand::rng().random();
+    hexadecimal(&bytes)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         use std::fmt::Write as _;
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -222,7 +260,15 @@ mod tests {
     #[test]
     fn only_names_of_the_machine_itself_or_allowed_ones_are_own() {
         let gate = Gate::new("t".to_owned(), vec!["cairn.example".to_owned()]);
-        for own in ["localhost", "localhost:8787", "127.0.0.1:1", "[::1]:8787", "[::1]", "CAIRN.example:80"] {
+        for own in [
+            "localhost",
+            "localhost:8787",
+            "127.0.0.1:1",
+            "[::1]:8787",
+            "[::1]",
+            "CAIRN.example:80",
+            "127.0.0.2:1",
+        ] {
             assert!(gate.is_own(own), "{own}");
         }
         for foreign in
@@ -230,6 +276,31 @@ mod tests {
         {
             assert!(!gate.is_own(foreign), "{foreign}");
         }
+        assert!(!gate.is_own("192.168.1.2:80"));
+        gate.listens_at("192.168.1.2".parse().unwrap());
+        assert!(gate.is_own("192.168.1.2:80") && !gate.is_own("192.168.1.3:80"));
+        let all = Gate::new("t".to_owned(), Vec::new());
+        all.listens_at("0.0.0.0".parse().unwrap());
+        assert!(all.is_own("127.0.0.1:80") && !all.is_own("0.0.0.0:80") && !all.is_own("192.168.1.2:80"));
+    }
+
+    #[test]
+    fn every_code_that_is_told_can_be_used_until_so_many_came_after_it() {
+        let gate = Gate::new("t".to_owned(), Vec::new());
+        let codes: Vec<String> = (0..=LINKS_MAX).map(|_| gate.login_code()).collect();
+        assert_eq!(gate.login(&codes[0]), None);
+        assert!(codes[1..].iter().all(|code| gate.login(code).is_some()));
+    }
+
+    #[test]
+    fn daemons_of_two_projects_do_not_log_each_other_out() {
+        let (one, other) = (Gate::new("a".to_owned(), Vec::new()), Gate::new("b".to_owned(), Vec::new()));
+        let name = |gate: &Gate| {
+            let cookie = gate.login(&gate.login_code()).unwrap();
+            cookie.to_str().unwrap().split('=').next().unwrap().to_owned()
+        };
+        assert_ne!(name(&one), name(&other));
+        assert!(name(&one).starts_with(COOKIE));
     }
 
     #[test]
@@ -246,7 +317,8 @@ mod tests {
             HeaderValue::from_str(cookie.to_str().unwrap().split(';').next().unwrap()).unwrap(),
         );
         assert!(gate.knows(&headers));
-        headers.insert(header::COOKIE, HeaderValue::from_static("cairn-session=x"));
+        let wrong = format!("{}=x", gate.cookie);
+        headers.insert(header::COOKIE, HeaderValue::from_str(&wrong).unwrap());
         assert!(!gate.knows(&headers));
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("bearer t"));
         assert!(gate.knows(&headers));

@@ -121,12 +121,13 @@ impl Daemon {
         settles: Settles,
     ) -> Result<(cairn_model::Name, Effect), SettleError> {
         let _deciding = lock(&self.deciding);
-        // While it is held, no run begins that would do it.
+        let (pipeline, _) = outside::find(&self.store, key, pipeline)?;
+        // While it is held, no run begins that would do it; and who asks for it waits, so it is found before, and only read.
         let queue = self.queue();
-        let (pipeline, known) = outside::find(&self.store, key, pipeline)?;
         if queue.running().any(|(_, of)| *of == pipeline) {
             return Err(SettleError::Busy { pipeline: pipeline.to_string() });
         }
+        let (pipeline, known) = outside::find(&self.store, key, Some(pipeline.as_str()))?;
         if !settles.takes(known.state) {
             return Err(SettleError::Known { key: key.to_owned(), state: known.state });
         }

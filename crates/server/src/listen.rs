@@ -1,13 +1,15 @@
 //! Listens on TCP and on the socket in the state folder, and serves what comes in.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
+use cairn_executor::Project;
+use cairn_executor::notes::place::{candidates, is_ours, listen};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,33 +22,83 @@ use crate::gate::Way;
 const CONNECTIONS_MAX: usize = 512;
 /// How long a client may take for the head of a request.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// Name of the socket in the state folder.
+/// The socket's name, and the one that it has while it is made.
 const SOCKET: &str = "daemon.sock";
-/// Bytes that a socket's path may have on the systems we know.
-const PATH_MAX: usize = 103;
+const PART: &str = "daemon.part";
 
-/// Returns where the daemon of a state folder listens, as far as the path is short enough for a socket: else a link in the
-/// system's folder for such things, named by the state folder, leads there.
-pub fn socket_path(state: &Path) -> PathBuf {
-    let path = state.join(SOCKET);
-    if path.as_os_str().len() <= PATH_MAX {
-        return path;
-    }
-    let name = blake3::hash(state.as_os_str().as_encoded_bytes()).to_hex();
-    let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    folder.join(format!("cairn-{}.sock", &name[..16]))
+/// A place for the socket: in the state folder; or, where its path would be too long for one or there can be none, in a
+/// folder of the user's own in `/tmp`. Both follow from the state folder's path, whatever the environment says.
+struct Place {
+    /// A folder that only its user can enter, where it is made.
+    folder: PathBuf,
+    socket: PathBuf,
 }
 
-/// Opens the socket of a state folder. Who holds the store may take the place of one that a killed daemon left.
-pub fn bind_socket(state: &Path) -> io::Result<UnixListener> {
-    let path = socket_path(state);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+/// Returns the places of a state folder, the one to be preferred first.
+fn places(state: &Path) -> Vec<Place> {
+    let state_id = Project::new(state.to_owned(), state.to_owned(), state.to_owned()).state_id();
+    let place = |folder: PathBuf| {
+        let socket = if folder.starts_with(state) { state.join(SOCKET) } else { folder.join(SOCKET) };
+        Place { folder, socket }
+    };
+    candidates(state, &state_id, SOCKET.len().max(PART.len())).into_iter().map(place).collect()
+}
+
+/// Returns the socket of the daemon of a state folder; `None` where nobody listens.
+pub fn find_socket(state: &Path) -> Option<PathBuf> {
+    let listens = |place: &Place| {
+        // In `/tmp` anybody could pose as the daemon.
+        let is_safe = place.socket.starts_with(state) || is_ours(&place.folder).unwrap_or(false);
+        // A socket that nobody listens to was left by a daemon that was killed.
+        is_safe && StdStream::connect(&place.socket).is_ok()
+    };
+    places(state).into_iter().find(listens).map(|place| place.socket)
+}
+
+/// A socket that was bound: who connects waits until it is served.
+#[derive(Debug)]
+pub struct Socket {
+    listener: StdListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Opens the socket of a state folder. Who holds the store may take the place of one that a killed daemon left.
+    pub fn bind(state: &Path) -> io::Result<Self> {
+        let mut failed = io::Error::from(io::ErrorKind::InvalidInput);
+        for place in places(state) {
+            let bound = listen(&place.folder, PART, &place.socket).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
+            match bound {
+                Ok(listener) => return Ok(Self { listener, path: place.socket }),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns it for [`serve_socket`]; within a runtime.
+    pub fn into_listener(self) -> io::Result<UnixListener> {
+        UnixListener::from_std(self.listener)
+    }
+}
+
+/// Returns the address by which a listener is called from this machine: one that is bound to all is called by the
+/// loopback's.
+pub fn called(mut bound: SocketAddr) -> SocketAddr {
+    match bound.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => bound.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(address) if address.is_unspecified() => bound.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    bound
 }
 
 /// Serves what comes in by TCP, for ever.
@@ -103,4 +155,51 @@ async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 /// Opens a TCP port for the API and the pages.
 pub async fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn the_socket_is_found_where_it_is_and_is_its_users_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["s".to_owned(), "s".repeat(100)] {
+            let state = folder.path().join(&name);
+            std::fs::create_dir(&state).unwrap();
+            assert_eq!(find_socket(&state), None);
+            drop(Socket::bind(&state).unwrap());
+            assert_eq!(find_socket(&state), None, "what a killed daemon left");
+            let socket = Socket::bind(&state).unwrap();
+            let path = socket.path().to_owned();
+            assert_eq!(path == state.join("daemon.sock"), name.len() == 1);
+            assert_eq!(find_socket(&state), Some(path.clone()));
+            assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+            let place = places(&state).pop().unwrap();
+            if path == place.socket {
+                // One that others can enter, or that is somewhere else, is not trusted.
+                std::fs::set_permissions(&place.folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+                assert_eq!(find_socket(&state), None);
+                assert!(Socket::bind(&state).is_err());
+                std::fs::remove_dir_all(&place.folder).unwrap();
+                symlink(folder.path(), &place.folder).unwrap();
+                assert!(Socket::bind(&state).is_err());
+                std::fs::remove_file(&place.folder).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_bound_to_all_addresses_is_called_by_the_loopbacks() {
+        for (bound, by) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("192.168.1.2:80", "192.168.1.2:80"),
+            ("127.0.0.2:80", "127.0.0.2:80"),
+        ] {
+            assert_eq!(called(bound.parse().unwrap()).to_string(), by);
+        }
+    }
 }

@@ -193,8 +193,8 @@ impl Daemon {
         let metrics = &self.metrics;
         {
             let queue = self.queue();
-            metrics.waiting.set(number(queue.waiting().count()));
-            metrics.running.set(number(queue.running().count()));
+            metrics.waiting.set(number(queue.waiting().len()));
+            metrics.running.set(number(queue.running().len()));
         }
         let names: Vec<Name> = {
             let catalog = self.catalog();

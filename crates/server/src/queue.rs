@@ -21,15 +21,39 @@ pub struct Waiting {
     pub not_before: Option<Timestamp>,
 }
 
-/// Runs that wait, and runs that go on.
+/// Where a run stands among those that wait: the first one goes first.
+type Place = (Reverse<i64>, RunId);
+
+/// Runs that wait, and runs that go on. However many wait, and for whatever: to choose one, or to ask for those of a
+/// pipeline, does not go through all of them.
 #[derive(Debug)]
 pub struct Queue {
     /// Runs that go on at once, at most.
     runs_max: usize,
-    waiting: BTreeMap<(Reverse<i64>, RunId), Waiting>,
-    priorities: HashMap<RunId, i64>,
+    waiting: BTreeMap<Place, Waiting>,
+    places: HashMap<RunId, Place>,
     running: HashMap<RunId, Name>,
-    busy: BTreeSet<Name>,
+    lanes: BTreeMap<Name, Lane>,
+    /// The first of each pipeline that is not busy, among those whose time has come.
+    heads: BTreeSet<Place>,
+    /// Those that wait for their time.
+    later: BTreeSet<(Timestamp, RunId)>,
+}
+
+/// The runs of one pipeline.
+#[derive(Debug, Default)]
+struct Lane {
+    waiting: BTreeSet<Place>,
+    /// Those of them whose time has come.
+    ready: BTreeSet<Place>,
+    running: Option<RunId>,
+}
+
+impl Lane {
+    /// Returns the run that begins next, once there is room for it.
+    fn head(&self) -> Option<Place> {
+        self.ready.first().copied().filter(|_| self.running.is_none())
+    }
 }
 
 impl Queue {
@@ -38,22 +62,41 @@ impl Queue {
         Self {
             runs_max: runs_max.max(1),
             waiting: BTreeMap::new(),
-            priorities: HashMap::new(),
+            places: HashMap::new(),
             running: HashMap::new(),
-            busy: BTreeSet::new(),
+            lanes: BTreeMap::new(),
+            heads: BTreeSet::new(),
+            later: BTreeSet::new(),
         }
     }
 
-    /// Has a run wait.
+    /// Has a run wait. One that waits already does so as it is given now.
     pub fn push(&mut self, waiting: Waiting) {
-        self.priorities.insert(waiting.run, waiting.priority);
-        self.waiting.insert((Reverse(waiting.priority), waiting.run), waiting);
+        self.remove(waiting.run);
+        let place = (Reverse(waiting.priority), waiting.run);
+        self.later.extend(waiting.not_before.map(|time| (time, waiting.run)));
+        self.change_lane(&waiting.pipeline, |lane| {
+            lane.waiting.insert(place);
+            if waiting.not_before.is_none() {
+                lane.ready.insert(place);
+            }
+        });
+        self.places.insert(waiting.run, place);
+        self.waiting.insert(place, waiting);
     }
 
     /// Takes a run that waits away.
     pub fn remove(&mut self, run: RunId) -> Option<Waiting> {
-        let priority = self.priorities.remove(&run)?;
-        self.waiting.remove(&(Reverse(priority), run))
+        let place = self.places.remove(&run)?;
+        let waiting = self.waiting.remove(&place)?;
+        if let Some(time) = waiting.not_before {
+            self.later.remove(&(time, run));
+        }
+        self.change_lane(&waiting.pipeline, |lane| {
+            lane.waiting.remove(&place);
+            lane.ready.remove(&place);
+        });
+        Some(waiting)
     }
 
     /// Chooses the run that begins now, and counts it as running.
@@ -61,12 +104,10 @@ impl Queue {
         if self.running.len() >= self.runs_max {
             return None;
         }
-        let ready = |waiting: &&Waiting| {
-            waiting.not_before.is_none_or(|time| time <= now) && !self.busy.contains(&waiting.pipeline)
-        };
-        let run = self.waiting.values().find(ready)?.run;
-        let Waiting { pipeline, .. } = self.remove(run).expect("it was found there");
-        self.busy.insert(pipeline.clone());
+        self.let_in(now);
+        let (_, run) = *self.heads.first()?;
+        let Waiting { pipeline, .. } = self.remove(run).expect("every head waits");
+        self.change_lane(&pipeline, |lane| lane.running = Some(run));
         self.running.insert(run, pipeline);
         Some(run)
     }
@@ -74,23 +115,24 @@ impl Queue {
     /// Counts a run as over.
     pub fn end(&mut self, run: RunId) {
         if let Some(pipeline) = self.running.remove(&run) {
-            self.busy.remove(&pipeline);
+            self.change_lane(&pipeline, |lane| lane.running = None);
         }
     }
 
     /// Returns when the next of those that wait for their time may begin.
     pub fn next_time(&self, now: Timestamp) -> Option<Timestamp> {
-        self.waiting.values().filter_map(|waiting| waiting.not_before).filter(|time| *time > now).min()
+        let after = (now.plus_millis(1), RunId::from_bytes([0; 16]));
+        self.later.range(after..).next().map(|(time, _)| *time)
     }
 
     /// Returns the runs that wait, in the order in which they would begin.
-    pub fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+    pub fn waiting(&self) -> impl ExactSizeIterator<Item = &Waiting> {
         self.waiting.values()
     }
 
     /// Returns whether a run waits.
     pub fn is_waiting(&self, run: RunId) -> bool {
-        self.priorities.contains_key(&run)
+        self.places.contains_key(&run)
     }
 
     /// Returns whether a run goes on.
@@ -99,20 +141,46 @@ impl Queue {
     }
 
     /// Returns the runs that go on.
-    pub fn running(&self) -> impl Iterator<Item = (&RunId, &Name)> {
+    pub fn running(&self) -> impl ExactSizeIterator<Item = (&RunId, &Name)> {
         self.running.iter()
     }
 
     /// Returns the runs of a pipeline that wait or go on.
     pub fn runs_of(&self, pipeline: &Name) -> Vec<RunId> {
-        let waiting = self.waiting.values().filter(|waiting| waiting.pipeline == *pipeline);
-        let running = self.running.iter().filter(|(_, of)| *of == pipeline);
-        waiting.map(|waiting| waiting.run).chain(running.map(|(run, _)| *run)).collect()
+        let Some(lane) = self.lanes.get(pipeline) else { return Vec::new() };
+        lane.waiting.iter().map(|(_, run)| *run).chain(lane.running).collect()
     }
 
     /// Returns whether a run of a pipeline waits or goes on.
     pub fn has(&self, pipeline: &Name) -> bool {
-        self.busy.contains(pipeline) || self.waiting.values().any(|waiting| waiting.pipeline == *pipeline)
+        self.lanes.contains_key(pipeline)
+    }
+
+    /// Lets those begin whose time has come. They stay let in should the clock go back.
+    fn let_in(&mut self, now: Timestamp) {
+        while let Some(entry) = self.later.first().copied().filter(|(time, _)| *time <= now) {
+            self.later.remove(&entry);
+            let place = self.places[&entry.1];
+            let pipeline = self.waiting[&place].pipeline.clone();
+            self.change_lane(&pipeline, |lane| lane.ready.extend([place]));
+        }
+    }
+
+    /// Changes the runs of a pipeline, and keeps the heads in step with them.
+    fn change_lane(&mut self, pipeline: &Name, change: impl FnOnce(&mut Lane)) {
+        let lane = self.lanes.entry(pipeline.clone()).or_default();
+        let before = lane.head();
+        change(lane);
+        let after = lane.head();
+        if lane.waiting.is_empty() && lane.running.is_none() {
+            self.lanes.remove(pipeline);
+        }
+        if before != after {
+            if let Some(before) = before {
+                self.heads.remove(&before);
+            }
+            self.heads.extend(after);
+        }
     }
 }
 
@@ -166,5 +234,54 @@ mod tests {
         assert!(queue.is_waiting(run(1)));
         assert_eq!(queue.remove(run(1)).map(|it| it.run), Some(run(1)));
         assert_eq!((queue.remove(run(1)), queue.begin_next(Timestamp(0))), (None, None));
+    }
+
+    #[test]
+    fn many_that_wait_hold_up_nobody() {
+        let many = 10_000_u32;
+        let numbered = |number: u32| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            RunId::from_bytes(bytes)
+        };
+        let mut queue = Queue::new(2);
+        for number in 0..many {
+            // Half of them wait for a time that comes, one after the other, while the first one runs.
+            let not_before = (number % 2 == 1).then_some(Timestamp(i64::from(number)));
+            queue.push(Waiting { run: numbered(number), not_before, ..waiting(0, "many", 9) });
+        }
+        assert_eq!(queue.begin_next(Timestamp(0)), Some(numbered(0)));
+        for number in 0..many {
+            let other = numbered(many + number);
+            queue.push(Waiting { run: other, ..waiting(0, "other", 0) });
+            let now = Timestamp(i64::from(number));
+            assert_eq!((queue.begin_next(now), queue.begin_next(now)), (Some(other), None));
+            let next = Timestamp(i64::from(number + 1 + number % 2));
+            assert_eq!(queue.next_time(now), Some(next).filter(|_| number + 1 < many));
+            assert!(queue.has(&"many".parse().unwrap()));
+            queue.end(other);
+            assert!(!queue.has(&"other".parse().unwrap()));
+        }
+        assert_eq!(queue.waiting().len(), 9_999);
+        for number in 1..many {
+            queue.end(numbered(number - 1));
+            assert_eq!(queue.begin_next(Timestamp(i64::from(many))), Some(numbered(number)));
+        }
+        queue.end(numbered(many - 1));
+        assert_eq!(
+            (queue.begin_next(Timestamp(i64::MAX)), queue.runs_of(&"many".parse().unwrap())),
+            (None, vec![])
+        );
+        assert!(queue.lanes.is_empty() && queue.heads.is_empty() && queue.later.is_empty());
+    }
+
+    #[test]
+    fn one_that_is_asked_for_again_waits_once() {
+        let mut queue = Queue::new(9);
+        queue.push(Waiting { not_before: Some(Timestamp(10)), ..waiting(1, "a", 3) });
+        queue.push(waiting(1, "a", 5));
+        assert_eq!((queue.waiting().len(), queue.next_time(Timestamp(0))), (1, None));
+        assert_eq!(queue.begin_next(Timestamp(0)), Some(run(1)));
+        assert_eq!(queue.runs_of(&"a".parse().unwrap()), [run(1)]);
     }
 }

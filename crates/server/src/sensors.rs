@@ -4,7 +4,9 @@
 //! with another header and the same validator start nothing. What a sensor saw last is stored in the batch with the run
 //! that it starts, so that a restart neither loses an event nor tells it twice. The first look only learns what there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,10 +14,11 @@ use std::time::{Duration, SystemTime};
 use cairn_dag::{Glob, World as _};
 use cairn_executor::isolation::ask;
 use cairn_executor::{DiskWorld, Project};
-use cairn_model::{Digest, Domain, Name, RunId, Sensor, SensorKind};
+use cairn_model::{Digest, Domain, Name, ProjectPath, RunId, Sensor, SensorKind};
 use cairn_scheduler::definition::default_shell;
 use cairn_scheduler::launch::Asked;
 use cairn_store::{Batch, Trigger, TriggerKind};
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
@@ -29,12 +32,35 @@ use crate::submit::{Order, SubmitError, enter};
 const WITHIN: Duration = Duration::from_mins(1);
 /// Bytes of an answer that count.
 const ANSWER_MAX: u64 = 16 << 20;
+/// Sensors that look at once. Each has a thread of those that the daemon itself needs, up to [`WITHIN`] where nobody answers.
+const AT_ONCE: usize = 16;
+/// A file's stamp tells that it is the same when it is at least so old: filesystems tell times in steps of up to 2 s.
+const STAMP_COUNTS_AFTER: Duration = Duration::from_secs(2);
+
+/// The places of those that look: files do not wait for systems outside.
+struct Places {
+    files: Arc<Semaphore>,
+    outside: Arc<Semaphore>,
+}
+
+/// The files that a sensor has read, so that they are read again only when they have changed.
+type Read = HashMap<ProjectPath, (Stamp, blake3::Hash)>;
+
+/// What changes when a file does: its filesystem, number and size, and both its times in seconds and nanoseconds.
+type Stamp = (u64, u64, u64, [i64; 4]);
+
+fn stamp_of(meta: &Metadata) -> Stamp {
+    let times = [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()];
+    (meta.dev(), meta.ino(), meta.len(), times)
+}
 
 impl Daemon {
     /// Looks at what sensors look at, for ever.
     pub async fn keep_sensors(self: &Arc<Self>) {
         let mut watching: BTreeMap<(Name, String), JoinHandle<()>> = BTreeMap::new();
         let mut changes = self.hub.listen();
+        let [files, outside] = [AT_ONCE; 2].map(|places| Arc::new(Semaphore::new(places)));
+        let places = Arc::new(Places { files, outside });
         loop {
             let wanted = self.wanted_sensors();
             watching.retain(|key, task| {
@@ -46,8 +72,8 @@ impl Daemon {
             });
             for (key, (entry, sensor)) in wanted {
                 watching.entry(key.clone()).or_insert_with(|| {
-                    let daemon = Arc::clone(self);
-                    tokio::spawn(async move { daemon.keep_sensor(&entry, &sensor).await })
+                    let (daemon, places) = (Arc::clone(self), Arc::clone(&places));
+                    tokio::spawn(async move { daemon.keep_sensor(&entry, &sensor, &places).await })
                 });
             }
             loop {
@@ -74,10 +100,11 @@ impl Daemon {
         wanted
     }
 
-    async fn keep_sensor(self: &Arc<Self>, entry: &Arc<Entry>, sensor: &Sensor) {
+    async fn keep_sensor(self: &Arc<Self>, entry: &Arc<Entry>, sensor: &Sensor, places: &Places) {
         let name = name_of(&sensor.kind);
+        let mut read = Read::new();
         loop {
-            match look(entry, &sensor.kind).await {
+            match look(entry, &sensor.kind, &mut read, places).await {
                 Ok(Some(seen)) => {
                     let (daemon, pipeline, name) = (Arc::clone(self), entry.name.clone(), name.clone());
                     let sensed = blocking(move || daemon.sensed(&pipeline, &name, seen, None)).await;
@@ -181,59 +208,109 @@ fn name_of(kind: &SensorKind) -> String {
 }
 
 /// Looks once. `None`: what is there is not settled.
-async fn look(entry: &Arc<Entry>, kind: &SensorKind) -> Result<Option<Seen>, String> {
+async fn look(
+    entry: &Arc<Entry>,
+    kind: &SensorKind,
+    read: &mut Read,
+    places: &Places,
+) -> Result<Option<Seen>, String> {
+    let places = match kind {
+        SensorKind::Files { .. } => &places.files,
+        SensorKind::Command { .. } | SensorKind::Http { .. } => &places.outside,
+        SensorKind::Webhook { .. } => return Ok(None),
+    };
+    // It goes with the thread: one whose sensor is given up has its place until it is back.
+    let place = Arc::clone(places).acquire_owned().await.map_err(|error| error.to_string())?;
     let folder = entry.located.file.parent().unwrap_or(Path::new("/")).to_owned();
     match kind {
         SensorKind::Files { pattern, settle_ms } => {
             let (root, pattern) = (entry.located.root.clone(), pattern.clone());
             let settle = Duration::from_millis(*settle_ms);
-            blocking(move || look_at_files(&folder, &root, &pattern, settle)).await
+            let mut known = std::mem::take(read);
+            let (looked, known) = blocking(move || {
+                let _place = place;
+                (look_at_files((&folder, &root), &pattern, settle, &mut known), known)
+            })
+            .await;
+            *read = known;
+            looked
         }
         SensorKind::Command { text } => {
             let (root, state) = (entry.located.root.clone(), entry.located.state.clone());
             let (state_id, text) = (Project::new(root, state, folder.clone()).state_id(), text.clone());
-            blocking(move || look_at_command(&folder, &state_id, &text)).await
+            blocking(move || {
+                let _place = place;
+                look_at_command(&folder, &state_id, &text)
+            })
+            .await
         }
         SensorKind::Http { url } => {
             let url = url.clone();
-            blocking(move || look_at_url(&url)).await
+            blocking(move || {
+                let _place = place;
+                look_at_url(&url)
+            })
+            .await
         }
         SensorKind::Webhook { .. } => Ok(None),
     }
 }
 
-/// A digest over the names and the bytes of the files; `None` while one of them may still be written.
+/// A digest over the names and the bytes of the files; `None` while one of them may still be written. What stands in `read`
+/// is not read again.
 fn look_at_files(
-    folder: &Path,
-    root: &Path,
+    (folder, root): (&Path, &Path),
     pattern: &str,
     settle: Duration,
+    read: &mut Read,
 ) -> Result<Option<Seen>, String> {
     let glob = Glob::parse(pattern).map_err(|error| error.to_string())?;
     let world = DiskWorld::new(folder.to_owned(), root.to_owned());
     let paths = world.matches(&glob).map_err(|error| error.to_string())?;
     let mut hasher = Domain::Tree.hasher();
+    let there: HashSet<&ProjectPath> = paths.iter().collect();
+    read.retain(|path, _| there.contains(path));
     let mut any = false;
-    for path in paths {
+    for path in &paths {
         let file = path.below(folder);
         let failed = |error: std::io::Error| format!("`{path}`: {error}");
         let meta = std::fs::metadata(&file).map_err(failed)?;
-        let age = meta.modified().ok().and_then(|modified| now().duration_since(modified).ok());
+        let looked = now();
+        let age = meta.modified().ok().and_then(|modified| looked.duration_since(modified).ok());
         // One of the future has no age; it is not looked at for ever.
         if age.is_some_and(|age| age < settle) {
             return Ok(None);
         }
-        let mut bytes = blake3::Hasher::new();
-        bytes.update_reader(std::fs::File::open(&file).map_err(failed)?).map_err(failed)?;
-        let after = std::fs::metadata(&file).map_err(failed)?;
-        if after.modified().ok() != meta.modified().ok() || after.len() != meta.len() {
-            return Ok(None);
+        let stamp = stamp_of(&meta);
+        let bytes = match read.get(path) {
+            Some((of, bytes)) if *of == stamp => *bytes,
+            _ => {
+                let mut bytes = blake3::Hasher::new();
+                bytes.update_reader(std::fs::File::open(&file).map_err(failed)?).map_err(failed)?;
+                let after = std::fs::metadata(&file).map_err(failed)?;
+                if stamp_of(&after) != stamp {
+                    return Ok(None);
+                }
+                bytes.finalize()
+            }
+        };
+        if is_settled(&meta, looked) {
+            read.insert(path.clone(), (stamp, bytes));
         }
         hasher.update(&(path.as_str().len() as u64).to_be_bytes()).update(path.as_str().as_bytes());
-        hasher.update(bytes.finalize().as_bytes());
+        hasher.update(bytes.as_bytes());
         any = true;
     }
     Ok(Some(if any { Seen::Content(hasher.finalize().into()) } else { Seen::Nothing }))
+}
+
+/// Returns whether a file's stamp tells any later change of it.
+fn is_settled(meta: &Metadata, looked: SystemTime) -> bool {
+    let changed = u64::try_from(meta.mtime().max(meta.ctime())).map(Duration::from_secs);
+    let changed = changed.ok().and_then(|changed| SystemTime::UNIX_EPOCH.checked_add(changed));
+    let age = changed.and_then(|changed| looked.duration_since(changed).ok());
+    // The seconds are rounded down.
+    age.is_some_and(|age| age > STAMP_COUNTS_AFTER + Duration::from_secs(1))
 }
 
 #[expect(
@@ -283,7 +360,7 @@ mod tests {
     fn files_count_by_what_is_in_them_once_they_are_settled() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().canonicalize().unwrap();
-        let look = |settle| look_at_files(&folder, &folder, "*.csv", settle).unwrap();
+        let look = |settle| look_at_files((&folder, &folder), "*.csv", settle, &mut Read::new()).unwrap();
         assert_eq!(look(Duration::ZERO), Some(Seen::Nothing), "there is none");
         std::fs::write(folder.join("a.csv"), "1").unwrap();
         assert_eq!(look(Duration::from_hours(1)), None, "it may still be written");
@@ -296,6 +373,40 @@ mod tests {
         std::fs::remove_file(folder.join("a.csv")).unwrap();
         std::fs::write(folder.join("b.csv"), "2").unwrap();
         assert_ne!(look(Duration::ZERO), Some(two), "another name");
+    }
+
+    #[test]
+    fn a_file_whose_stamp_stays_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let mut read = Read::new();
+        let look = |read: &mut Read| {
+            look_at_files((&folder, &folder), "*.csv", Duration::ZERO, read).unwrap().unwrap()
+        };
+        for name in ["a.csv", "b.csv"] {
+            std::fs::write(folder.join(name), "1").unwrap();
+        }
+        let one = look(&mut read);
+        read.clear();
+        // As if it had been read when it was settled.
+        let (a, of) =
+            (ProjectPath::parse("a.csv").unwrap(), stamp_of(&folder.join("a.csv").metadata().unwrap()));
+        read.insert(a.clone(), (of, blake3::hash(b"2")));
+        assert_ne!(look(&mut read), one, "what is known of it counts");
+        read.insert(a.clone(), ((of.0, of.1, of.2 + 1, of.3), blake3::hash(b"2")));
+        assert_eq!(look(&mut read), one, "another stamp: it was read");
+        std::fs::remove_file(folder.join("a.csv")).unwrap();
+        look(&mut read);
+        assert!(!read.contains_key(&a), "what is gone is forgotten");
+    }
+
+    #[test]
+    fn a_file_is_settled_when_any_later_change_would_show() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let meta = file.path().metadata().unwrap();
+        let changed = meta.modified().unwrap();
+        assert!(!is_settled(&meta, changed + Duration::from_secs(1)));
+        assert!(is_settled(&meta, changed + Duration::from_secs(5)));
     }
 
     #[test]

@@ -35,6 +35,21 @@ pub struct Order {
     pub not_before: Option<Timestamp>,
 }
 
+/// The text of a pipeline that who asks for a run has read: it is run, or nothing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The file, relative to the project.
+    pub file: String,
+    /// The digest of its text.
+    pub definition: Digest,
+}
+
+impl Text {
+    fn is_of(&self, entry: &Entry) -> bool {
+        entry.located.shown == self.file && entry.digest == self.definition
+    }
+}
+
 /// A run that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Submitted {
@@ -52,6 +67,16 @@ pub enum SubmitError {
     UnknownPipeline {
         /// The name that was asked for.
         name: String,
+    },
+    /// The pipeline in force has another text than the one that is to be run.
+    #[error("`{name}` is not what was to be run: {why}")]
+    OtherText {
+        /// The pipeline.
+        name: String,
+        /// How it is another.
+        why: String,
+        /// What is wrong with the text in the file, as the command line draws it.
+        report: Option<String>,
     },
     /// The definition has errors with these params.
     #[error("the pipeline cannot run as asked")]
@@ -113,10 +138,44 @@ impl Daemon {
         self.catalog().get(&parsed).cloned().ok_or_else(unknown)
     }
 
+    /// Returns a pipeline as it is in force; where a `text` is given, only if it is that one. Its file is read again when
+    /// it was another: it may have been changed a moment ago.
+    pub(crate) fn entry_of(&self, name: &str, text: Option<&Text>) -> Result<Arc<Entry>, SubmitError> {
+        let found = self.entry(name);
+        let Some(text) = text else { return found };
+        if let Ok(entry) = found
+            && text.is_of(&entry)
+        {
+            return Ok(entry);
+        }
+        self.read_again(&self.root.join(&text.file));
+        let entry = self.entry(name)?;
+        if text.is_of(&entry) {
+            return Ok(entry);
+        }
+        let (shown, name) = (&entry.located.shown, entry.name.to_string());
+        if *shown != text.file {
+            let why = format!("the daemon has it from `{shown}`, not from `{}`", text.file);
+            return Err(SubmitError::OtherText { name, why, report: None });
+        }
+        let why = format!("the daemon has another text of `{shown}`");
+        Err(SubmitError::OtherText { name, why, report: entry.broken.clone() })
+    }
+
     /// Has a run wait for its turn. It is durable when this returns.
     ///
     /// With an idempotency key the same request is taken once, however often it comes.
     pub fn submit(&self, order: &Order, key: Option<&str>) -> Result<Submitted, SubmitError> {
+        self.submit_text(order, None, key)
+    }
+
+    /// Has a run of a `text` wait for its turn; of the one in force, where none is given.
+    pub(crate) fn submit_text(
+        &self,
+        order: &Order,
+        text: Option<&Text>,
+        key: Option<&str>,
+    ) -> Result<Submitted, SubmitError> {
         let now = self.clock.now();
         let key = key.map(|key| Domain::NoteKey.digest(format!("submission {key}").as_bytes()));
         let _asking = key.map(|key| Asking::begin(&self.asking, key)).transpose()?;
@@ -129,7 +188,7 @@ impl Daemon {
             }
             return Ok(Submitted { run: before.run, existed: true });
         }
-        let entry = self.entry(order.pipeline.as_str())?;
+        let entry = self.entry_of(order.pipeline.as_str(), text)?;
         let order = &with_interval(&entry, order, now);
         let checked = check(&entry, order, now)?;
         if checked.pipeline.reads_interval && order.asked.interval.is_none() {

@@ -1,6 +1,8 @@
 //! A batch: changes that become durable together or not at all.
 
-use cairn_model::{AttemptId, Digest, Domain, Event, InputHash, InstanceName, Name, RunId, Timestamp};
+use cairn_model::{
+    AttemptId, Digest, Domain, Event, InputHash, InstanceName, Name, RunEvent, RunId, Timestamp,
+};
 
 use crate::changes::Changes;
 use crate::commit::CommitError;
@@ -227,6 +229,9 @@ impl Batch {
                 Change::Event { run, event } => {
                     let number = to.next_event(run)?;
                     to.put(Family::Events, &keys::event(run, number), &event);
+                    if matches!(event.what, RunEvent::Ended { .. }) {
+                        to.ended.push(run);
+                    }
                 }
                 Change::RequireAttempt { id, epoch } => {
                     let attempt: Option<Attempt> = to.get(Family::Attempts, &keys::attempt(&id))?;

@@ -26,13 +26,15 @@ pub(crate) struct Changes<'a> {
     events_before: &'a HashMap<RunId, u64>,
     /// The same, of runs that this batch writes to.
     pub(crate) events: HashMap<RunId, u64>,
+    /// Runs that this batch says have ended.
+    pub(crate) ended: Vec<RunId>,
     pub(crate) disputed: Vec<InputHash>,
 }
 
 impl<'a> Changes<'a> {
     pub(crate) fn new(database: &'a Database, sequence: u64, events_before: &'a HashMap<RunId, u64>) -> Self {
-        let (rows, events, disputed) = Default::default();
-        Self { database, sequence, rows, events_before, events, disputed }
+        let (rows, events, ended, disputed) = Default::default();
+        Self { database, sequence, rows, events_before, events, ended, disputed }
     }
 
     /// Returns the record under `key` as this batch has it so far.

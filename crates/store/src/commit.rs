@@ -99,7 +99,8 @@ pub(crate) struct Writer {
     pub(crate) head: record::Head,
     head_file: HeadFile,
     head_path: PathBuf,
-    /// The number of the last event of each run that was written to.
+    /// The number of the last event of each run that was written to and has not ended: a process that goes on for months
+    /// does not remember all that it ever ran.
     events: HashMap<RunId, u64>,
     /// Why a write failed; nothing is written after that.
     failed: Option<Arc<io::Error>>,
@@ -128,12 +129,15 @@ impl Writer {
         let mut batch = WriteBatch::default();
         changes.write(&mut batch, &mut head.tallies);
         database.put(&mut batch, Family::Meta, keys::HEAD, &record::seal(Family::Meta, keys::HEAD, &head));
-        let (events, disputed) = (changes.events, changes.disputed);
+        let (events, ended, disputed) = (changes.events, changes.ended, changes.disputed);
 
         let written = database.write(batch, durability == Durability::Synced);
         written.map_err(|error| self.fail(database.folder(), error.into()))?;
         self.head = head;
         self.events.extend(events);
+        for run in ended {
+            self.events.remove(&run);
+        }
         if durability == Durability::Synced {
             self.mark()?;
         }
@@ -149,6 +153,12 @@ impl Writer {
         synced.map_err(|error| self.fail(&self.head_path.clone(), error))
     }
 
+    /// Returns of how many runs the last event's number is remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered_runs(&self) -> usize {
+        self.events.len()
+    }
+
     /// Moves what the log holds into tables.
     pub(crate) fn flush(&mut self, database: &Database) -> Result<(), CommitError> {
         self.refuse_after_failure(database.folder())?;
@@ -159,6 +169,11 @@ impl Writer {
     fn mark(&mut self) -> Result<(), CommitError> {
         let written = self.head_file.write(&Mark { format: format::VERSION, head: self.head.place() });
         written.map_err(|error| self.fail(&self.head_path.clone(), error))
+    }
+
+    /// Returns why nothing is written any more.
+    pub(crate) fn failure(&self) -> Option<Arc<io::Error>> {
+        self.failed.clone()
     }
 
     fn refuse_after_failure(&self, folder: &Path) -> Result<(), CommitError> {
@@ -173,5 +188,37 @@ impl Writer {
         let source = Arc::new(error);
         self.failed = Some(source.clone());
         CommitError::Failed { path: path.to_owned(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::{Event, FixedClock, RunEvent, RunStatus, Timestamp};
+
+    use super::*;
+    use crate::{Access, Batch, Store};
+
+    #[test]
+    fn nothing_is_remembered_of_a_run_that_ended_and_it_may_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join(".cairn"), Access::Write, &FixedClock::new(Timestamp(0)))
+            .unwrap();
+        let run = RunId::from_bytes([7; 16]);
+        let commit = |whats: &[RunEvent]| {
+            let mut batch = Batch::new();
+            for what in whats {
+                batch.event(run, &Event { at: Timestamp(0), what: what.clone() });
+            }
+            let _ = store.commit(batch, Durability::Written).unwrap();
+            store.remembered_runs()
+        };
+        let started = |resumed| RunEvent::Started { instances: 1, resumed };
+        let ended = RunEvent::Ended { status: RunStatus::Failed };
+        assert_eq!(commit(&[started(false)]), 1);
+        assert_eq!(commit(std::slice::from_ref(&ended)), 0);
+        assert_eq!(commit(&[started(true)]), 1);
+        assert_eq!(commit(&[ended.clone(), started(true), ended]), 0);
+        let numbers: Vec<u64> = store.events(run).unwrap().iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
     }
 }

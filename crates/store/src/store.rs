@@ -1,5 +1,6 @@
 //! The handle on an open store.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -95,6 +96,14 @@ impl Store {
         self.writer()?.commit(database, durability, |changes| batch.apply(changes))
     }
 
+    /// Returns why the store takes no more writes of this process: an earlier one failed. It waits for a commit that goes on.
+    pub fn write_failure(&self) -> Option<Arc<io::Error>> {
+        match &self.inner.role {
+            Role::Writer(writer) => lock_writer(writer).failure(),
+            Role::Reader(_) => None,
+        }
+    }
+
     /// Returns where the store stands, or stood when it was opened for reading.
     pub fn head(&self) -> Head {
         match &self.inner.role {
@@ -118,6 +127,11 @@ impl Store {
             writer.flush(database)?;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn remembered_runs(&self) -> usize {
+        self.writer().expect("it is open for writing").remembered_runs()
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, CommitError> {

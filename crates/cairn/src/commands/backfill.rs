@@ -14,13 +14,13 @@ use cairn_store::Store;
 
 use super::{Context, plan};
 use crate::args::{Jobs, Params, examples};
-use crate::execute::{Manner, execute, execute_remotely, interval_of, open_for_writing};
+use crate::execute::{Manner, execute, execute_remotely, interval_of};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::logical::{no_time, zone_of};
 use crate::past::{Past, damaged};
-use crate::remote::Remote;
+use crate::remote::{Remote, Writer};
 use crate::terminal::style;
 use crate::work::{self, Checked, Definition, Given};
 
@@ -157,15 +157,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         context.print(&backfill.told(&days))?;
         return Ok(ExitStatus::Done);
     }
-    if let Some(remote) = Remote::find(checked.project.state())? {
-        let past = Past::open_state(&backfill.definition.state)?;
-        let mut days = backfill.look(intervals, past.as_ref().map(|past| &past.store))?;
-        drop(past);
-        let status = backfill.make(&mut days, &Maker::Daemon(remote))?;
-        context.print(&backfill.told(&days))?;
-        return Ok(status);
-    }
-    let store = open_for_writing(&checked.project)?;
+    let store = match Writer::find(checked.project.state(), checked.project.root())? {
+        Writer::Here(store) => store,
+        Writer::There(remote) => {
+            let past = Past::open_state(&backfill.definition.state)?;
+            let mut days = backfill.look(intervals, past.as_ref().map(|past| &past.store))?;
+            drop(past);
+            let status = backfill.make(&mut days, &Maker::Daemon(remote))?;
+            context.print(&backfill.told(&days))?;
+            return Ok(status);
+        }
+    };
     let mut days = backfill.look(intervals, Some(&store))?;
     let status = backfill.make(&mut days, &Maker::Here(store.clone()))?;
     context.print(&backfill.told(&days))?;

@@ -7,11 +7,11 @@ use cairn_store::RunRecord;
 use super::{Context, plan};
 use crate::args::{Jobs, examples};
 use crate::commands::run::tell_dead;
-use crate::execute::{Manner, execute, interval_of, open_for_writing, resume_remotely};
+use crate::execute::{Manner, execute, interval_of, resume_remotely};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::past::{LATEST, Past, damaged};
-use crate::remote::Remote;
+use crate::remote::Writer;
 use crate::terminal::style;
 use crate::work::{self, Definition, Given, selection};
 
@@ -80,10 +80,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         );
     }
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
-    if let Some(remote) = Remote::find(checked.project.state())? {
-        return resume_remotely(&remote, run, &checked, &asked, manner);
-    }
-    let store = open_for_writing(&checked.project)?;
+    let store = match Writer::find(checked.project.state(), checked.project.root())? {
+        Writer::Here(store) => store,
+        Writer::There(remote) => return resume_remotely(&remote, run, &checked, &asked, manner),
+    };
     // Another process may have gone on with it between the look and the lock.
     let record = store.run(run).map_err(damaged)?.unwrap_or(record);
     let asked = asked_of(&record);

@@ -10,13 +10,13 @@ use cairn_store::{DeadCounts, Store};
 
 use super::{Context, dead, plan};
 use crate::args::{Choice, Jobs, Params, Target, examples};
-use crate::execute::{Manner, execute, execute_remotely, open_for_writing};
+use crate::execute::{Manner, execute, execute_remotely};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::logical::Logical;
 use crate::past;
-use crate::remote::Remote;
+use crate::remote::Writer;
 use crate::terminal::{style, text, time};
 use crate::work::{Checked, Definition, Given, caller_env, selection};
 
@@ -112,18 +112,21 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         interval: given.interval,
     };
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
-    if let Some(remote) = Remote::find(checked.project.state())? {
-        let at = args.logical.at.is_some().then_some(logical_time);
-        let (_, status) = execute_remotely(&remote, &checked, at, &asked, manner)?;
-        let Some(past) = past::Past::open_state(checked.project.state())? else { return Ok(status) };
-        let has_dead = tell_dead(&past.store, &checked.pipeline.name, args.json, context)?;
-        return Ok(if has_dead && args.fail_on_dead && status == ExitStatus::Done {
-            ExitStatus::StageFailed
-        } else {
-            status
-        });
-    }
-    let store = open_for_writing(&checked.project)?;
+    let writer = Writer::find(checked.project.state(), checked.project.root())?;
+    let store = match writer {
+        Writer::Here(store) => store,
+        Writer::There(remote) => {
+            let at = args.logical.at.is_some().then_some(logical_time);
+            let (_, status) = execute_remotely(&remote, &checked, at, &asked, manner)?;
+            let Some(past) = past::Past::open_state(checked.project.state())? else { return Ok(status) };
+            let has_dead = tell_dead(&past.store, &checked.pipeline.name, args.json, context)?;
+            return Ok(if has_dead && args.fail_on_dead && status == ExitStatus::Done {
+                ExitStatus::StageFailed
+            } else {
+                status
+            });
+        }
+    };
     let status = execute(&checked, &store, run, logical_time, &asked, None, manner)?;
     let has_dead = tell_dead(&store, &checked.pipeline.name, args.json, context)?;
     let status = if has_dead && args.fail_on_dead && status == ExitStatus::Done {

@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_executor::isolation::Keeper;
 use cairn_executor::recover::{self, TakenOver};
 use cairn_model::{Clock, SystemClock};
 use cairn_server::gate::{Gate, random_hex};
+use cairn_server::listen::Socket;
 use cairn_server::{Daemon, Located, Setup, api, listen};
-use cairn_store::{Access, Store};
+use cairn_store::{Access, OpenError, Store};
 use hyper::Method;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -69,16 +70,27 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let serve = &project.settings.serve;
     let address = if args.no_port { None } else { args.bind.or(serve.bind) };
     if args.link {
-        let answer = Remote::require(&state)?.ask(Method::POST, "/api/v1/login-links", None, None)?;
+        let remote = Remote::require(&state)?;
+        let port = std::fs::read_to_string(state.join(ADDRESS)).ok();
+        let port: SocketAddr = port.and_then(|port| port.trim().parse().ok()).ok_or_else(|| {
+            Failure::new(ExitStatus::Wrong, "the daemon has no port: there are no pages to log in to")
+                .help("start it without `--no-port`")
+        })?;
+        let answer = remote.ask(Method::POST, "/api/v1/login-links", None, None)?;
         let path = answer.get("path").and_then(serde_json::Value::as_str).unwrap_or("/");
-        let port = std::fs::read_to_string(state.join(ADDRESS)).unwrap_or_default();
-        context.print(&format!("http://{}{path}\n", port.trim()))?;
+        context.print(&format!("http://{}{path}\n", listen::called(port)))?;
         return Ok(ExitStatus::Done);
     }
     let root = project.root_of(&state);
     claim(&state, &root)?;
-    let store = Store::open(&state, Access::Write, &SystemClock)
-        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    let store = open(&state)?;
+    // What a daemon that was killed left is no longer so.
+    let _ = std::fs::remove_file(state.join(ADDRESS));
+    // From here on who asks for something waits until all is ready.
+    let socket = Socket::bind(&state).map_err(|error| {
+        let text = format!("cannot listen at a socket in `{}`", state.display());
+        Failure::new(ExitStatus::Store, text).because_of(Some(&error))
+    })?;
     let token = token(&state)?;
     let gate = Arc::new(Gate::new(token, serve.hosts.clone()));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -118,12 +130,32 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let daemon = Daemon::new(setup)
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     let stop_after = serve.stop_after;
-    let served = runtime.block_on(served(&daemon, &gate, (&state, address), stop_after, context));
+    let served = runtime.block_on(served(&daemon, &gate, socket, (&state, address), stop_after, context));
     drop(daemon);
     runtime.shutdown_timeout(Duration::from_secs(1));
     served?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(ExitStatus::Done)
+}
+
+/// How long it is waited for another process that holds the store: commands do for a moment.
+const HELD_FOR: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Opens the store; a command that holds it may be about to end, and a daemon too, unless it listens.
+fn open(state: &Path) -> Result<Store, Failure> {
+    let began = Instant::now();
+    loop {
+        match Store::open(state, Access::Write, &SystemClock) {
+            Ok(store) => return Ok(store),
+            Err(OpenError::Locked { .. })
+                if began.elapsed() < HELD_FOR && listen::find_socket(state).is_none() =>
+            {
+                std::thread::sleep(LOOK);
+            }
+            Err(error) => return Err(Failure::of(ExitStatus::Store, &error).maybe_help(error.help())),
+        }
+    }
 }
 
 /// The file in the state folder that says where the daemon listens.
@@ -132,6 +164,7 @@ const ADDRESS: &str = "address";
 async fn served(
     daemon: &Arc<Daemon>,
     gate: &Arc<Gate>,
+    socket: Socket,
     (state, address): (&Path, Option<SocketAddr>),
     stop_after: Duration,
     context: &Context,
@@ -140,8 +173,9 @@ async fn served(
         Failure::new(ExitStatus::Store, format!("cannot {what}")).because_of(Some(&error))
     };
     let router = api::router(Arc::clone(daemon), Arc::clone(gate));
-    let socket = listen::bind_socket(state)
-        .map_err(|error| cannot(&format!("listen at `{}`", listen::socket_path(state).display()), error))?;
+    let path = socket.path().to_owned();
+    let socket = socket.into_listener();
+    let socket = socket.map_err(|error| cannot(&format!("listen at `{}`", path.display()), error))?;
     tokio::spawn(listen::serve_socket(socket, router.clone()));
     let mut link = None;
     if let Some(address) = address {
@@ -155,9 +189,10 @@ async fn served(
             }
         })?;
         let address = listener.local_addr().map_err(|error| cannot("find its port", error))?;
+        gate.listens_at(address.ip());
         std::fs::write(state.join(ADDRESS), format!("{address}\n"))
             .map_err(|error| cannot(&format!("write `{}`", state.join(ADDRESS).display()), error))?;
-        link = Some(format!("http://{address}/login?code={}", gate.login_code()));
+        link = Some(format!("http://{}/login?code={}", listen::called(address), gate.login_code()));
         tokio::spawn(listen::serve_tcp(listener, router));
     }
     let keeping = Arc::clone(daemon);
@@ -196,7 +231,7 @@ async fn served(
     pipelines.abort();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let _ = std::fs::remove_file(state.join(ADDRESS));
-    let _ = std::fs::remove_file(listen::socket_path(state));
+    let _ = std::fs::remove_file(path);
     match daemon.failed() {
         None => Ok(()),
         Some(error) => Err(Failure::new(ExitStatus::Store, error)

@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 
 use cairn_executor::Project;
-use cairn_model::{AttemptId, Event, InstanceEvent, RunEvent, RunId, RunStatus, Timestamp};
+use cairn_model::{AttemptId, Domain, Event, InstanceEvent, RunEvent, RunId, RunStatus, Timestamp};
 use cairn_scheduler::launch::{Asked, expected};
 use cairn_scheduler::select::{Force, Target};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Manner, status};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::remote::{Remote, silent, told};
+use crate::past::{Past, damaged};
+use crate::remote::{Remote, silent};
 use crate::shown::{Showing, Shown};
 use crate::work::{Checked, selection};
 
@@ -26,9 +28,9 @@ pub(crate) fn execute_remotely(
     manner: Manner,
 ) -> Result<(RunId, ExitStatus), Failure> {
     let path = format!("/api/v1/pipelines/{}/runs", checked.pipeline.name);
-    let run = remote.ask(Method::POST, &path, Some(&body(asked, logical_time)), None)?;
+    let run = remote.ask(Method::POST, &path, Some(&body(checked, asked, logical_time)), None)?;
     let run = id_of(&run)?;
-    Ok((run, follow(remote, &run, checked, asked, manner)?))
+    Ok((run, follow(remote, (&run, 0), checked, asked, manner)?))
 }
 
 /// Has the daemon go on with a run, and shows what happens until it ends.
@@ -39,8 +41,12 @@ pub(crate) fn resume_remotely(
     asked: &Asked,
     manner: Manner,
 ) -> Result<ExitStatus, Failure> {
+    // How it ended before is not how it ends now.
+    let past = Past::open_state(checked.project.state())?;
+    let events = past.map(|past| past.store.events(run)).transpose().map_err(damaged)?;
+    let after = events.and_then(|events| events.last().map(|(number, _)| *number)).unwrap_or(0);
     let _ = remote.ask(Method::POST, &format!("/api/v1/runs/{run}/resume"), None, None)?;
-    follow(remote, &run, checked, asked, manner)
+    follow(remote, (&run, after), checked, asked, manner)
 }
 
 fn id_of(run: &Value) -> Result<RunId, Failure> {
@@ -48,7 +54,7 @@ fn id_of(run: &Value) -> Result<RunId, Failure> {
     id.ok_or_else(|| Failure::new(ExitStatus::Store, "the daemon answers as none that this cairn knows"))
 }
 
-fn body(asked: &Asked, logical_time: Option<Timestamp>) -> Value {
+fn body(checked: &Checked, asked: &Asked, logical_time: Option<Timestamp>) -> Value {
     let Asked { request, jobs, keep_going, frozen, force_effects, rollback, params, interval } = asked;
     let (stages, only) = match &request.target {
         Target::All => (Vec::new(), Vec::new()),
@@ -68,12 +74,15 @@ fn body(asked: &Asked, logical_time: Option<Timestamp>) -> Value {
         "params": params, "stages": stages, "only": only, "from": request.from, "force": force, "jobs": jobs,
         "keep_going": keep_going, "frozen": frozen, "force_effects": force_effects, "rollback": rollback,
         "logical_time": logical_time.map(exact), "interval": interval, "by_hand": true,
+        "file": checked.definition.relative(),
+        "definition": Domain::Definition.digest(&checked.definition.bytes).to_string(),
     })
 }
 
+/// Shows a run from after an event on.
 fn follow(
     remote: &Remote,
-    run: &RunId,
+    (run, after): (&RunId, u64),
     checked: &Checked,
     asked: &Asked,
     manner: Manner,
@@ -97,19 +106,24 @@ fn follow(
             teller.event(event, log);
         };
         let id = run.to_string();
-        let following = remote.follow(&id, take);
-        tokio::pin!(following);
+        let following = remote.follow(&id, after, take);
+        let (ask, mut asked) = unbounded_channel();
+        let cancelling = async {
+            while let Some(()) = asked.recv().await {
+                remote.cancel(&id).await?;
+            }
+            Ok(())
+        };
+        tokio::pin!(following, cancelling);
         loop {
             tokio::select! {
                 done = &mut following => return done.map_err(silent),
+                cancelled = &mut cancelling => return cancelled,
                 _ = interrupt.recv() => teller.note("  stopping: the daemon ends what runs gently; Ctrl-C again ends it at once\n"),
                 _ = terminate.recv() => {}
             }
-            let cancel = format!("/api/v1/runs/{id}/cancel");
-            let (status, answer) = remote.exchange(Method::POST, &cancel, None, None).await.map_err(silent)?;
-            if !status.is_success() && status != hyper::StatusCode::CONFLICT {
-                return Err(told(status, &answer));
-            }
+            // It is listened to as long as this lasts.
+            let _ = ask.send(());
         }
     });
     remote.block_on(showing.finish(std::future::pending::<()>()));

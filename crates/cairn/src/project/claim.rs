@@ -1,9 +1,10 @@
 //! Whose a state folder is. cairn clears folders in it away, so one that is not its own, or another project's, is refused.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use cairn_content::durable;
@@ -49,7 +50,7 @@ pub(crate) fn claim(state: &Path, root: &Path) -> Result<(), Failure> {
             let mut entries = match fs::read_dir(state) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    fs::create_dir_all(state).map_err(|error| failed("make", &error))?;
+                    make(state).map_err(|error| failed("make", &error))?;
                     fs::read_dir(state).map_err(|error| failed("read", &error))?
                 }
                 // What is no folder is told by the store.
@@ -71,4 +72,16 @@ pub(crate) fn claim(state: &Path, root: &Path) -> Result<(), Failure> {
     }
     durable::write_file(&state.join(OWNER), root.as_os_str().as_bytes())
         .map_err(|error| failed("write to", &error))
+}
+
+/// Makes a state folder for its owner alone; what it lies in as any folder.
+fn make(state: &Path) -> std::io::Result<()> {
+    if let Some(above) = state.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match DirBuilder::new().mode(0o700).create(state) {
+        // Another process was quicker.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && state.is_dir() => Ok(()),
+        made => made,
+    }
 }

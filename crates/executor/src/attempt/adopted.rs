@@ -108,11 +108,13 @@ impl Engine {
     pub async fn give_up_held(&self, hands: &Hands, instance: u32) {
         let held = self.held.lock().expect("no panic while it is held").remove(&instance);
         let Some(held) = held else { return };
-        if let Some(listening) = self.listening() {
-            listening.service.give_up(&held.job.token);
-        }
-        let store = &self.kept().store;
-        if let Err(error) = recover::give_up(&self.project, store, &hands.keeper, &held).await {
+        self.give_up_attempt(hands, &held).await;
+    }
+
+    async fn give_up_attempt(&self, hands: &Hands, held: &HeldAttempt) {
+        let notes = self.listening().map(|listening| &*listening.service);
+        let given_up = recover::give_up(&self.project, &self.kept().store, &hands.keeper, notes, held).await;
+        if let Err(error) = given_up {
             tracing::warn!(%error, "cannot clear up after an attempt; the next run does");
         }
     }
@@ -138,11 +140,7 @@ impl Engine {
         let (prepared, part) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
-                let given_up =
-                    recover::give_up(&self.project, &self.kept().store, &hands.keeper, &held).await;
-                if let Err(error) = given_up {
-                    tracing::warn!(%error, "cannot clear up after an attempt; the next run does");
-                }
+                self.give_up_attempt(hands, &held).await;
                 exited();
                 return Err(error);
             }

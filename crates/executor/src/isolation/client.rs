@@ -158,7 +158,7 @@ impl Keeper {
             Kind::Own(link) => link.run(job)?.end().await,
             Kind::Outliving(outliving) => {
                 let (token, tied) = (job.token.clone(), job.tied);
-                let link = outliving.main()?;
+                let link = outliving.main().await?;
                 match link.run(job)?.end().await {
                     Err(KeeperError::Gone) if !tied => {
                         outliving.written_down(&token).ok_or(KeeperError::Gone)

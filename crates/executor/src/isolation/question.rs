@@ -4,12 +4,14 @@
 //! still does not get away: it carries the mark by which [`end_strays`](super::strays::end_strays) finds what a killed
 //! run left, and it is ended when it does not.
 
-use std::io;
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid};
 
 use super::process::{Held, Snapshot};
@@ -18,36 +20,102 @@ use super::{STATE_VARIABLE, TOKEN_VARIABLE};
 /// The token of all questions: the same ever, since a command may print its environment.
 const TOKEN: &str = "question";
 
+/// The longest pause between two looks whether a command that says no more has ended.
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+
 /// Runs `command` to its end and returns what it printed; `None` when that takes longer than `limit`, after which it and
 /// what it started are killed. `state_id` marks it as started for that state folder.
+///
+/// A daemon that it left behind and that holds its output open is listened to until then, and no longer.
 ///
 /// # Errors
 ///
 /// When it cannot be started or read from.
 pub fn ask(command: &mut Command, state_id: &str, limit: Duration) -> io::Result<Option<Output>> {
-    let child = command
+    let mut child = command
         .env(STATE_VARIABLE, state_id)
         .env(TOKEN_VARIABLE, TOKEN)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let pid = Pid::from_child(&child);
-    let (answer, answered) = channel();
-    // Waits and reads, without limit; this thread has the limit. When that is over the other is left to itself: a daemon
-    // that got away may hold the pipes open.
-    let wait = move || drop(answer.send(child.wait_with_output()));
-    if let Err(error) = thread::Builder::new().name("question".to_owned()).spawn(wait) {
-        end_tree(pid);
-        return Err(error);
+    let deadline = Instant::now() + limit;
+    let answered = listen(&mut child, deadline);
+    if !matches!(answered, Ok(Some(_))) {
+        end_tree(Pid::from_child(&child));
+        reap(child);
     }
-    match answered.recv_timeout(limit) {
-        Ok(output) => output.map(Some),
-        Err(RecvTimeoutError::Timeout) => {
-            end_tree(pid);
-            Ok(None)
+    answered
+}
+
+/// Takes what a command prints until both its pipes are closed, and waits for its end; `None` after the deadline.
+fn listen(child: &mut Child, deadline: Instant) -> io::Result<Option<Output>> {
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    while out.is_some() || err.is_some() {
+        let Some(left) = left_until(deadline) else { return Ok(None) };
+        let (is_out, is_err) = {
+            let wanted = PollFlags::IN;
+            let mut polled: Vec<PollFd<'_>> = Vec::new();
+            polled.extend(out.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), wanted)));
+            polled.extend(err.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), wanted)));
+            match poll(&mut polled, Some(&left)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let mut has_more = polled.iter().map(|polled| !polled.revents().is_empty());
+            let is_out = out.is_some() && has_more.next() == Some(true);
+            (is_out, err.is_some() && has_more.next() == Some(true))
+        };
+        if is_out {
+            read_some(&mut out, &mut stdout)?;
         }
-        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("it is not waited for")),
+        if is_err {
+            read_some(&mut err, &mut stderr)?;
+        }
+    }
+    Ok(ended(child, deadline)?.map(|status| Output { status, stdout, stderr }))
+}
+
+/// Reads what is there without waiting for more; at its end the pipe is closed.
+fn read_some<R: Read>(pipe: &mut Option<R>, into: &mut Vec<u8>) -> io::Result<()> {
+    let Some(from) = pipe else { return Ok(()) };
+    let mut buffer = [0; 16 << 10];
+    match from.read(&mut buffer) {
+        Ok(0) => *pipe = None,
+        Ok(read) => into.extend_from_slice(&buffer[..read]),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Waits for the end of a command; `None` after the deadline.
+fn ended(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    let mut pause = Duration::from_micros(100);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if left_until(deadline).is_none() {
+            return Ok(None);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Returns how long it is until the deadline, `None` once that is over.
+fn left_until(deadline: Instant) -> Option<Timespec> {
+    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+    Timespec::try_from(left).ok()
+}
+
+/// Waits for a command that was killed, beside all else: the system may take a while.
+fn reap(mut child: Child) {
+    let wait = move || drop(child.wait());
+    if let Err(error) = thread::Builder::new().name("question".to_owned()).spawn(wait) {
+        tracing::warn!(%error, "a command that was ended is not waited for");
     }
 }
 
@@ -103,5 +171,33 @@ mod tests {
                 thread::sleep(Duration::from_millis(2));
             }
         }
+    }
+
+    #[test]
+    fn what_holds_the_output_open_is_not_listened_to_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        // It gets away from its parent, and keeps the pipes.
+        let text = "(setsid sh -c 'echo $$ > pid; until [ -e go ]; do sleep 0.05; done; echo more; touch said' &) ; echo out";
+        let mut command = shell(text);
+        let asked = ask(command.current_dir(folder.path()), "state", Duration::from_millis(500));
+        assert!(asked.unwrap().is_none());
+        std::fs::write(folder.path().join("go"), "").unwrap();
+        let pid: i32 = std::fs::read_to_string(folder.path().join("pid")).unwrap().trim().parse().unwrap();
+        let (pid, begun) = (Pid::from_raw(pid).unwrap(), Instant::now());
+        while super::super::process::Stat::of(pid).is_some_and(|stat| !stat.dead) {
+            assert!(begun.elapsed() < Duration::from_secs(100), "{pid:?} lives on");
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert!(!folder.path().join("said").exists(), "nobody holds the other end of its pipe");
+    }
+
+    #[test]
+    fn what_it_prints_is_taken_however_much_it_is() {
+        let text = "head -c 300000 /dev/zero; head -c 200000 /dev/zero >&2; exec >&- 2>&-; sleep 0.1; exit 4";
+        let output = ask(&mut shell(text), "state", Duration::from_mins(1)).unwrap().unwrap();
+        assert_eq!(
+            (output.stdout.len(), output.stderr.len(), output.status.code()),
+            (300_000, 200_000, Some(4))
+        );
     }
 }

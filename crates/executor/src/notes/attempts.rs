@@ -157,6 +157,11 @@ impl Attempts {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn knows(&self, token: &str) -> bool {
+        self.lock().contains_key(token)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

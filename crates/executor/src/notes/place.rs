@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -110,17 +110,26 @@ pub fn connect(state: &Path, state_id: &str) -> io::Result<UnixStream> {
     Err(failed)
 }
 
+/// Listens at `socket`, in the place of what a process before left. It is made as `part` in a folder that only the owner can
+/// enter: nobody else can connect before its mode is set.
+pub fn listen(folder: &Path, part: &str, socket: &Path) -> io::Result<UnixListener> {
+    make_folder(folder)?;
+    let part = folder.join(part);
+    // What is not there need not go; what cannot go is told by who makes it anew.
+    let _ = fs::remove_file(&part);
+    let listener = UnixListener::bind(&part)?;
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o600))?;
+    durable::rename(&part, socket).map_err(io::Error::other)?;
+    Ok(listener)
+}
+
 /// Makes a folder that only the owner can enter, or sees that it is one.
 pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => {}
         // Left by a process that was killed; or, in `/tmp`, by anybody.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = fs::symlink_metadata(folder)?;
-            let ours = found.is_dir()
-                && found.uid() == rustix::process::getuid().as_raw()
-                && found.mode() & OTHERS == 0;
-            if !ours {
+            if !is_ours(folder)? {
                 return Err(io::Error::other(format!("`{}` is not ours", folder.display())));
             }
         }
@@ -129,8 +138,15 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns whether a folder is this user's, and nobody else can enter it.
+pub fn is_ours(folder: &Path) -> io::Result<bool> {
+    let found = fs::symlink_metadata(folder)?;
+    let user = rustix::process::getuid().as_raw();
+    Ok(found.is_dir() && found.uid() == user && found.mode() & OTHERS == 0)
+}
+
 /// Returns the folders that may hold a socket with a name of so many bytes, the one to be preferred first.
-pub(crate) fn candidates(state: &Path, state_id: &str, name_bytes: usize) -> Vec<PathBuf> {
+pub fn candidates(state: &Path, state_id: &str, name_bytes: usize) -> Vec<PathBuf> {
     let own = state.join("run");
     let elsewhere = PathBuf::from(format!("/tmp/cairn-{}-{state_id}", rustix::process::getuid().as_raw()));
     let bytes = own.as_os_str().as_encoded_bytes();
@@ -176,7 +192,6 @@ mod tests {
 
     #[test]
     fn a_folder_that_others_can_enter_is_not_used() {
-        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let open = folder.path().join("open");
         fs::create_dir(&open).unwrap();

@@ -182,8 +182,14 @@ impl Service {
     }
 
     /// Expects an attempt no more.
-    pub fn give_up(&self, token: &str) {
+    pub(crate) fn give_up(&self, token: &str) {
         self.attempts.leave(token);
+    }
+
+    /// Returns whether an attempt is expected, or may call.
+    #[cfg(test)]
+    pub(crate) fn knows(&self, token: &str) -> bool {
+        self.attempts.knows(token)
     }
 
     /// Takes no more from an attempt; returns what it told.

@@ -500,6 +500,8 @@ pub(super) fn unseen(records: &Records) -> Vec<String> {
 
 /// Copies a database with what stands beside it, if nobody writes to it meanwhile. It is not opened: that would write to it.
 fn copy_database(from: &Path, to: &Path) -> Result<(), super::PlaceError> {
+    // What stands beside it stands beside the file itself, wherever a link to it is. One that is not there has no copy.
+    let from = &fs::canonicalize(from).unwrap_or_else(|_| from.to_owned());
     let parts: Vec<(PathBuf, PathBuf)> = std::iter::once("")
         .chain(COMPANIONS.into_iter().filter(|ending| *ending != "-shm"))
         .map(|ending| (with_ending(from, ending), with_ending(to, ending)))
@@ -513,7 +515,7 @@ fn copy_database(from: &Path, to: &Path) -> Result<(), super::PlaceError> {
             copy::file(from, to)?;
         }
     }
-    if looks() == before { Ok(()) } else { Err(super::PlaceError::Changed { path: from.to_owned() }) }
+    if looks() == before { Ok(()) } else { Err(super::PlaceError::Changed { path: from.clone() }) }
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {

@@ -175,6 +175,8 @@ pub(super) fn key_of_bad(kept: &[u8], file: &str, line: u64) -> Short {
 struct Block<'s> {
     bytes: Vec<u8>,
     records: Vec<BlockRecord<'s>>,
+    /// Bytes that are kept of bad ones, beside `bytes`.
+    of_bad: usize,
 }
 
 struct BlockRecord<'s> {
@@ -279,7 +281,10 @@ fn read_blocks<'s>(
                 block.bytes.extend_from_slice(body);
                 None
             }
-            Err(bad) => Some(Box::new(bad)),
+            Err(bad) => {
+                block.of_bad += bad.excerpt.len() + bad.error.len();
+                Some(Box::new(bad))
+            }
         };
         block.records.push(BlockRecord {
             spot: seen.spot,
@@ -289,7 +294,7 @@ fn read_blocks<'s>(
             asked,
             untyped: seen.untyped,
         });
-        if block.bytes.len() >= BLOCK || block.records.len() >= BLOCK / 64 {
+        if block.bytes.len() + block.of_bad >= BLOCK || block.records.len() >= BLOCK / 64 {
             send(&mut block)?;
         }
         Ok(())

@@ -30,6 +30,9 @@ const AHEAD: usize = 32 << 20;
 const AHEAD_MOST: usize = 256 << 10;
 const AHEAD_LEAST: usize = 16 << 10;
 
+/// Runs that are merged at once: a process has some thousand descriptors at most. More are merged into fewer first.
+const MERGED: usize = 128;
+
 /// What a run holds of a record.
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
@@ -61,7 +64,12 @@ pub(super) struct Sorter<'s> {
     key: SortKey,
     items: Items,
     bytes: usize,
+    /// In the order in which their records came.
     runs: Vec<PathBuf>,
+    /// Runs that were begun so far, for their names.
+    begun: usize,
+    /// Runs that are merged at once.
+    merged: usize,
     /// Sorts the last run and writes it.
     writing: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -73,7 +81,16 @@ impl<'s> Sorter<'s> {
     /// Sorts by `key`; runs are written to `folder`.
     pub(super) fn new(folder: &'s Path, key: &[FieldPath]) -> Self {
         let key = SortKey::new(key);
-        Self { folder, key, items: Vec::new(), bytes: 0, runs: Vec::new(), writing: None }
+        Self {
+            folder,
+            key,
+            items: Vec::new(),
+            bytes: 0,
+            runs: Vec::new(),
+            begun: 0,
+            merged: MERGED,
+            writing: None,
+        }
     }
 
     /// Takes a record, or gives it back: what is not merely to be delivered is not sorted.
@@ -93,13 +110,19 @@ impl<'s> Sorter<'s> {
     /// Has what was gathered written, by another thread.
     fn write(&mut self) -> std::io::Result<()> {
         self.written()?;
-        let path = self.folder.join(format!("run-{}", self.runs.len()));
+        let path = self.next_path();
         let room = Vec::with_capacity(self.items.len());
         let items = std::mem::replace(&mut self.items, room);
         self.bytes = 0;
         self.runs.push(path.clone());
         self.writing = Some(std::thread::Builder::new().spawn(move || write_run(&path, &items))?);
         Ok(())
+    }
+
+    fn next_path(&mut self) -> PathBuf {
+        let path = self.folder.join(format!("run-{}", self.begun));
+        self.begun += 1;
+        path
     }
 
     /// Waits until the last run is written.
@@ -117,29 +140,49 @@ impl<'s> Sorter<'s> {
             return in_order.map(|index| ready(self.items[index].1.clone())).try_for_each(take);
         }
         self.write().and_then(|()| self.written()).map_err(EngineError::Spool)?;
-        let ahead = (AHEAD / self.runs.len()).clamp(AHEAD_LEAST, AHEAD_MOST);
-        let mut runs = Vec::with_capacity(self.runs.len());
-        for path in &self.runs {
-            runs.push(Run::open(path, ahead).map_err(EngineError::Spool)?);
-        }
-        let mut heap = BinaryHeap::with_capacity(runs.len());
-        for (number, run) in runs.iter_mut().enumerate() {
-            heap.extend(run.next().map_err(EngineError::Spool)?.map(|sort| Reverse((sort, number))));
-        }
-        while let Some(mut head) = heap.peek_mut() {
-            let run = &mut runs[head.0.1];
-            let item = run.item.take().expect("what is in the heap was read");
-            match run.next().map_err(EngineError::Spool)? {
-                Some(sort) => head.0.0 = sort,
-                None => drop(PeekMut::pop(head)),
+        // Neighbours stay neighbours, so that equal keys come back as they came.
+        while self.runs.len() > self.merged {
+            let mut fewer = Vec::new();
+            for some in std::mem::take(&mut self.runs).chunks(self.merged) {
+                let path = self.next_path();
+                let mut to = Writing::create(&path).map_err(EngineError::Spool)?;
+                merge(some, &mut |sort, item| to.put(sort, &item).map_err(EngineError::Spool))?;
+                to.finish().map_err(EngineError::Spool)?;
+                fewer.push(path);
             }
-            take(ready(item))?;
+            self.runs = fewer;
         }
-        for path in &self.runs {
-            std::fs::remove_file(path).map_err(EngineError::Spool)?;
-        }
-        Ok(())
+        merge(&self.runs, &mut |_, item| take(ready(item)))
     }
+}
+
+/// Takes records in their order, each with what it is sorted by.
+type Take<'t> = dyn FnMut(&[u8], Item) -> Result<(), EngineError> + 't;
+
+/// Gives the records of sorted runs in their order, those of equal keys in the order of the runs, and removes the runs.
+fn merge(paths: &[PathBuf], take: &mut Take<'_>) -> Result<(), EngineError> {
+    let ahead = (AHEAD / paths.len().max(1)).clamp(AHEAD_LEAST, AHEAD_MOST);
+    let mut runs = Vec::with_capacity(paths.len());
+    for path in paths {
+        runs.push(Run::open(path, ahead).map_err(EngineError::Spool)?);
+    }
+    let mut heap = BinaryHeap::with_capacity(runs.len());
+    for (number, run) in runs.iter_mut().enumerate() {
+        heap.extend(run.next().map_err(EngineError::Spool)?.map(|sort| Reverse((sort, number))));
+    }
+    while let Some(mut head) = heap.peek_mut() {
+        let run = &mut runs[head.0.1];
+        let item = run.item.take().expect("what is in the heap was read");
+        let sort = match run.next().map_err(EngineError::Spool)? {
+            Some(next) => std::mem::replace(&mut head.0.0, next),
+            None => PeekMut::pop(head).0.0,
+        };
+        take(&sort, item)?;
+    }
+    for path in paths {
+        std::fs::remove_file(path).map_err(EngineError::Spool)?;
+    }
+    Ok(())
 }
 
 impl Drop for Sorter<'_> {
@@ -155,16 +198,35 @@ fn order(items: &Items) -> Vec<usize> {
     let mut order: Vec<(u128, usize)> =
         items.iter().enumerate().map(|(index, (sort, _))| (prefix(sort), index)).collect();
     order.sort_unstable_by(|left, right| {
-        left.0.cmp(&right.0).then_with(|| items[left.1].0.cmp(&items[right.1].0))
+        let keys = || items[left.1].0.cmp(&items[right.1].0);
+        // Those of equal keys stay as they came.
+        left.0.cmp(&right.0).then_with(keys).then(left.1.cmp(&right.1))
     });
     order.into_iter().map(|(_, index)| index).collect()
 }
 
 fn write_run(path: &Path, items: &Items) -> std::io::Result<()> {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let mut bytes = Vec::new();
+    let mut to = Writing::create(path)?;
     for index in order(items) {
         let (sort, item) = &items[index];
+        to.put(sort, item)?;
+    }
+    to.finish()
+}
+
+/// A run that is written.
+struct Writing {
+    file: BufWriter<File>,
+    bytes: Vec<u8>,
+}
+
+impl Writing {
+    fn create(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { file: BufWriter::with_capacity(1 << 20, File::create(path)?), bytes: Vec::new() })
+    }
+
+    /// Appends a record, which comes after those before it.
+    fn put(&mut self, sort: &[u8], item: &Item) -> std::io::Result<()> {
         let stored = Stored {
             sort,
             key: item.key,
@@ -179,12 +241,17 @@ fn write_run(path: &Path, items: &Items) -> std::io::Result<()> {
             record: &item.record,
             prior: item.prior,
         };
-        bytes.clear();
-        bytes = postcard::to_extend(&stored, bytes).expect("writing to memory cannot fail");
-        file.write_all(&u32::try_from(bytes.len()).expect("a record has 16 MiB at most").to_le_bytes())?;
-        file.write_all(&bytes)?;
+        self.bytes.clear();
+        let bytes = std::mem::take(&mut self.bytes);
+        self.bytes = postcard::to_extend(&stored, bytes).expect("writing to memory cannot fail");
+        let length = u32::try_from(self.bytes.len()).expect("a record has 16 MiB at most");
+        self.file.write_all(&length.to_le_bytes())?;
+        self.file.write_all(&self.bytes)
     }
-    file.flush()
+
+    fn finish(mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Returns the first bytes as a number that sorts as they do.
@@ -296,5 +363,29 @@ mod tests {
             assert_eq!(expected, count);
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         }
+    }
+
+    #[test]
+    fn many_runs_are_merged_by_and_by_and_equal_keys_come_back_as_they_came() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = [FieldPath::parse("same").unwrap()];
+        let mut sorter = Sorter::new(folder.path(), &key);
+        sorter.merged = 3;
+        for number in 0..100 {
+            assert!(sorter.push(finished(number, 10)).unwrap().is_none());
+            if number % 5 == 4 {
+                sorter.write().unwrap();
+            }
+        }
+        assert_eq!(sorter.runs.len(), 20);
+        let mut got = Vec::new();
+        sorter
+            .finish(&mut |finished| {
+                got.push(finished.item.place.ordinal);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(got, (0..100).collect::<Vec<_>>());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

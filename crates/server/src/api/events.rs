@@ -40,7 +40,7 @@ async fn events(
     Path(run): Path<String>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let run = runs::find(&app.daemon, &run)?;
+    let run = runs::find(&app.daemon, &run).await?;
     let after = last_event_id(&headers)?.unwrap_or(0);
     let changes = app.daemon.hub.listen();
     let following = Following { daemon: app.daemon, run, after, changes, pending: Vec::new(), told: false };

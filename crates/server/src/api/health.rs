@@ -1,13 +1,17 @@
 //! Whether it lives, and the way in for browsers.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use serde::Deserialize;
 
 use super::{App, Problem};
+use crate::carry_out::blocking;
+use crate::gate::Way;
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/login", get(login))
@@ -18,14 +22,21 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// It can do its work: pipelines can be listed, and the store can be read.
-async fn readyz(State(app): State<App>) -> Response {
-    let unlisted = crate::daemon::lock(&app.daemon.unlisted).clone();
-    let unread = app.daemon.store().runs(1).err().map(|error| error.to_string());
-    match unread.or(unlisted) {
-        None => "ok\n".into_response(),
-        Some(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
-    }
+/// It can do its work: pipelines can be listed, and the store can be read and takes writes. Why not is told to those who
+/// may ask for more.
+async fn readyz(State(app): State<App>, way: Option<Extension<Way>>, headers: HeaderMap) -> Response {
+    let daemon = Arc::clone(&app.daemon);
+    let why = blocking(move || {
+        let store = daemon.store();
+        let unread = || store.runs(1).err().map(|error| error.to_string());
+        let unwritten =
+            || store.write_failure().map(|error| format!("the store takes no more writes: {error}"));
+        unread().or_else(unwritten).or_else(|| crate::daemon::lock(&daemon.unlisted).clone())
+    });
+    let Some(why) = why.await else { return "ok\n".into_response() };
+    let is_known = way.is_some_and(|Extension(way)| way == Way::Socket) || app.gate.knows(&headers);
+    let why = if is_known { why } else { "not ready".to_owned() };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
 #[derive(Deserialize)]

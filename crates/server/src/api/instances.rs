@@ -110,27 +110,41 @@ impl Instance {
     }
 }
 
-async fn history(daemon: &Arc<Daemon>, run: RunId) -> Result<History, Problem> {
-    let daemon = Arc::clone(daemon);
-    let history = move || {
-        let events = daemon.store().events(run)?;
-        Ok(History::of(events.iter().map(|(_, event)| event)))
-    };
-    blocking(history).await.map_err(|error: cairn_store::ReadError| error.into())
+/// What was heard of a run so far.
+#[derive(Debug, Default)]
+struct Heard {
+    history: History,
+    /// The last event's number.
+    last: u64,
+}
+
+impl Heard {
+    /// Takes in what has happened since.
+    fn catch_up(&mut self, daemon: &Daemon, run: RunId) -> Result<(), Problem> {
+        for (number, event) in daemon.store().events_after(run, self.last)? {
+            self.history.add(&event);
+            self.last = number;
+        }
+        Ok(())
+    }
 }
 
 /// Lists the instances of a run with where they stand, and why.
 #[utoipa::path(get, path = "/api/v1/runs/{run}/instances", params(("run" = String, Path)),
     responses((status = 200, body = Instances), (status = 404, body = Problem)))]
 async fn list(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Instances>, Problem> {
-    let run = runs::find(&app.daemon, &run)?;
-    let history = history(&app.daemon, run).await?;
-    let items = history.instances.iter().map(Instance::of).collect();
-    Ok(Json(Instances { total: history.instances_total, items }))
+    let run = runs::find(&app.daemon, &run).await?;
+    blocking(move || {
+        let mut heard = Heard::default();
+        heard.catch_up(&app.daemon, run)?;
+        let items = heard.history.instances.iter().map(Instance::of).collect();
+        Ok(Json(Instances { total: heard.history.instances_total, items }))
+    })
+    .await
 }
 
 /// Which part of which log.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Part {
@@ -162,9 +176,31 @@ struct Log {
     is_complete: bool,
 }
 
-/// Finds the log of an instance by what is known of the run, and of nothing else: a name makes no path.
-async fn find(daemon: &Arc<Daemon>, run: RunId, instance: &str, part: &Part) -> Result<Log, Problem> {
-    let history = history(daemon, run).await?;
+/// Finds the log of an instance by what is known of the run, and of nothing else: a name makes no path. What was heard of
+/// the run before is not read again.
+async fn find(
+    daemon: &Arc<Daemon>,
+    run: RunId,
+    instance: &str,
+    part: Part,
+    mut heard: Heard,
+) -> Result<(Log, Heard), Problem> {
+    let (daemon, instance) = (Arc::clone(daemon), instance.to_owned());
+    blocking(move || {
+        heard.catch_up(&daemon, run)?;
+        let log = find_in(&heard.history, &daemon, run, &instance, part)?;
+        Ok((log, heard))
+    })
+    .await
+}
+
+fn find_in(
+    history: &History,
+    daemon: &Daemon,
+    run: RunId,
+    instance: &str,
+    part: Part,
+) -> Result<Log, Problem> {
     let known = history.instances.iter().find(|known| known.name.to_string() == instance);
     let known = known.ok_or_else(|| {
         Problem::unknown(format!("nothing was heard of an instance `{instance}` in run {}", run.short()))
@@ -240,8 +276,9 @@ async fn log(
     Path((run, instance)): Path<(String, String)>,
     Query(part): Query<Part>,
 ) -> Result<impl IntoResponse, Problem> {
-    let run = runs::find(&app.daemon, &run)?;
-    let Log { id, path, is_complete } = find(&app.daemon, run, &instance, &part).await?;
+    let run = runs::find(&app.daemon, &run).await?;
+    let (log, _) = find(&app.daemon, run, &instance, part, Heard::default()).await?;
+    let Log { id, path, is_complete } = log;
     let after = part.after.unwrap_or(0);
     let bytes = blocking({
         let path = path.clone();
@@ -273,12 +310,12 @@ async fn follow(
     Query(part): Query<Part>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let run = runs::find(&app.daemon, &run)?;
+    let run = runs::find(&app.daemon, &run).await?;
     let after = super::events::last_event_id(&headers)?.or(part.after).unwrap_or(0);
-    let log = find(&app.daemon, run, &instance, &part).await?;
+    let (log, heard) = find(&app.daemon, run, &instance, part, Heard::default()).await?;
     // The attempt stays the same, whatever comes after it.
     let part = Part { attempt: Some(log.id.number).filter(|_| log.id.run == run), ..part };
-    let following = Following { daemon: app.daemon, run, instance, part, log, after, told: false };
+    let following = Following { daemon: app.daemon, run, instance, part, log, heard, after, told: false };
     let stream = futures_util::stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
         Some((Ok(event), following))
@@ -292,6 +329,7 @@ struct Following {
     instance: String,
     part: Part,
     log: Log,
+    heard: Heard,
     after: u64,
     told: bool,
 }
@@ -317,7 +355,9 @@ impl Following {
                 return Some(Event::default().event("done").data("{}"));
             }
             tokio::time::sleep(LOOK).await;
-            self.log = find(&self.daemon, self.run, &self.instance, &self.part).await.ok()?;
+            let heard = std::mem::take(&mut self.heard);
+            let found = find(&self.daemon, self.run, &self.instance, self.part, heard).await;
+            (self.log, self.heard) = found.ok()?;
         }
     }
 }

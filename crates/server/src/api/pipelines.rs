@@ -22,7 +22,7 @@ use super::{App, Problem};
 use crate::carry_out::blocking;
 use crate::catalog::Entry;
 use crate::daemon::Daemon;
-use crate::submit::Order;
+use crate::submit::{Order, Text};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -156,6 +156,10 @@ pub(crate) struct Submit {
     not_before: Option<String>,
     /// Says that a person asked, at a terminal or on a page.
     by_hand: bool,
+    /// The pipeline's file, relative to the project, where only a certain text of it is to be run; with `definition`.
+    file: Option<String>,
+    /// The digest of that text, as runs have it.
+    definition: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,6 +184,18 @@ fn instant(name: &str, text: &str) -> Result<Timestamp, Problem> {
 }
 
 impl Submit {
+    fn text(&self) -> Result<Option<Text>, Problem> {
+        match (&self.file, &self.definition) {
+            (None, None) => Ok(None),
+            (Some(file), Some(definition)) => {
+                let definition =
+                    definition.parse().map_err(|error| Problem::bad(format!("`definition`: {error}")))?;
+                Ok(Some(Text { file: file.clone(), definition }))
+            }
+            _ => Err(Problem::bad("`file` and `definition` go together")),
+        }
+    }
+
     fn order(self, pipeline: Name) -> Result<Order, Problem> {
         let target = match (self.stages.is_empty(), self.only.is_empty()) {
             (true, true) => Target::All,
@@ -266,10 +282,14 @@ async fn submit(
     Body(submit): Body<Submit>,
 ) -> Result<impl IntoResponse, Problem> {
     let key = idempotency_key(&headers)?;
-    let entry = app.daemon.entry(&name)?;
-    let order = submit.order(entry.name.clone())?;
+    let text = submit.text()?;
     let daemon = Arc::clone(&app.daemon);
-    let submitted = blocking(move || daemon.submit(&order, key.as_deref())).await?;
+    let submitted = blocking(move || -> Result<_, Problem> {
+        let entry = daemon.entry_of(&name, text.as_ref())?;
+        let order = submit.order(entry.name.clone())?;
+        Ok(daemon.submit_text(&order, text.as_ref(), key.as_deref())?)
+    });
+    let submitted = submitted.await?;
     let run = submitted.run;
     let (record, ticket) = (app.daemon.store().run(run)?, app.daemon.store().ticket(run)?);
     let body = Run::of(run, record.as_ref(), ticket.as_ref())

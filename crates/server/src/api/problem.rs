@@ -83,7 +83,9 @@ impl From<SubmitError> for Problem {
             | SubmitError::Launch(_)
             | SubmitError::NoInterval { .. }
             | SubmitError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            SubmitError::InProgress | SubmitError::NotNow { .. } => StatusCode::CONFLICT,
+            SubmitError::InProgress | SubmitError::NotNow { .. } | SubmitError::OtherText { .. } => {
+                StatusCode::CONFLICT
+            }
             SubmitError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         let help = match &error {
@@ -91,11 +93,15 @@ impl From<SubmitError> for Problem {
             SubmitError::Store(error) => error.help(),
             SubmitError::NoInterval { .. } => Some("give `interval`, or write a `[schedule]`".to_owned()),
             SubmitError::KeyReused => Some("give each request a key of its own".to_owned()),
+            SubmitError::OtherText { .. } => {
+                Some("it may have been changed just now: look at the file, and ask again".to_owned())
+            }
             SubmitError::InProgress => Some("ask again in a moment".to_owned()),
             _ => None,
         };
         let report = match &error {
             SubmitError::Wrong { report } => Some(report.clone()),
+            SubmitError::OtherText { report, .. } => report.clone(),
             _ => None,
         };
         Self { help, report, ..Self::new(status, error.to_string()) }

@@ -44,13 +44,16 @@ struct Which {
 #[derive(Debug, Serialize, ToSchema)]
 struct Runs {
     items: Vec<Run>,
-    /// Where to go on: `before` of the next request. Left out where there are no more.
+    /// Where to go on: `before` of the next request. Left out where there are no more. It may be there with few `items`, or
+    /// none: one answer looks at so many runs and no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
 const LIMIT: usize = 50;
 const LIMIT_MAX: usize = 1000;
+/// Runs that one answer looks at, at most: a store keeps all that there ever were.
+const LOOKED_AT_MAX: usize = 10_000;
 
 /// Lists runs, the newest first; those that wait for their turn are the newest of all.
 #[utoipa::path(get, path = "/api/v1/runs", params(Which), responses((status = 200, body = Runs), (status = 400, body = Problem)))]
@@ -70,15 +73,23 @@ async fn list(State(app): State<App>, Query(which): Query<Which>) -> Result<Json
         return Err(problem.help(format!("`status` is one of {}", STATUSES.join(", "))));
     }
     let daemon = Arc::clone(&app.daemon);
-    let mut items = blocking(move || all(&daemon, before, limit + 1, &which)).await?;
+    let (mut items, looked_up_to) =
+        blocking(move || all(&daemon, before, (limit + 1, LOOKED_AT_MAX), &which)).await?;
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|run| run.id.clone());
+    let next =
+        if more { items.last().map(|run| run.id.clone()) } else { looked_up_to.map(|run| run.to_string()) };
     Ok(Json(Runs { items, next }))
 }
 
-/// Reads runs from the newest on until there are enough: those with a record, and those that only have a ticket yet.
-fn all(daemon: &Daemon, before: Option<RunId>, limit: usize, which: &Which) -> Result<Vec<Run>, Problem> {
+/// Reads runs from the newest on until there are enough: those with a record, and those that only have a ticket yet. Also
+/// returns the last one that was looked at, where it stopped before there were enough.
+fn all(
+    daemon: &Daemon,
+    before: Option<RunId>,
+    (limit, looked_at_max): (usize, usize),
+    which: &Which,
+) -> Result<(Vec<Run>, Option<RunId>), Problem> {
     let store = daemon.store();
     let wanted = |run: &Run| {
         which.pipeline.as_ref().is_none_or(|pipeline| run.pipeline == *pipeline)
@@ -91,8 +102,8 @@ fn all(daemon: &Daemon, before: Option<RunId>, limit: usize, which: &Which) -> R
         }
     }
     found.retain(|(_, run)| wanted(run));
-    let mut left = limit;
-    for row in store.runs_before(before) {
+    let (mut left, mut looked_up_to) = (limit, None);
+    for (looked_at, row) in store.runs_before(before).enumerate() {
         let (run, record) = row?;
         let ticket = store.ticket(run)?;
         let shown = Run::of(run, Some(&record), ticket.as_ref()).filter(wanted);
@@ -101,13 +112,26 @@ fn all(daemon: &Daemon, before: Option<RunId>, limit: usize, which: &Which) -> R
         if left == 0 {
             break;
         }
+        if looked_at + 1 == looked_at_max {
+            // What is older comes with the next answer, all in order.
+            found.retain(|(of, _)| *of >= run);
+            looked_up_to = Some(run);
+            break;
+        }
     }
     found.sort_by_key(|(run, _)| std::cmp::Reverse(*run));
-    Ok(found.into_iter().map(|(_, run)| run).take(limit).collect())
+    Ok((found.into_iter().map(|(_, run)| run).take(limit).collect(), looked_up_to))
 }
 
-/// Finds the run that a path names: by its id, or by what people type of it.
-pub(crate) fn find(daemon: &Daemon, text: &str) -> Result<RunId, Problem> {
+/// Finds the run that a path names: by its id, or by what people type of it. It may go through all there are, beside the
+/// runtime.
+pub(crate) async fn find(daemon: &Arc<Daemon>, text: &str) -> Result<RunId, Problem> {
+    let (daemon, text) = (Arc::clone(daemon), text.to_owned());
+    blocking(move || find_here(&daemon, &text)).await
+}
+
+/// The same, for who may wait for the disk.
+pub(crate) fn find_here(daemon: &Daemon, text: &str) -> Result<RunId, Problem> {
     let unknown = || Problem::unknown(format!("there is no run `{text}`"));
     if let Ok(run) = text.parse::<RunId>() {
         let known = daemon.store().run(run)?.is_some() || daemon.store().ticket(run)?.is_some();
@@ -126,35 +150,100 @@ pub(crate) fn find(daemon: &Daemon, text: &str) -> Result<RunId, Problem> {
     }
 }
 
-fn described(daemon: &Daemon, run: RunId) -> Result<Json<Run>, Problem> {
-    let (record, ticket) = (daemon.store().run(run)?, daemon.store().ticket(run)?);
-    let described = Run::of(run, record.as_ref(), ticket.as_ref());
-    described.map(Json).ok_or_else(|| Problem::unknown(format!("there is no run `{}`", run.short())))
+async fn described(daemon: &Arc<Daemon>, run: RunId) -> Result<Json<Run>, Problem> {
+    let daemon = Arc::clone(daemon);
+    blocking(move || {
+        let (record, ticket) = (daemon.store().run(run)?, daemon.store().ticket(run)?);
+        let described = Run::of(run, record.as_ref(), ticket.as_ref());
+        described.map(Json).ok_or_else(|| Problem::unknown(format!("there is no run `{}`", run.short())))
+    })
+    .await
 }
 
 /// Describes a run.
 #[utoipa::path(get, path = "/api/v1/runs/{run}", params(("run" = String, Path)), responses((status = 200, body = Run), (status = 404, body = Problem)))]
 async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Run>, Problem> {
-    described(&app.daemon, find(&app.daemon, &run)?)
+    described(&app.daemon, find(&app.daemon, &run).await?).await
 }
 
 /// Takes a run from the queue, or ends it: gently the first time, at once the second.
 #[utoipa::path(post, path = "/api/v1/runs/{run}/cancel", params(("run" = String, Path)),
     responses((status = 200, body = Run), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn cancel(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Run>, Problem> {
-    let run = find(&app.daemon, &run)?;
+    let run = find(&app.daemon, &run).await?;
     let daemon = Arc::clone(&app.daemon);
     blocking(move || daemon.cancel(run, "by the API")).await?;
-    described(&app.daemon, run)
+    described(&app.daemon, run).await
 }
 
 /// Goes on with a run that failed or was interrupted, with its own definition, params and logical time.
 #[utoipa::path(post, path = "/api/v1/runs/{run}/resume", params(("run" = String, Path)),
     responses((status = 200, body = Run), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn resume(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Run>, Problem> {
-    let run = find(&app.daemon, &run)?;
+    let run = find(&app.daemon, &run).await?;
     let daemon = Arc::clone(&app.daemon);
     let trigger = Trigger { kind: TriggerKind::Api, detail: "resumed".to_owned() };
     blocking(move || daemon.resume(run, trigger)).await?;
-    described(&app.daemon, run)
+    described(&app.daemon, run).await
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::{FixedClock, Timestamp};
+    use cairn_scheduler::launch::Asked;
+
+    use super::*;
+    use crate::fire::simulate::idle_daemon;
+    use crate::submit::Order;
+
+    #[test]
+    fn one_answer_looks_at_so_many_runs_and_the_next_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("p.toml"), "[stages.a]\nrun = \"true\"\noutputs = [\"o\"]\n")
+            .unwrap();
+        let clock = Arc::new(FixedClock::new(Timestamp(1_700_000_000_000)));
+        let daemon = idle_daemon(folder.path(), Arc::clone(&clock));
+        let mut interrupted = Vec::new();
+        let mut queued = Vec::new();
+        for number in 0..9 {
+            clock.advance(1000);
+            let order = Order {
+                pipeline: "p".parse().unwrap(),
+                asked: Asked::default(),
+                logical_time: None,
+                priority: 0,
+                trigger: Trigger { kind: TriggerKind::Api, detail: String::new() },
+                not_before: None,
+            };
+            let run = daemon.submit(&order, None).unwrap().run;
+            if number % 4 == 0 {
+                queued.insert(0, run.to_string());
+            } else {
+                daemon.cancel(run, "it is not wanted").unwrap();
+                interrupted.insert(0, run.to_string());
+            }
+        }
+        let pages = |status: &str, limit: usize, looked_at_max: usize| {
+            let which = Which { pipeline: None, status: Some(status.to_owned()), limit: None, before: None };
+            let (mut seen, mut before, mut pages) = (Vec::new(), None, 0);
+            loop {
+                let (items, looked_up_to) = all(&daemon, before, (limit, looked_at_max), &which).unwrap();
+                pages += 1;
+                before = match items.last() {
+                    Some(last) if items.len() == limit => Some(last.id.parse().unwrap()),
+                    _ => looked_up_to,
+                };
+                seen.extend(items.into_iter().map(|run| run.id));
+                if before.is_none() {
+                    return (seen, pages);
+                }
+            }
+        };
+        assert_eq!(pages("failed", 50, 2), (vec![], 4), "none of six");
+        assert_eq!(pages("failed", 50, 50), (vec![], 1));
+        for looked_at_max in [1, 2, 3, 50] {
+            assert_eq!(pages("interrupted", 2, looked_at_max).0, interrupted, "{looked_at_max}");
+            assert_eq!(pages("queued", 2, looked_at_max).0, queued, "{looked_at_max}");
+        }
+    }
 }

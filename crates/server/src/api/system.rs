@@ -32,7 +32,7 @@ async fn system(State(app): State<App>) -> Json<System> {
     let daemon = &app.daemon;
     let (waiting, running) = {
         let queue = daemon.queue();
-        (queue.waiting().count(), queue.running().count())
+        (queue.waiting().len(), queue.running().len())
     };
     Json(System {
         version: env!("CARGO_PKG_VERSION"),

@@ -33,6 +33,34 @@ const ZONES: [&str; 8] = [
 const CRONS: [&str; 6] =
     ["0 6 * * *", "30 2 * * *", "*/30 * * * *", "15 */4 * * 1-5", "0 0 1 * *", "59 23 * * 0"];
 
+/// A daemon of one pipeline, `p`, that is not told to work.
+pub(crate) fn idle_daemon(folder: &Path, clock: Arc<FixedClock>) -> Arc<Daemon> {
+    let root = folder.canonicalize().unwrap();
+    let state = root.join(".cairn");
+    let located = Located {
+        file: root.join("p.toml"),
+        shown: "p.toml".to_owned(),
+        root: root.clone(),
+        state: state.clone(),
+        default_name: "p".to_owned(),
+    };
+    let store = Store::open(&state, Access::Write, &*clock).unwrap();
+    let setup = Setup {
+        telling: crate::Telling::default(),
+        root,
+        state,
+        store,
+        clock,
+        pipelines: Box::new(move || Ok(vec![located.clone()])),
+        // Nothing is started here: any program will do.
+        keeper: Keeper::start(Path::new("/bin/true")).unwrap(),
+        held: Vec::new(),
+        runs_max: 1,
+        jobs: None,
+    };
+    Daemon::new(setup).unwrap()
+}
+
 struct World {
     folder: tempfile::TempDir,
     clock: Arc<FixedClock>,
@@ -52,30 +80,7 @@ impl World {
     /// Kills the daemon that runs, and starts another.
     fn start(&mut self) {
         self.daemon = None;
-        let root = self.folder.path().canonicalize().unwrap();
-        let state = root.join(".cairn");
-        let located = Located {
-            file: root.join("p.toml"),
-            shown: "p.toml".to_owned(),
-            root: root.clone(),
-            state: state.clone(),
-            default_name: "p".to_owned(),
-        };
-        let store = Store::open(&state, Access::Write, &*self.clock).unwrap();
-        let setup = Setup {
-            telling: crate::Telling::default(),
-            root,
-            state,
-            store,
-            clock: self.clock.clone(),
-            pipelines: Box::new(move || Ok(vec![located.clone()])),
-            // Nothing is started here: any program will do.
-            keeper: Keeper::start(Path::new("/bin/true")).unwrap(),
-            held: Vec::new(),
-            runs_max: 1,
-            jobs: None,
-        };
-        self.daemon = Some(Daemon::new(setup).unwrap());
+        self.daemon = Some(idle_daemon(self.folder.path(), Arc::clone(&self.clock)));
     }
 
     fn daemon(&self) -> &Arc<Daemon> {

@@ -22,7 +22,7 @@ use super::runs;
 use super::shell::{Fault, Place, Shell, page};
 use super::timeline::Timeline;
 use super::words;
-use crate::api::{App, Problem, find_run};
+use crate::api::{App, Problem, find_run_here};
 use crate::carry_out::blocking;
 
 pub(super) fn router() -> Router<App> {
@@ -497,7 +497,7 @@ fn neighbours(seen: &Seen, at: Option<usize>) -> (Vec<LinkTo>, Vec<LinkTo>) {
 }
 
 fn attempt_of(app: &App, run: &str, instance: &str, number: Option<u32>) -> Result<AttemptId, Problem> {
-    let run = find_run(&app.daemon, run)?;
+    let run = find_run_here(&app.daemon, run)?;
     let instance = instance_name(instance)?;
     let number = if let Some(number) = number {
         number
@@ -546,7 +546,9 @@ async fn live_log(
     Query(after): Query<After>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    let attempt = attempt_of(&app, &run, &instance, after.attempt)?;
+    let (app, attempt) =
+        blocking(move || attempt_of(&app, &run, &instance, after.attempt).map(|attempt| (app, attempt)))
+            .await?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).or(after.after.as_deref());
     let place = last.and_then(|id| id.parse().ok()).unwrap_or_default();
     let path = log::path(&app.daemon.state, &attempt);
@@ -572,7 +574,7 @@ async fn output(
 ) -> Result<Response, Fault> {
     let (bytes, name) = blocking(move || -> Result<(Vec<u8>, String), Problem> {
         let daemon = &app.daemon;
-        let run = find_run(daemon, &run)?;
+        let run = find_run_here(daemon, &run)?;
         let instance = instance_name(&instance)?;
         let events = daemon.store().events(run)?;
         let history = cairn_scheduler::history::History::of(events.iter().map(|(_, event)| event));

@@ -35,7 +35,7 @@ async fn of_run(
     Path(run): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Fault> {
     let changes = app.daemon.hub.listen();
-    let run = find_run(&app.daemon, &run)?;
+    let run = find_run(&app.daemon, &run).await?;
     Ok(stream(changes, Some(run)))
 }
 

@@ -182,7 +182,7 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
         let unlisted = crate::daemon::lock(&daemon.unlisted).clone();
         let (waiting, running) = {
             let queue = daemon.queue();
-            (queue.waiting().count(), queue.running().count())
+            (queue.waiting().len(), queue.running().len())
         };
         let shown = if query.is_empty() {
             words::count(entries.len(), "pipeline")

@@ -25,7 +25,7 @@ use super::shell::{Fault, Place, Shell, page};
 use super::state::{self, Look, WAITING};
 use super::timeline::Timeline;
 use super::words;
-use crate::api::{App, Problem, find_run};
+use crate::api::{App, Problem, find_run, find_run_here};
 use crate::carry_out::blocking;
 use crate::submit::Order;
 
@@ -52,7 +52,7 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn read(app: &App, text: &str) -> Result<Self, Problem> {
         let daemon = &app.daemon;
-        let run = find_run(daemon, text)?;
+        let run = find_run_here(daemon, text)?;
         let (record, ticket) = (daemon.store().run(run)?, daemon.store().ticket(run)?);
         let events = daemon.store().events(run)?;
         let look = runs::standing(daemon, run, record.as_ref(), ticket.as_ref());
@@ -330,13 +330,13 @@ async fn cancel(
     Path(run): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    let run = find_run(&app.daemon, &run)?;
+    let run = find_run(&app.daemon, &run).await?;
     blocking(move || app.daemon.cancel(run, "by hand, on the page")).await?;
     Ok(form::back(&headers, &runs::href(run)).into_response())
 }
 
 async fn resume(State(app): State<App>, Path(run): Path<String>) -> Result<Response, Fault> {
-    let run = find_run(&app.daemon, &run)?;
+    let run = find_run(&app.daemon, &run).await?;
     let trigger = Trigger { kind: TriggerKind::Hand, detail: "resumed on the page".to_owned() };
     blocking(move || app.daemon.resume(run, trigger)).await?;
     Ok(Redirect::to(&runs::href(run)).into_response())
@@ -348,7 +348,7 @@ async fn rerun(
     Path(run): Path<String>,
     Form(fields): Form,
 ) -> Result<Response, Fault> {
-    let run = find_run(&app.daemon, &run)?;
+    let run = find_run(&app.daemon, &run).await?;
     let (daemon, from) = (Arc::clone(&app.daemon), field(&fields, "from").to_owned());
     let submitted = blocking(move || -> Result<RunId, Problem> {
         let (record, ticket) = (daemon.store().run(run)?, daemon.store().ticket(run)?);

@@ -243,7 +243,7 @@ async fn search(State(app): State<App>, Query(Search { q }): Query<Search>) -> R
         "/".to_owned()
     } else if app.daemon.entry(words).is_ok() {
         format!("/pipelines/{words}")
-    } else if let Ok(run) = find_run(&app.daemon, words) {
+    } else if let Ok(run) = find_run(&app.daemon, words).await {
         href(run)
     } else {
         format!("/?q={}", url_part(words))

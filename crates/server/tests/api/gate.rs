@@ -124,6 +124,29 @@ async fn what_is_public_tells_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn why_it_is_not_ready_is_told_to_those_who_may_ask() {
+    let served = Served::idle().await;
+    let folder = served.path("");
+    let away = folder.with_extension("away");
+    std::fs::rename(&folder, &away).unwrap();
+    served.daemon.reload();
+    std::fs::rename(&away, &folder).unwrap();
+    let detail = async |more: &[(&str, &str)]| {
+        let headers: Vec<_> = [("host", "localhost")].iter().chain(more).copied().collect();
+        let answer = served.send_tcp(request("GET", "/readyz", &headers).unwrap()).await;
+        answer.problem(503)["detail"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(detail(&[]).await, "not ready");
+    let bearer = format!("Bearer {TOKEN}");
+    assert!(detail(&[("authorization", &bearer)]).await.contains("No such file"));
+    let by_socket = served.get("/readyz").await.problem(503);
+    assert!(by_socket["detail"].as_str().unwrap().contains("No such file"), "{by_socket}");
+    served.daemon.reload();
+    served.get("/readyz").await;
+    assert_eq!(served.get("/readyz").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_token_is_taken_whole() {
     let served = Served::idle().await;
     let ask = async |authorization: &str| {
@@ -151,7 +174,10 @@ async fn the_token_is_taken_whole() {
     // It is not taken from the query, which ends up in logs, nor as a cookie.
     let query = format!("/api/v1/system?token={TOKEN}");
     assert_eq!(served.send_tcp(request("GET", &query, &[("host", "localhost")]).unwrap()).await.status, 401);
-    let cookie = format!("cairn-session={TOKEN}");
+    let link = format!("/login?code={}", served.gate.login_code());
+    let answer = served.send_tcp(request("GET", &link, &[("host", "localhost")]).unwrap()).await;
+    let name = answer.headers["set-cookie"].to_str().unwrap().split('=').next().unwrap().to_owned();
+    let cookie = format!("{name}={TOKEN}");
     let headers = [("host", "localhost"), ("cookie", cookie.as_str())];
     assert_eq!(served.send_tcp(request("GET", "/api/v1/system", &headers).unwrap()).await.status, 401);
 }

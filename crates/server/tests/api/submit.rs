@@ -1,5 +1,6 @@
 //! Asking for runs.
 
+use cairn_model::Domain;
 use serde_json::json;
 
 use super::daemon::Served;
@@ -93,4 +94,33 @@ async fn greater_priorities_leave_the_queue_first() {
     let (first, then) = (started(&high).await, started(&low).await);
     assert!(first < then, "{first} is before {then}");
     assert_eq!(std::fs::read_to_string(served.path("a.txt")).unwrap(), "low\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_text_that_was_read_is_run_or_nothing_is() {
+    let served = Served::idle().await;
+    let text = std::fs::read_to_string(served.path("quick.toml")).unwrap();
+    let body = |file: &str, text: &str| {
+        let definition = Domain::Definition.digest(text.as_bytes()).to_string();
+        json!({ "file": file, "definition": definition }).to_string()
+    };
+    served.submit("quick", &body("quick.toml", &text)).await;
+    // As long as before, and written within the same moment: nobody has seen the change yet.
+    let edited = text.replace("hello", "jello");
+    std::fs::write(served.path("quick.toml"), &edited).unwrap();
+    served.submit("quick", &body("quick.toml", &edited)).await;
+    assert_eq!(served.daemon.entry("quick").unwrap().text[..], *edited.as_bytes());
+    let other = served.post(RUNS, &body("quick.toml", &text)).await.problem(409);
+    assert!(other["detail"].as_str().unwrap().contains("another text of `quick.toml`"), "{other}");
+    let other = served.post(RUNS, &body("slow.toml", &edited)).await.problem(409);
+    assert!(other["detail"].as_str().unwrap().contains("not from `slow.toml`"), "{other}");
+    std::fs::write(served.path("quick.toml"), "[stages.a]\n").unwrap();
+    let broken = served.post(RUNS, &body("quick.toml", "[stages.a]\n")).await.problem(409);
+    assert!(broken["report"].is_string(), "{broken}");
+    // A pipeline that is new.
+    std::fs::write(served.path("new.toml"), &text).unwrap();
+    let new = "/api/v1/pipelines/new/runs";
+    served.post(new, &body("new.toml", &text)).await.expect(201);
+    served.post(new, r#"{"file":"new.toml"}"#).await.problem(400);
+    served.post(new, r#"{"file":"new.toml","definition":"x"}"#).await.problem(400);
 }

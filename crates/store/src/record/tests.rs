@@ -229,7 +229,7 @@ fn golden_small_ones() {
     let tallies = std::array::from_fn(|number| number as u64);
     check(
         &Head { sequence: 300, chain: digest(8), tallies },
-        "01 ac02 08*32 15 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11 12 13 14",
+        "01 ac02 08*32 16 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f 10 11 12 13 14 15",
     );
     check(&History { hashes: vec![hash(2), hash(1)] }, "01 02 02*32 01*32");
     check(&Duration { mean_ms: 300 }, "01 ac02");

@@ -44,6 +44,7 @@ fn child_whose_files_are_limited() {
     };
     let mut committed = 0;
     let error = loop {
+        assert!(store.write_failure().is_none());
         match commit(committed) {
             Ok(_) => committed += 1,
             Err(error) => break error,
@@ -51,6 +52,7 @@ fn child_whose_files_are_limited() {
         assert!(committed < 1000, "the limit is not in force");
     };
     assert!(committed > 0);
+    assert_eq!(store.write_failure().map(|error| error.kind()), Some(std::io::ErrorKind::FileTooLarge));
     let head = store.head();
     match &error {
         CommitError::Failed { path, source } => {

@@ -39,6 +39,8 @@ pub(super) struct Outliving {
     post: Post,
     /// The keeper that new jobs go to.
     main: Mutex<Arc<Link>>,
+    /// Held while a successor of it is started: nobody else waits for that.
+    renewing: Mutex<()>,
     /// Those of other versions, which go on with what they run.
     others: Vec<Arc<Link>>,
     /// The keepers of jobs that were held when this handle was made, by token.
@@ -85,18 +87,50 @@ impl Outliving {
         let mut links = links.into_iter();
         let main = links.next().expect("the first is the one that was connected to or started");
         let (program, others) = (program.to_owned(), links.collect());
-        let this = Self { program, post, main: Mutex::new(main), others, holders, ended: Mutex::new(ended) };
+        let this = Self {
+            program,
+            post,
+            main: Mutex::new(main),
+            renewing: Mutex::new(()),
+            others,
+            holders,
+            ended: Mutex::new(ended),
+        };
         Ok((this, all))
     }
 
-    /// Returns the keeper that new jobs go to. One that was killed has a successor.
-    pub(super) fn main(&self) -> Result<Arc<Link>, KeeperError> {
-        let mut main = lock(&self.main);
-        if main.is_gone() {
-            let (link, _) = connect_or_start(&self.program, &self.post)?;
-            *main = Arc::new(link);
+    /// Returns the keeper that new jobs go to. One that was killed has a successor: to start that takes a while, and is done
+    /// beside the runtime.
+    pub(super) async fn main(self: &Arc<Self>) -> Result<Arc<Link>, KeeperError> {
+        if let Some(main) = self.living() {
+            return Ok(main);
         }
-        Ok(Arc::clone(&main))
+        let this = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || this.renew()).await {
+            Ok(renewed) => renewed,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => Err(KeeperError::Gone),
+            },
+        }
+    }
+
+    /// Returns the keeper that new jobs go to, unless it is gone.
+    fn living(&self) -> Option<Arc<Link>> {
+        Some(Arc::clone(&lock(&self.main))).filter(|main| !main.is_gone())
+    }
+
+    /// Starts a successor of the keeper that new jobs go to, unless another caller did.
+    fn renew(&self) -> Result<Arc<Link>, KeeperError> {
+        let _renewing = lock(&self.renewing);
+        if let Some(main) = self.living() {
+            return Ok(main);
+        }
+        let (link, _) = connect_or_start(&self.program, &self.post)?;
+        let link = Arc::new(link);
+        lock(&self.main).clone_from(&link);
+        Ok(link)
     }
 
     pub(super) fn links(&self) -> Vec<Arc<Link>> {
