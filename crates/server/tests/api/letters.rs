@@ -184,7 +184,7 @@ async fn effects_are_settled_by_who_found_out() {
     let second = served.get(&format!("/api/v1/effects?limit=1&offset={}", first["next"])).await.expect(200);
     assert_eq!(
         (&first["items"][0]["pipeline"], &second["items"][0]["pipeline"]),
-        (&"quick".into(), &"slow".into())
+        (&"slow".into(), &"quick".into())
     );
     assert!(second["next"].is_null() && second["items"].as_array().unwrap().len() == 1, "{second}");
     served.get("/api/v1/effects?limit=0").await.problem(400);
