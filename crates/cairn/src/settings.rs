@@ -75,7 +75,7 @@ impl Settings {
                 },
                 "notify" => match value.get_ref() {
                     DeValue::Table(table) => {
-                        settings.telling.notify = telling::notify(table, &mut diagnostics)
+                        settings.telling.notify = telling::notify(table, &mut diagnostics);
                     }
                     _ => diagnostics.push(finding(code::WRONG_TYPE, "`notify` is a table", span, "")),
                 },
