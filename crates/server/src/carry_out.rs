@@ -46,6 +46,9 @@ impl Daemon {
         let open = self.store.attempts_open().map_err(|error| text(&error))?;
         let mut batch = Batch::new();
         for (id, attempt) in open.iter().filter(|(id, _)| id.run == run) {
+            if let Some(notes) = &self.notes {
+                notes.service().give_up(&attempt.token);
+            }
             self.keeper.discard(&attempt.token).await;
             // What of it is still on its way to be committed is refused from here on.
             batch.attempt_ended(id);

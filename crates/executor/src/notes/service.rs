@@ -182,7 +182,7 @@ impl Service {
     }
 
     /// Expects an attempt no more.
-    pub(crate) fn give_up(&self, token: &str) {
+    pub fn give_up(&self, token: &str) {
         self.attempts.leave(token);
     }
 
