@@ -13,6 +13,7 @@ use crate::remote::Remote;
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples(&[
     ("cairn cancel 1a2b3c4d", "the run whose id begins or ends so"),
+    ("cairn cancel 1a2b3c4d; cairn cancel 1a2b3c4d", "at once"),
 ]))]
 pub(crate) struct Args {
     /// The run: its id, or the beginning or the end of it

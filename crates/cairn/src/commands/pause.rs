@@ -12,6 +12,7 @@ use crate::remote::Remote;
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples(&[
     ("cairn pause flights", "until `cairn unpause flights`"),
+    ("cairn pause flights && cairn run flights", "by hand it runs all the same"),
 ]))]
 pub(crate) struct Args {
     /// The pipeline's name

@@ -11,6 +11,7 @@ use crate::remote::Remote;
 /// Have a pipeline's schedule go on.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples(&[
+    ("cairn schedule next flights", "when it would run"),
     ("cairn unpause flights", "its schedule goes on; what was missed goes by its `catchup`"),
 ]))]
 pub(crate) struct Args {
