@@ -5,12 +5,13 @@
 //! version is a file in `migrate/` and a row in [`STEPS`].
 
 use crate::changes::Changes;
-use crate::commit::{CommitError, Committed, Durability, Writer};
+use crate::commit::{CommitError, Committed, Durability};
 use crate::database::Database;
 use crate::format;
 use crate::keys::{self, Family};
 use crate::read::ReadError;
 use crate::record::Format;
+use crate::sync::Syncing;
 
 /// One migration.
 pub(crate) struct Step {
@@ -36,10 +37,10 @@ pub(crate) fn steps_from(found: u32) -> &'static [Step] {
 /// Commits what `steps` change together with the version they lead to; without steps, the version alone.
 pub(crate) fn bring_up_to_date(
     database: &Database,
-    writer: &mut Writer,
+    syncing: &Syncing,
     steps: &[Step],
 ) -> Result<Committed, CommitError> {
-    writer.commit(database, Durability::Synced, |changes| {
+    syncing.commit(database, Durability::Synced, |changes| {
         let mut version = format::VERSION;
         for step in steps {
             tracing::info!(from = step.from, "bringing the store up to date");
