@@ -81,7 +81,9 @@ pub struct Engine {
     failures: OnceLock<HashMap<InstanceName, String>>,
     /// Small inputs whose texts this run keeps.
     sources: Mutex<HashSet<Digest>>,
-    pub(crate) spares: Spares,
+    spares: Spares,
+    /// Those of all runs, where there are others.
+    shared_spares: OnceLock<Arc<Spares>>,
     /// Is told how far the records of an instance are.
     pub(crate) on_records: OnceLock<OnRecords>,
     pub(crate) force_effects: bool,
@@ -219,6 +221,7 @@ impl Engine {
         Ok(Self {
             on_records: OnceLock::new(),
             spares: Spares::new(project.state().to_owned()),
+            shared_spares: OnceLock::new(),
             force_effects,
             insisted,
             acting: Mutex::default(),
@@ -563,7 +566,17 @@ impl Engine {
         }
     }
 
-    /// Removes what was kept for further attempts, of which there will be none.
+    /// Has working folders of ended attempts be kept for all runs that share them, beyond the end of this one. To be called
+    /// before any attempt.
+    pub fn share_spares(&self, spares: &Arc<Spares>) {
+        let _ = self.shared_spares.set(Arc::clone(spares));
+    }
+
+    pub(crate) fn spares(&self) -> &Spares {
+        self.shared_spares.get().map_or(&self.spares, |shared| shared)
+    }
+
+    /// Removes what was kept for further attempts of this run, of which there will be none.
     pub fn clear(&self) {
         self.spares.clear();
         self.give_back();

@@ -184,7 +184,8 @@ pub fn launch(
     batch.put_run(run, &record);
     let was_cut_off =
         leftovers == Leftovers::Look && is_cut_off(store, &checked.pipeline.name, checked.project.state())?;
-    let _ = store.commit(batch, Durability::Synced)?;
+    // All that follows from it is durable no sooner than this.
+    let _ = store.commit(batch, Durability::Written)?;
     let done_before = resumed.map(Resumed::done).unwrap_or_default();
     let engine = checked
         .engine(Some(store.clone()), clock, run, logical_time, done_before, asked.force_effects)

@@ -183,6 +183,7 @@ impl Daemon {
         let mut observe = move |_: Event, _: Option<PathBuf>| {
             daemon.hub.tell(Change::Run { run, pipeline: of.clone() });
         };
+        engine.share_spares(&self.spares);
         if let Some(notes) = &self.notes {
             engine.listen_at(notes);
         }

@@ -97,6 +97,12 @@ impl Store {
         self.syncing()?.commit(&self.inner.database, durability, |changes| batch.apply(changes))
     }
 
+    /// Makes the batch number `sequence`, and all before it, durable: for one that was committed as
+    /// [`Written`](Durability::Written) while others were kept waiting.
+    pub fn sync(&self, sequence: u64) -> Result<(), CommitError> {
+        self.syncing()?.reach(&self.inner.database, sequence).map(drop)
+    }
+
     /// Returns why the store takes no more writes of this process: an earlier one failed. It waits for a commit that goes on.
     pub fn write_failure(&self) -> Option<Arc<io::Error>> {
         match &self.inner.role {

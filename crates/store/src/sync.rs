@@ -25,7 +25,7 @@ pub(crate) struct Syncing {
 
 /// What is durable.
 #[derive(Debug)]
-struct Synced {
+pub(crate) struct Synced {
     /// The number of the last batch that is.
     sequence: u64,
     /// Says so beside the store.
@@ -74,7 +74,11 @@ impl Syncing {
     }
 
     /// Makes the batch number `sequence`, and all before it, durable.
-    fn reach(&self, database: &Database, sequence: u64) -> Result<MutexGuard<'_, Synced>, CommitError> {
+    pub(crate) fn reach(
+        &self,
+        database: &Database,
+        sequence: u64,
+    ) -> Result<MutexGuard<'_, Synced>, CommitError> {
         let mut synced = self.synced.lock().expect("a commit that panics ends the process");
         if synced.sequence >= sequence {
             return Ok(synced);

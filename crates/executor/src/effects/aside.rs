@@ -153,7 +153,7 @@ impl Engine {
         let folder = self.project.state().join("staging").join(&slug);
         let cannot = |error: &dyn std::fmt::Display| Fault::before(format!("it cannot be prepared: {error}"));
         std::fs::create_dir_all(self.project.state().join("staging")).map_err(|error| cannot(&error))?;
-        let mut staging = self.spares.take(folder).map_err(|error| cannot(&error))?;
+        let mut staging = self.spares().take(folder).map_err(|error| cannot(&error))?;
         let level = level_given(&self.pipeline, declared);
         let filled = if level == Level::Off {
             Ok(self.project.folder().to_owned())
@@ -212,7 +212,7 @@ impl Engine {
             let printed = std::fs::read(&printed).unwrap_or_default();
             Ok(Answer { printed, fault: fault(&ended, &log) })
         });
-        self.spares.remove(&staging);
+        self.spares().remove(&staging);
         answered
     }
 
