@@ -413,6 +413,7 @@ impl Engine {
                 folder: &listening.folder,
                 epoch: listening.service.epoch(),
             }),
+            trace: self.span_of(attempt),
         };
         let job = Job {
             token: attempt.slug(),

@@ -9,7 +9,7 @@ use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placer
 use cairn_dag::{Instance, Pipeline, World};
 use cairn_model::{
     AttemptId, Clock, Digest, InputHash, InstanceName, Manifest, Output, Reason, RecordCounts, RunId,
-    Timestamp,
+    RunTrace, Timestamp, TraceParent,
 };
 use cairn_store::{ReadError, Store};
 
@@ -103,6 +103,8 @@ pub struct Engine {
     notes: OnceLock<Listening>,
     /// Whether there may be dead letters of this pipeline.
     any_dead: AtomicBool,
+    /// Where the run is in a trace, where it is traced.
+    trace: OnceLock<RunTrace>,
     /// Attempts that a process before had started and a keeper holds, by their instances.
     pub(crate) held: Mutex<HashMap<u32, HeldAttempt>>,
 }
@@ -246,6 +248,7 @@ impl Engine {
             collector,
             notes: OnceLock::new(),
             any_dead,
+            trace: OnceLock::new(),
             held: Mutex::default(),
         })
     }
@@ -277,10 +280,29 @@ impl Engine {
         self.notes.get()
     }
 
+    /// Has the commands be told their spans in a trace. The first one stays.
+    pub fn trace_in(&self, trace: RunTrace) {
+        let _ = self.trace.set(trace);
+    }
+
+    pub(crate) fn span_of(&self, attempt: &AttemptId) -> Option<TraceParent> {
+        self.trace.get().map(|trace| trace.told(attempt))
+    }
+
     /// Has `batch` say that an instance is dead.
-    pub fn bury(&self, batch: &mut cairn_store::Batch, letter: &cairn_store::DeadLetter) {
+    pub fn bury(
+        &self,
+        batch: &mut cairn_store::Batch,
+        letter: cairn_store::DeadLetter,
+    ) -> Result<(), ReadError> {
+        let known = self.store().filter(|_| self.any_dead.load(Ordering::Relaxed));
+        let before = match known {
+            Some(store) => store.dead_letter(&letter.pipeline, &letter.instance, letter.kind, letter.id())?,
+            None => None,
+        };
         self.any_dead.store(true, Ordering::Relaxed);
-        batch.put_dead(letter);
+        batch.put_dead(&letter.after(before.as_ref()));
+        Ok(())
     }
 
     /// Has `batch` say that an instance is no longer dead, if it was.

@@ -17,6 +17,7 @@ use cairn_scheduler::definition::cpus;
 use cairn_scheduler::launch::memory_bytes;
 use cairn_scheduler::leases::Leases;
 use cairn_scheduler::run::Signal;
+use cairn_scheduler::spans::Export;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -52,6 +53,8 @@ pub struct Setup {
     pub jobs: Option<u32>,
     /// Who outside is told of runs.
     pub telling: Telling,
+    /// Takes the spans of runs, where they are traced.
+    pub spans: Option<Arc<dyn Export>>,
 }
 
 /// Who outside is told of runs.
@@ -78,6 +81,7 @@ pub struct Daemon {
     pub(crate) metrics: Metrics,
     pub(crate) notify: Notify,
     pub(crate) lineage: Option<Lineage>,
+    pub(crate) spans: Option<Arc<dyn Export>>,
     /// Woken when there is something to be told outside.
     pub(crate) outbox: tokio::sync::Notify,
     /// Woken when a run may begin.
@@ -131,7 +135,8 @@ impl StoreError {
 impl Daemon {
     /// Takes up what an earlier daemon left: its tickets wait again, those that were running first.
     pub fn new(setup: Setup) -> Result<Arc<Self>, StoreError> {
-        let Setup { root, state, store, clock, pipelines, keeper, held, runs_max, jobs, telling } = setup;
+        let Setup { root, state, store, clock, pipelines, keeper, held, runs_max, jobs, telling, spans } =
+            setup;
         let spares = Arc::new(Spares::new(state.clone()));
         let tokens: Vec<String> = held.iter().map(|attempt| attempt.job.token.clone()).collect();
         let mut by_run: HashMap<RunId, Vec<HeldAttempt>> = HashMap::new();
@@ -155,6 +160,7 @@ impl Daemon {
             metrics: Metrics::default(),
             notify: telling.notify,
             lineage: telling.lineage,
+            spans,
             outbox: tokio::sync::Notify::new(),
             work: tokio::sync::Notify::new(),
             schedules: tokio::sync::Notify::new(),

@@ -156,7 +156,8 @@ impl Daemon {
     }
 }
 
-/// Returns whether a run was asked for by neither a person nor a program.
+/// Returns whether a run was asked for by neither a person nor a program. One for dead letters counts as what it tries again does:
+/// it comes back by itself, and is no failure of the schedule's.
 fn is_by_itself(ticket: &Ticket) -> bool {
-    !matches!(ticket.trigger.kind, TriggerKind::Hand | TriggerKind::Api)
+    !matches!(ticket.trigger.kind, TriggerKind::Hand | TriggerKind::Api | TriggerKind::Retry)
 }

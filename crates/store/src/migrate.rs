@@ -26,6 +26,8 @@ pub(crate) const STEPS: &[Step] = &[
     // The new families are empty, and opening for writing has made them.
     Step { from: 1, run: |_| Ok(()) },
     Step { from: 2, run: |_| Ok(()) },
+    // Values of before are read as they are.
+    Step { from: 3, run: |_| Ok(()) },
 ];
 
 /// Returns the migrations that lead from `found` to [`format::VERSION`].

@@ -173,6 +173,7 @@ impl Engine {
                 temporary: &staging.temporary(),
                 // What it says of records would count for no result.
                 notes: None,
+                trace: aside.attempt.and_then(|attempt| self.span_of(attempt)),
             };
             let mut env = environment::of_attempt(&self.project, declared, &context);
             for (name, value) in &mut env {

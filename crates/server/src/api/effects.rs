@@ -44,7 +44,7 @@ struct Effect {
     key: String,
     pipeline: String,
     instance: String,
-    /// `intent`, `confirmed`, `rejected`, `in doubt`, `held`, `undoing` or `undone`.
+    /// `intent`, `confirmed`, `drifted`, `rejected`, `in doubt`, `held`, `undoing` or `undone`.
     state: String,
     mode: &'static str,
     attempts: u32,
@@ -56,6 +56,9 @@ struct Effect {
     /// Why nobody knows more, or what went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// How its probe answered otherwise than after it was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drifted: Option<String>,
 }
 
 impl Effect {
@@ -64,7 +67,7 @@ impl Effect {
             key: key.to_owned(),
             pipeline: pipeline.to_string(),
             instance: effect.instance.to_string(),
-            state: effect.state.as_str().to_lowercase(),
+            state: effect.word().to_lowercase(),
             mode: effect.mode.as_str(),
             attempts: effect.attempts,
             input_hash: effect.input_hash.to_string(),
@@ -72,6 +75,7 @@ impl Effect {
             intended: time(effect.intended),
             settled: effect.settled.map(time),
             error: effect.error.clone(),
+            drifted: effect.drifted.clone(),
         }
     }
 }

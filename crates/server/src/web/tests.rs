@@ -78,6 +78,7 @@ fn world() -> World {
     let files = vec![located(&folder, "p.toml"), located(&folder, "bad.toml")];
     let setup = Setup {
         telling: crate::Telling::default(),
+        spans: None,
         root: folder.clone(),
         state,
         store,
@@ -177,6 +178,8 @@ fn fill(store: &Store, state: &Path, run: RunId) -> String {
         idempotency_key: HOSTILE.to_owned(),
         died: Timestamp(2),
         retry: None,
+        edited: None,
+        retries: 0,
     };
     batch.put_dead(&letter);
     batch.put_dead(&DeadLetter {
@@ -198,6 +201,7 @@ fn fill(store: &Store, state: &Path, run: RunId) -> String {
         probe: Some(HOSTILE.to_owned()),
         error: Some(HOSTILE.to_owned()),
         undo: None,
+        drifted: None,
     };
     batch.put_effect(&pipeline, HOSTILE, &effect);
     let interval = Interval { start: Timestamp(0), end: Timestamp(1) };
