@@ -105,6 +105,8 @@ pub struct Engine {
     any_dead: AtomicBool,
     /// Attempts that a process before had started and a keeper holds, by their instances.
     pub(crate) held: Mutex<HashMap<u32, HeldAttempt>>,
+    /// Failed attempts that a keeper holds until their failures are written down, by their instances.
+    pub(crate) unsaid: Mutex<HashMap<u32, crate::attempt::Unsaid>>,
 }
 
 /// Who listens to the stages' own commands.
@@ -247,6 +249,7 @@ impl Engine {
             notes: OnceLock::new(),
             any_dead,
             held: Mutex::default(),
+            unsaid: Mutex::default(),
         })
     }
 
