@@ -1,5 +1,6 @@
 //! I3 and I5 under fire: whatever is killed, and whenever, the next run goes on where it stopped.
 //!
+//! - `daemon`: the daemon under load, killed every few seconds
 //! - `moments`: runs of commands, killed at moments
 //! - `sweep`: runs of commands, killed at their system calls one by one, and refused them
 //! - `records`: loads of records, killed at random moments and at their system calls
@@ -16,6 +17,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails where it should")]
 #![allow(clippy::print_stderr, reason = "a proof says what it met")]
 
+mod daemon;
 mod moments;
 mod records;
 mod scene;

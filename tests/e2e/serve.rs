@@ -48,8 +48,12 @@ pub(super) struct Daemon {
 
 impl Daemon {
     pub(super) fn start(project: &Project) -> Self {
+        Self::serve(project, &["serve", "--bind", "127.0.0.1:0"])
+    }
+
+    fn serve(project: &Project, arguments: &[&str]) -> Self {
         let _ = std::fs::remove_file(project.file(".cairn/address"));
-        let mut command = project.command(&["serve", "--bind", "127.0.0.1:0"]);
+        let mut command = project.command(arguments);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut port = None;
         until("the daemon's port", || {
@@ -220,6 +224,28 @@ fn a_port_that_is_taken_and_a_state_folder_that_is_taken_are_told() {
     // Nothing of it is left that would hold up the next.
     Daemon::start(&elsewhere);
     assert_eq!(daemon.ask("GET", "/api/v1/system", "").0, 200, "the first goes on");
+}
+
+#[test]
+fn an_address_that_other_machines_reach_has_to_be_meant() {
+    let project = project();
+    for bind in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let refused = project.cairn(&["serve", "--bind", bind]).expect(2);
+        assert!(
+            refused.stderr.contains(bind) && refused.stderr.contains("`--expose`"),
+            "{}",
+            refused.shown()
+        );
+    }
+    project.write("cairn.toml", "pipelines = ['quick.toml']\n[serve]\nbind = '0.0.0.0:0'\n");
+    project.cairn(&["serve"]).expect(2);
+    assert!(!project.exists(".cairn"), "it is refused before anything is made");
+    project.write("cairn.toml", "pipelines = ['quick.toml']\n[serve]\nbind = '0.0.0.0:0'\nexpose = true\n");
+    let daemon = Daemon::serve(&project, &["serve"]);
+    assert_eq!(daemon.ask("GET", "/api/v1/system", "").0, 200);
+    daemon.kill();
+    let daemon = Daemon::serve(&project, &["serve", "--bind", "0.0.0.0:0", "--expose"]);
+    assert_eq!(daemon.ask("GET", "/api/v1/system", "").0, 200);
 }
 
 #[test]
@@ -415,4 +441,108 @@ fn a_run_that_is_resumed_is_shown_from_there_on() {
     let started = first.stdout.matches("attempt_started").count();
     let second = project.cairn(&["resume", "--json"]).expect(1);
     assert_eq!(second.stdout.matches("attempt_started").count(), started, "{}", second.shown());
+}
+
+#[test]
+fn a_run_goes_on_otherwise_than_it_began() {
+    let project = project();
+    let text = "[stages.bad]\nrun = 'exit 3'\noutputs = []\n\
+        [stages.first]\nrun = 'sleep 0.5; echo f > f.txt'\noutputs = ['f.txt']\n\
+        [stages.last]\nrun = 'cp f.txt l.txt'\ninputs = ['f.txt']\noutputs = ['l.txt']\n";
+    project.write("bad.toml", text);
+    project.write("cairn.toml", "pipelines = ['bad.toml']\n");
+    let daemon = Daemon::start(&project);
+    project.cairn(&["run", "bad.toml"]).expect(1);
+    let run = daemon.ask("GET", "/api/v1/runs", "").1["items"][0]["id"].as_str().unwrap().to_owned();
+    let instances = || {
+        let (_, found) = daemon.ask("GET", &format!("/api/v1/runs/{run}/instances"), "");
+        found["items"].as_array().unwrap().clone()
+    };
+    assert!(!project.exists("l.txt"), "{:?}", instances());
+    project.cairn(&["resume", "-k"]).expect(1);
+    assert_eq!(project.read("l.txt"), "f\n", "`-k` goes past the failure: {:?}", instances());
+
+    project.write("bad.toml", text.replace("exit 3", "true"));
+    project.cairn(&["resume"]).expect(1);
+    project.write("bad.toml", text.replace("exit 3", "exit"));
+    project.cairn(&["resume", "--with-current", "-j", "3"]).expect(0);
+    assert_eq!(daemon.run(&run)["status"], "succeeded");
+
+    // Another text than the one in force is refused, and nothing is begun.
+    project.write("bad.toml", text);
+    project.cairn(&["run", "bad.toml"]).expect(1);
+    let run = daemon.ask("GET", "/api/v1/runs", "").1["items"][0]["id"].as_str().unwrap().to_owned();
+    let other = json!({ "file": "bad.toml", "definition": "0".repeat(64) }).to_string();
+    let (status, problem) = daemon.ask("POST", &format!("/api/v1/runs/{run}/resume"), &other);
+    assert_eq!(status, 409, "{problem}");
+    assert_eq!(daemon.run(&run)["status"], "failed");
+    let (status, _) = daemon.ask("POST", &format!("/api/v1/runs/{run}/resume"), "{\"job\":1}");
+    assert_eq!(status, 422);
+}
+
+#[test]
+fn what_a_paused_pipeline_misses_is_written_down() {
+    let project = project();
+    let head = "[schedule]\nafter = ['quick']\nsensors = [{ webhook = 'hook' }]\n";
+    project.write("next.toml", format!("{head}[stages.n]\nrun = 'echo n > n.txt'\noutputs = ['n.txt']\n"));
+    project.write("cairn.toml", "pipelines = ['quick.toml', 'next.toml']\n");
+    let daemon = Daemon::start(&project);
+    let hook =
+        |body: &str| daemon.ask("POST", "/api/v1/hooks/hook", body).1["runs"].as_array().unwrap().len();
+    let past = |daemon: &Daemon| -> Vec<String> {
+        let (_, schedule) = daemon.ask("GET", "/api/v1/pipelines/next/schedule", "");
+        let past = schedule["past"].as_array().unwrap().iter();
+        past.map(|past| past["dropped"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(daemon.ask("POST", "/api/v1/pipelines/next/pause", "").0, 200);
+    let run = daemon.submit("quick", &json!({}));
+    daemon.until_status(&run, "succeeded");
+    let short = daemon.run(&run)["short"].as_str().unwrap().to_owned();
+    until("the end's consequences", || past(&daemon).len() == 1);
+    assert_eq!(past(&daemon), [format!("after quick {short}: the schedule was paused")]);
+    // Who calls tries again.
+    assert_eq!((hook("{\"a\":1}"), hook("{\"a\":1}"), hook("{\"a\":2}")), (0, 0, 0));
+    let missed = past(&daemon);
+    assert_eq!(missed.iter().filter(|why| why.starts_with("webhook hook ")).count(), 2, "{missed:?}");
+    daemon.kill();
+    let daemon = Daemon::start(&project);
+    assert_eq!(past(&daemon), missed, "it is durable");
+    assert_eq!(daemon.ask("POST", "/api/v1/pipelines/next/unpause", "").0, 200);
+    let run = daemon.submit("quick", &json!({ "force": true }));
+    daemon.until_status(&run, "succeeded");
+    let follows = || {
+        let (_, runs) = daemon.ask("GET", "/api/v1/runs?pipeline=next", "");
+        runs["items"].as_array().unwrap().len()
+    };
+    until("its follower", || follows() == 1);
+    assert_eq!(past(&daemon), missed);
+}
+
+#[test]
+fn pipelines_that_follow_each_other_in_a_circle_are_told_before_they_run() {
+    let project = project();
+    let follows =
+        |name: &str| format!("[schedule]\nafter = ['{name}']\n[stages.n]\nrun = ['true']\noutputs = []\n");
+    project.write("one.toml", follows("two")).write("two.toml", follows("one"));
+    project.write("cairn.toml", "pipelines = ['one.toml', 'two.toml', 'quick.toml']\n");
+    let all = project.cairn(&["check"]).expect(0);
+    assert!(
+        all.stderr.contains("one → two → one") && all.stderr.contains("two → one → two"),
+        "{}",
+        all.shown()
+    );
+    let named = project.cairn(&["check", "one.toml"]).expect(0);
+    assert!(named.stderr.contains("CRN0705") && named.stderr.contains("one.toml:2:10"), "{}", named.shown());
+    project.cairn(&["check", "quick.toml"]).expect(0);
+    let daemon = Daemon::start(&project);
+    let (_, one) = daemon.ask("GET", "/api/v1/pipelines/one", "");
+    assert_eq!(one["circle"], json!(["one", "two"]));
+    let (_, quick) = daemon.ask("GET", "/api/v1/pipelines/quick", "");
+    assert_eq!(quick["circle"], Value::Null);
+    let page = format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        daemon.token
+    );
+    let page = daemon.raw(page.as_bytes());
+    assert!(page.contains("one → two → one") && page.contains("follows itself"), "{page}");
 }

@@ -18,7 +18,7 @@ use cairn_store::{Access, Batch, ProcessId, RunRecord, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
-pub(crate) use remote::{execute_remotely, resume_remotely};
+pub(crate) use remote::{Otherwise, execute_remotely, resume_remotely};
 
 use crate::exit::ExitStatus;
 use crate::failure::Failure;

@@ -188,14 +188,18 @@ mod tests {
 
     #[test]
     fn the_daemon_is_set_up() {
-        let settings = Settings::parse(b"[serve]\nbind = '0.0.0.0:80'\nruns = 3\nstop_after = '1m'").unwrap();
+        let settings =
+            Settings::parse(b"[serve]\nbind = '0.0.0.0:80'\nexpose = true\nruns = 3\nstop_after = '1m'")
+                .unwrap();
         assert_eq!(settings.serve.bind, Some(([0, 0, 0, 0], 80).into()));
+        assert!(settings.serve.expose && !serve::Serve::default().expose);
         assert_eq!((settings.serve.runs, settings.serve.stop_after.as_secs()), (Some(3), 60));
         let settings = Settings::parse(b"serve = { bind = '', hosts = ['a.example'] }").unwrap();
         assert_eq!((settings.serve.bind, settings.serve.hosts.len()), (None, 1));
         assert_eq!(serve::parse_bind("9000"), Some(([127, 0, 0, 1], 9000).into()));
-        let found = errors("[serve]\nport = 1\nbind = 'x'\nruns = 0\nstop_after = 'x'\nhosts = 1\n");
-        assert_eq!(found.len(), 5, "{found:?}");
+        let found =
+            errors("[serve]\nport = 1\nbind = 'x'\nruns = 0\nstop_after = 'x'\nhosts = 1\nexpose = 1\n");
+        assert_eq!(found.len(), 6, "{found:?}");
     }
 
     #[test]

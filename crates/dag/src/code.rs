@@ -124,4 +124,6 @@ codes! {
     INTERVAL_UNNAMED = "CRN0703";
     /// Two stages load records into the same table.
     SAME_TABLE = "CRN0704";
+    /// Pipelines are run after each other in a circle.
+    AFTER_CIRCLE = "CRN0705";
 }

@@ -7,6 +7,7 @@
 //! - what is wrong: [`Diagnostic`], its [`mod@code`], drawn in a [`Style`]
 //! - who waits for whom: [`graph::Graph`]
 //! - patterns of paths: [`Glob`]
+//! - pipelines that are run after each other: [`circles`]
 //!
 //! The way through: `syntax` turns bytes into stages with a span for every value, `template` fills in params, `expand`
 //! makes instances of stages, `check` resolves paths and dependencies.
@@ -20,6 +21,7 @@ mod check;
 mod diagnostic;
 mod effect;
 mod expand;
+mod follow;
 mod glob;
 mod load;
 mod pipeline;
@@ -36,6 +38,7 @@ pub mod graph;
 
 pub use diagnostic::{Diagnostic, Label, Patch, Report, Severity, Style};
 pub use effect::{Effect, OnUncertain};
+pub use follow::{circle_text, circles, warn_of_circle};
 pub use glob::{Glob, GlobError};
 pub use load::{Loaded, Options, RunContext, Source, load};
 pub use pipeline::{

@@ -117,6 +117,19 @@ pub(crate) struct Prepared {
     adopted: bool,
 }
 
+/// A failed attempt that a keeper holds until its failure is written down.
+pub struct Unsaid {
+    attempt: AttemptId,
+    prepared: Prepared,
+}
+
+impl Unsaid {
+    /// Returns which it is.
+    pub fn attempt(&self) -> &AttemptId {
+        &self.attempt
+    }
+}
+
 impl Engine {
     /// Makes one attempt; `exited` is called when the command has ended and its resources are free, before its result is
     /// durable. The `Committed` event is in the same batch as the checkpoint.
@@ -197,6 +210,8 @@ impl Engine {
     ) -> Result<Done, AttemptError> {
         let records = ended.as_ref().ok().and_then(|(_, records)| *records);
         let ended = ended.map(|(ended, _)| ended);
+        let failed_by_itself =
+            ended.as_ref().is_ok_and(|ended| ended.status != ExitKind::Code(0) || ended.timed_out);
         let took_place = part.as_ref().is_some_and(|part| part.asks.is_some())
             && ended.as_ref().is_ok_and(|ended| ended.status == ExitKind::Code(0) && !ended.timed_out);
         if hands.keeper.is_gone() {
@@ -253,10 +268,44 @@ impl Engine {
             // Nothing can be written down: the next process takes it from here.
             return result;
         }
+        let stopped = matches!(&result, Err(error) if error.kind == AttemptErrorKind::Stopped);
+        let is_plain = part.is_none() && prepared.set_aside.is_empty();
+        if failed_by_itself && prepared.outlives && is_plain && !stopped {
+            // How it ended is all that tells of it until its failure is written down: a process that takes over before that
+            // is not to execute it again. What it left may be what fills the disk.
+            let (engine, attempt) = (Arc::clone(self), attempt.clone());
+            blocking(move || {
+                let mut prepared = prepared;
+                if let Err(error) = prepared.staging.empty(engine.project.state()) {
+                    tracing::debug!(%error, "a failed attempt leaves something behind until its failure is written down");
+                }
+                let mut unsaid = engine.unsaid.lock().expect("no panic while it is held");
+                unsaid.insert(instance, Unsaid { attempt, prepared });
+            })
+            .await;
+            return result;
+        }
         let result = self.clear_up(hands, attempt, prepared, nothing_lives, part.is_some(), result).await;
         // Only now: until then another process may have to go on from how it ended.
         hands.keeper.forget(&attempt.slug());
         result
+    }
+
+    /// Returns the attempt of an instance whose failure is about to be written down: together with that it is to be
+    /// [ended](Batch::attempt_ended), and then [forgotten](Self::forget_failed).
+    pub fn take_unsaid(&self, instance: u32) -> Option<Unsaid> {
+        self.unsaid.lock().expect("no panic while it is held").remove(&instance)
+    }
+
+    /// Forgets a failed attempt: its failure is written down. It looks at files.
+    pub fn forget_failed(&self, hands: &Hands, failed: Unsaid) {
+        let Unsaid { attempt, prepared } = failed;
+        hands.keeper.forget(&attempt.slug());
+        if prepared.adopted {
+            self.spares().remove(&prepared.staging);
+        } else {
+            self.spares().give_back(prepared.staging);
+        }
     }
 
     /// Clears the working folder away, and writes down that a failed attempt is over. `again`: it has its next command in a

@@ -166,9 +166,17 @@ impl Committer {
 
     /// Writes `batch` so that it survives the end of this process; a later commit or flush makes it durable.
     pub async fn written(&self, batch: Batch) -> Result<(), PublishError> {
+        self.write_and_tell(batch).await
+    }
+
+    /// The same, in its turn among what is handed over after this call, whenever it is waited for.
+    pub fn write_and_tell(
+        &self,
+        batch: Batch,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Written(batch, reply));
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        async { answer.await.unwrap_or_else(|_| Err(gone())) }
     }
 
     /// Writes `batch` and makes it, and all before it, durable.

@@ -107,6 +107,8 @@ pub struct Engine {
     trace: OnceLock<RunTrace>,
     /// Attempts that a process before had started and a keeper holds, by their instances.
     pub(crate) held: Mutex<HashMap<u32, HeldAttempt>>,
+    /// Failed attempts that a keeper holds until their failures are written down, by their instances.
+    pub(crate) unsaid: Mutex<HashMap<u32, crate::attempt::Unsaid>>,
 }
 
 /// Who listens to the stages' own commands.
@@ -250,6 +252,7 @@ impl Engine {
             any_dead,
             trace: OnceLock::new(),
             held: Mutex::default(),
+            unsaid: Mutex::default(),
         })
     }
 

@@ -41,7 +41,7 @@ pub mod verify;
 
 pub use cairn_content::FileError;
 
-pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands, HeldAttempt};
+pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands, HeldAttempt, Unsaid};
 pub use committer::{Committer, PublishError};
 pub use disk_world::DiskWorld;
 pub use effects::UndoError;

@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use cairn_executor::recover::{self, RecoverError};
 use cairn_executor::{Engine, FileError, HeldAttempt};
-use cairn_model::{Clock, Counts, InstanceName, Interval, Name, RunId, RunStatus, Timestamp, TraceParent};
+use cairn_model::{
+    Clock, Counts, InstanceEvent, InstanceName, Interval, Name, RunEvent, RunId, RunStatus, Timestamp,
+    TraceParent,
+};
 use cairn_store::{Batch, CommitError, Durability, ProcessId, ReadError, RunOptions, RunRecord, Store};
 
 use crate::definition::{Checked, cpus};
@@ -52,6 +55,8 @@ pub struct Resumed {
     pub record: RunRecord,
     /// What its earlier processes tried.
     pub attempts: HashMap<InstanceName, Attempts>,
+    /// What failed for good and is not tried again, with errors and helps.
+    pub failed: HashMap<InstanceName, (String, Option<String>)>,
     /// Attempts of it that a keeper holds, as [`recover::take_over`] found them: they go on.
     pub held: Vec<HeldAttempt>,
 }
@@ -127,15 +132,32 @@ fn texts(errors: &[SelectError]) -> String {
 }
 
 impl Resumed {
-    /// Takes up a run where its events leave it.
+    /// Takes up a run where its events leave it: what failed is tried again.
     pub fn of(store: &Store, run: RunId, record: RunRecord) -> Result<Self, ReadError> {
+        Ok(Self { failed: HashMap::new(), ..Self::unasked(store, run, record)? })
+    }
+
+    /// The same for a run that another process could not end, and that nobody asked to be gone on with: what failed in that
+    /// part of it stays failed.
+    pub fn unasked(store: &Store, run: RunId, record: RunRecord) -> Result<Self, ReadError> {
         let mut attempts: HashMap<InstanceName, Attempts> = HashMap::new();
+        let mut failed = HashMap::new();
         for (_, event) in store.events(run)? {
-            if let cairn_model::RunEvent::Instance { instance, event } = event.what {
-                attempts.entry(instance).or_default().record(&event);
+            match event.what {
+                RunEvent::Instance { instance, event } => {
+                    attempts.entry(instance.clone()).or_default().record(&event);
+                    if let InstanceEvent::Failed { error, help, .. } = event {
+                        failed.insert(instance, (error, help));
+                    } else {
+                        failed.remove(&instance);
+                    }
+                }
+                // Who goes on with what has ended asks for it to be tried again.
+                RunEvent::Ended { .. } => failed.clear(),
+                RunEvent::Started { .. } => {}
             }
         }
-        Ok(Self { record, attempts, held: Vec::new() })
+        Ok(Self { record, attempts, failed, held: Vec::new() })
     }
 
     /// Returns the instances that the run has executed.
@@ -216,7 +238,13 @@ pub fn launch(
     let held = resumed.map(|resumed| resumed.held.clone()).unwrap_or_default();
     let (held, not_held) = engine.hold(held, &|instance| setup.instances[instance as usize].selected);
     setup.hold(&held);
-    let machine = Machine::new(setup);
+    let mut machine = Machine::new(setup);
+    if let Some(resumed) = resumed {
+        let names = (0..).zip(&checked.pipeline.instances);
+        let failed =
+            names.filter_map(|(at, instance)| Some((at, resumed.failed.get(&instance.name)?.clone())));
+        machine.keep_failed(failed.collect());
+    }
     Ok(Launched { record, engine: Arc::new(engine), machine, names, expected_ms, jobs, not_held })
 }
 

@@ -88,7 +88,8 @@ impl Dice {
 /// What counts against [`Policy::attempts`] is `failures`, not `attempts`: an attempt that was interrupted, or cut off
 /// because cairn itself died, says nothing about the command and takes no try away, or an instance of one attempt could
 /// never be resumed. An instance that failed for good starts from 0 failures in the next process: whoever resumes an
-/// ended run asks to try again, as often as the policy says. One that was only blocked keeps its failures and its pause.
+/// ended run asks to try again, as often as the policy says; where nobody asked, a failure stands
+/// ([`crate::step::Machine::keep_failed`]). One that was only blocked keeps its failures and its pause.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct History {
     /// The number of the last attempt, 0 when there was none. Numbers go on through all processes of a run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_executor::{
-    AttemptError, AttemptErrorKind as Kind, Engine, Hands, LookUpError, Project, UndoError, Verdict,
+    AttemptError, AttemptErrorKind as Kind, Engine, Hands, LookUpError, Project, UndoError, Unsaid, Verdict,
 };
 use cairn_model::{
     AttemptId, Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus, State, Timestamp,
@@ -92,9 +92,11 @@ impl Run<'_> {
             sender,
             spans: vec![Span::none(); machine.states().len()],
             leases: self.leases.clone(),
-            giving_up: Vec::new(),
+            beside: Vec::new(),
         };
         let mut events = Batch::new();
+        // Failed attempts that are ended by these events.
+        let mut said = Vec::new();
         let mut tries = Tries::default();
         let mut saved_ms = 0;
         let started = RunEvent::Started { instances: machine.selected(), resumed: self.resumed };
@@ -116,14 +118,16 @@ impl Run<'_> {
                         Action::Terminate { instance, now } => self.terminate(&machine, instance, now),
                         Action::Record { instance, event } => {
                             recorded += 1;
-                            if let InstanceEvent::CheckpointFound { saved_ms: saved, .. }
-                            | InstanceEvent::EffectStands { saved_ms: saved, .. } = &event
+                            saved_ms += saved_by(&event);
+                            // The letter of one that had failed before is there.
+                            let is_known = matches!(&event, InstanceEvent::Failed { .. })
+                                && machine.had_failed(instance);
+                            if !is_known
+                                && let Err(fatal) = self.note_dead(&mut events, &mut tries, instance, &event)
                             {
-                                saved_ms += saved;
-                            }
-                            if let Err(fatal) = self.note_dead(&mut events, &mut tries, instance, &event) {
                                 return Err(self.give_up(fatal).await);
                             }
+                            said.extend(self.end_failed(&mut events, instance, &event));
                             self.record_instance(&mut events, instance, event);
                         }
                         Action::WakeAt(time) => wake_at = Some(time),
@@ -143,15 +147,13 @@ impl Run<'_> {
                     }
                 }
             }
-            if !events.is_empty() {
-                self.hands.committer.write(std::mem::take(&mut events));
-            }
+            tasks.say(std::mem::take(&mut events), std::mem::take(&mut said));
             self.hands.committer.set_hurry(machine.only_settles());
             if let Some(mut ended) = ended {
                 if ended.status == RunStatus::Failed && self.rolls_back(&machine) {
                     self.roll_back(&machine, &mut ended).await?;
                 }
-                tasks.given_up().await;
+                tasks.all_beside().await;
                 return self.end(ended).await;
             }
             if input != Input::Tick {
@@ -181,6 +183,14 @@ impl Run<'_> {
                 }
             };
         }
+    }
+
+    /// Ends an attempt together with the event that tells of its failure; returns it, to be forgotten after that.
+    fn end_failed(&self, events: &mut Batch, instance: u32, event: &InstanceEvent) -> Option<Unsaid> {
+        let (InstanceEvent::AttemptFailed { .. } | InstanceEvent::Failed { .. }) = event else { return None };
+        let failed = self.engine.take_unsaid(instance)?;
+        events.attempt_ended(failed.attempt());
+        Some(failed)
     }
 
     /// Keeps the dead letters of instances: one that failed for good is one, until it succeeds. That of an instance that was
@@ -373,6 +383,16 @@ impl Run<'_> {
     }
 }
 
+/// Returns the time that a checkpoint saved, in milliseconds.
+fn saved_by(event: &InstanceEvent) -> u64 {
+    match event {
+        InstanceEvent::CheckpointFound { saved_ms, .. } | InstanceEvent::EffectStands { saved_ms, .. } => {
+            *saved_ms
+        }
+        _ => 0,
+    }
+}
+
 /// The wall clock as it stood when a run began, and what has passed since: who sets the clock moves no retry. What is
 /// recorded is the wall clock's own time.
 struct Steady {
@@ -407,21 +427,46 @@ struct Tasks {
     spans: Vec<Span>,
     /// What commands of all runs share.
     leases: Option<Arc<Leases>>,
-    /// Attempts that are being given up.
-    giving_up: Vec<JoinHandle<()>>,
+    /// Attempts that are being given up, or forgotten.
+    beside: Vec<JoinHandle<()>>,
 }
 
 impl Tasks {
+    /// Writes events down, and then forgets the attempts whose failures they tell.
+    fn say(&mut self, events: Batch, failed: Vec<Unsaid>) {
+        if failed.is_empty() {
+            if !events.is_empty() {
+                self.hands.committer.write(events);
+            }
+            return;
+        }
+        let (engine, hands) = (Arc::clone(&self.engine), Arc::clone(&self.hands));
+        let written = hands.committer.write_and_tell(events);
+        self.beside.retain(|beside| !beside.is_finished());
+        self.beside.push(tokio::spawn(async move {
+            // Where it cannot be written, the next process takes them over.
+            if written.await.is_ok() {
+                let forgotten = tokio::task::spawn_blocking(move || {
+                    for failed in failed {
+                        engine.forget_failed(&hands, failed);
+                    }
+                });
+                // What it does not clear away, the next daemon does.
+                let _ = forgotten.await;
+            }
+        }));
+    }
+
     /// Ends the held attempt of an instance.
     fn give_up(&mut self, instance: u32) {
         let (engine, hands) = (Arc::clone(&self.engine), Arc::clone(&self.hands));
-        self.giving_up.push(tokio::spawn(async move { engine.give_up_held(&hands, instance).await }));
+        self.beside.push(tokio::spawn(async move { engine.give_up_held(&hands, instance).await }));
     }
 
     /// Returns when none of them lives.
-    async fn given_up(&mut self) {
-        for given_up in self.giving_up.drain(..) {
-            if let Err(error) = given_up.await {
+    async fn all_beside(&mut self) {
+        for beside in self.beside.drain(..) {
+            if let Err(error) = beside.await {
                 std::panic::resume_unwind(error.into_panic());
             }
         }

@@ -405,8 +405,12 @@ mod tests {
         let to = Arc::clone(&kept) as Arc<dyn Export>;
         let mut spans = Spans::new(to, trace, "p".parse().unwrap(), vec![("cairn.trigger", "hand".into())]);
         let event = |(at, what): &(i64, RunEvent)| Event { at: Timestamp(*at), what: what.clone() };
-        past.iter().for_each(|given| spans.recall(&event(given)));
-        now.iter().for_each(|given| spans.note(&event(given)));
+        for given in past {
+            spans.recall(&event(given));
+        }
+        for given in now {
+            spans.note(&event(given));
+        }
         drop(spans);
         std::mem::take(&mut *kept.0.lock().unwrap())
     }

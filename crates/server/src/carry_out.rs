@@ -106,17 +106,24 @@ impl Daemon {
             .map_err(|error| error.to_string())?
             .ok_or_else(|| "its ticket is gone".to_owned())?;
         let began_before = self.store.run(run).map_err(|error| error.to_string())?.is_some();
-        let goes_on = ticket.stage == TicketStage::Running || began_before;
+        let taken_over = ticket.stage == TicketStage::Running;
+        let goes_on = taken_over || began_before;
         // That it runs is in one batch with its record: a record that has ended is never that of a run that was to begin.
         let mut batch = Batch::new();
         let ticket = Ticket { stage: TicketStage::Running, ..ticket };
         batch.put_ticket(run, &ticket);
         self.lineage_of_start(&mut batch, run, &ticket, goes_on, self.clock.now());
-        let prepared = self.try_prepare(run, &ticket, batch);
+        let prepared = self.try_prepare(run, &ticket, taken_over, batch);
         Ok((ticket, prepared.map(Box::new)))
     }
 
-    fn try_prepare(&self, run: RunId, ticket: &Ticket, along: Batch) -> Result<Prepared, String> {
+    fn try_prepare(
+        &self,
+        run: RunId,
+        ticket: &Ticket,
+        taken_over: bool,
+        along: Batch,
+    ) -> Result<Prepared, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let bytes = self
             .store
@@ -145,7 +152,10 @@ impl Daemon {
         }
         let before = self.store.run(run).map_err(|error| text(&error))?;
         let mut resumed = before
-            .map(|record| Resumed::of(&self.store, run, record))
+            .map(|record| {
+                let take_up = if taken_over { Resumed::unasked } else { Resumed::of };
+                take_up(&self.store, run, record)
+            })
             .transpose()
             .map_err(|error| text(&error))?;
         if let Some(resumed) = &mut resumed {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cairn_dag::{ParamValue, Style};
+use cairn_dag::{ParamValue, Style, circle_text, circles};
 use cairn_model::{Digest, Domain, Name, Schedule, Timestamp};
 use cairn_scheduler::definition::{Definition, Given};
 
@@ -66,6 +66,8 @@ pub struct Entry {
     pub reads_interval: bool,
     /// What may not be as meant, as the command line draws it; empty where there is nothing.
     pub warnings: String,
+    /// Where it follows itself by `after`: the pipelines of the circle, each of which follows the next; it is the first.
+    pub circle: Vec<Name>,
     /// What is wrong with the text that is in the file now, where that is not the text in force.
     pub broken: Option<String>,
 }
@@ -145,6 +147,30 @@ impl Catalog {
             }
             self.stamps.insert(located.file.clone(), stamp);
             changed.extend(self.read(located, now));
+        }
+        if !changed.is_empty() {
+            changed.extend(self.find_circles());
+        }
+        changed
+    }
+
+    /// Finds anew who follows itself. Returns the names of those of which that is another than before.
+    fn find_circles(&mut self) -> Vec<Name> {
+        let after = |entry: &Arc<Entry>| entry.schedule.as_ref().map(|schedule| schedule.after.clone());
+        let after =
+            self.entries.iter().filter_map(|(name, entry)| Some((name.clone(), after(entry)?))).collect();
+        let mut circles = circles(&after);
+        let mut changed = Vec::new();
+        for (name, entry) in &mut self.entries {
+            let circle = circles.remove(name).unwrap_or_default();
+            if entry.circle == circle {
+                continue;
+            }
+            if !circle.is_empty() {
+                tracing::warn!(circle = %circle_text(&circle), "pipelines follow each other in a circle: none is run for that");
+            }
+            *entry = Arc::new(Entry { circle, ..Entry::clone(entry) });
+            changed.push(name.clone());
         }
         changed
     }
@@ -227,6 +253,7 @@ fn entry(located: &Located, bytes: Vec<u8>, now: Timestamp) -> Result<Entry, Str
         schedule: pipeline.schedule.clone(),
         reads_interval: pipeline.reads_interval,
         warnings,
+        circle: Vec::new(),
         broken: None,
     })
 }
@@ -271,6 +298,31 @@ mod tests {
         assert_eq!(catalog.get(&name).unwrap().broken, None);
         assert_eq!(catalog.reload(&[], Timestamp(0)), [name.clone()].into());
         assert!(catalog.get(&name).is_none());
+    }
+
+    #[test]
+    fn who_follows_itself_is_known_until_that_is_mended() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let files = ["a.toml", "b.toml", "c.toml"].map(|file| located(&folder, file));
+        let after = |name: &str| format!("[schedule]\nafter = ['{name}']\n{GOOD}");
+        write(&folder, "a.toml", &after("b"));
+        write(&folder, "b.toml", &after("a"));
+        write(&folder, "c.toml", &after("a"));
+        let mut catalog = Catalog::default();
+        catalog.reload(&files, Timestamp(0));
+        let circle =
+            |catalog: &Catalog, name: &str| circle_text(&catalog.get(&name.parse().unwrap()).unwrap().circle);
+        assert_eq!(circle(&catalog, "a"), "a → b → a");
+        assert_eq!(circle(&catalog, "b"), "b → a → b");
+        assert_eq!(circle(&catalog, "c"), "", "it follows them and is not in it");
+        write(&folder, "b.toml", GOOD);
+        let changed = catalog.reload(&files, Timestamp(0));
+        assert_eq!(changed, ["a", "b"].map(|name| name.parse().unwrap()).into());
+        assert_eq!(circle(&catalog, "a"), "");
+        write(&folder, "b.toml", &after("b"));
+        catalog.reload(&files, Timestamp(0));
+        assert_eq!(circle(&catalog, "b"), "b → b");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_model::{DropReason, Name, Occurrence, Overlap, RunId, Schedule, Timestamp};
+use cairn_model::{DropReason, Interval, Name, Occurrence, Overlap, RunId, Schedule, Timestamp};
 use cairn_scheduler::launch::Asked;
 use cairn_scheduler::schedule::Times;
 use cairn_store::{Batch, Fate, OccurrenceId, ScheduleState, Trigger, TriggerKind};
@@ -217,6 +217,43 @@ impl Daemon {
         let stored = cairn_store::Occurrence { decided: now, interval: occurrence.interval, fate };
         decided.batch.put_occurrence((&entry.name, occurrence.nominal, id), &stored);
         Ok(())
+    }
+}
+
+/// Something other than a time that would have started a run of a pipeline.
+pub(crate) struct Missed<'a> {
+    pub(crate) pipeline: &'a Name,
+    /// What it was: for ever the same for the same.
+    pub(crate) what: &'a str,
+    /// The logical time that its run would have had.
+    pub(crate) at: Timestamp,
+    /// The interval that its run would have had.
+    pub(crate) interval: Option<Interval>,
+    /// Why there is no run.
+    pub(crate) reason: DropReason,
+}
+
+impl Missed<'_> {
+    /// Returns what is written down of it.
+    pub(crate) fn fate(&self) -> Fate {
+        Fate::Dropped(format!("{}: {}", self.what, self.reason))
+    }
+
+    fn id(&self) -> OccurrenceId {
+        let id = cairn_model::OccurrenceId::of(self.pipeline, self.what, self.at);
+        id.digest().as_bytes()[..16].try_into().expect("16 of 32 bytes")
+    }
+}
+
+impl Daemon {
+    /// Writes down that something started nothing, as it is of times.
+    pub(crate) fn miss(&self, batch: &mut Batch, missed: &Missed<'_>, now: Timestamp) {
+        let Missed { pipeline, what, at, interval, reason } = *missed;
+        tracing::info!(%pipeline, what, %reason, "it starts nothing");
+        self.metrics.dropped(pipeline, reason);
+        let interval = interval.unwrap_or(Interval { start: at, end: at });
+        let stored = cairn_store::Occurrence { decided: now, interval, fate: missed.fate() };
+        batch.put_occurrence((pipeline, at, missed.id()), &stored);
     }
 }
 

@@ -39,4 +39,4 @@ mod web;
 pub use catalog::Located;
 pub use daemon::{Daemon, Pipelines, Setup, StoreError, Telling};
 pub use letters::{LetterError, SettleError};
-pub use submit::{Order, SubmitError, Submitted};
+pub use submit::{Order, Otherwise, SubmitError, Submitted};

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use cairn_dag::{Glob, World as _};
 use cairn_executor::isolation::ask;
 use cairn_executor::{DiskWorld, Project};
-use cairn_model::{Digest, Domain, Name, ProjectPath, RunId, Sensor, SensorKind};
+use cairn_model::{Digest, Domain, DropReason, Name, ProjectPath, RunId, Sensor, SensorKind, Timestamp};
 use cairn_scheduler::definition::default_shell;
 use cairn_scheduler::launch::Asked;
 use cairn_store::{Batch, Trigger, TriggerKind};
@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use crate::carry_out::blocking;
 use crate::catalog::Entry;
 use crate::daemon::{Daemon, StoreError, lock};
+use crate::fire::Missed;
 use crate::hub::Change;
 use crate::submit::{Order, SubmitError, enter};
 
@@ -36,6 +37,8 @@ const ANSWER_MAX: u64 = 16 << 20;
 const AT_ONCE: usize = 16;
 /// A file's stamp tells that it is the same when it is at least so old: filesystems tell times in steps of up to 2 s.
 const STAMP_COUNTS_AFTER: Duration = Duration::from_secs(2);
+/// So many of the last occurrences are looked at for one and the same call.
+const MISSED_LOOKED_AT: usize = 100;
 
 /// The places of those that look: files do not wait for systems outside.
 struct Places {
@@ -140,8 +143,12 @@ impl Daemon {
         if standing.seen.get(sensor) == Some(&digest) {
             return Ok(None);
         }
-        if standing.paused.is_some() {
-            tracing::debug!(%pipeline, sensor, "it is paused: what a sensor saw counts once it goes on");
+        if let Some((since, _)) = standing.paused {
+            if params.is_some() {
+                self.call_missed(pipeline, sensor, &digest, since)?;
+            } else {
+                tracing::debug!(%pipeline, sensor, "it is paused: what a sensor saw counts once it goes on");
+            }
             return Ok(None);
         }
         let first = standing.seen.insert(sensor.to_owned(), digest).is_none();
@@ -166,6 +173,28 @@ impl Daemon {
         self.commit(batch)?;
         self.has_waiting(waiting);
         Ok(Some(run))
+    }
+
+    /// Writes down that a webhook was called in vain: once a content, however often who calls tries again.
+    fn call_missed(
+        &self,
+        pipeline: &Name,
+        sensor: &str,
+        content: &Digest,
+        since: Timestamp,
+    ) -> Result<(), StoreError> {
+        let what = format!("{sensor} {}", &content.to_string()[..8]);
+        let reason = DropReason::Paused;
+        let now = self.clock.now();
+        let missed = Missed { pipeline, what: &what, at: now, interval: None, reason };
+        let fate = missed.fate();
+        let known = self.store.occurrences(pipeline, MISSED_LOOKED_AT)?;
+        if known.iter().any(|(_, _, known)| known.decided >= since && known.fate == fate) {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        self.miss(&mut batch, &missed, now);
+        self.commit(batch)
     }
 
     /// Takes a call of a webhook: its body is the content. Returns the run that it starts, none where it came before.

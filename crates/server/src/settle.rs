@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use cairn_model::{Name, RunId, RunRetries, RunStatus};
+use cairn_model::{DropReason, Name, RunId, RunRetries, RunStatus};
 use cairn_scheduler::launch::Asked;
 use cairn_scheduler::retry::{Backoff, Dice, Policy};
 use cairn_store::{Batch, Ticket, TicketStage, Trigger, TriggerKind};
 
 use crate::daemon::{Daemon, StoreError, lock};
+use crate::fire::Missed;
 use crate::hub::Change;
 use crate::queue::Waiting;
 use crate::submit::{Order, enter};
@@ -91,15 +92,22 @@ impl Daemon {
                     catalog.entries().filter(follows).cloned().collect()
                 };
                 for follower in followers {
-                    if self.store.schedule(&follower.name)?.paused.is_some() {
-                        tracing::info!(%pipeline, follower = %follower.name, "a paused pipeline does not follow");
-                        continue;
-                    }
                     if self.leads_to(&follower.name, &pipeline) {
                         tracing::warn!(
                             %pipeline, follower = %follower.name,
                             "they follow each other in a circle: it is not run for that"
                         );
+                        continue;
+                    }
+                    if self.store.schedule(&follower.name)?.paused.is_some() {
+                        let missed = Missed {
+                            pipeline: &follower.name,
+                            what: &format!("after {pipeline} {}", run.short()),
+                            at: ticket.logical_time,
+                            interval: ticket.interval,
+                            reason: DropReason::Paused,
+                        };
+                        self.miss(&mut batch, &missed, now);
                         continue;
                     }
                     let order = Order {

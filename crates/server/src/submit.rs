@@ -50,6 +50,17 @@ impl Text {
     }
 }
 
+/// How a run goes on otherwise than it began.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Otherwise {
+    /// With this text of its pipeline, which has to be the one in force.
+    pub text: Option<Text>,
+    /// With so many cpus in all.
+    pub jobs: Option<u32>,
+    /// After a failure, all is made that does not depend on it.
+    pub keep_going: bool,
+}
+
 /// A run that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Submitted {
@@ -279,8 +290,14 @@ impl Daemon {
     }
 
     /// Has a run that failed, or was interrupted, wait to go on.
-    pub fn resume(&self, run: RunId, trigger: Trigger) -> Result<(), SubmitError> {
+    pub fn resume(&self, run: RunId, trigger: Trigger, otherwise: &Otherwise) -> Result<(), SubmitError> {
         self.until_settled(run)?;
+        let text = otherwise.text.as_ref();
+        let of_text = |text| {
+            let record = self.store.run(run)?.ok_or_else(|| unknown(run))?;
+            self.entry_of(record.pipeline.as_str(), Some(text))
+        };
+        let entry = text.map(of_text).transpose()?;
         let _deciding = lock(&self.deciding);
         let record = self.store.run(run)?.ok_or_else(|| unknown(run))?;
         let goes_on = {
@@ -298,6 +315,8 @@ impl Daemon {
         }
         let now = self.clock.now();
         let asked = asked_of(&record);
+        let mut batch = Batch::new();
+        let definition = entry.map(|entry| batch.put_definition(&entry.text));
         let ticket = match self.store.ticket(run)? {
             Some(ticket) => Ticket {
                 stage: TicketStage::Queued,
@@ -327,7 +346,13 @@ impl Daemon {
                 cancel: None,
             },
         };
-        let mut batch = Batch::new();
+        let RunOptions { jobs, keep_going, .. } = ticket.options;
+        let options = RunOptions {
+            jobs: otherwise.jobs.unwrap_or(jobs),
+            keep_going: keep_going || otherwise.keep_going,
+            ..ticket.options
+        };
+        let ticket = Ticket { definition: definition.unwrap_or(ticket.definition), options, ..ticket };
         batch.put_ticket(run, &ticket);
         self.commit(batch)?;
         let waiting = Waiting { run, pipeline: ticket.pipeline, priority: ticket.priority, not_before: None };

@@ -1,7 +1,9 @@
 //! `cairn check`: all errors of the definitions.
 
-use cairn_dag::{Pipeline, Report, Severity};
-use cairn_model::Clock as _;
+use std::collections::BTreeMap;
+
+use cairn_dag::{Loaded, Pipeline, Report, Severity};
+use cairn_model::{Clock as _, Name};
 
 use super::Context;
 use crate::args::{Params, examples};
@@ -49,14 +51,27 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         interval: None,
         run: None,
     };
+    let mut found = Vec::new();
+    for file in files(&args.files, context)? {
+        // Findings in the files before are told, whatever this one is.
+        let definition = file.read();
+        let loaded = definition.as_ref().ok().map(|definition| definition.load(&given));
+        found.push((definition, loaded));
+    }
+    let after = after(&found, args, &given, context)?;
+    let circles = cairn_dag::circles(&after);
     let mut tally = Tally::default();
     let mut drawn_before = false;
-    for file in files(&args.files, context)? {
-        let definition = file.read()?;
-        let report = match definition.load(&given) {
+    for (definition, loaded) in found {
+        let definition = definition?;
+        let report = match loaded.unwrap_or_else(|| definition.load(&given)) {
             Ok(loaded) => {
                 tally.add(&loaded.pipeline);
-                loaded.warnings
+                let mut report = loaded.warnings;
+                if let Some(circle) = circles.get(&loaded.pipeline.name) {
+                    cairn_dag::warn_of_circle(&mut report, &definition.source(), circle);
+                }
+                report
             }
             Err(report) => {
                 tally.pipelines += 1;
@@ -76,6 +91,35 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let text = if args.json { json::line(&tally.wire()) } else { tally.sentence(context) };
     context.print(&text)?;
     Ok(if tally.errors == 0 { ExitStatus::Done } else { ExitStatus::Wrong })
+}
+
+type Found = (Result<Definition, Failure>, Option<Result<Loaded, Report>>);
+
+/// Returns the pipelines that are run after others, with these; where files were named, those of the whole project.
+fn after(
+    found: &[Found],
+    args: &Args,
+    given: &Given,
+    context: &Context,
+) -> Result<BTreeMap<Name, Vec<Name>>, Failure> {
+    let of = |loaded: &Loaded| {
+        let after = loaded.pipeline.schedule.as_ref().map(|schedule| schedule.after.clone());
+        after.filter(|after| !after.is_empty()).map(|after| (loaded.pipeline.name.clone(), after))
+    };
+    let loaded = found.iter().filter_map(|(_, loaded)| loaded.as_ref()?.as_ref().ok());
+    let mut all: BTreeMap<Name, Vec<Name>> = loaded.filter_map(of).collect();
+    if args.files.is_empty() || all.is_empty() {
+        return Ok(all);
+    }
+    let given = Given { params: Vec::new(), ..given.clone() };
+    for file in context.project()?.pipelines() {
+        // What is wrong with a file that was not named is not asked.
+        let loaded = file.read().ok().and_then(|definition| definition.load(&given).ok());
+        if let Some((name, after)) = loaded.as_ref().and_then(of) {
+            all.entry(name).or_insert(after);
+        }
+    }
+    Ok(all)
 }
 
 /// Returns the files that were named, else all of the project.

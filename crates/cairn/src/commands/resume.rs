@@ -7,7 +7,7 @@ use cairn_store::RunRecord;
 use super::{Context, plan};
 use crate::args::{Jobs, examples};
 use crate::commands::run::tell_dead;
-use crate::execute::{Manner, execute, interval_of, resume_remotely};
+use crate::execute::{Manner, Otherwise, execute, interval_of, resume_remotely};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::past::{LATEST, Past, damaged};
@@ -82,22 +82,27 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
     let store = match Writer::find(checked.project.state(), checked.project.root())? {
         Writer::Here(store) => store,
-        Writer::There(remote) => return resume_remotely(&remote, run, &checked, &asked, manner),
+        Writer::There(remote) => {
+            let asked = otherwise(asked, args);
+            let told =
+                Otherwise { current: args.with_current, jobs: args.jobs.jobs, keep_going: args.keep_going };
+            return resume_remotely(&remote, (run, told), &checked, &asked, manner);
+        }
     };
     // Another process may have gone on with it between the look and the lock.
     let record = store.run(run).map_err(damaged)?.unwrap_or(record);
-    let asked = asked_of(&record);
-    let asked = Asked {
-        jobs: args.jobs.jobs.or(asked.jobs),
-        keep_going: args.keep_going || asked.keep_going,
-        ..asked
-    };
+    let asked = otherwise(asked_of(&record), args);
     let logical_time = record.logical_time;
     let resumed = Resumed::of(&store, run, record).map_err(damaged)?;
     let status = execute(&checked, &store, run, logical_time, &asked, Some(&resumed), manner)?;
     tell_dead(&store, &checked.pipeline.name, args.json, context)?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(status)
+}
+
+/// Returns what is asked of the rest of the run.
+fn otherwise(asked: Asked, args: &Args) -> Asked {
+    Asked { jobs: args.jobs.jobs.or(asked.jobs), keep_going: args.keep_going || asked.keep_going, ..asked }
 }
 
 /// Returns the definition that the run was started with, or the file as it is now.

@@ -46,6 +46,9 @@ pub(crate) struct Args {
     /// Address and port of the API and the pages; a port alone is the loopback's [default: `[serve]` in `cairn.toml`]
     #[arg(long, value_name = "ADDRESS", value_parser = bind)]
     bind: Option<SocketAddr>,
+    /// Let it listen at an address that other machines reach, without TLS
+    #[arg(long, conflicts_with = "no_port")]
+    expose: bool,
     /// Open no port: only the socket in the state folder
     #[arg(long, conflicts_with = "bind")]
     no_port: bool,
@@ -80,6 +83,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         let path = answer.get("path").and_then(serde_json::Value::as_str).unwrap_or("/");
         context.print(&format!("http://{}{path}\n", listen::called(port)))?;
         return Ok(ExitStatus::Done);
+    }
+    if let Some(address) = address.filter(|_| !args.expose && !serve.expose) {
+        stays_here(address)?;
     }
     let root = project.root_of(&state);
     claim(&state, &root)?;
@@ -141,6 +147,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     served?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(ExitStatus::Done)
+}
+
+/// Refuses an address that other machines reach: what is said there, the token with it, is not encrypted.
+fn stays_here(address: SocketAddr) -> Result<(), Failure> {
+    if address.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let text = format!("other machines reach `{address}`, and what is said there can be read on its way");
+    let help = "bind it to the loopback, as by default, behind something that speaks TLS; or say that it is meant: \
+                `--expose`, or `expose = true` in `[serve]` of `cairn.toml`";
+    Err(Failure::new(ExitStatus::Wrong, text).help(help))
 }
 
 /// How long it is waited for another process that holds the store: commands do for a moment.

@@ -33,19 +33,36 @@ pub(crate) fn execute_remotely(
     Ok((run, follow(remote, (&run, 0), checked, asked, manner)?))
 }
 
+/// How a run goes on otherwise than it began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Otherwise {
+    /// With the text that was checked.
+    pub(crate) current: bool,
+    /// With so many cpus in all.
+    pub(crate) jobs: Option<u32>,
+    /// Past failures.
+    pub(crate) keep_going: bool,
+}
+
 /// Has the daemon go on with a run, and shows what happens until it ends.
 pub(crate) fn resume_remotely(
     remote: &Remote,
-    run: RunId,
+    (run, otherwise): (RunId, Otherwise),
     checked: &Checked,
     asked: &Asked,
     manner: Manner,
 ) -> Result<ExitStatus, Failure> {
+    let Otherwise { current, jobs, keep_going } = otherwise;
+    let mut body = json!({ "jobs": jobs, "keep_going": keep_going });
+    if current {
+        body["file"] = checked.definition.relative().into();
+        body["definition"] = digest_of(checked).into();
+    }
     // How it ended before is not how it ends now.
     let past = Past::open_state(checked.project.state())?;
     let events = past.map(|past| past.store.events(run)).transpose().map_err(damaged)?;
     let after = events.and_then(|events| events.last().map(|(number, _)| *number)).unwrap_or(0);
-    let _ = remote.ask(Method::POST, &format!("/api/v1/runs/{run}/resume"), None, None)?;
+    let _ = remote.ask(Method::POST, &format!("/api/v1/runs/{run}/resume"), Some(&body), None)?;
     follow(remote, (&run, after), checked, asked, manner)
 }
 
@@ -77,8 +94,12 @@ fn body(checked: &Checked, asked: &Asked, logical_time: Option<Timestamp>) -> Va
         "keep_going": keep_going, "frozen": frozen, "force_effects": force_effects, "rollback": rollback,
         "logical_time": logical_time.map(exact), "interval": interval, "by_hand": true,
         "file": checked.definition.relative(),
-        "definition": Domain::Definition.digest(&checked.definition.bytes).to_string(),
+        "definition": digest_of(checked),
     })
+}
+
+fn digest_of(checked: &Checked) -> String {
+    Domain::Definition.digest(&checked.definition.bytes).to_string()
 }
 
 /// Shows a run from after an event on.

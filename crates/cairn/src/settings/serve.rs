@@ -3,6 +3,7 @@
 //! | key | value | default |
 //! | --- | --- | --- |
 //! | `bind` | address and port of the API and the pages; `""` for none | `127.0.0.1:8787` |
+//! | `expose` | whether `bind` may be an address that other machines reach | no |
 //! | `hosts` | names by which it may be called, beside `localhost` | none |
 //! | `runs` | runs that go on at once | the processors, at least 2 |
 //! | `stop_after` | how long runs may go on after SIGTERM | `30s` |
@@ -20,6 +21,8 @@ use super::{finding, unknown_key_of};
 pub(crate) struct Serve {
     /// Where it listens by TCP; `None` for the socket alone.
     pub(crate) bind: Option<SocketAddr>,
+    /// Whether that may be an address beyond the loopback's.
+    pub(crate) expose: bool,
     /// Names by which it may be called.
     pub(crate) hosts: Vec<String>,
     /// Runs that go on at once; `None` where it is not said.
@@ -30,12 +33,13 @@ pub(crate) struct Serve {
 
 /// The port where nobody says.
 const PORT: u16 = 8787;
-const KEYS: [&str; 4] = ["bind", "hosts", "runs", "stop_after"];
+const KEYS: [&str; 5] = ["bind", "expose", "hosts", "runs", "stop_after"];
 
 impl Default for Serve {
     fn default() -> Self {
         Self {
             bind: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT)),
+            expose: false,
             hosts: Vec::new(),
             runs: None,
             stop_after: Duration::from_secs(30),
@@ -66,6 +70,10 @@ impl Serve {
                 },
                 ("bind", _) => {
                     wrong(code::WRONG_TYPE, "`bind` is a text", "for example `bind = \"127.0.0.1:8787\"`");
+                }
+                ("expose", DeValue::Boolean(expose)) => serve.expose = *expose,
+                ("expose", _) => {
+                    wrong(code::WRONG_TYPE, "`expose` is `true` or `false`", "for example `expose = true`");
                 }
                 ("hosts", DeValue::Array(items)) => {
                     for item in items {

@@ -1,6 +1,6 @@
 //! The machine itself: the rules, event by event.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use cairn_model::{Blocker, Counts, InputHash, InstanceEvent, Reason, RunStatus, State, Timestamp};
 
@@ -31,6 +31,8 @@ pub struct Machine {
     selected: u32,
     /// What is to be done, while a step goes on.
     actions: Vec<Action>,
+    /// Instances that failed before this process took the run over.
+    failed_before: HashMap<u32, (String, Option<String>)>,
 }
 
 #[derive(Debug)]
@@ -127,7 +129,19 @@ impl Machine {
             status: RunStatus::Succeeded,
             counts: Counts::default(),
             actions: Vec::new(),
+            failed_before: HashMap::new(),
         }
+    }
+
+    /// Has instances that failed for good, in the part of the run that a process before had begun and could not end, stay
+    /// failed, with their errors and helps: they are not executed again, since nobody asked for that.
+    pub fn keep_failed(&mut self, failed: HashMap<u32, (String, Option<String>)>) {
+        self.failed_before = failed;
+    }
+
+    /// Returns whether an instance had failed before this process took the run over.
+    pub fn had_failed(&self, instance: u32) -> bool {
+        self.failed_before.contains_key(&instance)
     }
 
     /// Takes in what happened, and returns what is to be done, in order. After [`Action::End`] nothing is.
@@ -214,6 +228,11 @@ impl Machine {
                 Halt::None | Halt::Failure(_) => self.adopt(instance, attempt, input_hash),
                 Halt::Gentle | Halt::Now => self.block(instance, Blocker::Interrupted),
             },
+            Found::Miss { .. } if self.failed_before.contains_key(&instance) && self.halt == Halt::None => {
+                let failed = self.failed_before.get(&instance).cloned();
+                let (error, help) = failed.expect("it is there");
+                self.fail(instance, error, help);
+            }
             Found::Miss { input_hash, reason } => {
                 if self.held.remove(&instance) {
                     self.agenda.let_go(instance);

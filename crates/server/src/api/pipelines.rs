@@ -49,6 +49,10 @@ pub(crate) struct Pipeline {
     /// Why its schedule starts nothing; left out while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<Paused>,
+    /// Where it follows itself by `after`: the pipelines of that circle, each of which follows the next; none of them is run
+    /// for that. It is the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    circle: Vec<String>,
     /// What is wrong with the text in its file; the last one without errors is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
@@ -95,6 +99,7 @@ impl Pipeline {
             instances: entry.instances,
             scheduled: entry.schedule.is_some(),
             paused: standing.paused.map(Paused::of),
+            circle: entry.circle.iter().map(Name::to_string).collect(),
             broken: entry.broken.clone(),
         })
     }
@@ -183,19 +188,20 @@ fn instant(name: &str, text: &str) -> Result<Timestamp, Problem> {
     Ok(Timestamp(time.as_millisecond()))
 }
 
-impl Submit {
-    fn text(&self) -> Result<Option<Text>, Problem> {
-        match (&self.file, &self.definition) {
-            (None, None) => Ok(None),
-            (Some(file), Some(definition)) => {
-                let definition =
-                    definition.parse().map_err(|error| Problem::bad(format!("`definition`: {error}")))?;
-                Ok(Some(Text { file: file.clone(), definition }))
-            }
-            _ => Err(Problem::bad("`file` and `definition` go together")),
+/// Reads which text of a pipeline is to be run.
+pub(super) fn text_of(file: Option<&String>, definition: Option<&String>) -> Result<Option<Text>, Problem> {
+    match (file, definition) {
+        (None, None) => Ok(None),
+        (Some(file), Some(definition)) => {
+            let definition =
+                definition.parse().map_err(|error| Problem::bad(format!("`definition`: {error}")))?;
+            Ok(Some(Text { file: file.clone(), definition }))
         }
+        _ => Err(Problem::bad("`file` and `definition` go together")),
     }
+}
 
+impl Submit {
     fn order(self, pipeline: Name) -> Result<Order, Problem> {
         let target = match (self.stages.is_empty(), self.only.is_empty()) {
             (true, true) => Target::All,
@@ -283,7 +289,7 @@ async fn submit(
     Body(submit): Body<Submit>,
 ) -> Result<impl IntoResponse, Problem> {
     let key = idempotency_key(&headers)?;
-    let text = submit.text()?;
+    let text = text_of(submit.file.as_ref(), submit.definition.as_ref())?;
     // As W3C Trace Context has it: one that cannot be read counts as none.
     let caller = headers.get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok());
     let daemon = Arc::clone(&app.daemon);

@@ -11,11 +11,13 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Path, Query};
+use super::extract::{Body, Path, Query};
+use super::pipelines::text_of;
 use super::wire::{Run, STATUSES};
 use super::{App, Problem};
 use crate::carry_out::blocking;
 use crate::daemon::Daemon;
+use crate::submit::Otherwise;
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -176,14 +178,37 @@ async fn cancel(State(app): State<App>, Path(run): Path<String>) -> Result<Json<
     described(&app.daemon, run).await
 }
 
-/// Goes on with a run that failed or was interrupted, with its own definition, params and logical time.
-#[utoipa::path(post, path = "/api/v1/runs/{run}/resume", params(("run" = String, Path)),
+/// How a run goes on.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Resume {
+    /// Cpus in all; as it began where it is left out.
+    jobs: Option<u32>,
+    /// After a failure, all is made that does not depend on it; a run that began so goes on so.
+    keep_going: bool,
+    /// The pipeline's file, relative to the project, where the run is to go on with the text that it has now; with
+    /// `definition`.
+    file: Option<String>,
+    /// The digest of that text, as runs have it: another one is not taken (409).
+    definition: Option<String>,
+}
+
+/// Goes on with a run that failed or was interrupted, with its own definition, params and logical time, where the body
+/// says nothing else.
+#[utoipa::path(post, path = "/api/v1/runs/{run}/resume", request_body = Resume, params(("run" = String, Path)),
     responses((status = 200, body = Run), (status = 404, body = Problem), (status = 409, body = Problem)))]
-async fn resume(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Run>, Problem> {
+async fn resume(
+    State(app): State<App>,
+    Path(run): Path<String>,
+    Body(resume): Body<Resume>,
+) -> Result<Json<Run>, Problem> {
     let run = find(&app.daemon, &run).await?;
+    let Resume { jobs, keep_going, file, definition } = resume;
+    let text = text_of(file.as_ref(), definition.as_ref())?;
+    let otherwise = Otherwise { text, jobs: jobs.filter(|jobs| *jobs > 0), keep_going };
     let daemon = Arc::clone(&app.daemon);
     let trigger = Trigger { kind: TriggerKind::Api, detail: "resumed".to_owned() };
-    blocking(move || daemon.resume(run, trigger)).await?;
+    blocking(move || daemon.resume(run, trigger, &otherwise)).await?;
     described(&app.daemon, run).await
 }
 

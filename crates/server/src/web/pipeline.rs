@@ -60,6 +60,8 @@ struct PipelinePage {
     size: String,
     broken: Option<String>,
     warnings: String,
+    /// The circle in which it follows itself, empty where it does not.
+    circle: String,
     paused: Option<(String, Markup)>,
     failures: u32,
     schedule: String,
@@ -178,6 +180,7 @@ fn read(
         },
         broken: entry.broken.clone(),
         warnings: entry.warnings.clone(),
+        circle: cairn_dag::circle_text(&entry.circle),
         paused: standing.paused.map(|(since, why)| (why, words::when(since, now))),
         failures: standing.failures,
         schedule: schedule.map_or_else(String::new, words::schedule),

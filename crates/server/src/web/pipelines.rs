@@ -1,12 +1,15 @@
 //! `/`: the pipelines, how each stands, and what needs a person.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
-use cairn_model::Timestamp;
+use cairn_dag::circle_text;
+use cairn_model::{Name, Timestamp};
 use serde::Deserialize;
 
 use super::form;
@@ -44,6 +47,7 @@ struct Line {
     next: Option<Markup>,
     paused: Option<(String, Markup)>,
     broken: bool,
+    in_circle: bool,
     has_params: bool,
 }
 
@@ -68,6 +72,8 @@ struct PipelinesPage {
     lines: Vec<Line>,
     trouble: Vec<Trouble>,
     broken: Vec<BrokenFile>,
+    /// Circles of pipelines that follow each other, one for each set of them.
+    circles: Vec<String>,
     unlisted: Option<String>,
     query: String,
     shown: String,
@@ -113,6 +119,7 @@ fn line(daemon: &Daemon, entry: &Entry, mut rows: Vec<Row>, now: Timestamp) -> R
         next: next_run(entry, now).map(|at| words::when(at, now)),
         paused: standing.paused.map(|(since, why)| (why, words::when(since, now))),
         broken: entry.broken.is_some(),
+        in_circle: !entry.circle.is_empty(),
         has_params: !entry.params.is_empty(),
     })
 }
@@ -179,6 +186,11 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
                 pipeline: Some(entry.name.to_string()),
             })
         }));
+        let mut circles: BTreeMap<BTreeSet<&Name>, String> = BTreeMap::new();
+        for entry in entries.iter().filter(|entry| !entry.circle.is_empty()) {
+            circles.entry(entry.circle.iter().collect()).or_insert_with(|| circle_text(&entry.circle));
+        }
+        let circles = circles.into_values().collect();
         let unlisted = crate::daemon::lock(&daemon.unlisted).clone();
         let (waiting, running) = {
             let queue = daemon.queue();
@@ -197,6 +209,7 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
             lines,
             trouble: troubles,
             broken,
+            circles,
             unlisted,
             query: asked.q.trim().to_owned(),
             running,

@@ -27,7 +27,7 @@ use super::timeline::Timeline;
 use super::words;
 use crate::api::{App, Problem, find_run, find_run_here};
 use crate::carry_out::blocking;
-use crate::submit::Order;
+use crate::submit::{Order, Otherwise};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -340,7 +340,7 @@ async fn cancel(
 async fn resume(State(app): State<App>, Path(run): Path<String>) -> Result<Response, Fault> {
     let run = find_run(&app.daemon, &run).await?;
     let trigger = Trigger { kind: TriggerKind::Hand, detail: "resumed on the page".to_owned() };
-    blocking(move || app.daemon.resume(run, trigger)).await?;
+    blocking(move || app.daemon.resume(run, trigger, &Otherwise::default())).await?;
     Ok(Redirect::to(&runs::href(run)).into_response())
 }
 

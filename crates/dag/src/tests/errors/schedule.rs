@@ -321,3 +321,25 @@ fn an_interval_that_no_output_names_is_doubtful() {
     assert!(load(&stage("x-{{ interval.start | date }}")).warnings.diagnostics.is_empty());
     assert!(load(&stage("x").replace("[schedule]\nevery = \"1d\"\n", "")).warnings.diagnostics.is_empty());
 }
+
+#[test]
+fn pipelines_that_are_run_after_each_other_in_a_circle_are_told_of() {
+    let text = "[schedule]\nafter = [\"x\", \"b\"]\n[stages.a]\nrun = \"true\"\noutputs = []\n";
+    let source = Source { path: "pipeline.toml", bytes: text.as_bytes() };
+    let mut report = Report::default();
+    crate::warn_of_circle(&mut report, &source, &["a".parse().unwrap(), "b".parse().unwrap()]);
+    assert_eq!(report.errors(), 0);
+    insta::assert_snapshot!(draw(text, &report), @r#"
+    warning[CRN0705]: pipelines are run after each other in a circle: a → b → a
+     --> pipeline.toml:2:15
+      |
+    2 | after = ["x", "b"]
+      |               ^^^ this one leads back here
+      |
+      = note: an arrow leads from a pipeline to the one that it is run after
+      = note: the daemon runs none of them for another one of them
+      = help: take one of the names out of `after`
+
+    warning: 1 warning in `pipeline.toml`
+    "#);
+}

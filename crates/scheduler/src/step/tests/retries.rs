@@ -2,7 +2,7 @@
 
 use cairn_model::{Blocker, InstanceEvent, Reason, Timestamp};
 
-use super::script::{Script, attempts, facts, hash, setup};
+use super::script::{Script, after, attempts, facts, hash, setup};
 use crate::retry::{Backoff, History, Policy};
 use crate::step::{Facts, Found, Input, Setup};
 
@@ -197,6 +197,26 @@ fn resuming_after_the_last_try_grants_all_of_them_again() {
     let mut run = Script::begin(resumed(2, &[started(1), failed(1, 0), started(2), used_up]), "look up a");
     run.miss("a", "a started 3 (attempt 2 failed: exit 1); run a.3");
     run.fails("a", "a failed 3, again at 100; wake at 100");
+}
+
+#[test]
+fn what_failed_before_a_process_took_over_unasked_is_not_executed_again() {
+    let used_up = InstanceEvent::Failed { attempts: 1, error: "exit 1".into(), help: None };
+    let instances = || {
+        let before = Facts { history: history(&[started(1), used_up.clone()]), ..facts("a") };
+        Setup { keep_going: true, ..setup(vec![before, facts("b"), after("c", &[0])]) }
+    };
+    let mut run = Script::prepare(instances());
+    run.keep_failed(0, "exit 1");
+    run.check(Input::Begin, "look up a; look up b");
+    run.miss("a", "a failed after 1; c blocked by a");
+    run.miss("b", "b started 1; run b.1");
+    run.succeeds("b", "b committed 1; failed: 1 ran, 1 failed, 1 blocked");
+    // A checkpoint that another run made meanwhile is as good as ever.
+    let mut run = Script::prepare(instances());
+    run.keep_failed(0, "exit 1");
+    run.check(Input::Begin, "look up a; look up b");
+    run.hit("a", "a found; look up c");
 }
 
 #[test]

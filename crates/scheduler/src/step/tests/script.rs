@@ -73,6 +73,11 @@ impl Script {
         Self { machine: Machine::new(setup), names, now: Timestamp(0) }
     }
 
+    /// Has an instance be one that failed before a process took the run over.
+    pub(super) fn keep_failed(&mut self, instance: u32, error: &str) {
+        self.machine.keep_failed([(instance, (error.to_owned(), None))].into());
+    }
+
     /// Lets it be `millis`.
     pub(super) fn at(&mut self, millis: i64) -> &mut Self {
         self.now = Timestamp(millis);
