@@ -115,6 +115,24 @@ test('a schedule is paused and taken up again', async () => {
   await world.look('schedule', '/schedule');
 });
 
+test('a press is heard, though the page looks again before it is let go', async () => {
+  await world.goto('/');
+  const button = page.getByRole('button', { name: 'Run people' });
+  const part = await page.locator('#lines').elementHandle();
+  const { x, y, width, height } = await button.boundingBox();
+  await page.mouse.move(x + width / 2, y + height / 2);
+  const looked = page.waitForResponse((response) => response.request().headers()['cairn-looks-again'] === '1');
+  await page.mouse.down();
+  // Another run changes the line of another pipeline, which is in the same part of the page.
+  world.cairn('submit', 'sales');
+  await looked;
+  await pause(300);
+  assert.ok(await part.evaluate((node) => node.isConnected), 'what is pressed was replaced');
+  await page.mouse.up();
+  await page.waitForURL(/\/runs\/[0-9a-f-]+$/);
+  await finds(page.locator('h1 .pill', { hasText: /succeeded|failed/ }), 30_000);
+});
+
 test('an effect in doubt is settled by a person', async () => {
   await world.goto('/');
   await page.getByRole('button', { name: 'Run publish' }).click();

@@ -51,8 +51,18 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn read(app: &App, text: &str) -> Result<Self, Problem> {
+        let run = find_run_here(&app.daemon, text)?;
+        let seen = Self::once(app, run)?;
+        let is_cut_off = |record: &RunRecord| record.status == RunStatus::Running;
+        if !seen.goes_on && seen.record.as_ref().is_some_and(is_cut_off) {
+            // Its record was read, it ended, and then it was not among those that go on: a second look tells.
+            return Self::once(app, run);
+        }
+        Ok(seen)
+    }
+
+    fn once(app: &App, run: RunId) -> Result<Self, Problem> {
         let daemon = &app.daemon;
-        let run = find_run_here(daemon, text)?;
         let (record, ticket) = (daemon.store().run(run)?, daemon.store().ticket(run)?);
         let events = daemon.store().events(run)?;
         let look = runs::standing(daemon, run, record.as_ref(), ticket.as_ref());
@@ -203,7 +213,9 @@ async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Response
             seen.history.took_in_all_ms()
         };
         let title = format!("{} · {} {}", seen.name(), row.look.word, row.short);
-        let live = if seen.goes_on || row.look == state::QUEUED {
+        // One that was cut off is taken up again: only what has ended stays as it is.
+        let is_over = seen.record.as_ref().is_some_and(|record| record.ended.is_some());
+        let live = if seen.goes_on || row.look == state::QUEUED || !is_over {
             format!("/live/{}", seen.run)
         } else {
             String::new()
