@@ -80,7 +80,10 @@ export class World {
     await this.page.setViewportSize({ width: 360, height: 780 });
     await this.axe(`${name}, narrow`);
     const over = await this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    assert.ok(over <= 0, `${name} is ${over} pixels wider than a narrow screen`);
+    const wide = over <= 0 ? [] : await this.page.evaluate(() => [...document.querySelectorAll('main *, .top *')]
+      .filter((element) => element.getBoundingClientRect().right > document.documentElement.clientWidth && !element.closest('.scroll *'))
+      .map((element) => `${element.tagName}.${element.className}`).slice(0, 5));
+    assert.ok(over <= 0, `${name} is ${over} pixels wider than a narrow screen: ${wide.join(', ')}`);
     await this.page.screenshot({ path: join(SHOTS, `${name}-narrow.png`) });
     await this.page.setViewportSize({ width: 1440, height: 900 });
     await this.page.emulateMedia({ colorScheme: 'light', reducedMotion: 'reduce' });

@@ -64,6 +64,8 @@ pub struct Entry {
     pub schedule: Option<Schedule>,
     /// Whether a run of it needs an interval.
     pub reads_interval: bool,
+    /// Whether runs of it for different times differ.
+    pub volatile: bool,
     /// What may not be as meant, as the command line draws it; empty where there is nothing.
     pub warnings: String,
     /// What is wrong with the text that is in the file now, where that is not the text in force.
@@ -226,6 +228,7 @@ fn entry(located: &Located, bytes: Vec<u8>, now: Timestamp) -> Result<Entry, Str
         instances: pipeline.instances.len(),
         schedule: pipeline.schedule.clone(),
         reads_interval: pipeline.reads_interval,
+        volatile: pipeline.volatile,
         warnings,
         broken: None,
     })

@@ -2,6 +2,7 @@
 //!
 //! - a page a file, each with its template in `templates/`; `shell`: what stands around all of them
 //! - `markup`, `words`, `state`: how text, times and states look on every page; `newest`: the few of many that are listed
+//! - `calendar`: days by week, `heat`: what schedules did on them and will do
 //! - `picture`: a pipeline as a graph, `layout`: where its nodes stand, `timeline`: a run by the clock
 //! - `log`, `ansi`: what commands printed; `preview`: what they made
 //! - `live`: tells a page that it is to look again; `assets`: style, script, icon
@@ -10,9 +11,12 @@
 
 mod ansi;
 mod assets;
+mod backfill;
+mod calendar;
 mod dead;
 mod effects;
 mod form;
+mod heat;
 mod instance;
 mod layout;
 mod live;
@@ -47,6 +51,7 @@ pub(crate) fn router() -> Router<App> {
     Router::new()
         .merge(pipelines::router())
         .merge(pipeline::router())
+        .merge(backfill::router())
         .merge(runs::router())
         .merge(run::router())
         .merge(instance::router())

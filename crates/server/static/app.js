@@ -298,6 +298,16 @@
     log();
   }
 
+  // --- Calendars: today is what is looked for, also where not all weeks have room
+
+  function calendars() {
+    for (const today of document.querySelectorAll('.scroll .calendar .today')) {
+      const box = today.closest('.scroll');
+      const { left, width } = today.getBoundingClientRect();
+      box.scrollLeft += left + width / 2 - box.getBoundingClientRect().left - box.clientWidth / 2;
+    }
+  }
+
   // --- Keys
 
   function keys() {
@@ -347,6 +357,7 @@
     theme();
     times();
     setInterval(times, 1000);
+    calendars();
     log();
     whileSeen();
     keys();

@@ -14,6 +14,7 @@ use cairn_scheduler::recorded::Recipe;
 use cairn_store::Checkpoint;
 use serde::Deserialize;
 
+use super::live::looks_again;
 use super::log;
 use super::markup::{Markup, url_part};
 use super::preview;
@@ -127,8 +128,6 @@ struct Which {
     attempt: Option<u32>,
 }
 
-/// The header of a page that looks again: what stays on it, a log and what was made, is not drawn for it.
-const LOOKS_AGAIN: &str = "cairn-looks-again";
 /// Files of an output folder that are listed.
 const FILES_MAX: usize = 50;
 /// Outputs that are shown without a click.
@@ -141,7 +140,7 @@ async fn one(
     Query(which): Query<Which>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    let again = headers.contains_key(LOOKS_AGAIN);
+    let again = looks_again(&headers);
     page(move || {
         let seen = Seen::read(&app, &run)?;
         let daemon = &app.daemon;

@@ -16,6 +16,7 @@ use cairn_scheduler::launch::{Asked, asked_for, interval_of};
 use cairn_scheduler::select::{Force, Request};
 use cairn_store::{RunRecord, Ticket, Trigger, TriggerKind};
 
+use super::backfill;
 use super::form::{self, Form, field};
 use super::log;
 use super::markup::{Markup, url_part};
@@ -162,6 +163,8 @@ struct RunPage {
     done: usize,
     total: usize,
     in_catalog: bool,
+    /// The backfill that it is part of.
+    backfill: Option<String>,
 }
 
 /// Instances that a page lists; those that ask for attention come first where there are more.
@@ -245,6 +248,11 @@ async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Response
             counts: state::counts(seen.history.counts()),
             done,
             total: names.len(),
+            backfill: seen
+                .ticket
+                .as_ref()
+                .filter(|ticket| ticket.trigger.kind == TriggerKind::Backfill)
+                .map(|ticket| backfill::href(ticket.pipeline.as_str(), seen.run)),
             in_catalog: daemon.entry(&seen.name()).is_ok(),
             shell: Shell::new(daemon, Place::Runs, title, live),
             stages,
