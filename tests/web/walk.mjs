@@ -33,6 +33,13 @@ test('a pipeline is run from the page, and seen while it runs', async () => {
   await finds(page.locator('h1 .pill', { hasText: 'succeeded' }), 40_000);
   const graph = page.getByRole('link', { name: /^report, ran/ });
   await finds(graph);
+  // A stage of many instances is one node, until it is unfolded.
+  await finds(page.getByRole('link', { name: /^shop ×6, / }));
+  await page.getByRole('link', { name: 'Unfold shop ×6' }).click();
+  await finds(page.getByRole('link', { name: /^shop\[shop-5\], ran/ }));
+  await world.look('run-unfolded');
+  await page.getByRole('link', { name: 'Fold shop' }).click();
+  await finds(page.getByRole('link', { name: /^shop ×6, / }));
   assert.match(await page.locator('tr', { hasText: 'report' }).first().innerText(), /never ran before/);
 });
 
@@ -74,6 +81,9 @@ test('an instance shows its log, what it made, and why it ran', async () => {
   await page.getByRole('navigation', { name: 'Where this is' }).getByRole('link', { name: /^run/ }).click();
   await page.getByRole('row', { name: /^shop\[shop-1\]/ }).getByRole('link').click();
   await finds(page.getByRole('columnheader', { name: 'amount' }));
+  const lineage = page.getByRole('region', { name: 'Lineage, by content' });
+  await finds(lineage.getByRole('link', { name: 'sales › fetch' }));
+  await finds(lineage.getByRole('link', { name: 'sales › report' }));
   await world.look('instance-table');
   await page.getByRole('link', { name: 'fetch' }).first().click();
   await finds(page.locator('.line .f6', { hasText: '2026-01-31' }));

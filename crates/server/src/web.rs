@@ -5,10 +5,12 @@
 //! - `calendar`: days by week, `heat`: what schedules did on them and will do
 //! - `picture`: a pipeline as a graph, `layout`: where its nodes stand, `timeline`: a run by the clock
 //! - `log`, `ansi`: what commands printed; `preview`: what they made
+//! - `ancestry`: by whose bytes an instance was made, and who read its own
 //! - `live`: tells a page that it is to look again; `assets`: style, script, icon
 //!
 //! What it does not do: decide anything. A form does what the API does, and sends the browser to a page.
 
+mod ancestry;
 mod ansi;
 mod assets;
 mod backfill;

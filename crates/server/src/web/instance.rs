@@ -14,6 +14,7 @@ use cairn_scheduler::recorded::Recipe;
 use cairn_store::Checkpoint;
 use serde::Deserialize;
 
+use super::ancestry;
 use super::live::looks_again;
 use super::log;
 use super::markup::{Markup, url_part};
@@ -119,6 +120,8 @@ struct InstancePage {
     compared_with: Option<(String, String)>,
     needs: Vec<LinkTo>,
     needed_by: Vec<LinkTo>,
+    upstream: Vec<ancestry::Source>,
+    downstream: Vec<ancestry::Reader>,
     can_rerun: bool,
     trashed: Vec<String>,
 }
@@ -263,6 +266,15 @@ async fn one(
         let (changes, compared_with) =
             changes(daemon, &seen, &name, found.as_ref().map(|(checkpoint, _)| checkpoint))?;
         let (needs, needed_by) = neighbours(&seen, declared.map(|(at, _)| at));
+        let (upstream, downstream) = if again {
+            Default::default()
+        } else {
+            let checkpoint = found.as_ref().map(|(checkpoint, _)| checkpoint);
+            (
+                ancestry::upstream(daemon, &seen, recipe.as_ref())?,
+                ancestry::downstream(daemon, &seen, checkpoint)?,
+            )
+        };
         let pipeline = seen.name();
         let title = format!("{name} · {}", look.word);
         let live = if seen.goes_on { format!("/live/{}", seen.run) } else { String::new() };
@@ -306,6 +318,8 @@ async fn one(
             compared_with,
             needs,
             needed_by,
+            upstream,
+            downstream,
             can_rerun: daemon.entry(&pipeline).is_ok(),
             trashed: heard.map_or_else(Vec::new, |heard| heard.trashed.clone()),
             pipeline,

@@ -134,7 +134,7 @@ fn read(
     let in_force = picture::in_force(entry, now);
     let standing = store.schedule(&entry.name)?;
     let graph = in_force.as_ref().map_or_else(Markup::default, |pipeline| {
-        let shape = Shape::of(pipeline);
+        let shape = Shape::of(pipeline, "");
         let dress = |node: &Node| {
             let names: Vec<&InstanceName> =
                 node.instances.iter().map(|at| &pipeline.instances[*at].name).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
@@ -15,6 +15,7 @@ use cairn_scheduler::history::{History, InstanceHistory};
 use cairn_scheduler::launch::{Asked, asked_for, interval_of};
 use cairn_scheduler::select::{Force, Request};
 use cairn_store::{RunRecord, Ticket, Trigger, TriggerKind};
+use serde::Deserialize;
 
 use super::backfill;
 use super::form::{self, Form, field};
@@ -159,6 +160,8 @@ struct RunPage {
     left_out: usize,
     scale: Markup,
     graph: Markup,
+    /// The stages of many instances: the words of a link, and what it asks for.
+    folds: Vec<(String, String)>,
     counts: Markup,
     done: usize,
     total: usize,
@@ -173,7 +176,18 @@ const STAGES_MAX: usize = 400;
 const WRONG_MAX: usize = 5;
 const TAIL_LINES: usize = 12;
 
-async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Response, Fault> {
+#[derive(Deserialize)]
+struct Wanted {
+    /// A stage whose instances have nodes of their own in the graph.
+    #[serde(default)]
+    unfold: String,
+}
+
+async fn one(
+    State(app): State<App>,
+    Path(run): Path<String>,
+    Query(Wanted { unfold }): Query<Wanted>,
+) -> Result<Response, Fault> {
     page(move || {
         let seen = Seen::read(&app, &run)?;
         let daemon = &app.daemon;
@@ -244,7 +258,8 @@ async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Response
             version: seen.record.as_ref().map(|record| record.cairn_version.clone()),
             wrong: wrong(&app, &seen),
             scale: timeline.scale(until),
-            graph: graph(&seen),
+            graph: graph(&seen, &unfold),
+            folds: seen.pipeline.as_deref().map_or_else(Vec::new, |pipeline| folds(pipeline, &unfold)),
             counts: state::counts(seen.history.counts()),
             done,
             total: names.len(),
@@ -317,10 +332,22 @@ fn wrong(app: &App, seen: &Seen) -> Vec<Wrong> {
         .collect()
 }
 
+/// Returns a link for each stage whose instances are one node, or were: it unfolds or folds it.
+fn folds(pipeline: &Pipeline, unfold: &str) -> Vec<(String, String)> {
+    let link = |(stage, count): (String, usize)| {
+        if stage == unfold {
+            (format!("Fold {stage}"), "?#graph".to_owned())
+        } else {
+            (format!("Unfold {stage} ×{count}"), format!("?unfold={}#graph", url_part(&stage)))
+        }
+    };
+    picture::foldable(pipeline).into_iter().map(link).collect()
+}
+
 /// Draws the graph of a run with the states of its nodes.
-fn graph(seen: &Seen) -> Markup {
+fn graph(seen: &Seen, unfold: &str) -> Markup {
     let Some(pipeline) = &seen.pipeline else { return Markup::default() };
-    let shape = Shape::of(pipeline);
+    let shape = Shape::of(pipeline, unfold);
     let dress = |node: &picture::Node| {
         let names: Vec<&InstanceName> =
             node.instances.iter().map(|at| &pipeline.instances[*at].name).collect();
