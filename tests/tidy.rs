@@ -29,6 +29,9 @@ const OWNERS: &[(&str, &str)] = &[
     ("minijinja", "dag"),
     ("rusqlite", "records"),
     ("tokio-postgres", "records"),
+    ("opentelemetry", "cairn"),
+    ("opentelemetry-otlp", "cairn"),
+    ("opentelemetry_sdk", "cairn"),
 ];
 
 fn manifests() -> BTreeMap<String, toml::Table> {

@@ -38,6 +38,8 @@ fn enter(project: &Project, letters: &[(&str, &str, &str, &str, i64)]) {
             idempotency_key: format!("idempotency-{key}"),
             died,
             retry: None,
+            edited: None,
+            retries: 0,
         });
     }
     let _ = store.commit(batch, Durability::Synced).unwrap();

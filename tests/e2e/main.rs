@@ -31,6 +31,8 @@ mod sandbox_off;
 mod scheduling;
 mod serve;
 mod stalled_reader;
+mod sweeps;
+mod traces;
 mod verify;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cairn");

@@ -253,6 +253,42 @@ fn bad_records_are_dead_letters_with_their_place_until_a_person_mends_them() {
     assert_eq!(run(&project, &[]), "load=FRESH");
 }
 
+/// What a person made of a record is not lost because it was not enough.
+#[test]
+fn an_edit_that_did_not_help_is_there_to_be_edited_again() {
+    let mut project = Project::new(BINARY);
+    let body = "if record['name'] == 'good': answer(request, record=record)\n\
+        else: answer(request, error='no such name', retry=False)";
+    with_worker(&project, "", body);
+    let came = "{\"id\":1,\"name\":\"bad\"}";
+    project.write("in/a.jsonl", format!("{came}\n{{\"id\":2,\"name\":\"good\"}}\n"));
+    assert_eq!(load(&project), "new=1 dead=1");
+    let edit = |project: &mut Project, script: &str| {
+        project.write("editor", format!("#!/bin/sh\n{script} \"$1\"\n"));
+        let editor = format!("sh {}", project.file("editor").display());
+        project.set_env("EDITOR", &editor);
+        project.cairn(&["dead", "retry", "--stage", "load", "--edit"]).expect(0);
+    };
+    edit(&mut project, "sed -i s/bad/better/");
+    load(&project);
+    let letter = dead(&project).remove(0);
+    assert_eq!(text(&letter, "payload"), came, "it is known by what came");
+    assert!(text(&letter, "edited").contains("better"), "{letter}");
+    assert!(letter.get("retry_asked").is_none(), "{letter}");
+    let shown = project.cairn(&["dead", "show", text(&letter, "id")]).expect(0).stdout;
+    assert!(shown.contains("\"better\"") && shown.contains("\"bad\""), "{shown}");
+    // Unasked it is not taken in; asked without an edit it is the edited one once more.
+    assert_eq!(run(&project, &[]), "load=FRESH");
+    project.cairn(&["dead", "retry", "--stage", "load"]).expect(0);
+    load(&project);
+    assert!(text(&dead(&project)[0], "edited").contains("better"));
+    // The editor is given what the edit before made.
+    edit(&mut project, "sed -i s/better/good/");
+    load(&project);
+    assert!(dead(&project).is_empty());
+    assert_eq!(rows_of(&project, "SELECT id, name FROM t ORDER BY id"), "1|good 2|good");
+}
+
 #[test]
 fn over_a_tenth_of_bad_records_is_an_outage() {
     let (good, bad) = (numbered("id", 50), numbered("ident", 25));

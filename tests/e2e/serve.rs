@@ -40,14 +40,14 @@ fn project() -> Project {
 }
 
 /// A daemon that is killed when the test ends, however it does.
-struct Daemon {
+pub(super) struct Daemon {
     child: Child,
     port: u16,
     token: String,
 }
 
 impl Daemon {
-    fn start(project: &Project) -> Self {
+    pub(super) fn start(project: &Project) -> Self {
         let _ = std::fs::remove_file(project.file(".cairn/address"));
         let mut command = project.command(&["serve", "--bind", "127.0.0.1:0"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -72,7 +72,7 @@ impl Daemon {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(super) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -86,7 +86,7 @@ impl Daemon {
         (status, serde_json::from_str(body).unwrap_or(Value::Null))
     }
 
-    fn submit(&self, pipeline: &str, body: &Value) -> String {
+    pub(super) fn submit(&self, pipeline: &str, body: &Value) -> String {
         let (status, run) =
             self.ask("POST", &format!("/api/v1/pipelines/{pipeline}/runs"), &body.to_string());
         assert_eq!(status, 201, "{run}");
@@ -98,7 +98,7 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn until_status(&self, run: &str, status: &str) {
+    pub(super) fn until_status(&self, run: &str, status: &str) {
         until(status, || self.run(run)["status"] == status);
     }
 
@@ -106,7 +106,7 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn kill(mut self) {
+    pub(super) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

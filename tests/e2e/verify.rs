@@ -147,6 +147,38 @@ fn a_database_that_is_an_output_is_compared_by_its_rows() {
     }
 }
 
+/// What was written to a database lies beside it until somebody moves it in: beside the file itself, wherever links lead to it.
+#[test]
+fn a_linked_database_is_copied_with_what_lies_beside_it() {
+    for inside in [true, false] {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let project = stage("run = \"python3 load.py && echo done > out.txt\"\nsandbox = \"off\"");
+        let real = if inside {
+            std::fs::create_dir(project.file("real")).unwrap();
+            std::os::unix::fs::symlink("real/t.db", project.file("t.db")).unwrap();
+            project.file("real/t.db")
+        } else {
+            let real = elsewhere.path().join("t.db");
+            std::os::unix::fs::symlink(&real, project.file("t.db")).unwrap();
+            real
+        };
+        project.write(
+            "load.py",
+            "import sqlite3\nd = sqlite3.connect('t.db')\nd.execute('INSERT OR REPLACE INTO t VALUES (1)')\nd.commit()\n",
+        );
+        // As long as it is open nothing is moved in.
+        let open = rusqlite::Connection::open(&real).unwrap();
+        open.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE x (v); \
+             PRAGMA wal_checkpoint(TRUNCATE); CREATE TABLE t (v INTEGER PRIMARY KEY);",
+        )
+        .unwrap();
+        let told = verified(&project, &[]);
+        assert_eq!(told["verdict"], "verified", "inside: {inside}: {told}");
+        assert_eq!(open.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, u32>(0)), Ok(1));
+    }
+}
+
 #[test]
 fn the_cause_is_guessed() {
     for (command, cause) in [

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use cairn_executor::isolation::Keeper;
 use cairn_executor::{Hands, Project};
-use cairn_model::{Clock, Event, Interval, RunId, RunStatus, SystemClock, Timestamp};
+use cairn_model::{Clock, Event, Interval, RunId, RunStatus, RunTrace, SystemClock, Timestamp};
 use cairn_scheduler::launch::{
     self, Asked, Launched, Leftovers, Resumed, blocking_threads, launch, write_index,
 };
 use cairn_scheduler::run::{Run, Signal};
+use cairn_scheduler::spans::{Export, Spans};
 use cairn_store::{Access, Batch, ProcessId, RunRecord, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
@@ -21,8 +22,10 @@ pub(crate) use remote::{execute_remotely, resume_remotely};
 
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::past::damaged;
 use crate::project::claim;
 use crate::shown::{Showing, Shown, Teller};
+use crate::telemetry;
 use crate::terminal::Terminal;
 use crate::work::Checked;
 
@@ -60,6 +63,13 @@ pub(crate) fn execute(
     let Launched { record, engine, machine, names, expected_ms, jobs, .. } =
         launch(checked, store, of, asked, resumed, (Leftovers::Look, Batch::new()), Arc::clone(&clock))?;
     let cannot_start = |error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}"));
+    let telemetry = telemetry::of_process();
+    let spans = telemetry.as_ref().map(|to| {
+        let to = Arc::clone(to) as Arc<dyn Export>;
+        // One that goes on is in the trace in which it began.
+        Spans::begin(to, RunTrace::new(run, asked.caller), (run, &record), "hand", &engine)
+    });
+    let mut spans = spans.transpose().map_err(damaged)?;
     let shown = Shown::new(checked, run, jobs, (&names, &expected_ms), manner);
     let showing = Showing::start(shown).map_err(cannot_start)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -84,7 +94,12 @@ pub(crate) fn execute(
                 stopped: Arc::default(),
                 killed: Arc::default(),
             });
-            let mut observe = |event: Event, log: Option<PathBuf>| teller.event(event, log);
+            let mut observe = |event: Event, log: Option<PathBuf>| {
+                if let Some(spans) = &mut spans {
+                    spans.note(&event);
+                }
+                teller.event(event, log);
+            };
             let loop_ = Run {
                 id: run,
                 record,
@@ -114,6 +129,10 @@ pub(crate) fn execute(
         driven
     });
     runtime.shutdown_timeout(Duration::from_secs(10));
+    drop(spans);
+    if let Some(telemetry) = telemetry {
+        telemetry.flush();
+    }
     Ok(status(ended?.status))
 }
 
@@ -122,9 +141,9 @@ pub(crate) fn interval_of(record: &RunRecord) -> Option<Interval> {
     launch::interval_of(&record.selection)
 }
 
-/// Returns the words of a run's selection beside its interval.
+/// Returns the words that say what a run is to make.
 pub(crate) fn asked_words(record: &RunRecord) -> Vec<String> {
-    launch::words_without_interval(&record.selection)
+    launch::words_that_select(&record.selection)
 }
 
 /// Starts the process that starts the commands: this binary once more.

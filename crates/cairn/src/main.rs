@@ -6,6 +6,7 @@
 //! - what is shown: [`terminal`] for people, [`json`] for programs, both folds ([`cairn_scheduler::history`]) over a run's
 //!   events, which [`shown`] passes on from a thread of its own
 //! - what stages' own commands call: [`notes`], [`lines`]; what reaches the daemon: [`remote`]
+//! - who is sent the traces of runs: [`telemetry`]
 //! - how it ends: [`exit`], [`failure`], [`mod@panic`]
 //!
 //! What it does not do: decide what runs, hash, store or start a process: that is the crates' below.
@@ -27,6 +28,7 @@ mod project;
 mod remote;
 mod settings;
 mod shown;
+mod telemetry;
 mod terminal;
 mod trace;
 mod work;

@@ -193,6 +193,9 @@ impl Remote {
         if let Some((name, value)) = extra {
             request = request.header(name, value);
         }
+        if let Some(caller) = crate::telemetry::caller() {
+            request = request.header("traceparent", caller.to_string());
+        }
         let bytes = body.map(Value::to_string).unwrap_or_default();
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");

@@ -5,7 +5,7 @@
 //! - [`Digests`]: the digests of a project's files, remembered by [`FileKey`] and [`Stamp`]
 //! - [`Objects`]: the content store; [`Placer`]: from there into the project; [`trash`]: what was in the way
 //! - [`relocate()`]: what is moved, to another filesystem if need be
-//! - [`gc`], [`ballast`]: leftovers of a crash, and room for recovery on a full disk
+//! - [`gc`], [`left`], [`ballast`]: leftovers of a crash, what could not be removed, and room for recovery on a full disk
 //!
 //! What it does not do: know pipelines, decide what is stale, open the database.
 
@@ -19,6 +19,7 @@ mod file_error;
 mod filesystem;
 pub mod gc;
 pub mod hash;
+pub mod left;
 #[cfg(test)]
 mod mounted;
 mod objects;

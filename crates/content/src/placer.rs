@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 use cairn_model::{Content, FileContent, Output, ProjectPath};
 
 use crate::digests::Links;
-use crate::durable::{self, Barrier, create_folders, parent, remove_tree, rename_new};
+use crate::durable::{self, Barrier, create_folders, parent, rename_new};
 use crate::file_error::cannot;
+use crate::left::Notes;
 use crate::{DigestError, Digests, FileError, FileKey, ObjectError, Objects, Stamp, gc, temporary, trash};
 
 mod make;
@@ -131,6 +132,7 @@ pub struct Placement {
     files: Vec<PlacedFile>,
     trashed: Vec<PathBuf>,
     placed: bool,
+    notes: Notes,
 }
 
 impl Placement {
@@ -159,8 +161,7 @@ impl Placement {
 impl Drop for Placement {
     fn drop(&mut self) {
         if !self.placed {
-            // If this fails, the next run finds it by its name.
-            let _ = remove_tree(parent(&self.temporary), &self.temporary);
+            self.notes.remove(&self.temporary);
         }
     }
 }
@@ -223,6 +224,7 @@ impl Placer {
             files: Vec::new(),
             trashed,
             placed: false,
+            notes: Notes { root: self.root.clone(), state: self.state.clone() },
         };
         let made = match &output.content {
             Content::File(content) => {
@@ -321,10 +323,8 @@ impl Placer {
         };
         if still_ours {
             placement.placed = true;
-            return remove_tree(parent(temporary), temporary).or_else(|error| {
-                tracing::warn!(%error, "what was replaced stays under a temporary name");
-                Ok(())
-            });
+            placement.notes.remove(temporary);
+            return Ok(());
         }
         let name = Path::new(placement.path.as_str());
         match trash::put(&self.state, &self.run, temporary, name) {

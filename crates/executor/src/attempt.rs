@@ -274,9 +274,9 @@ impl Engine {
         if prepared.set_aside.is_empty() {
             let cleared = tokio::task::spawn_blocking(move || {
                 if nothing_lives && !again && !prepared.adopted {
-                    engine.spares.give_back(prepared.staging);
+                    engine.spares().give_back(prepared.staging);
                 } else {
-                    engine.spares.remove(&prepared.staging);
+                    engine.spares().remove(&prepared.staging);
                 }
             });
             // After a success nobody waits for the working folder to go; what a crash leaves, the next run clears away. After
@@ -387,11 +387,11 @@ impl Engine {
         let part = self.part(instance, &gathered, step)?;
         let declared = self.instance(instance);
         let level = level_given(&self.pipeline, declared);
-        let mut staging = self.spares.take(self.project.staging(attempt))?;
+        let mut staging = self.spares().take(self.project.staging(attempt))?;
         let (base, set_aside) = match self.fill(declared, level, &gathered, &mut staging) {
             Ok(filled) => filled,
             Err(error) => {
-                self.spares.give_back(staging);
+                self.spares().give_back(staging);
                 return Err(error);
             }
         };
@@ -413,6 +413,7 @@ impl Engine {
                 folder: &listening.folder,
                 epoch: listening.service.epoch(),
             }),
+            trace: self.span_of(attempt),
         };
         let job = Job {
             token: attempt.slug(),

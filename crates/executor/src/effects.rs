@@ -201,6 +201,10 @@ impl Engine {
                     let how = format!("the probe of its effect prints {now}, and after it was done {was}");
                     return miss(Reason::Drifted(how));
                 }
+                // It was found to have drifted meanwhile, and is as it was again.
+                Some(_) if known.drifted.is_some() && !dry => {
+                    self.write_effect(store, key, &Effect { drifted: None, ..known })?;
+                }
                 Some(_) => {}
                 // It was asked in vain when the effect was confirmed, or is newer than that.
                 None if dry => {}
@@ -264,6 +268,7 @@ impl Engine {
             probe: None,
             error: None,
             undo: effect.undo.clone(),
+            drifted: None,
         };
         let record = match &known {
             // Who asks has not done it.
@@ -313,7 +318,7 @@ impl Engine {
     pub(crate) fn confirmation(&self, part: &Part, input_hash: InputHash) -> Effect {
         let settled = Some(self.clock.now());
         let state = EffectState::Confirmed;
-        Effect { state, settled, probe: None, error: None, input_hash, ..part.record.clone() }
+        Effect { state, settled, probe: None, error: None, drifted: None, input_hash, ..part.record.clone() }
     }
 
     /// Asks the probe of an effect that is durably confirmed, and returns what is known of it then; `None` when there is no

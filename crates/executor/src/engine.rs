@@ -9,7 +9,7 @@ use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placer
 use cairn_dag::{Instance, Pipeline, World};
 use cairn_model::{
     AttemptId, Clock, Digest, InputHash, InstanceName, Manifest, Output, Reason, RecordCounts, RunId,
-    Timestamp,
+    RunTrace, Timestamp, TraceParent,
 };
 use cairn_store::{ReadError, Store};
 
@@ -81,7 +81,9 @@ pub struct Engine {
     failures: OnceLock<HashMap<InstanceName, String>>,
     /// Small inputs whose texts this run keeps.
     sources: Mutex<HashSet<Digest>>,
-    pub(crate) spares: Spares,
+    spares: Spares,
+    /// Those of all runs, where there are others.
+    shared_spares: OnceLock<Arc<Spares>>,
     /// Is told how far the records of an instance are.
     pub(crate) on_records: OnceLock<OnRecords>,
     pub(crate) force_effects: bool,
@@ -101,6 +103,8 @@ pub struct Engine {
     notes: OnceLock<Listening>,
     /// Whether there may be dead letters of this pipeline.
     any_dead: AtomicBool,
+    /// Where the run is in a trace, where it is traced.
+    trace: OnceLock<RunTrace>,
     /// Attempts that a process before had started and a keeper holds, by their instances.
     pub(crate) held: Mutex<HashMap<u32, HeldAttempt>>,
 }
@@ -219,6 +223,7 @@ impl Engine {
         Ok(Self {
             on_records: OnceLock::new(),
             spares: Spares::new(project.state().to_owned()),
+            shared_spares: OnceLock::new(),
             force_effects,
             insisted,
             acting: Mutex::default(),
@@ -243,6 +248,7 @@ impl Engine {
             collector,
             notes: OnceLock::new(),
             any_dead,
+            trace: OnceLock::new(),
             held: Mutex::default(),
         })
     }
@@ -274,10 +280,29 @@ impl Engine {
         self.notes.get()
     }
 
+    /// Has the commands be told their spans in a trace. The first one stays.
+    pub fn trace_in(&self, trace: RunTrace) {
+        let _ = self.trace.set(trace);
+    }
+
+    pub(crate) fn span_of(&self, attempt: &AttemptId) -> Option<TraceParent> {
+        self.trace.get().map(|trace| trace.told(attempt))
+    }
+
     /// Has `batch` say that an instance is dead.
-    pub fn bury(&self, batch: &mut cairn_store::Batch, letter: &cairn_store::DeadLetter) {
+    pub fn bury(
+        &self,
+        batch: &mut cairn_store::Batch,
+        letter: cairn_store::DeadLetter,
+    ) -> Result<(), ReadError> {
+        let known = self.store().filter(|_| self.any_dead.load(Ordering::Relaxed));
+        let before = match known {
+            Some(store) => store.dead_letter(&letter.pipeline, &letter.instance, letter.kind, letter.id())?,
+            None => None,
+        };
         self.any_dead.store(true, Ordering::Relaxed);
-        batch.put_dead(letter);
+        batch.put_dead(&letter.after(before.as_ref()));
+        Ok(())
     }
 
     /// Has `batch` say that an instance is no longer dead, if it was.
@@ -563,7 +588,17 @@ impl Engine {
         }
     }
 
-    /// Removes what was kept for further attempts, of which there will be none.
+    /// Has working folders of ended attempts be kept for all runs that share them, beyond the end of this one. To be called
+    /// before any attempt.
+    pub fn share_spares(&self, spares: &Arc<Spares>) {
+        let _ = self.shared_spares.set(Arc::clone(spares));
+    }
+
+    pub(crate) fn spares(&self) -> &Spares {
+        self.shared_spares.get().map_or(&self.spares, |shared| shared)
+    }
+
+    /// Removes what was kept for further attempts of this run, of which there will be none.
     pub fn clear(&self) {
         self.spares.clear();
         self.give_back();

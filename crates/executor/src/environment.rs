@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cairn_dag::Instance;
-use cairn_model::{AttemptId, Timestamp};
+use cairn_model::{AttemptId, Timestamp, TraceParent};
 
 use crate::notes;
 use crate::project::Project;
@@ -53,6 +53,8 @@ pub struct Context<'a> {
     pub temporary: &'a Path,
     /// Where its own commands call `cairn`.
     pub notes: Option<Notes<'a>>,
+    /// Its span, where the run is traced.
+    pub trace: Option<TraceParent>,
 }
 
 /// Where a stage's commands find `cairn`, and `cairn` the process that holds the store.
@@ -97,6 +99,10 @@ pub fn of_attempt(project: &Project, instance: &Instance, context: &Context<'_>)
         env.insert(notes::SOCKET_VARIABLE.to_owned(), socket.display().to_string());
         env.insert(notes::EPOCH_VARIABLE.to_owned(), epoch.to_string());
         env.entry(notes::ONCE_KEY_VARIABLE.to_owned()).or_insert_with(|| notes::ONCE_KEY_HOLDER.to_owned());
+    }
+    if let Some(trace) = context.trace {
+        // What the stage declares itself is its own.
+        env.entry(TraceParent::VARIABLE.to_owned()).or_insert_with(|| trace.to_string());
     }
     env.into_iter().collect()
 }

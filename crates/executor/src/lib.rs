@@ -48,3 +48,4 @@ pub use effects::UndoError;
 pub use engine::{Engine, LookUpError, OnRecords, Setup, Verdict, stored_bytes};
 pub use project::Project;
 pub use records::worker_log;
+pub use spares::Spares;

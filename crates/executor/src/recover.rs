@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use cairn_content::{FileError, Placer, durable, gc};
+use cairn_content::{FileError, Placer, durable, gc, left};
 use cairn_model::{AttemptId, ProjectPath, RunStatus};
 use cairn_store::{Attempt, Batch, Durability, Store};
 
@@ -54,6 +54,11 @@ pub fn recover(
     folders: &BTreeSet<PathBuf>,
 ) -> Result<Recovered, RecoverError> {
     clear(project, store, folders, &BTreeSet::new())
+}
+
+/// Returns whether something is left that a run could not remove, although it succeeded.
+pub fn left_something(state: &Path) -> bool {
+    left::any(state)
 }
 
 /// What [`take_over`] found.
@@ -160,6 +165,8 @@ fn clear(
     }
     let is_kept = |folder: &OsStr| folder.to_str().is_some_and(|folder| tokens.contains(folder));
     keep_unnamed(project, &is_kept)?;
+    // Before the notes in `staging/` go with all else there.
+    recovered.leftovers += left::clean(project.state(), project.root())?;
     recovered.leftovers += gc::clean_staging(project.state(), is_kept)?;
     recovered.leftovers += gc::clean_tmp(project.state())?;
     for folder in folders.iter().filter(|folder| folder.is_dir()) {
@@ -198,7 +205,7 @@ fn keep_unnamed(project: &Project, is_kept: &dyn Fn(&OsStr) -> bool) -> Result<(
     Ok(())
 }
 
-fn has_files(folder: &std::path::Path) -> bool {
+fn has_files(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries
         .flatten()
@@ -208,7 +215,6 @@ fn has_files(folder: &std::path::Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
     use std::sync::Arc;
 
     use cairn_model::{AttemptId, FixedClock, InputHash, InstanceName, RunId, Timestamp};

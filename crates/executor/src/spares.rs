@@ -10,9 +10,9 @@ use crate::staging::{StageError, Staging};
 /// Folders in one beyond which it is removed, not kept.
 const FOLDERS_MAX: usize = 64;
 
-/// The spare working folders of a run.
+/// The spare working folders of a run, or of all runs of a process.
 #[derive(Debug)]
-pub(crate) struct Spares {
+pub struct Spares {
     state: PathBuf,
     /// `None` when no more are kept.
     spares: Mutex<Option<Vec<Staging>>>,
@@ -20,7 +20,7 @@ pub(crate) struct Spares {
 
 impl Spares {
     /// Makes a list without any, for the state folder `state`.
-    pub(crate) fn new(state: PathBuf) -> Self {
+    pub fn new(state: PathBuf) -> Self {
         Self { state, spares: Mutex::new(Some(Vec::new())) }
     }
 
@@ -53,7 +53,7 @@ impl Spares {
     }
 
     /// Removes all, and keeps none from now on.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         for spare in self.with(Option::take).into_iter().flatten() {
             self.remove(&spare);
         }

@@ -90,11 +90,13 @@ pub enum Domain {
     NoteKey,
     /// What makes a time of a schedule the one it is.
     Occurrence,
+    /// What makes a span of a trace the one it is.
+    Span,
 }
 
 impl Domain {
     /// All domains.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::File,
         Self::Tree,
         Self::InputHash,
@@ -105,6 +107,7 @@ impl Domain {
         Self::DeadLetter,
         Self::NoteKey,
         Self::Occurrence,
+        Self::Span,
     ];
 
     /// Returns BLAKE3's context string. Never changed: stored digests depend on it.
@@ -120,6 +123,7 @@ impl Domain {
             Self::DeadLetter => "cairn v1 dead-letter",
             Self::NoteKey => "cairn v1 note-key",
             Self::Occurrence => "cairn v1 occurrence",
+            Self::Span => "cairn v1 span",
         }
     }
 

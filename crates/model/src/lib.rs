@@ -3,6 +3,7 @@
 //! - what is computed: [`Recipe`], whose digest is the [`InputHash`]; [`Manifest`], the outputs an execution made
 //! - what happens: [`Event`], [`InstanceEvent`], and the [`State`] folded from them, up to an [`Outcome`]
 //! - what things are called: [`Name`], [`InstanceName`], [`ProjectPath`], [`RunId`], [`AttemptId`], [`Digest`]
+//! - where a run is in a trace: [`RunTrace`]
 //! - time: [`Clock`]; when pipelines run by themselves: [`Schedule`], [`Cron`], [`Occurrence`]
 //!
 //! What it does not do: read a file, ask the system (but for [`SystemClock`]), know TOML, a database or a process.
@@ -23,6 +24,7 @@ mod recipe;
 mod records;
 mod schedule;
 mod state;
+mod trace;
 
 pub use canonical::{DecodeError, Encoder, Part, Value, decode};
 pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
@@ -45,3 +47,4 @@ pub use records::{
 };
 pub use schedule::{Catchup, Interval, Overlap, RunRetries, Schedule, Sensor, SensorKind, Trigger};
 pub use state::{Blocker, IllegalEvent, InstanceEvent, Outcome, Reason, State};
+pub use trace::{RunTrace, SpanId, TraceParent, TraceParentError};

@@ -35,9 +35,18 @@ pub struct Schedule {
     pub sensors: Vec<Sensor>,
     /// Runs with a greater one leave the queue first.
     pub priority: i64,
+    /// Dead letters are tried again by themselves when they have been dead for so long, `None` for never.
+    pub retry_dead_ms: Option<u64>,
+    /// How often each of them at most; at least 1.
+    pub retry_dead_max: u32,
+    /// The probes of effects are asked when they were not for so long, `None` for in runs only.
+    pub check_drift_ms: Option<u64>,
 }
 
 impl Schedule {
+    /// How often a dead letter is tried again by itself where the file does not say.
+    pub const RETRY_DEAD_MAX: u32 = 3;
+
     /// The zone where a schedule names none.
     pub const UTC: &'static str = "UTC";
 
@@ -76,6 +85,9 @@ impl Default for Schedule {
             after: Vec::new(),
             sensors: Vec::new(),
             priority: 0,
+            retry_dead_ms: None,
+            retry_dead_max: Self::RETRY_DEAD_MAX,
+            check_drift_ms: None,
         }
     }
 }

@@ -3,18 +3,20 @@
 //! The bytes are a function of the records, their order and the declared columns: no time, version or random number is
 //! among them, so that equal records are an equal output. It neither syncs nor renames: whoever publishes outputs does.
 
+mod behind;
 mod columns;
 mod csv;
 mod parquet;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use cairn_model::Format;
 
 use crate::source::BadRecord;
+use behind::Behind;
 use columns::Kind;
 
 /// Writes records to one file, one after the other.
@@ -26,7 +28,7 @@ pub struct FileWriter {
 
 #[derive(Debug)]
 enum Form {
-    Jsonl(BufWriter<File>),
+    Jsonl(Behind),
     Csv(Box<csv::Rows>),
     Parquet(Box<parquet::Rows>),
 }
@@ -107,7 +109,7 @@ impl FileWriter {
         let failed = |failure| failed(path, failure);
         let file = File::create(path).map_err(|error| failed(Failure::Io(error)))?;
         let form = match format {
-            Format::Jsonl => Form::Jsonl(BufWriter::with_capacity(1 << 18, file)),
+            Format::Jsonl => Form::Jsonl(Behind::new(file).map_err(|error| failed(Failure::Io(error)))?),
             Format::Csv => Form::Csv(Box::new(csv::Rows::new(file, declared).map_err(failed)?)),
             Format::Parquet => Form::Parquet(Box::new(parquet::Rows::new(file, declared).map_err(failed)?)),
         };
@@ -127,7 +129,7 @@ impl FileWriter {
     /// Writes what is left and gives back the file, which was not synced.
     pub fn finish(self) -> Result<File, WriteError> {
         let finished = match self.form {
-            Form::Jsonl(file) => file.into_inner().map_err(|error| Failure::Io(error.into_error())),
+            Form::Jsonl(file) => file.finish().map_err(Failure::Io),
             Form::Csv(rows) => rows.finish(),
             Form::Parquet(rows) => rows.finish(),
         };
@@ -145,12 +147,13 @@ fn failed(path: &Path, failure: Failure) -> WriteError {
 
 /// Writes the record's bytes and a line end. A line end within can only stand between values, where a blank means the same.
 fn write_line(file: &mut impl Write, record: &[u8]) -> io::Result<()> {
-    for (index, part) in record.split(|byte| *byte == b'\n').enumerate() {
-        if index > 0 {
-            file.write_all(b" ")?;
-        }
-        file.write_all(part)?;
+    let mut rest = record;
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        file.write_all(&rest[..end])?;
+        file.write_all(b" ")?;
+        rest = &rest[end + 1..];
     }
+    file.write_all(rest)?;
     file.write_all(b"\n")
 }
 

@@ -54,6 +54,8 @@ impl Tries {
                     idempotency_key: input_hash.map_or_else(String::new, |hash| hash.to_string()),
                     died: at,
                     retry: None,
+                    edited: None,
+                    retries: 0,
                 });
             }
             InstanceEvent::Committed { .. }

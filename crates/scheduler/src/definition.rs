@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cairn_dag::graph::Graph;
 use cairn_dag::{Loaded, Options, Pipeline, Report, RunContext, Source};
@@ -195,8 +195,11 @@ pub fn default_shell() -> Vec<String> {
     shell.iter().map(|part| (*part).to_owned()).collect()
 }
 
-/// The processors this process may use.
+/// The processors this process may use, as they were when it was first asked.
 pub fn cpus() -> u32 {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    u32::try_from(cpus).unwrap_or(u32::MAX)
+    static CPUS: LazyLock<u32> = LazyLock::new(|| {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        u32::try_from(cpus).unwrap_or(u32::MAX)
+    });
+    *CPUS
 }

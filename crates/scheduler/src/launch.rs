@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cairn_executor::recover::{self, RecoverError};
 use cairn_executor::{Engine, FileError, HeldAttempt};
-use cairn_model::{Clock, Counts, InstanceName, Interval, Name, RunId, RunStatus, Timestamp};
+use cairn_model::{Clock, Counts, InstanceName, Interval, Name, RunId, RunStatus, Timestamp, TraceParent};
 use cairn_store::{Batch, CommitError, Durability, ProcessId, ReadError, RunOptions, RunRecord, Store};
 
 use crate::definition::{Checked, cpus};
@@ -41,6 +41,8 @@ pub struct Asked {
     pub params: Vec<(String, String)>,
     /// The stretch of logical time that it is about.
     pub interval: Option<Interval>,
+    /// The span that it is asked for in, of another program's trace.
+    pub caller: Option<TraceParent>,
 }
 
 /// A run of before that goes on.
@@ -184,7 +186,8 @@ pub fn launch(
     batch.put_run(run, &record);
     let was_cut_off =
         leftovers == Leftovers::Look && is_cut_off(store, &checked.pipeline.name, checked.project.state())?;
-    let _ = store.commit(batch, Durability::Synced)?;
+    // All that follows from it is durable no sooner than this.
+    let _ = store.commit(batch, Durability::Written)?;
     let done_before = resumed.map(Resumed::done).unwrap_or_default();
     let engine = checked
         .engine(Some(store.clone()), clock, run, logical_time, done_before, asked.force_effects)
@@ -221,6 +224,10 @@ pub fn launch(
 pub fn write_index(checked: &Checked, engine: &Engine, store: &Store, asked: &Asked, ended: Ended) {
     let plain = asked.request == Request::default() && ended.status == RunStatus::Succeeded;
     let Some(_) = checked.definition.plain_folder().filter(|_| plain) else { return };
+    // What could not be removed is the next run's to remove: it is not to find that there is nothing to do.
+    if recover::left_something(checked.project.state()) {
+        return;
+    }
     let key = checked.definition.index_key(&asked.params);
     if let Some(index) = engine.take_index(key, store.head().sequence) {
         let name = checked.definition.index_name(&asked.params);
@@ -295,9 +302,13 @@ pub fn interval_of(words: &[String]) -> Option<Interval> {
     Some(Interval { start: exact(start)?, end: exact(end)? })
 }
 
-/// Returns the words of a run's selection beside its interval.
-pub fn words_without_interval(words: &[String]) -> Vec<String> {
-    words.iter().filter(|word| !word.starts_with(INTERVAL)).cloned().collect()
+/// The word of a run's selection that names its caller's span.
+const CALLER: &str = "--traceparent=";
+
+/// Returns the words of a run's selection that say what is selected, without its interval and its caller.
+pub fn words_that_select(words: &[String]) -> Vec<String> {
+    let selects = |word: &&String| !word.starts_with(INTERVAL) && !word.starts_with(CALLER);
+    words.iter().filter(selects).cloned().collect()
 }
 
 /// Writes down which instances are asked for, and how their effects are to be treated; stages' names do not begin with a
@@ -312,6 +323,7 @@ pub fn words_of(asked: &Asked) -> Vec<String> {
     let flags = [(asked.force_effects, FORCE_EFFECTS), (asked.rollback, ROLLBACK)];
     words.extend(flags.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
     words.extend(asked.interval.map(|interval| format!("{INTERVAL}{}", interval_words(interval))));
+    words.extend(asked.caller.map(|caller| format!("{CALLER}{caller}")));
     words
 }
 
@@ -337,6 +349,7 @@ pub fn asked_for(words: &[String], options: &RunOptions, params: &[(String, Stri
         rollback: has(ROLLBACK),
         params: params.to_vec(),
         interval: interval_of(words),
+        caller: words.iter().find_map(|word| word.strip_prefix(CALLER)?.parse().ok()),
     }
 }
 

@@ -116,7 +116,7 @@ pub fn retry(
     now: Timestamp,
 ) -> Result<Retried, ReadError> {
     if letter.kind == DeadKind::Record {
-        let payload = edited.or_else(|| letter.retry.as_ref().and_then(|retry| retry.payload.clone()));
+        let payload = edited.or_else(|| letter.mended().map(<[u8]>::to_vec));
         let is_edited = payload.is_some();
         batch.put_dead(&DeadLetter { retry: Some(Retry { payload, asked: now }), ..letter.clone() });
         return Ok(Retried::TakenIn { edited: is_edited });
@@ -153,6 +153,8 @@ mod tests {
             idempotency_key: String::new(),
             died: Timestamp(1_000),
             retry: None,
+            edited: None,
+            retries: 0,
         }
     }
 

@@ -6,6 +6,7 @@
 //! - [`leases`]: what the commands of many runs share
 //! - [`run`]: the loop that does what the core asks for; [`plan`]: the same look-ups without the doing; [`rollback`]: the
 //!   effects of a run, undone
+//! - [`spans`]: a run's events as the spans of a trace
 //! - [`letters`], [`outside`]: dead letters and effects, and what people decide about them
 //! - [`backfill`]: a stretch of time, interval by interval
 //! - [`schedule`]: when runs begin by themselves, and what becomes of times that passed
@@ -35,4 +36,5 @@ pub mod schedule;
 pub mod select;
 #[cfg(test)]
 mod simulate;
+pub mod spans;
 pub mod step;

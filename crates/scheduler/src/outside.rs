@@ -80,7 +80,7 @@ pub fn settle(
             EffectState::Rejected
         }
     };
-    let settled = Effect { state, settled: Some(now), error: None, ..known };
+    let settled = Effect { state, settled: Some(now), error: None, drifted: None, ..known };
     batch.put_effect(pipeline, key, &settled);
     settled
 }

@@ -195,16 +195,16 @@ impl Run<'_> {
         let pipeline = self.engine.pipeline();
         let name = &pipeline.instances[instance as usize].name;
         let of = (&pipeline.name, self.id);
+        let unread =
+            |error: cairn_store::ReadError| RunError { error: error.to_string(), help: error.help() };
         if let Some(mut letter) = tries.note((instance, name), event, self.clock.now(), of) {
             let effect = pipeline.instances[instance as usize].effect.as_ref();
             if let Some(key) = effect.and_then(|effect| effect.key.as_ref()) {
                 letter.idempotency_key.clone_from(key);
             }
-            self.engine.bury(events, &letter);
+            self.engine.bury(events, letter).map_err(unread)?;
         }
         if matches!(event, InstanceEvent::CheckpointFound { .. } | InstanceEvent::EffectStands { .. }) {
-            let unread =
-                |error: cairn_store::ReadError| RunError { error: error.to_string(), help: error.help() };
             self.engine.revive(events, name).map_err(unread)?;
         }
         Ok(())

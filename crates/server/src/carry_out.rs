@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cairn_executor::{Hands, Project, recover};
-use cairn_model::{Event, Name, RunId, RunStatus};
+use cairn_model::{Event, Name, RunId, RunStatus, RunTrace};
 use cairn_scheduler::definition::{Checked, Definition, Given};
 use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, asked_for, launch, write_index};
 use cairn_scheduler::run::{Ended, Run, Signal};
+use cairn_scheduler::spans::Spans;
 use cairn_store::{Batch, ProcessId, RunRecord, Ticket, TicketStage};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
@@ -158,7 +159,14 @@ impl Daemon {
             launch(&checked, &self.store, of, &asked, resumed.as_ref(), (Leftovers::Leave, along), clock)
                 .map_err(|error| text(&error))?;
         lock(&self.held).remove(&run);
-        Ok(Prepared { checked, asked, launched, resumed: resumed.is_some() })
+        let trigger = ticket.trigger.kind.as_str();
+        let trace = RunTrace::new(run, asked.caller);
+        let spans = self.spans.as_ref().map(|to| {
+            let of = (run, &launched.record);
+            Spans::begin(Arc::clone(to), trace, of, trigger, &launched.engine)
+        });
+        let spans = spans.transpose().map_err(|error| text(&error))?;
+        Ok(Prepared { checked, asked, launched, resumed: resumed.is_some(), spans })
     }
 
     async fn drive(
@@ -168,7 +176,7 @@ impl Daemon {
         signals: UnboundedReceiver<Signal>,
         pipeline: &Name,
     ) -> Result<Ended, String> {
-        let Prepared { checked, asked, launched, resumed } = prepared;
+        let Prepared { checked, asked, launched, resumed, mut spans } = prepared;
         let Launched { record, engine, machine, .. } = launched;
         let committer = engine.committer().map_err(|error| format!("cannot start a thread: {error}"))?;
         let hands = Arc::new(Hands {
@@ -180,9 +188,13 @@ impl Daemon {
         });
         let daemon = Arc::clone(self);
         let of = pipeline.clone();
-        let mut observe = move |_: Event, _: Option<PathBuf>| {
+        let mut observe = move |event: Event, _: Option<PathBuf>| {
+            if let Some(spans) = &mut spans {
+                spans.note(&event);
+            }
             daemon.hub.tell(Change::Run { run, pipeline: of.clone() });
         };
+        engine.share_spares(&self.spares);
         if let Some(notes) = &self.notes {
             engine.listen_at(notes);
         }
@@ -240,6 +252,7 @@ struct Prepared {
     asked: Asked,
     launched: Launched,
     resumed: bool,
+    spans: Option<Spans>,
 }
 
 /// Does what waits for the disk away from the threads that must not wait.

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use cairn_executor::isolation::Keeper;
 use cairn_executor::notes::{Server, Service, Writer};
-use cairn_executor::{HeldAttempt, Project};
+use cairn_executor::{HeldAttempt, Project, Spares};
 use cairn_model::{Clock, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::definition::cpus;
 use cairn_scheduler::launch::memory_bytes;
 use cairn_scheduler::leases::Leases;
 use cairn_scheduler::run::Signal;
+use cairn_scheduler::spans::Export;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -52,6 +53,8 @@ pub struct Setup {
     pub jobs: Option<u32>,
     /// Who outside is told of runs.
     pub telling: Telling,
+    /// Takes the spans of runs, where they are traced.
+    pub spans: Option<Arc<dyn Export>>,
 }
 
 /// Who outside is told of runs.
@@ -78,6 +81,7 @@ pub struct Daemon {
     pub(crate) metrics: Metrics,
     pub(crate) notify: Notify,
     pub(crate) lineage: Option<Lineage>,
+    pub(crate) spans: Option<Arc<dyn Export>>,
     /// Woken when there is something to be told outside.
     pub(crate) outbox: tokio::sync::Notify,
     /// Woken when a run may begin.
@@ -95,6 +99,8 @@ pub struct Daemon {
     signals: Mutex<HashMap<RunId, UnboundedSender<Signal>>>,
     /// Where the stages' own commands call; `None` where nobody can listen.
     pub(crate) notes: Option<Server>,
+    /// Working folders of ended attempts, for those of all runs.
+    pub(crate) spares: Arc<Spares>,
     /// Attempts of a daemon before, until their runs take them over.
     pub(crate) held: Mutex<HashMap<RunId, Vec<HeldAttempt>>>,
     /// Idempotency keys that are being looked at.
@@ -129,7 +135,9 @@ impl StoreError {
 impl Daemon {
     /// Takes up what an earlier daemon left: its tickets wait again, those that were running first.
     pub fn new(setup: Setup) -> Result<Arc<Self>, StoreError> {
-        let Setup { root, state, store, clock, pipelines, keeper, held, runs_max, jobs, telling } = setup;
+        let Setup { root, state, store, clock, pipelines, keeper, held, runs_max, jobs, telling, spans } =
+            setup;
+        let spares = Arc::new(Spares::new(state.clone()));
         let tokens: Vec<String> = held.iter().map(|attempt| attempt.job.token.clone()).collect();
         let mut by_run: HashMap<RunId, Vec<HeldAttempt>> = HashMap::new();
         for attempt in held {
@@ -152,6 +160,7 @@ impl Daemon {
             metrics: Metrics::default(),
             notify: telling.notify,
             lineage: telling.lineage,
+            spans,
             outbox: tokio::sync::Notify::new(),
             work: tokio::sync::Notify::new(),
             schedules: tokio::sync::Notify::new(),
@@ -163,6 +172,7 @@ impl Daemon {
             queue: Mutex::new(Queue::new(runs_max)),
             signals: Mutex::default(),
             notes,
+            spares,
             held: Mutex::new(by_run),
             asking: Mutex::default(),
             deciding: Mutex::default(),
@@ -255,6 +265,12 @@ impl Daemon {
         Ok(())
     }
 
+    /// Writes a batch, so that it survives the end of this process. Returns its number, for
+    /// [`Store::sync`](cairn_store::Store::sync).
+    pub(crate) fn write(&self, batch: Batch) -> Result<u64, StoreError> {
+        Ok(self.store.commit(batch, Durability::Written)?.sequence)
+    }
+
     /// Begins runs as they get their turn, until `stopping`; then returns once no run goes on. Those that still do after
     /// `within` are left to the next daemon, with what runs of them.
     pub async fn serve(self: &Arc<Self>, mut stopping: tokio::sync::watch::Receiver<bool>, within: Duration) {
@@ -291,6 +307,7 @@ impl Daemon {
             self.signal_all(Signal::Leave);
             while runs.join_next().await.is_some() {}
         }
+        self.spares.clear();
     }
 
     /// Chooses the run that begins now. From the moment that it no longer waits it can be sent signals.

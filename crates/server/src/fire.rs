@@ -23,8 +23,8 @@ pub(crate) mod simulate;
 
 /// How often the wall clock is looked at: it may be set, and the machine may have slept.
 const LOOK: Duration = Duration::from_secs(1);
-/// Pipelines that are decided about in one batch: it bounds the batch.
-const TOGETHER_MAX: usize = 500;
+/// Pipelines that are decided about in one batch: it bounds how long the first of those that are due at once waits for the last.
+const TOGETHER_MAX: usize = 64;
 
 /// When each pipeline is to be looked at again.
 #[derive(Debug, Default)]

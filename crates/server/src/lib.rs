@@ -2,6 +2,7 @@
 //!
 //! - [`Daemon`]: the process that holds a project's store and runs its pipelines; [`Setup`]: what it is made of
 //! - `sensors`: what starts a run when something outside has changed
+//! - `sweeps`: dead letters that are tried again, effects that are asked after
 //! - `fire`: which times of schedules become runs; `watch`: files that change
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
 //! - [`api`]: what programs ask and are answered; `web`: the pages for people
@@ -32,6 +33,7 @@ mod schedules;
 mod sensors;
 mod settle;
 pub mod submit;
+mod sweeps;
 mod undo;
 mod watch;
 mod web;

@@ -7,10 +7,11 @@
 //! | `recovered` | succeeded, after the one before it, or its own part before, failed |
 //! | `in-doubt` | left an effect of which nobody knows whether it took place |
 //! | `dead` | left records that could not be delivered, or were rejected |
+//! | `drifted` | is to mend an effect that is no longer as it was left |
 
 use std::collections::BTreeSet;
 
-use cairn_model::{Event, Outcome, RunEvent, RunId, RunStatus, Timestamp};
+use cairn_model::{Event, InstanceName, Name, Outcome, RunEvent, RunId, RunStatus, Timestamp};
 use cairn_scheduler::history::History;
 use cairn_store::{Batch, DeadKind, DeadOf, Message, ReadError, Recipient, RunRecord, Ticket};
 use serde::Serialize;
@@ -29,11 +30,13 @@ pub enum Occasion {
     InDoubt,
     /// Records died.
     Dead,
+    /// An effect is no longer as it was left.
+    Drifted,
 }
 
 impl Occasion {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Failed, Self::Recovered, Self::InDoubt, Self::Dead];
+    pub const ALL: [Self; 5] = [Self::Failed, Self::Recovered, Self::InDoubt, Self::Dead, Self::Drifted];
 
     /// Returns the word for it.
     pub const fn as_str(self) -> &'static str {
@@ -42,7 +45,14 @@ impl Occasion {
             Self::Recovered => "recovered",
             Self::InDoubt => "in-doubt",
             Self::Dead => "dead",
+            Self::Drifted => "drifted",
         }
+    }
+}
+
+impl std::fmt::Display for Occasion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -104,12 +114,7 @@ impl Daemon {
         ticket: &Ticket,
         now: Timestamp,
     ) -> Result<(), ReadError> {
-        let Notify { on, webhook, command } = &self.notify;
-        let recipients: Vec<Recipient> =
-            [(webhook.is_some(), Recipient::Webhook), (!command.is_empty(), Recipient::Command)]
-                .into_iter()
-                .filter_map(|(wanted, recipient)| wanted.then_some(recipient))
-                .collect();
+        let (on, recipients) = (&self.notify.on, self.recipients());
         if on.is_empty() || recipients.is_empty() {
             return Ok(());
         }
@@ -119,6 +124,8 @@ impl Daemon {
             Occasion::Failed => Ok(record.status == RunStatus::Failed),
             Occasion::InDoubt => Ok(record.status == RunStatus::InDoubt),
             Occasion::Dead => Ok(dead_records > 0),
+            // It is told when it is found.
+            Occasion::Drifted => Ok(false),
             Occasion::Recovered => Ok(record.status == RunStatus::Succeeded
                 && (part_before_failed(&events) || self.run_before_failed(run, record)?)),
         };
@@ -128,20 +135,64 @@ impl Daemon {
             }
             let history = History::of(events.iter().map(|(_, event)| event));
             let told = self.told(*occasion, run, (record, ticket), &history, dead_records);
-            let body = serde_json::to_vec(&told).unwrap_or_default();
-            for to in &recipients {
-                batch.put_message(&Message {
-                    to: *to,
-                    key: format!("{run}/{}/{}", occasion.as_str(), record.ended.unwrap_or(now).0),
-                    body: body.clone(),
-                    made: now,
-                    tries: 0,
-                    not_before: now,
-                    error: None,
-                });
-            }
+            put(
+                batch,
+                &recipients,
+                &told,
+                &format!("{run}/{occasion}/{}", record.ended.unwrap_or(now).0),
+                now,
+            );
         }
         Ok(())
+    }
+
+    /// Enters in a batch that effects were found to have drifted, and that `run` was asked for to mend them.
+    pub(crate) fn notify_drift(
+        &self,
+        batch: &mut Batch,
+        run: RunId,
+        pipeline: &Name,
+        drifted: &[(InstanceName, String)],
+        now: Timestamp,
+    ) {
+        let recipients = self.recipients();
+        if !self.notify.on.contains(&Occasion::Drifted) || recipients.is_empty() {
+            return;
+        }
+        let occasion = Occasion::Drifted;
+        let mut text = format!("effects of `{pipeline}` have drifted (run {} mends them)", run.short());
+        let trouble = |(instance, how): &(InstanceName, String)| Trouble {
+            instance: instance.to_string(),
+            reason: how.clone(),
+        };
+        let instances: Vec<Trouble> = drifted.iter().take(INSTANCES_MAX).map(trouble).collect();
+        for Trouble { instance, reason } in &instances {
+            text.extend(["\n", instance, ": ", reason]);
+        }
+        let told = Told {
+            schema: "cairn.notification/1",
+            occasion: occasion.as_str(),
+            text,
+            pipeline: pipeline.as_str(),
+            run: run.to_string(),
+            status: "queued",
+            logical_time: rfc3339(now),
+            started: rfc3339(now),
+            ended: None,
+            project: self.root.display().to_string(),
+            error: None,
+            instances,
+            dead_records: 0,
+        };
+        put(batch, &recipients, &told, &format!("{run}/{occasion}/{}", now.0), now);
+    }
+
+    fn recipients(&self) -> Vec<Recipient> {
+        let Notify { webhook, command, .. } = &self.notify;
+        [(webhook.is_some(), Recipient::Webhook), (!command.is_empty(), Recipient::Command)]
+            .into_iter()
+            .filter_map(|(wanted, recipient)| wanted.then_some(recipient))
+            .collect()
     }
 
     fn died_in(&self, run: RunId, record: &RunRecord) -> Result<usize, ReadError> {
@@ -192,6 +243,7 @@ impl Daemon {
             Occasion::Failed => "failed".to_owned(),
             Occasion::Recovered => "succeeds again".to_owned(),
             Occasion::InDoubt => "left an effect in doubt".to_owned(),
+            Occasion::Drifted => "is to mend an effect".to_owned(),
             Occasion::Dead if dead_records == 1 => "left a dead record".to_owned(),
             Occasion::Dead => format!("left {dead_records} dead records"),
         };
@@ -221,6 +273,21 @@ impl Daemon {
             instances,
             dead_records,
         }
+    }
+}
+
+fn put(batch: &mut Batch, recipients: &[Recipient], told: &Told<'_>, key: &str, now: Timestamp) {
+    let body = serde_json::to_vec(told).unwrap_or_default();
+    for to in recipients {
+        batch.put_message(&Message {
+            to: *to,
+            key: key.to_owned(),
+            body: body.clone(),
+            made: now,
+            tries: 0,
+            not_before: now,
+            error: None,
+        });
     }
 }
 

@@ -62,7 +62,7 @@ impl Daemon {
     /// Settles all that follows from a run's end, in one batch: it happens once, whenever the daemon is killed.
     pub(crate) fn settle(&self, run: RunId, ticket: &Ticket, status: RunStatus) -> Result<(), StoreError> {
         // It reads and writes how schedules stand, as those do who decide.
-        let _deciding = lock(&self.deciding);
+        let deciding = lock(&self.deciding);
         let now = self.clock.now();
         let pipeline = ticket.pipeline.clone();
         // Meanwhile it may have been asked to end.
@@ -139,20 +139,25 @@ impl Daemon {
             self.notify(&mut batch, run, record, ticket, now)?;
             self.lineage_of_end(&mut batch, run, record, ticket, now)?;
         }
-        self.commit(batch)?;
+        let written = self.write(batch)?;
+        // What they commit is durable no sooner than this.
+        for waiting in waiting {
+            self.has_waiting(waiting);
+        }
+        // Who decides next need not wait for the disk.
+        drop(deciding);
+        self.store.sync(written)?;
         self.outbox.notify_one();
         if let Some(record) = &record {
             self.metrics.ended(record, ticket);
-        }
-        for waiting in waiting {
-            self.has_waiting(waiting);
         }
         self.hub.tell(Change::Run { run, pipeline });
         Ok(())
     }
 }
 
-/// Returns whether a run was asked for by neither a person nor a program.
+/// Returns whether a run was asked for by neither a person nor a program. One for dead letters counts as what it tries again does:
+/// it comes back by itself, and is no failure of the schedule's.
 fn is_by_itself(ticket: &Ticket) -> bool {
-    !matches!(ticket.trigger.kind, TriggerKind::Hand | TriggerKind::Api)
+    !matches!(ticket.trigger.kind, TriggerKind::Hand | TriggerKind::Api | TriggerKind::Retry)
 }

@@ -353,7 +353,7 @@ pub(crate) fn check(entry: &Entry, order: &Order, now: Timestamp) -> Result<Chec
 }
 
 /// A pipeline that reads its interval and is asked for without one has the last of its schedule.
-fn with_interval(entry: &Entry, order: &Order, now: Timestamp) -> Order {
+pub(crate) fn with_interval(entry: &Entry, order: &Order, now: Timestamp) -> Order {
     let mut order = order.clone();
     if entry.reads_interval && order.asked.interval.is_none() {
         let at = order.logical_time.unwrap_or(now);
@@ -425,7 +425,8 @@ fn fingerprint(order: &Order) -> Digest {
         hasher.update(&(text.len() as u64).to_be_bytes()).update(text.as_bytes());
     };
     part(pipeline.as_str());
-    for word in words_of(asked) {
+    // Who asks once more may do so in another trace.
+    for word in words_of(&Asked { caller: None, ..asked.clone() }) {
         part(&word);
     }
     part("params");

@@ -10,11 +10,10 @@ use rocksdb::WriteBatch;
 
 use crate::changes::Changes;
 use crate::database::{Database, EngineError};
-use crate::head_file::{HeadFile, Mark};
 use crate::keys::{self, Family};
 use crate::open::help_for;
 use crate::read::ReadError;
-use crate::{format, record};
+use crate::record;
 
 /// How durable a commit is when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +96,6 @@ impl From<EngineError> for io::Error {
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) head: record::Head,
-    head_file: HeadFile,
-    head_path: PathBuf,
     /// The number of the last event of each run that was written to and has not ended: a process that goes on for months
     /// does not remember all that it ever ran.
     events: HashMap<RunId, u64>,
@@ -107,15 +104,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(head: record::Head, head_file: HeadFile, head_path: PathBuf) -> Self {
-        Self { head, head_file, head_path, events: HashMap::new(), failed: None }
+    pub(crate) fn new(head: record::Head) -> Self {
+        Self { head, events: HashMap::new(), failed: None }
     }
 
-    /// Commits what `fill` puts into the changes.
-    pub(crate) fn commit(
+    /// Writes what `fill` puts into the changes. It is durable once the store is synced.
+    pub(crate) fn write(
         &mut self,
         database: &Database,
-        durability: Durability,
         fill: impl FnOnce(&mut Changes<'_>) -> Result<(), CommitError>,
     ) -> Result<Committed, CommitError> {
         self.refuse_after_failure(database.folder())?;
@@ -131,26 +127,14 @@ impl Writer {
         database.put(&mut batch, Family::Meta, keys::HEAD, &record::seal(Family::Meta, keys::HEAD, &head));
         let (events, ended, disputed) = (changes.events, changes.ended, changes.disputed);
 
-        let written = database.write(batch, durability == Durability::Synced);
+        let written = database.write(batch);
         written.map_err(|error| self.fail(database.folder(), error.into()))?;
         self.head = head;
         self.events.extend(events);
         for run in ended {
             self.events.remove(&run);
         }
-        if durability == Durability::Synced {
-            self.mark()?;
-        }
         Ok(Committed { sequence: self.head.sequence, disputed })
-    }
-
-    /// Makes all that was written durable, `HEAD` too.
-    pub(crate) fn sync(&mut self, database: &Database) -> Result<(), CommitError> {
-        self.refuse_after_failure(database.folder())?;
-        database.sync().map_err(|error| self.fail(database.folder(), error.into()))?;
-        self.mark()?;
-        let synced = self.head_file.sync();
-        synced.map_err(|error| self.fail(&self.head_path.clone(), error))
     }
 
     /// Returns of how many runs the last event's number is remembered.
@@ -163,12 +147,6 @@ impl Writer {
     pub(crate) fn flush(&mut self, database: &Database) -> Result<(), CommitError> {
         self.refuse_after_failure(database.folder())?;
         database.flush().map_err(|error| self.fail(database.folder(), error.into()))
-    }
-
-    /// Has `HEAD` say where the store stands: only once that is durable.
-    fn mark(&mut self) -> Result<(), CommitError> {
-        let written = self.head_file.write(&Mark { format: format::VERSION, head: self.head.place() });
-        written.map_err(|error| self.fail(&self.head_path.clone(), error))
     }
 
     /// Returns why nothing is written any more.
@@ -184,7 +162,8 @@ impl Writer {
         self.failed.as_ref().map_or(Ok(()), |source| Err(refused(source)))
     }
 
-    fn fail(&mut self, path: &Path, error: io::Error) -> CommitError {
+    /// Has nothing more be written, because of `error` at `path`.
+    pub(crate) fn fail(&mut self, path: &Path, error: io::Error) -> CommitError {
         let source = Arc::new(error);
         self.failed = Some(source.clone());
         CommitError::Failed { path: path.to_owned(), source }

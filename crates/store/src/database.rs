@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBPinnableSlice, Direction, ErrorKind, FlushOptions,
-    IteratorMode, ReadOptions, WriteBatch, WriteOptions,
+    IteratorMode, ReadOptions, WriteBatch,
 };
 
 use crate::keys::{Family, TALLY, hexadecimal};
@@ -279,11 +279,9 @@ impl Database {
         }
     }
 
-    /// Writes a batch; `synced`, it and all before it are durable on return.
-    pub(crate) fn write(&self, batch: WriteBatch, synced: bool) -> Result<(), EngineError> {
-        let mut options = WriteOptions::default();
-        options.set_sync(synced);
-        self.db.write_opt(batch, &options).map_err(EngineError)
+    /// Writes a batch, which survives the end of the process.
+    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), EngineError> {
+        self.db.write(batch).map_err(EngineError)
     }
 
     pub(crate) fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) {

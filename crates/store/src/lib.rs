@@ -34,6 +34,7 @@ mod process;
 mod read;
 mod record;
 mod store;
+mod sync;
 mod table;
 mod tally;
 

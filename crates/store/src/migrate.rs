@@ -5,12 +5,13 @@
 //! version is a file in `migrate/` and a row in [`STEPS`].
 
 use crate::changes::Changes;
-use crate::commit::{CommitError, Committed, Durability, Writer};
+use crate::commit::{CommitError, Committed, Durability};
 use crate::database::Database;
 use crate::format;
 use crate::keys::{self, Family};
 use crate::read::ReadError;
 use crate::record::Format;
+use crate::sync::Syncing;
 
 /// One migration.
 pub(crate) struct Step {
@@ -25,6 +26,8 @@ pub(crate) const STEPS: &[Step] = &[
     // The new families are empty, and opening for writing has made them.
     Step { from: 1, run: |_| Ok(()) },
     Step { from: 2, run: |_| Ok(()) },
+    // Values of before are read as they are.
+    Step { from: 3, run: |_| Ok(()) },
 ];
 
 /// Returns the migrations that lead from `found` to [`format::VERSION`].
@@ -36,10 +39,10 @@ pub(crate) fn steps_from(found: u32) -> &'static [Step] {
 /// Commits what `steps` change together with the version they lead to; without steps, the version alone.
 pub(crate) fn bring_up_to_date(
     database: &Database,
-    writer: &mut Writer,
+    syncing: &Syncing,
     steps: &[Step],
 ) -> Result<Committed, CommitError> {
-    writer.commit(database, Durability::Synced, |changes| {
+    syncing.commit(database, Durability::Synced, |changes| {
         let mut version = format::VERSION;
         for step in steps {
             tracing::info!(from = step.from, "bringing the store up to date");

@@ -19,6 +19,7 @@ use crate::lock::{self, Lock};
 use crate::migrate;
 use crate::read::ReadError;
 use crate::record::{self, Format};
+use crate::sync::Syncing;
 use crate::{Head, filesystem, format};
 
 pub use error::OpenError;
@@ -37,7 +38,7 @@ const READ_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) database: Database,
-    pub(crate) writer: Writer,
+    pub(crate) syncing: Syncing,
     pub(crate) lock: Lock,
 }
 
@@ -66,12 +67,13 @@ pub(crate) fn for_writing(state: &Path, clock: &dyn Clock) -> Result<Opened, Ope
     let head_path = state.join(head_file::FILE);
     let head_file = HeadFile::open(state, &Mark { format: format::VERSION, head: head.place() })
         .map_err(|source| OpenError::Io { path: head_path.clone(), source })?;
-    let mut writer = Writer::new(head, head_file, head_path);
-    if writer.head.sequence == 0 || found < format::VERSION {
-        let committed = migrate::bring_up_to_date(&database, &mut writer, migrate::steps_from(found));
+    let is_new = head.sequence == 0;
+    let syncing = Syncing::new(Writer::new(head), head_file, head_path);
+    if is_new || found < format::VERSION {
+        let committed = migrate::bring_up_to_date(&database, &syncing, migrate::steps_from(found));
         committed.map_err(|error| from_commit(state, &folder, error))?;
     }
-    Ok(Opened { database, writer, lock })
+    Ok(Opened { database, syncing, lock })
 }
 
 /// Opens the store in `state` as it stands at this moment.

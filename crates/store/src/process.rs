@@ -1,6 +1,7 @@
 //! Which process: never a bare pid, which the kernel gives out again.
 
 use std::fs;
+use std::sync::LazyLock;
 
 /// A process, told from all others that ever had its number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,7 +19,7 @@ impl ProcessId {
     pub fn current() -> Self {
         let pid = std::process::id();
         let start_ticks = Stat::of(pid).map_or(0, |stat| stat.start_ticks);
-        Self { boot_id: boot_id(), pid, start_ticks }
+        Self { boot_id: boot_id().to_owned(), pid, start_ticks }
     }
 
     /// Returns whether the process still runs: one that has ended and is not yet collected by its parent does not.
@@ -32,8 +33,12 @@ impl ProcessId {
     }
 }
 
-fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+/// It is the same for as long as a process can live.
+fn boot_id() -> &'static str {
+    static BOOT_ID: LazyLock<String> = LazyLock::new(|| {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    });
+    &BOOT_ID
 }
 
 /// What proc(5) says in `/proc/<pid>/stat`.

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use cairn_model::{Clock, Digest};
 
 use crate::batch::Batch;
-use crate::commit::{CommitError, Committed, Durability, Writer};
+use crate::commit::{CommitError, Committed, Durability};
 use crate::database::Database;
 use crate::lock::Lock;
+use crate::sync::Syncing;
 use crate::{OpenError, format, head_file, lock, open};
 
 /// What a store is opened for.
@@ -46,7 +47,7 @@ pub(crate) struct Inner {
 
 #[derive(Debug)]
 enum Role {
-    Writer(Box<Mutex<Writer>>),
+    Writer(Box<Syncing>),
     Reader(Head),
 }
 
@@ -61,8 +62,8 @@ impl Store {
     pub fn open(state: &Path, access: Access, clock: &dyn Clock) -> Result<Self, OpenError> {
         let inner = match access {
             Access::Write => {
-                let open::Opened { database, writer, lock } = open::for_writing(state, clock)?;
-                Inner { database, role: Role::Writer(Box::new(Mutex::new(writer))), _lock: Some(lock) }
+                let open::Opened { database, syncing, lock } = open::for_writing(state, clock)?;
+                Inner { database, role: Role::Writer(Box::new(syncing)), _lock: Some(lock) }
             }
             Access::Read => {
                 let (database, head) = open::for_reading(state)?;
@@ -90,16 +91,22 @@ impl Store {
     }
 
     /// Writes a batch, whole or not at all. An empty one counts as well; synced, it makes durable what was written
-    /// before.
+    /// before. Others see it before it is durable, and what they commit then is durable no sooner. Threads that commit at the
+    /// same time share syncs.
     pub fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed, CommitError> {
-        let database = &self.inner.database;
-        self.writer()?.commit(database, durability, |changes| batch.apply(changes))
+        self.syncing()?.commit(&self.inner.database, durability, |changes| batch.apply(changes))
+    }
+
+    /// Makes the batch number `sequence`, and all before it, durable: for one that was committed as
+    /// [`Written`](Durability::Written) while others were kept waiting.
+    pub fn sync(&self, sequence: u64) -> Result<(), CommitError> {
+        self.syncing()?.reach(&self.inner.database, sequence).map(drop)
     }
 
     /// Returns why the store takes no more writes of this process: an earlier one failed. It waits for a commit that goes on.
     pub fn write_failure(&self) -> Option<Arc<io::Error>> {
         match &self.inner.role {
-            Role::Writer(writer) => lock_writer(writer).failure(),
+            Role::Writer(syncing) => syncing.writer().failure(),
             Role::Reader(_) => None,
         }
     }
@@ -107,7 +114,7 @@ impl Store {
     /// Returns where the store stands, or stood when it was opened for reading.
     pub fn head(&self) -> Head {
         match &self.inner.role {
-            Role::Writer(writer) => lock_writer(writer).head.place(),
+            Role::Writer(syncing) => syncing.writer().head.place(),
             Role::Reader(head) => *head,
         }
     }
@@ -119,29 +126,25 @@ impl Store {
         if matches!(self.inner.role, Role::Reader(_)) {
             return Ok(());
         }
-        let mut writer = self.writer()?;
-        writer.sync(database)?;
+        let syncing = self.syncing()?;
+        syncing.all(database)?;
         // That the logs cannot be listed is no reason to fail: all is durable.
         let (logs, bytes) = open::logs(database.folder()).unwrap_or_default();
         if bytes > LOGS_BYTES_MAX || logs > LOGS_MAX {
-            writer.flush(database)?;
+            syncing.writer().flush(database)?;
         }
         Ok(())
     }
 
     #[cfg(test)]
     pub(crate) fn remembered_runs(&self) -> usize {
-        self.writer().expect("it is open for writing").remembered_runs()
+        self.syncing().expect("it is open for writing").writer().remembered_runs()
     }
 
-    fn writer(&self) -> Result<MutexGuard<'_, Writer>, CommitError> {
+    fn syncing(&self) -> Result<&Syncing, CommitError> {
         match &self.inner.role {
-            Role::Writer(writer) => Ok(lock_writer(writer)),
+            Role::Writer(syncing) => Ok(syncing),
             Role::Reader(_) => Err(CommitError::ReadOnly { path: self.inner.database.folder().to_owned() }),
         }
     }
-}
-
-fn lock_writer(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
-    writer.lock().expect("a commit that panics ends the process")
 }

@@ -253,6 +253,7 @@ impl Backfill<'_> {
                 rollback: false,
                 params: args.params.params.clone(),
                 interval: Some(day.interval),
+                caller: crate::telemetry::caller(),
             };
             let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
             let at = day.interval.end;

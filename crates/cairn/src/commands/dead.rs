@@ -93,7 +93,8 @@ fn wire(letter: &DeadLetter) -> json::Dead {
         idempotency_key: letter.idempotency_key.clone(),
         died: time::rfc3339(letter.died),
         retry_asked: letter.retry.as_ref().map(|retry| time::rfc3339(retry.asked)),
-        edited: letter.retry.as_ref().and_then(|retry| text(retry.payload.as_deref()?)),
+        edited: letter.mended().and_then(text),
+        retries: letter.retries,
     }
 }
 

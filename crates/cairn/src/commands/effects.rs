@@ -120,6 +120,8 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    drifted: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     undo: Option<Vec<&'a str>>,
 }
 
@@ -139,7 +141,8 @@ fn list(args: &ListArgs, context: &Context) -> Result<ExitStatus, Failure> {
         return Ok(ExitStatus::Done);
     }
     // What a person has to do something about comes first.
-    effects.sort_by_key(|(.., effect)| (!effect.state.is_open(), std::cmp::Reverse(effect.intended)));
+    let is_fine = |effect: &Effect| !effect.state.is_open() && !effect.is_drifted();
+    effects.sort_by_key(|(.., effect)| (is_fine(effect), std::cmp::Reverse(effect.intended)));
     let zone = time::zone();
     let columns = [
         Column::new("STATE"),
@@ -152,13 +155,16 @@ fn list(args: &ListArgs, context: &Context) -> Result<ExitStatus, Failure> {
     ];
     let row = |(pipeline, key, effect): &(Name, String, Effect)| {
         vec![
-            Cell::styled(effect.state.as_str(), state_style(effect.state)),
+            Cell::styled(
+                effect.word(),
+                if effect.is_drifted() { style::WARNING } else { state_style(effect.state) },
+            ),
             Cell::new(key.clone()),
             Cell::new(format!("{pipeline}.{}", effect.instance)),
             Cell::new(effect.mode.as_str()),
             Cell::new(effect.attempts.to_string()),
             Cell::new(time::date_time(effect.settled.unwrap_or(effect.intended), &zone)),
-            Cell::new(effect.error.clone().unwrap_or_default()),
+            Cell::new(effect.error.clone().or_else(|| effect.drifted.clone()).unwrap_or_default()),
         ]
     };
     let rows: Vec<Vec<Cell>> = effects.iter().map(row).collect();
@@ -172,7 +178,7 @@ fn shown<'a>(pipeline: &Name, key: &'a str, effect: &'a Effect) -> Shown<'a> {
         key,
         pipeline: pipeline.to_string(),
         instance: effect.instance.to_string(),
-        state: effect.state.as_str(),
+        state: effect.word(),
         mode: effect.mode.as_str(),
         attempts: effect.attempts,
         input_hash: effect.input_hash.to_string(),
@@ -181,6 +187,7 @@ fn shown<'a>(pipeline: &Name, key: &'a str, effect: &'a Effect) -> Shown<'a> {
         settled: effect.settled.map(time::rfc3339),
         probe: effect.probe.as_deref(),
         error: effect.error.as_deref(),
+        drifted: effect.drifted.as_deref(),
         undo: effect.undo.as_ref().map(cairn_model::Command::argv),
     }
 }

@@ -17,6 +17,7 @@ use crate::json;
 use crate::logical::Logical;
 use crate::past;
 use crate::remote::Writer;
+use crate::telemetry;
 use crate::terminal::{style, text, time};
 use crate::work::{Checked, Definition, Given, caller_env, selection};
 
@@ -110,6 +111,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         rollback: args.rollback,
         params: args.params.params.clone(),
         interval: given.interval,
+        caller: telemetry::caller(),
     };
     let manner = Manner { terminal: context.terminal, json: args.json, quiet: context.globals.quiet };
     let writer = Writer::find(checked.project.state(), checked.project.root())?;

@@ -115,8 +115,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         tracing::info!(attempts = found.attempts.len(), cleared = ?found.recovered, "took over from the daemon before");
     }
     let runs = serve.runs.unwrap_or_else(|| cpus().max(2)) as usize;
+    let telemetry = crate::telemetry::of_process();
     let setup = Setup {
         telling: project.settings.telling.clone(),
+        spans: telemetry.clone().map(|to| to as Arc<dyn cairn_scheduler::spans::Export>),
         root: root.clone(),
         state: state.clone(),
         store: store.clone(),
@@ -133,6 +135,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let served = runtime.block_on(served(&daemon, &gate, socket, (&state, address), stop_after, context));
     drop(daemon);
     runtime.shutdown_timeout(Duration::from_secs(1));
+    if let Some(telemetry) = telemetry {
+        telemetry.flush();
+    }
     served?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(ExitStatus::Done)
@@ -202,6 +207,10 @@ async fn served(
     let keeping = Arc::clone(daemon);
     let sensors = tokio::spawn(async move { keeping.keep_sensors().await });
     let keeping = Arc::clone(daemon);
+    let dead_letters = tokio::spawn(async move { keeping.keep_dead_letters().await });
+    let keeping = Arc::clone(daemon);
+    let effects = tokio::spawn(async move { keeping.keep_effects().await });
+    let keeping = Arc::clone(daemon);
     let outbox = tokio::spawn(async move { keeping.deliver().await });
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let mut interrupt =
@@ -227,6 +236,8 @@ async fn served(
     daemon.serve(stopping, stop_after).await;
     outbox.abort();
     sensors.abort();
+    dead_letters.abort();
+    effects.abort();
     schedules.abort();
     pipelines.abort();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);

@@ -55,7 +55,9 @@ fn id_of(run: &Value) -> Result<RunId, Failure> {
 }
 
 fn body(checked: &Checked, asked: &Asked, logical_time: Option<Timestamp>) -> Value {
-    let Asked { request, jobs, keep_going, frozen, force_effects, rollback, params, interval } = asked;
+    let Asked { request, jobs, keep_going, frozen, force_effects, rollback, params, interval, caller: _ } =
+        asked;
+    // The caller's span goes with each request.
     let (stages, only) = match &request.target {
         Target::All => (Vec::new(), Vec::new()),
         Target::Named(names) => (names.clone(), Vec::new()),

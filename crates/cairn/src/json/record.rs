@@ -280,9 +280,11 @@ pub(crate) struct Dead {
     /// When it was asked that the next run takes it in again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retry_asked: Option<String>,
-    /// The record as it is taken in again, where it was edited.
+    /// The record as it is taken in again, where it was edited; it stays when it died once more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) edited: Option<String>,
+    /// How often the daemon had it tried again by itself.
+    pub(crate) retries: u32,
 }
 
 impl Dead {

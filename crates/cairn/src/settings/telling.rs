@@ -2,7 +2,7 @@
 //!
 //! | key | value | default |
 //! | --- | --- | --- |
-//! | `notify.on` | list of `failed`, `recovered`, `in-doubt`, `dead` | all of them |
+//! | `notify.on` | list of `failed`, `recovered`, `in-doubt`, `dead`, `drifted` | all of them |
 //! | `notify.webhook` | address that a JSON object is posted to | none |
 //! | `notify.command` | program and arguments, given the text on standard input | none |
 //! | `lineage.file` | file that OpenLineage events are appended to, relative to the project | none |
@@ -63,7 +63,7 @@ pub(super) fn notify(table: &DeTable<'_>, found: &mut Vec<Diagnostic>) -> Notify
                     None => wrong(
                         found,
                         span,
-                        "`on` is a list of `failed`, `recovered`, `in-doubt` and `dead`",
+                        "`on` is a list of `failed`, `recovered`, `in-doubt`, `dead` and `drifted`",
                         "for example `on = [\"failed\", \"recovered\"]`",
                     ),
                 }

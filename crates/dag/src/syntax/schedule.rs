@@ -20,6 +20,9 @@ const EVERY_MS_MIN: u64 = 1_000;
 /// The keys of a trigger, of which a schedule has one.
 const TRIGGERS: [&str; 3] = ["cron", "every", "at"];
 
+/// What else starts runs.
+const OTHERS: [&str; 4] = ["after", "sensors", "retry_dead", "check_drift"];
+
 impl<'a> Reader<'a> {
     /// Reads `[schedule]`, `None` after an error in it.
     pub(super) fn schedule(&mut self, header: Span, value: &Value<'a>) -> Option<At<Schedule>> {
@@ -74,17 +77,26 @@ impl<'a> Reader<'a> {
                 }
                 "after" => schedule.after = self.pipelines(value),
                 "sensors" => schedule.sensors = self.sensors(value),
+                "retry_dead" => {
+                    schedule.retry_dead_ms = self.duration("`retry_dead`", EVERY_MS_MIN, value);
+                }
+                "retry_dead_max" => {
+                    let most = self.count("`retry_dead_max`", 1, value);
+                    schedule.retry_dead_max = most.unwrap_or(Schedule::RETRY_DEAD_MAX);
+                }
+                "check_drift" => {
+                    schedule.check_drift_ms = self.duration("`check_drift`", EVERY_MS_MIN, value);
+                }
                 "priority" => {
                     schedule.priority = self.integer("`priority`", i64::MIN, i64::MAX, value).unwrap_or(0);
                 }
                 _ => {
                     let meant = self.unknown_key(&words::SCHEDULE, key);
-                    starts |= meant
-                        .is_some_and(|key| TRIGGERS.contains(&key) || key == "after" || key == "sensors");
+                    starts |= meant.is_some_and(|key| TRIGGERS.contains(&key) || OTHERS.contains(&key));
                 }
             }
         }
-        starts |= TRIGGERS.iter().chain(&["after", "sensors"]).any(|key| table.contains_key(*key));
+        starts |= TRIGGERS.iter().chain(&OTHERS).any(|key| table.contains_key(*key));
         if !starts {
             let diagnostic = Diagnostic::error(code::MISSING_KEY, "the schedule starts nothing")
                 .at(header.clone(), "when?")
@@ -124,6 +136,11 @@ impl<'a> Reader<'a> {
                 .with(span("start"), "starts here")
                 .help("make `end` later than `start`: it is the first time that no longer counts");
             self.report(diagnostic);
+        }
+        if table.contains_key("retry_dead_max") && !table.contains_key("retry_dead") {
+            let help = "write for example `retry_dead = \"6h\"` as well";
+            let message = "`retry_dead_max` without `retry_dead`";
+            self.bad_value(message, "nothing is tried again", span("retry_dead_max"), help);
         }
         if let Some(Trigger::Every { ms }) = schedule.trigger
             && schedule.jitter_ms >= ms

@@ -336,6 +336,9 @@ pub(super) const SCHEDULE: Words = Words {
         "after",
         "sensors",
         "priority",
+        "retry_dead",
+        "retry_dead_max",
+        "check_drift",
     ],
     later: &[],
     foreign: &[
@@ -360,6 +363,12 @@ pub(super) const SCHEDULE: Words = Words {
         (&["depends_on", "upstream", "pipelines", "after_pipelines", "needs"], Key("after")),
         (&["sensor", "triggers", "events", "watch"], Key("sensors")),
         (&["weight"], Key("priority")),
+        (&["dead_retry", "retry_dead_letters", "redrive", "redrive_policy"], Key("retry_dead")),
+        (
+            &["dead_max", "max_dead_retries", "retry_dead_attempts", "max_receive_count"],
+            Key("retry_dead_max"),
+        ),
+        (&["drift", "drift_check", "check_effects", "probe", "probe_interval"], Key("check_drift")),
     ],
 };
 

@@ -44,7 +44,7 @@ impl Engine {
                 }
             },
         };
-        self.spares.remove(&prepared.staging);
+        self.spares().remove(&prepared.staging);
         settled
     }
 }

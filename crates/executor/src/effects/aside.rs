@@ -153,7 +153,7 @@ impl Engine {
         let folder = self.project.state().join("staging").join(&slug);
         let cannot = |error: &dyn std::fmt::Display| Fault::before(format!("it cannot be prepared: {error}"));
         std::fs::create_dir_all(self.project.state().join("staging")).map_err(|error| cannot(&error))?;
-        let mut staging = self.spares.take(folder).map_err(|error| cannot(&error))?;
+        let mut staging = self.spares().take(folder).map_err(|error| cannot(&error))?;
         let level = level_given(&self.pipeline, declared);
         let filled = if level == Level::Off {
             Ok(self.project.folder().to_owned())
@@ -173,6 +173,7 @@ impl Engine {
                 temporary: &staging.temporary(),
                 // What it says of records would count for no result.
                 notes: None,
+                trace: aside.attempt.and_then(|attempt| self.span_of(attempt)),
             };
             let mut env = environment::of_attempt(&self.project, declared, &context);
             for (name, value) in &mut env {
@@ -212,7 +213,7 @@ impl Engine {
             let printed = std::fs::read(&printed).unwrap_or_default();
             Ok(Answer { printed, fault: fault(&ended, &log) })
         });
-        self.spares.remove(&staging);
+        self.spares().remove(&staging);
         answered
     }
 

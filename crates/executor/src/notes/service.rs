@@ -478,6 +478,8 @@ impl Session<'_> {
             idempotency_key: attempt.map_or_else(String::new, |attempt| attempt.input_hash.to_string()),
             died: at,
             retry: None,
+            edited: None,
+            retries: 0,
         }
     }
 

@@ -62,6 +62,8 @@ impl StoreLedger<'_> {
             idempotency_key: idempotency_key.to_string(),
             died: self.clock.now(),
             retry: None,
+            edited: None,
+            retries: 0,
         }
     }
 }
@@ -135,7 +137,11 @@ impl Ledger for StoreLedger<'_> {
             batch.remove_dead_record(of, &letter.key, &letter.payload);
         }
         for letter in dead {
-            batch.put_dead(&self.letter(letter));
+            let letter = self.letter(letter);
+            // A person's edit is not to be lost because the retry failed as well.
+            let DeadLetter { pipeline, instance, kind, .. } = &letter;
+            let before = self.store.dead_letter(pipeline, instance, *kind, letter.id());
+            batch.put_dead(&letter.clone().after(before.map_err(|error| unread(&error))?.as_ref()));
         }
         let durability = if durable { Durability::Synced } else { Durability::Written };
         self.store.commit(batch, durability).map(drop).map_err(|error| unwritten(&error))

@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cairn_content::{FileError, Stamp, copy};
+use cairn_content::{FileError, copy};
 use cairn_model::{
     Address, AttemptId, Digest, Format, InputHash, OnChange, RecordCounts, Records, Sink as Told, SinkMode,
     SinkPlace,
 };
-use cairn_records::database::{self, COMPANIONS, DatabaseDifference};
+use cairn_records::database::{self, DatabaseDifference};
 use cairn_records::engine::{self, EngineError, Hands, Setup};
 use cairn_records::ledger::{Asked, Buried, Changes, Ledger, LedgerError, Pages, Scope};
 use cairn_records::rehearsal::{Deliveries, RecordApart, Through, Watched};
@@ -31,7 +31,7 @@ use cairn_store::{Access, Attempt, Batch, Durability, ProcessId, Store};
 
 use super::finding::{Difference, Finding, Reason, Report, Step, Verdict};
 use super::outside::server;
-use super::place::{Place, Start};
+use super::place::{Place, Start, copy_database};
 use super::subject::{By, Subject, check};
 use super::{VerifyError, cause};
 use crate::Engine;
@@ -496,32 +496,6 @@ pub(super) fn unseen(records: &Records) -> Vec<String> {
         unseen.push("records from before the worker was changed (`on_change = \"keep\"`)".to_owned());
     }
     unseen
-}
-
-/// Copies a database with what stands beside it, if nobody writes to it meanwhile. It is not opened: that would write to it.
-fn copy_database(from: &Path, to: &Path) -> Result<(), super::PlaceError> {
-    // What stands beside it stands beside the file itself, wherever a link to it is. One that is not there has no copy.
-    let from = &fs::canonicalize(from).unwrap_or_else(|_| from.to_owned());
-    let parts: Vec<(PathBuf, PathBuf)> = std::iter::once("")
-        .chain(COMPANIONS.into_iter().filter(|ending| *ending != "-shm"))
-        .map(|ending| (with_ending(from, ending), with_ending(to, ending)))
-        .collect();
-    let looks = || -> Vec<Option<Stamp>> {
-        parts.iter().map(|(from, _)| fs::metadata(from).ok().map(|data| Stamp::of(&data))).collect()
-    };
-    let before = looks();
-    for ((from, to), there) in parts.iter().zip(&before) {
-        if there.is_some() {
-            copy::file(from, to)?;
-        }
-    }
-    if looks() == before { Ok(()) } else { Err(super::PlaceError::Changed { path: from.clone() }) }
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 impl Load {

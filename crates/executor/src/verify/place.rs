@@ -203,15 +203,8 @@ impl Place {
     /// Copies the database at a path in `top`, with what it has beside it.
     pub(super) fn copy_database(&mut self, below: &Path) -> Result<PathBuf, PlaceError> {
         let folder = self.folder("database")?;
-        let from = self.top.join(below);
         let copied = folder.join("database");
-        copy::file(&from, &copied)?;
-        for ending in database::COMPANIONS.iter().filter(|ending| **ending != "-shm") {
-            let beside = with_ending(&from, ending);
-            if beside.is_file() {
-                copy::file(&beside, &with_ending(&copied, ending))?;
-            }
-        }
+        copy_database(&self.top.join(below), &copied)?;
         Ok(copied)
     }
 
@@ -219,6 +212,26 @@ impl Place {
     pub(super) fn remove(self) -> Result<(), PlaceError> {
         Ok(durable::remove_tree(&self.state, &self.folder)?)
     }
+}
+
+/// Copies a database with what stands beside it, if nobody writes to it meanwhile. It is not opened: that would write to it.
+pub(super) fn copy_database(from: &Path, to: &Path) -> Result<(), PlaceError> {
+    // What stands beside it stands beside the file itself, wherever a link to it is. One that is not there has no copy.
+    let from = &fs::canonicalize(from).unwrap_or_else(|_| from.to_owned());
+    let parts: Vec<(PathBuf, PathBuf)> = std::iter::once("")
+        .chain(database::COMPANIONS.into_iter().filter(|ending| *ending != "-shm"))
+        .map(|ending| (with_ending(from, ending), with_ending(to, ending)))
+        .collect();
+    let looks = || -> Vec<Option<Stamp>> {
+        parts.iter().map(|(from, _)| fs::metadata(from).ok().map(|data| Stamp::of(&data))).collect()
+    };
+    let before = looks();
+    for ((from, to), there) in parts.iter().zip(&before) {
+        if there.is_some() {
+            copy::file(from, to)?;
+        }
+    }
+    if looks() == before { Ok(()) } else { Err(PlaceError::Changed { path: from.clone() }) }
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
@@ -386,6 +399,7 @@ fn copy_project(root: &Path, state: &Path, to: &Path) -> Result<(), PlaceError> 
             match stays(root, &below).map_err(at("read", &from))? {
                 Some(target) => symlink(target, &to).map_err(at("make the link", &to))?,
                 // What it leads to is not to be written to.
+                None if database::is_database(&from).unwrap_or(false) => copy_database(&from, &to)?,
                 None if from.is_file() => drop(copy::file(&from, &to)?),
                 None => {}
             }

@@ -224,6 +224,7 @@ impl Subject<'_> {
             temporary: &temporary,
             // What a run remembers for its commands is not to be changed: those that ask for it are refused.
             notes: None,
+            trace: None,
         };
         let job = Job {
             token: attempt.slug(),

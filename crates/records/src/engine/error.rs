@@ -149,6 +149,7 @@ impl From<WalkError> for EngineError {
             WalkError::Ledger(error) => error.into(),
             WalkError::Row(error) => error.into(),
             WalkError::Spool(error) => Self::Spool(error),
+            WalkError::Cut => Self::Stopped,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::io;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 
 use cairn_model::RecordCounts;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::entries::{AGAIN, BAD, Entries, Entry, PARTS, Sorted, UNNAMED};
 use super::error::EngineError;
 use super::marks::{Mark, Marks, Spot};
-use super::walk::{Walk, WalkError};
+use super::walk::{Walk, WalkError, write_changed};
 use super::{Hands, Numbers};
 use crate::ledger::Ledger;
 use crate::state::{Kept, Short, State, Status};
@@ -100,9 +100,9 @@ pub(super) fn join(
         counts: RecordCounts::default(),
     };
     joined.counts.read = entries.count();
-    let mut walk = Walk::new(ledger, entries.count() <= FEW);
+    let few = entries.count() <= FEW;
     std::thread::scope(|scope| {
-        // One part is read and sorted while another one is compared.
+        // While one part is compared, the next one is read and sorted, and pages of those before are written.
         let (parts, taken) = mpsc::sync_channel(0);
         scope.spawn(move || {
             let mut sorted = (0..PARTS).map(|part| Ok(Sorted::new(entries.take(part)?)));
@@ -111,26 +111,13 @@ pub(super) fn join(
                 parts.send(part).is_ok_and(|()| !failed).then_some(())
             });
         });
-        let mut count = 0;
-        for part in taken {
-            let part = part.map_err(EngineError::Spool)?;
-            let mut group: Vec<Entry<'_>> = Vec::new();
-            for entry in part.iter() {
-                if group.last().is_some_and(|last| last.key != entry.key) {
-                    joined.group(&group, &mut walk, rules)?;
-                    group.clear();
-                }
-                hands.check_stop_at(count)?;
-                count += 1;
-                group.push(entry);
-            }
-            if !group.is_empty() {
-                joined.group(&group, &mut walk, rules)?;
-            }
-        }
-        Ok::<_, EngineError>(())
+        let (writes, changed) = mpsc::sync_channel(1);
+        let writing = scope.spawn(move || write_changed(ledger, &changed));
+        let compared = joined.compare(taken, Walk::new(ledger, few, writes), rules, hands);
+        // Why pages are not written comes before that they are not.
+        writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        compared
     })?;
-    walk.finish()?;
     joined.priors.sort_unstable_by_key(|prior| prior.spot);
     Ok(joined)
 }
@@ -152,6 +139,33 @@ fn place_letters<'e>(group: &[Entry<'e>]) -> Vec<Entry<'e>> {
 }
 
 impl Joined {
+    fn compare(
+        &mut self,
+        parts: Receiver<io::Result<Sorted>>,
+        mut walk: Walk<'_>,
+        rules: &Rules<'_>,
+        hands: &Hands<'_>,
+    ) -> Result<(), EngineError> {
+        let mut count = 0;
+        for part in parts {
+            let part = part.map_err(EngineError::Spool)?;
+            let mut group: Vec<Entry<'_>> = Vec::new();
+            for entry in part.iter() {
+                if group.last().is_some_and(|last| last.key != entry.key) {
+                    self.group(&group, &mut walk, rules)?;
+                    group.clear();
+                }
+                hands.check_stop_at(count)?;
+                count += 1;
+                group.push(entry);
+            }
+            if !group.is_empty() {
+                self.group(&group, &mut walk, rules)?;
+            }
+        }
+        Ok(walk.finish()?)
+    }
+
     fn group(
         &mut self,
         group: &[Entry<'_>],

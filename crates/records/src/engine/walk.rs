@@ -1,6 +1,7 @@
-//! Goes over the stored states in the order of their keys, and writes changed pages on the way.
+//! Goes over the stored states in the order of their keys, and hands on changed pages.
 
 use std::io;
+use std::sync::mpsc::{Receiver, SyncSender};
 
 use crate::ledger::{Changes, Ledger, LedgerError, Pages};
 use crate::state::{RowError, Rows, Short, State, merge, prefix_of};
@@ -20,6 +21,17 @@ pub enum WalkError {
     /// A file of entries failed.
     #[error("cannot keep what was read: {0}")]
     Spool(#[from] io::Error),
+    /// Who writes pages takes no more; it says why.
+    #[error("pages are no longer written")]
+    Cut,
+}
+
+/// Pages that are written at once.
+pub(super) type Changed = Vec<(u16, Vec<u8>)>;
+
+/// Writes changed pages as they come, up to the first that cannot be.
+pub(super) fn write_changed(ledger: &dyn Ledger, changed: &Receiver<Changed>) -> Result<(), LedgerError> {
+    changed.iter().try_for_each(|pages| ledger.apply(Changes { pages, ..Changes::default() }))
 }
 
 /// A walk: keys are asked for in ascending order.
@@ -32,15 +44,17 @@ pub(super) struct Walk<'l> {
     at: usize,
     /// Rows for the current page.
     over: Vec<u8>,
-    changed: Vec<(u16, Vec<u8>)>,
+    changed: Changed,
     changed_bytes: usize,
+    writes: SyncSender<Changed>,
 }
 
 impl<'l> Walk<'l> {
-    /// Starts before the first key. With `few` keys to be asked for, pages are read one by one.
-    pub(super) fn new(ledger: &'l dyn Ledger, few: bool) -> Self {
+    /// Starts before the first key. With `few` keys to be asked for, pages are read one by one. Changed ones go to `writes`.
+    pub(super) fn new(ledger: &'l dyn Ledger, few: bool, writes: SyncSender<Changed>) -> Self {
         let pages = (!few).then(|| ledger.pages().peekable());
-        Self { ledger, pages, page: None, at: 0, over: Vec::new(), changed: Vec::new(), changed_bytes: 0 }
+        let (over, changed) = (Vec::new(), Vec::new());
+        Self { ledger, pages, page: None, at: 0, over, changed, changed_bytes: 0, writes }
     }
 
     /// Returns the state of a key.
@@ -110,12 +124,10 @@ impl<'l> Walk<'l> {
 
     fn write(&mut self) -> Result<(), WalkError> {
         self.changed_bytes = 0;
-        let pages = std::mem::take(&mut self.changed);
-        self.ledger.apply(Changes { pages, ..Changes::default() })?;
-        Ok(())
+        self.writes.send(std::mem::take(&mut self.changed)).map_err(|_| WalkError::Cut)
     }
 
-    /// Writes what is left.
+    /// Hands on what is left.
     pub(super) fn finish(mut self) -> Result<(), WalkError> {
         self.leave()?;
         if self.changed.is_empty() { Ok(()) } else { self.write() }

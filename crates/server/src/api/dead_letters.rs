@@ -84,6 +84,8 @@ struct Letter {
     /// The record as it is taken in again, where it was edited; left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     edited: Option<String>,
+    /// How often the daemon had it tried again by itself.
+    retries: u32,
 }
 
 /// One try of what is a dead letter now.
@@ -122,11 +124,8 @@ impl Letter {
             idempotency_key: letter.idempotency_key.clone(),
             died: time(letter.died),
             retry_asked: letter.retry.as_ref().map(|retry| time(retry.asked)),
-            edited: letter
-                .retry
-                .as_ref()
-                .filter(|_| with_payload)
-                .and_then(|retry| text(retry.payload.as_deref()?)),
+            edited: letter.mended().filter(|_| with_payload).and_then(text),
+            retries: letter.retries,
         }
     }
 }

@@ -47,7 +47,7 @@ struct Effect {
     key: String,
     pipeline: String,
     instance: String,
-    /// `intent`, `confirmed`, `rejected`, `in doubt`, `held`, `undoing` or `undone`.
+    /// `intent`, `confirmed`, `drifted`, `rejected`, `in doubt`, `held`, `undoing` or `undone`.
     state: String,
     mode: &'static str,
     attempts: u32,
@@ -62,6 +62,9 @@ struct Effect {
     /// The command that undoes it, with its arguments.
     #[serde(skip_serializing_if = "Option::is_none")]
     undo: Option<Vec<String>>,
+    /// How its probe answered otherwise than after it was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drifted: Option<String>,
 }
 
 impl Effect {
@@ -70,7 +73,7 @@ impl Effect {
             key: key.to_owned(),
             pipeline: pipeline.to_string(),
             instance: effect.instance.to_string(),
-            state: effect.state.as_str().to_lowercase(),
+            state: effect.word().to_lowercase(),
             mode: effect.mode.as_str(),
             attempts: effect.attempts,
             input_hash: effect.input_hash.to_string(),
@@ -79,6 +82,7 @@ impl Effect {
             settled: effect.settled.map(time),
             error: effect.error.clone(),
             undo: effect.undo.as_ref().map(|undo| undo.argv().into_iter().map(str::to_owned).collect()),
+            drifted: effect.drifted.clone(),
         }
     }
 }

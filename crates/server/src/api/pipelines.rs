@@ -238,6 +238,7 @@ impl Submit {
                 rollback: self.rollback,
                 params,
                 interval: interval.transpose()?,
+                caller: None,
             },
             logical_time: self.logical_time.map(|text| instant("logical_time", &text)).transpose()?,
             priority: self.priority,
@@ -283,10 +284,13 @@ async fn submit(
 ) -> Result<impl IntoResponse, Problem> {
     let key = idempotency_key(&headers)?;
     let text = submit.text()?;
+    // As W3C Trace Context has it: one that cannot be read counts as none.
+    let caller = headers.get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok());
     let daemon = Arc::clone(&app.daemon);
     let submitted = blocking(move || -> Result<_, Problem> {
         let entry = daemon.entry_of(&name, text.as_ref())?;
-        let order = submit.order(entry.name.clone())?;
+        let mut order = submit.order(entry.name.clone())?;
+        order.asked.caller = caller;
         Ok(daemon.submit_text(&order, text.as_ref(), key.as_deref())?)
     });
     let submitted = submitted.await?;

@@ -47,6 +47,7 @@ pub(crate) fn idle_daemon(folder: &Path, clock: Arc<FixedClock>) -> Arc<Daemon> 
     let store = Store::open(&state, Access::Write, &*clock).unwrap();
     let setup = Setup {
         telling: crate::Telling::default(),
+        spans: None,
         root,
         state,
         store,

@@ -298,6 +298,8 @@ mod tests {
             idempotency_key: String::new(),
             died: Timestamp(0),
             retry: None,
+            edited: None,
+            retries: 0,
         }
     }
 

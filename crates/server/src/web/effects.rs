@@ -14,7 +14,7 @@ use super::newest::Newest;
 use super::run::instance_href;
 use super::runs;
 use super::shell::{Fault, Place, Shell, page};
-use super::state::Look;
+use super::state::{self, Look};
 use super::words;
 use crate::api::{App, Problem};
 use crate::carry_out::blocking;
@@ -66,12 +66,12 @@ fn line(pipeline: &Name, key: &str, effect: &Effect, now: Timestamp) -> Line {
         instance_href: instance_href(effect.run, &effect.instance),
         run_short: effect.run.short(),
         run_href: runs::href(effect.run),
-        pill: Look::of_effect(effect.state).pill(),
+        pill: if effect.is_drifted() { state::DRIFTED } else { Look::of_effect(effect.state) }.pill(),
         mode: effect.mode.as_str(),
         attempts: effect.attempts,
         since: words::when(effect.settled.unwrap_or(effect.intended), now),
         probe: effect.probe.clone(),
-        error: effect.error.clone(),
+        error: effect.error.clone().or_else(|| effect.drifted.clone()),
         undoing: effect.state == EffectState::Undoing,
         undo: effect.undo.as_ref().filter(|_| can_undo(effect)).map(ToString::to_string),
     }

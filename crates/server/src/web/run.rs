@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use cairn_dag::Pipeline;
 use cairn_model::{AttemptId, InstanceName, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::history::{History, InstanceHistory};
-use cairn_scheduler::launch::{Asked, asked_for, interval_of};
+use cairn_scheduler::launch::{Asked, asked_for, interval_of, words_that_select};
 use cairn_scheduler::select::{Force, Request};
 use cairn_store::{RunRecord, Ticket, Trigger, TriggerKind};
 use serde::Deserialize;
@@ -217,10 +217,12 @@ async fn one(
             .map(|interval| format!("{} – {}", words::clock(interval.start), words::clock(interval.end)));
         let (params, selection, file, logical) = match (&seen.record, &seen.ticket) {
             (Some(record), _) => {
-                (record.params.clone(), record.selection.clone(), record.file.clone(), record.logical_time)
+                let selected = words_that_select(&record.selection);
+                (record.params.clone(), selected, record.file.clone(), record.logical_time)
             }
             (None, Some(ticket)) => {
-                (ticket.params.clone(), ticket.selection.clone(), ticket.file.clone(), ticket.logical_time)
+                let selected = words_that_select(&ticket.selection);
+                (ticket.params.clone(), selected, ticket.file.clone(), ticket.logical_time)
             }
             (None, None) => (Vec::new(), Vec::new(), String::new(), now),
         };
@@ -416,6 +418,8 @@ async fn rerun(
             let request = Request { from: vec![from], force: Force::None, ..asked.request };
             Asked { request, ..asked }
         };
+        // It is asked for by another than the first.
+        let asked = Asked { caller: None, ..asked };
         let order = Order {
             pipeline,
             // One without an interval is about now.

@@ -122,6 +122,8 @@ pub(super) fn trigger(ticket: &Ticket) -> String {
         Kind::Sensor => "by a sensor",
         Kind::After => "after",
         Kind::Backfill => "by a backfill",
+        Kind::Retry => "for its dead letters",
+        Kind::Drift => "for an effect that drifted",
     };
     if detail.is_empty() { words.to_owned() } else { format!("{words}: {detail}") }
 }

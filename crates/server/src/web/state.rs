@@ -19,6 +19,7 @@ const fn look(class: &'static str, sign: &'static str, word: &'static str) -> Lo
 
 pub(super) const QUEUED: Look = look("wait", "◌", "queued");
 pub(super) const WAITING: Look = look("wait", "◌", "waiting");
+pub(super) const DRIFTED: Look = look("hold", "≠", "drifted");
 
 impl Look {
     /// Returns that of a run; `queued` where it waits for its turn.

@@ -94,6 +94,7 @@ fn world() -> World {
     let files = ["p.toml", "d.toml", "bad.toml"].map(|file| located(&folder, file)).to_vec();
     let setup = Setup {
         telling: crate::Telling::default(),
+        spans: None,
         root: folder.clone(),
         state,
         store,
@@ -193,6 +194,8 @@ fn fill(store: &Store, state: &Path, run: RunId) -> String {
         idempotency_key: HOSTILE.to_owned(),
         died: Timestamp(2),
         retry: None,
+        edited: None,
+        retries: 0,
     };
     batch.put_dead(&letter);
     batch.put_dead(&DeadLetter {
@@ -214,6 +217,7 @@ fn fill(store: &Store, state: &Path, run: RunId) -> String {
         probe: Some(HOSTILE.to_owned()),
         error: Some(HOSTILE.to_owned()),
         undo: None,
+        drifted: None,
     };
     batch.put_effect(&pipeline, HOSTILE, &effect);
     let interval = Interval { start: Timestamp(0), end: Timestamp(1) };

@@ -237,6 +237,7 @@ async fn open(root: &Path, telling: Telling) -> Arc<Daemon> {
         runs_max: 2,
         jobs: Some(2),
         telling,
+        spans: None,
     })
     .unwrap()
 }

@@ -28,6 +28,8 @@ fn enter(served: &Served, keys: &[&str]) -> Vec<String> {
             idempotency_key: format!("k-{key}"),
             died: SystemClock.now(),
             retry: None,
+            edited: None,
+            retries: 0,
         };
         ids.push(letter.id().to_string());
         batch.put_dead(&letter);
@@ -142,6 +144,7 @@ fn effect(served: &Served, pipeline: &str, state: EffectState) {
         probe: None,
         error: Some("cut off".to_owned()),
         undo: None,
+        drifted: None,
     };
     let mut batch = Batch::new();
     batch.put_effect(&pipeline.parse().unwrap(), "sales/2024", &effect);

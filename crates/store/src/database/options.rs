@@ -14,6 +14,8 @@ const CACHE_BYTES: usize = 8 << 20;
 const WRITE_BUFFER_BYTES: usize = 4 << 20;
 /// The same, all families together.
 const WRITE_BUFFERS_BYTES: usize = 16 << 20;
+/// Bytes of a table, of families that are written in the order of their keys.
+const TABLE_BYTES: u64 = 8 << 20;
 /// Bytes of logs that an open may have to read again.
 const LOGS_BYTES: u64 = 8 << 20;
 
@@ -87,6 +89,12 @@ impl Options {
         options.set_max_successive_merges(16);
         options.set_paranoid_checks(true);
         options.set_compression_type(compression(family));
+        if family == Family::RecordStates {
+            // Pages are filled in the order of their keys, but each batch also counts itself under the last one: the table that
+            // holds it is written anew each time, the others are moved as they are.
+            options.set_target_file_size_base(TABLE_BYTES);
+            options.set_target_file_size_multiplier(2);
+        }
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
         table.set_block_size(16 << 10);

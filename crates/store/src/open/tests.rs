@@ -49,18 +49,18 @@ fn failing(changes: &mut Changes<'_>) -> Result<(), ReadError> {
 #[test]
 fn a_migration_commits_data_and_version_in_one_batch_or_nothing() {
     let (_folder, state) = state();
-    let Opened { database, mut writer, lock } = open(&state).unwrap();
-    let before = writer.head.clone();
+    let Opened { database, syncing, lock } = open(&state).unwrap();
+    let before = syncing.writer().head.clone();
 
     let next = format::VERSION + 1;
     let steps = [Step { from: format::VERSION, run: step }, Step { from: next, run: failing }];
-    assert!(migrate::bring_up_to_date(&database, &mut writer, &steps).is_err());
-    assert_eq!(writer.head, before);
+    assert!(migrate::bring_up_to_date(&database, &syncing, &steps).is_err());
+    assert_eq!(syncing.writer().head, before);
     assert_eq!(definition(&database, b"migrated"), None);
     let format: Option<Format> = database.get(Family::Meta, keys::FORMAT).unwrap();
     assert_eq!(format, Some(Format { version: format::VERSION }));
 
-    let committed = migrate::bring_up_to_date(&database, &mut writer, &steps[..1]).unwrap();
+    let committed = migrate::bring_up_to_date(&database, &syncing, &steps[..1]).unwrap();
     assert_eq!(committed.sequence, before.sequence + 1);
     assert_eq!(definition(&database, b"migrated"), Some(b"new".to_vec()));
     let format: Option<Format> = database.get(Family::Meta, keys::FORMAT).unwrap();
@@ -77,10 +77,10 @@ fn a_migration_commits_data_and_version_in_one_batch_or_nothing() {
 #[test]
 fn a_newer_format_with_families_of_its_own_is_newer_and_not_damaged() {
     let (_folder, state) = state();
-    let Opened { mut database, mut writer, lock } = open(&state).unwrap();
+    let Opened { mut database, syncing, lock } = open(&state).unwrap();
     database.add_family("later-v1");
     let steps = [Step { from: 8, run: step }];
-    migrate::bring_up_to_date(&database, &mut writer, &steps).unwrap();
+    migrate::bring_up_to_date(&database, &syncing, &steps).unwrap();
     drop((database, lock));
     assert!(matches!(open(&state), Err(OpenError::Newer { found: 9, .. })));
     assert!(matches!(for_reading(&state), Err(OpenError::Newer { found: 9, .. })));
@@ -100,7 +100,7 @@ fn tamper(state: &Path, change: impl FnOnce(&Database, &mut WriteBatch)) {
     let Opened { database, lock, .. } = open(state).unwrap();
     let mut batch = WriteBatch::default();
     change(&database, &mut batch);
-    database.write(batch, true).unwrap();
+    database.write(batch).unwrap();
     drop((database, lock));
 }
 

@@ -40,6 +40,10 @@ pub struct DeadLetter {
     pub died: Timestamp,
     /// Whether the next run is to take it in again.
     pub retry: Option<Retry>,
+    /// The record as a person mended it before it died once more: the next retry is of this, unless another is given.
+    pub edited: Option<Vec<u8>>,
+    /// How often the daemon had it tried again by itself.
+    pub retries: u32,
 }
 
 /// What a dead letter is.
@@ -201,10 +205,30 @@ impl DeadLetter {
         }
     }
 
+    /// Returns the record as a person mended it last.
+    pub fn mended(&self) -> Option<&[u8]> {
+        let asked = self.retry.as_ref().and_then(|retry| retry.payload.as_deref());
+        asked.or(self.edited.as_deref())
+    }
+
     /// Returns the record as it is to be taken in again: as it was mended, else as it came.
     pub fn payload_to_retry(&self) -> &[u8] {
-        let mended = self.retry.as_ref().and_then(|retry| retry.payload.as_deref());
-        mended.unwrap_or(&self.payload)
+        self.mended().unwrap_or(&self.payload)
+    }
+
+    /// Takes over what is known of it from the time before, when it died once more, as long as it is what died then: a person's
+    /// edit, and how often it was tried again.
+    #[must_use]
+    pub fn after(self, before: Option<&Self>) -> Self {
+        let Some(before) = before.filter(|before| before.id() == self.id()) else { return self };
+        let is_same = match self.kind {
+            DeadKind::Instance => before.input_hash == self.input_hash,
+            DeadKind::Record | DeadKind::Rejected => before.payload == self.payload,
+        };
+        if !is_same {
+            return self;
+        }
+        Self { edited: before.mended().map(<[u8]>::to_vec), retries: before.retries, ..self }
     }
 }
 
@@ -248,8 +272,26 @@ mod v1 {
     }
 }
 
+mod v2 {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Serialize};
+
+    use super::v1;
+
+    /// What was added stands after what there was.
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct DeadLetter<'a> {
+        #[serde(borrow)]
+        pub(super) first: v1::DeadLetter<'a>,
+        #[serde(borrow)]
+        pub(super) edited: Option<Cow<'a, [u8]>>,
+        pub(super) retries: u32,
+    }
+}
+
 impl Record for DeadLetter {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     fn body(&self) -> Vec<u8> {
         let Self {
@@ -268,8 +310,10 @@ impl Record for DeadLetter {
             idempotency_key,
             died,
             retry,
+            edited,
+            retries,
         } = self;
-        to_postcard(&v1::DeadLetter {
+        let first = v1::DeadLetter {
             kind: kind.number(),
             pipeline: pipeline.as_str().into(),
             instance: instance.into(),
@@ -287,14 +331,20 @@ impl Record for DeadLetter {
             retry: retry
                 .as_ref()
                 .map(|Retry { payload, asked }| v1::Retry { payload: payload.clone(), asked: asked.0 }),
-        })
+        };
+        let edited = edited.as_deref().map(Into::into);
+        to_postcard(&v2::DeadLetter { first, edited, retries: *retries })
     }
 
     fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
-        if version != 1 {
-            return Err(Damage::Version { version });
-        }
-        let stored: v1::DeadLetter<'_> = from_postcard(body)?;
+        let (stored, edited, retries) = match version {
+            1 => (from_postcard::<v1::DeadLetter<'_>>(body)?, None, 0),
+            2 => {
+                let v2::DeadLetter { first, edited, retries } = from_postcard(body)?;
+                (first, edited, retries)
+            }
+            version => return Err(Damage::Version { version }),
+        };
         Ok(Self {
             kind: DeadKind::from_number(stored.kind).ok_or(Damage::Body { what: "its kind is not known" })?,
             pipeline: names::name(&stored.pipeline)?,
@@ -313,6 +363,8 @@ impl Record for DeadLetter {
             retry: stored
                 .retry
                 .map(|v1::Retry { payload, asked }| Retry { payload, asked: Timestamp(asked) }),
+            edited: edited.map(std::borrow::Cow::into_owned),
+            retries,
         })
     }
 }
@@ -338,7 +390,26 @@ mod tests {
             idempotency_key: String::new(),
             died: Timestamp(0),
             retry: None,
+            edited: None,
+            retries: 0,
         }
+    }
+
+    #[test]
+    fn an_edit_and_the_count_of_tries_stay_when_the_same_record_dies_once_more() {
+        let fresh = || letter(DeadKind::Record, None, "7", b"{}");
+        let asked = Retry { payload: Some(b"[1]".to_vec()), asked: Timestamp(1) };
+        let before = DeadLetter { retry: Some(asked), retries: 2, ..fresh() };
+        let again = fresh().after(Some(&before));
+        assert_eq!((again.edited.as_deref(), again.retries, &again.retry), (Some(&b"[1]"[..]), 2, &None));
+        assert_eq!(again.payload_to_retry(), b"[1]");
+        // Once more, without another edit.
+        assert_eq!(fresh().after(Some(&again)).edited, again.edited);
+        // The source holds another record under the key: the edit was of one that is gone.
+        let other = letter(DeadKind::Record, None, "7", b"{2}").after(Some(&before));
+        assert_eq!((other.edited, other.retries), (None, 0));
+        assert_eq!(fresh().after(None), fresh());
+        assert_eq!(letter(DeadKind::Record, None, "8", b"{}").after(Some(&before)).retries, 0);
     }
 
     #[test]

@@ -29,6 +29,21 @@ pub struct Effect {
     pub error: Option<String>,
     /// The command that undoes it, as it was when it was begun.
     pub undo: Option<Command>,
+    /// How its probe answered otherwise than after it was done, where it was asked beside a run; cleared by the run that finds it as
+    /// it was, or does it again.
+    pub drifted: Option<String>,
+}
+
+impl Effect {
+    /// Returns the word for how it stands.
+    pub const fn word(&self) -> &'static str {
+        if self.is_drifted() { "DRIFTED" } else { self.state.as_str() }
+    }
+
+    /// Returns whether it took place, and the system outside is no longer as it left it.
+    pub const fn is_drifted(&self) -> bool {
+        matches!(self.state, EffectState::Confirmed) && self.drifted.is_some()
+    }
 }
 
 mod v1 {
@@ -82,13 +97,42 @@ mod v1 {
     }
 }
 
+mod v2 {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Serialize};
+
+    use super::v1;
+
+    /// What was added stands after what there was.
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Effect<'a> {
+        #[serde(borrow)]
+        pub(super) first: v1::Effect<'a>,
+        #[serde(borrow)]
+        pub(super) drifted: Option<Cow<'a, str>>,
+    }
+}
+
 impl Record for Effect {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     fn body(&self) -> Vec<u8> {
-        let Self { state, mode, instance, attempts, input_hash, run, intended, settled, probe, error, undo } =
-            self;
-        to_postcard(&v1::Effect {
+        let Self {
+            state,
+            mode,
+            instance,
+            attempts,
+            input_hash,
+            run,
+            intended,
+            settled,
+            probe,
+            error,
+            undo,
+            drifted,
+        } = self;
+        let first = v1::Effect {
             state: match state {
                 EffectState::Intent => v1::State::Intent,
                 EffectState::Confirmed => v1::State::Confirmed,
@@ -117,12 +161,17 @@ impl Record for Effect {
                 }
                 Command::Argv(argv) => v1::Command::Argv(argv.clone()),
             }),
-        })
+        };
+        to_postcard(&v2::Effect { first, drifted: drifted.as_deref().map(Into::into) })
     }
 
     fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
         match version {
             1 => from_postcard::<v1::Effect<'_>>(body)?.try_into(),
+            2 => {
+                let v2::Effect { first, drifted } = from_postcard(body)?;
+                Ok(Self { drifted: drifted.map(Into::into), ..first.try_into()? })
+            }
             version => Err(Damage::Version { version }),
         }
     }
@@ -159,6 +208,7 @@ impl TryFrom<v1::Effect<'_>> for Effect {
                 v1::Command::Shell { shell, script } => Command::Shell { shell, script },
                 v1::Command::Argv(argv) => Command::Argv(argv),
             }),
+            drifted: None,
         })
     }
 }

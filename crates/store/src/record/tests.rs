@@ -62,6 +62,12 @@ fn check<R: Record + PartialEq + fmt::Debug>(record: &R, expect: &str) {
     assert!(R::read(R::VERSION + 1, &body).is_err(), "a later version is refused");
 }
 
+/// Checks that a value of before is read as `record`.
+fn reads_as<R: Record + PartialEq + fmt::Debug>(record: &R, stored: &str) {
+    let stored = bytes(stored);
+    assert_eq!(&R::read(stored[0], &stored[1..]).unwrap(), record);
+}
+
 #[test]
 fn golden_checkpoint() {
     let file = |byte, executable| FileContent { digest: digest(byte), size: 300, executable };
@@ -165,18 +171,24 @@ fn golden_effect() {
         probe: Some("3".to_owned()),
         error: None,
         undo: Some(Command::Argv(vec!["undo".to_owned()])),
+        drifted: None,
     };
     let tail = "02 04 'grid' 01 04 'UA,1' ac02 05*32 09*16 02 01 04 01 01 '3' 00";
-    check(&effect, &format!("01 01 {tail} 01 01 01 04 'undo'"));
+    check(&effect, &format!("02 01 {tail} 01 01 01 04 'undo' 00"));
+    // As version 1 had it.
+    reads_as(&effect, &format!("01 01 {tail} 01 01 01 04 'undo'"));
+    let drifted = Effect { drifted: Some("how".to_owned()), ..effect.clone() };
+    check(&drifted, &format!("02 01 {tail} 01 01 01 04 'undo' 01 03 'how'"));
+    assert_eq!((effect.word(), drifted.word()), ("CONFIRMED", "DRIFTED"));
     for (number, state) in EffectState::ALL.into_iter().enumerate() {
         let undo = Some(Command::Shell { shell: vec!["sh".to_owned()], script: "u".to_owned() });
         let effect = Effect { state, undo, ..effect.clone() };
-        check(&effect, &format!("01 0{number} {tail} 01 00 01 02 'sh' 01 'u'"));
+        check(&effect, &format!("02 0{number} {tail} 01 00 01 02 'sh' 01 'u' 00"));
     }
     let tail = tail.split_once(' ').unwrap().1;
     for (number, mode) in EffectMode::ALL.into_iter().enumerate() {
         let effect = Effect { mode, undo: None, ..effect.clone() };
-        check(&effect, &format!("01 01 0{number} {tail} 00"));
+        check(&effect, &format!("02 01 0{number} {tail} 00 00"));
     }
 }
 
@@ -307,18 +319,31 @@ fn golden_dead_letter() {
         idempotency_key: "k".to_owned(),
         died: Timestamp(2),
         retry: Some(Retry { payload: Some(b"[]".to_vec()), asked: Timestamp(3) }),
+        edited: Some(b"[1]".to_vec()),
+        retries: 300,
     };
     let head = "01 'p' 05 'clean' 00 01 '7' 02 '{}' 01*32";
     let middle = "08 'rejected' 05 'no_id' 01 02 01 'e'";
     check(
         &letter,
-        &format!("01 01 {head} 01 07 'a.jsonl' ac02 {middle} 01 02*32 09*16 01 'k' 04 01 01 02 '[]' 06")
+        &format!("02 01 {head} 01 07 'a.jsonl' ac02 {middle} 01 02*32 09*16 01 'k' 04 01 01 02 '[]' 06 01 03 '[1]' ac02")
             .replace("'no_id'", "6e6f206964"),
     );
     for (number, kind) in DeadKind::ALL.into_iter().enumerate() {
-        let bare = DeadLetter { kind, source: None, input_hash: None, retry: None, ..letter.clone() };
-        let expect = format!("01 0{number} {head} 00 {middle} 00 09*16 01 'k' 04 00");
-        check(&bare, &expect.replace("'no_id'", "6e6f206964"));
+        let bare = DeadLetter {
+            kind,
+            source: None,
+            input_hash: None,
+            retry: None,
+            edited: None,
+            retries: 0,
+            ..letter.clone()
+        };
+        let expect =
+            format!("0{number} {head} 00 {middle} 00 09*16 01 'k' 04 00").replace("'no_id'", "6e6f206964");
+        check(&bare, &format!("02 {expect} 00 00"));
+        // As version 1 had it.
+        reads_as(&bare, &format!("01 {expect}"));
     }
 }
 

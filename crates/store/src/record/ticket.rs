@@ -66,12 +66,24 @@ pub enum TriggerKind {
     After,
     /// A backfill.
     Backfill,
+    /// The schedule's `retry_dead`.
+    Retry,
+    /// The schedule's `check_drift`.
+    Drift,
 }
 
 impl TriggerKind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Hand, Self::Api, Self::Schedule, Self::Sensor, Self::After, Self::Backfill];
+    pub const ALL: [Self; 8] = [
+        Self::Hand,
+        Self::Api,
+        Self::Schedule,
+        Self::Sensor,
+        Self::After,
+        Self::Backfill,
+        Self::Retry,
+        Self::Drift,
+    ];
 
     /// Returns the word for it.
     pub const fn as_str(self) -> &'static str {
@@ -82,6 +94,8 @@ impl TriggerKind {
             Self::Sensor => "sensor",
             Self::After => "after",
             Self::Backfill => "backfill",
+            Self::Retry => "retry",
+            Self::Drift => "drift",
         }
     }
 }
@@ -132,6 +146,9 @@ mod v1 {
         Sensor,
         After,
         Backfill,
+        /// Since the store's version 4, as is what comes after it.
+        Retry,
+        Drift,
     }
 
     #[derive(Serialize, Deserialize)]
@@ -163,6 +180,8 @@ impl Record for Ticket {
                 TriggerKind::Sensor => v1::Trigger::Sensor,
                 TriggerKind::After => v1::Trigger::After,
                 TriggerKind::Backfill => v1::Trigger::Backfill,
+                TriggerKind::Retry => v1::Trigger::Retry,
+                TriggerKind::Drift => v1::Trigger::Drift,
             },
             detail: self.trigger.detail.clone(),
             submitted: self.submitted.0,
@@ -210,6 +229,8 @@ impl TryFrom<v1::Ticket> for Ticket {
                     v1::Trigger::Sensor => TriggerKind::Sensor,
                     v1::Trigger::After => TriggerKind::After,
                     v1::Trigger::Backfill => TriggerKind::Backfill,
+                    v1::Trigger::Retry => TriggerKind::Retry,
+                    v1::Trigger::Drift => TriggerKind::Drift,
                 },
                 detail: stored.detail,
             },

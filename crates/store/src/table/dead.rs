@@ -166,6 +166,8 @@ mod tests {
             idempotency_key: String::new(),
             died: Timestamp(0),
             retry: None,
+            edited: None,
+            retries: 0,
         }
     }
 

@@ -21,8 +21,8 @@ pub(super) fn edit(letter: &DeadLetter) -> Result<Option<Vec<u8>>, Failure> {
         Failure::new(ExitStatus::StageFailed, what).because_of(Some(error))
     };
     // Laid out for a person; taken in again it is one line.
-    let before =
-        json_text::laid_out(&letter.payload).map_or_else(|| letter.payload.clone(), String::into_bytes);
+    let payload = letter.payload_to_retry();
+    let before = json_text::laid_out(payload).map_or_else(|| payload.to_vec(), String::into_bytes);
     let path =
         std::env::temp_dir().join(format!("cairn-{}-{}.json", letter.id().short(), std::process::id()));
     let mut file =

@@ -71,6 +71,11 @@ fn draw(letter: &DeadLetter, paint: Paint) -> String {
     if let Some(retry) = &letter.retry {
         let how = if retry.payload.is_some() { ", edited" } else { "" };
         fact("retry", &format!("the next run takes it in again{how}"));
+    } else if letter.edited.is_some() {
+        fact("edited", "as it stands below: it died once more like that");
+    }
+    if letter.retries > 0 {
+        fact("retries", &format!("{} by itself", letter.retries));
     }
     for (number, (at, error)) in letter.attempts.iter().enumerate() {
         let name = if number == 0 { "attempts" } else { "" };
@@ -85,6 +90,9 @@ fn draw(letter: &DeadLetter, paint: Paint) -> String {
     }
     if letter.kind != DeadKind::Instance {
         append!(out, "\n{}\n", pretty(letter.payload_to_retry()));
+        if letter.mended().is_some() {
+            append!(out, "\n{}\n{}\n", paint.with(style::DIM, "as it came:"), pretty(&letter.payload));
+        }
     }
     out
 }

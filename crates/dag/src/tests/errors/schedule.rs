@@ -27,6 +27,9 @@ jitter = "5m"
 stop_after_failures = 3
 after = ["flights"]
 priority = -2
+retry_dead = "6h"
+retry_dead_max = 5
+check_drift = "1h"
 [[schedule.sensors]]
 files = "incoming/*.csv"
 settle = "10s"
@@ -50,6 +53,10 @@ webhook = "orders"
     // Midnight in Berlin, whatever the order of the keys.
     assert_eq!(schedule.start, Some(Timestamp(1_767_222_000_000)));
     assert_eq!((schedule.jitter_ms, schedule.stop_after_failures, schedule.priority), (300_000, Some(3), -2));
+    assert_eq!(
+        (schedule.retry_dead_ms, schedule.retry_dead_max, schedule.check_drift_ms),
+        (Some(21_600_000), 5, Some(3_600_000))
+    );
     assert_eq!(schedule.after[0].as_str(), "flights");
     assert_eq!(
         schedule.sensors[0].kind,
@@ -226,6 +233,35 @@ fn what_never_comes_is_an_error() {
       |  ^^^^^^^^ when?
       |
       = help: write for example `cron = "0 6 * * *"` or `every = "1h"`
+
+    error: 1 error in `pipeline.toml`
+    "#);
+}
+
+#[test]
+fn what_is_looked_after_by_itself_is_said_with_a_time() {
+    let schedule = |text: &str| pipeline(&format!("{STAGE}[schedule]\n{text}\n"), &[]).schedule.unwrap();
+    let alone = schedule("retry_dead = \"1d\"");
+    assert_eq!(
+        (alone.retry_dead_ms, alone.retry_dead_max),
+        (Some(86_400_000), 3),
+        "it starts runs by itself"
+    );
+    assert_eq!(schedule("check_drift = \"90s\"").check_drift_ms, Some(90_000));
+    let check = |schedule: &str, expect: &str| assert_eq!(schedule_codes(schedule), [expect], "{schedule}");
+    check("retry_dead = \"1d\"\nretry_dead_max = 0", code::BAD_VALUE);
+    check("retry_dead = \"10ms\"", code::BAD_DURATION);
+    check("check_drift = \"0s\"", code::BAD_DURATION);
+    check("cron = \"0 6 * * *\"\nretry_dead_max = 2", code::BAD_VALUE);
+    check("cron = \"0 6 * * *\"\nredrive = \"2h\"", code::FOREIGN_KEY);
+    insta::assert_snapshot!(drawn(&format!("{STAGE}[schedule]\nevery = \"1h\"\nretry_dead_max = 2\n"), &[]), @r#"
+    error[CRN0205]: `retry_dead_max` without `retry_dead`
+     --> pipeline.toml:5:18
+      |
+    5 | retry_dead_max = 2
+      |                  ^ nothing is tried again
+      |
+      = help: write for example `retry_dead = "6h"` as well
 
     error: 1 error in `pipeline.toml`
     "#);
