@@ -377,6 +377,65 @@ fn dead_letters_and_effects_are_changed_through_the_daemon() {
 }
 
 #[test]
+fn an_effect_is_undone_through_the_daemon() {
+    let project = project();
+    let outbox = project.file("outbox");
+    project.write(
+        "mail.toml",
+        format!(
+            r#"
+[stages.send]
+run = "true"
+outputs = []
+[stages.send.effect]
+mode = "exactly-once"
+key = "mail/1"
+confirm = "true"
+undo = 'echo "$CAIRN_IDEMPOTENCY_KEY" >> {}'
+
+[stages.other]
+run = "true"
+outputs = []
+[stages.other.effect]
+mode = "at-least-once"
+key = "mail/2"
+
+[stages.slow]
+run = "sleep 60"
+outputs = []
+needs = ["send", "other"]
+"#,
+            outbox.display()
+        ),
+    );
+    project.write("cairn.toml", "pipelines = ['mail.toml']\n");
+    let daemon = Daemon::start(&project);
+    let run = daemon.submit("mail", &json!({}));
+    until("both effects", || {
+        let listed = daemon.ask("GET", "/api/v1/effects", "").1;
+        let is_done = |one: &&Value| one["state"] == "confirmed";
+        listed["items"].as_array().is_some_and(|all| all.iter().filter(is_done).count() == 2)
+    });
+    // What it did may be needed by what goes on.
+    let busy = project.cairn(&["effects", "undo", "mail/1"]).expect(1);
+    assert!(busy.stderr.contains("a run of `mail` goes on"), "{}", busy.shown());
+    let _ = daemon.ask("POST", &format!("/api/v1/runs/{run}/cancel"), "");
+    daemon.until_status(&run, "interrupted");
+    until("the pipeline's turn", || daemon.ask("GET", "/api/v1/system", "").1["running"] == 0);
+
+    let undone = project.cairn(&["effects", "undo", "mail/1", "--json"]).expect(0);
+    assert!(undone.stdout.contains("\"undone\":true"), "{}", undone.shown());
+    assert_eq!(project.read("outbox"), "undo:mail/1\n");
+    let again = project.cairn(&["effects", "undo", "mail/1"]).expect(1);
+    assert!(again.stderr.contains("the effect `mail/1` is UNDONE"), "{}", again.shown());
+    let none = project.cairn(&["effects", "undo", "mail/2"]).expect(1);
+    assert!(none.stderr.contains("it has no `undo`"), "{}", none.shown());
+    let rest = project.cairn(&["effects", "undo", "--run", &run]).expect(1);
+    assert!(rest.stderr.contains("it has no `undo`"), "{}", rest.shown());
+    assert_eq!(project.read("outbox"), "undo:mail/1\n", "nothing is undone twice");
+}
+
+#[test]
 fn while_a_daemon_begins_commands_wait_for_it_and_it_waits_for_a_command_that_ends() {
     let project = project();
     let serve = || {

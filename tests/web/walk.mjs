@@ -33,6 +33,13 @@ test('a pipeline is run from the page, and seen while it runs', async () => {
   await finds(page.locator('h1 .pill', { hasText: 'succeeded' }), 40_000);
   const graph = page.getByRole('link', { name: /^report, ran/ });
   await finds(graph);
+  // A stage of many instances is one node, until it is unfolded.
+  await finds(page.getByRole('link', { name: /^shop ×6, / }));
+  await page.getByRole('link', { name: 'Unfold shop ×6' }).click();
+  await finds(page.getByRole('link', { name: /^shop\[shop-5\], ran/ }));
+  await world.look('run-unfolded');
+  await page.getByRole('link', { name: 'Fold shop' }).click();
+  await finds(page.getByRole('link', { name: /^shop ×6, / }));
   assert.match(await page.locator('tr', { hasText: 'report' }).first().innerText(), /never ran before/);
 });
 
@@ -74,6 +81,9 @@ test('an instance shows its log, what it made, and why it ran', async () => {
   await page.getByRole('navigation', { name: 'Where this is' }).getByRole('link', { name: /^run/ }).click();
   await page.getByRole('row', { name: /^shop\[shop-1\]/ }).getByRole('link').click();
   await finds(page.getByRole('columnheader', { name: 'amount' }));
+  const lineage = page.getByRole('region', { name: 'Lineage, by content' });
+  await finds(lineage.getByRole('link', { name: 'sales › fetch' }));
+  await finds(lineage.getByRole('link', { name: 'sales › report' }));
   await world.look('instance-table');
   await page.getByRole('link', { name: 'fetch' }).first().click();
   await finds(page.locator('.line .f6', { hasText: '2026-01-31' }));
@@ -113,6 +123,70 @@ test('a schedule is paused and taken up again', async () => {
   await page.getByRole('switch', { name: 'Schedule of sales' }).click();
   await page.locator('.pipe', { hasText: 'sales' }).getByText('paused').waitFor({ state: 'detached' });
   await world.look('schedule', '/schedule');
+});
+
+test('a backfill is planned by content, started, and seen until it is over', async () => {
+  await world.goto('/pipelines/daily');
+  await page.getByRole('link', { name: 'Backfill…' }).click();
+  await page.getByLabel('from', { exact: true }).fill('2026-01-01');
+  await page.getByLabel('to', { exact: true }).fill('2026-01-19');
+  await page.getByRole('button', { name: 'Plan' }).click();
+  await finds(page.getByRole('heading', { name: '18 of 18 intervals would run' }));
+  assert.equal(await page.locator('.list tbody tr', { hasText: 'never ran before' }).count(), 18);
+  await world.look('backfill');
+  await page.getByRole('button', { name: 'Start 18 runs' }).click();
+  await page.waitForURL(/\/pipelines\/daily\/backfill\/[0-9a-f-]+$/);
+  await finds(page.locator('h1 .pill', { hasText: 'over' }), 60_000);
+  await finds(page.getByText('17 succeeded'));
+  await finds(page.getByRole('link', { name: 'Tue 13 Jan 2026: 1 failed' }));
+  await world.look('backfill-runs');
+  // What is as it should be is passed over.
+  await page.goto(`${world.url}/pipelines/daily/backfill?from=2026-01-01&to=2026-01-21&reprocess=stale`);
+  await finds(page.getByRole('heading', { name: '3 of 20 intervals would run' }));
+  await world.look('backfill-again');
+  await world.goto('/pipelines/daily/backfill?from=2026-01-21&to=2026-01-01');
+  await finds(page.getByRole('alert').getByText('is no later than'));
+});
+
+test('an effect that stands is undone after a second question', async () => {
+  await world.goto('/');
+  await page.getByRole('button', { name: 'Run mail' }).click();
+  await finds(page.locator('h1 .pill', { hasText: 'succeeded' }), 30_000);
+  await world.goto('/effects');
+  await page.getByText('Undo…').click();
+  await finds(page.getByText('called back'));
+  await world.look('effects-undo');
+  await page.getByRole('button', { name: 'Undo bulletin/mail' }).click();
+  await finds(page.locator('tr', { hasText: 'bulletin/mail' }).locator('.pill', { hasText: 'undone' }));
+});
+
+test('what schedules did and will do is told day by day', async () => {
+  await world.goto('/schedule');
+  await page.getByRole('link', { name: /to come/ }).first().click();
+  await finds(page.locator('#day tbody tr'));
+  await world.look('schedule-day');
+});
+
+test('a press is heard, though the page looks again before it is let go', async () => {
+  const looks = () => page.waitForResponse((response) => response.request().headers()['cairn-looks-again'] === '1');
+  // A page looks once when it is heard from for the first time; from then on only when something changes.
+  const first = looks();
+  await world.goto('/');
+  await first;
+  await pause(500);
+  const { x, y, width, height } = await page.getByRole('button', { name: 'Run people' }).boundingBox();
+  await page.mouse.move(x + width / 2, y + height / 2);
+  await page.mouse.down();
+  const pressed = await page.evaluateHandle(() => document.querySelector('button:active'));
+  const looked = looks();
+  // Another run changes the line of another pipeline, which is in the same part of the page.
+  world.cairn('submit', 'sales');
+  await looked;
+  await pause(300);
+  assert.ok(await pressed.evaluate((node) => node?.isConnected), 'what is pressed was replaced');
+  await page.mouse.up();
+  await page.waitForURL(/\/runs\/[0-9a-f-]+$/);
+  await finds(page.locator('h1 .pill', { hasText: /succeeded|failed/ }), 30_000);
 });
 
 test('an effect in doubt is settled by a person', async () => {

@@ -8,12 +8,14 @@
 //!   effects of a run, undone
 //! - [`spans`]: a run's events as the spans of a trace
 //! - [`letters`], [`outside`]: dead letters and effects, and what people decide about them
+//! - [`backfill`]: a stretch of time, interval by interval
 //! - [`schedule`]: when runs begin by themselves, and what becomes of times that passed
 //! - [`history`]: a run as its events tell it, [`recorded`]: what an execution was made of, for all who show one;
 //!   [`json_text`]: JSON laid out for people
 //!
 //! What it does not do: parse, hash, start a process or write a file itself.
 
+pub mod backfill;
 mod dead;
 pub mod definition;
 pub mod facts;

@@ -58,6 +58,28 @@ pub enum Prediction {
 }
 
 impl Prediction {
+    /// Says why in one line; empty where nothing would be done.
+    pub fn why(&self) -> String {
+        match self {
+            // The word says the rest.
+            Self::Drifted { reason: Reason::Drifted(how), .. } => how.clone(),
+            Self::Run { reason, .. } | Self::Drifted { reason, .. } => reason.text(),
+            Self::After { need, has_result: true } => {
+                format!("runs if `{need}` makes other bytes than before")
+            }
+            Self::After { need, has_result: false } => format!("runs after `{need}`"),
+            Self::Restore(paths) => {
+                let quoted: Vec<String> = paths.iter().take(3).map(|path| format!("`{path}`")).collect();
+                let more = paths.len().saturating_sub(3);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("{}{more} missing or changed", quoted.join(", "))
+            }
+            Self::Broken { error, .. } | Self::InDoubt { error, .. } => error.clone(),
+            Self::Blocked(name) => format!("`{name}` before it would fail"),
+            Self::Fresh { .. } | Self::NotSelected => String::new(),
+        }
+    }
+
     /// Returns whether the instance is, or may be, executed.
     pub fn is_stale(&self) -> bool {
         !matches!(self, Self::Fresh { .. } | Self::NotSelected)

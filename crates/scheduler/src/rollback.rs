@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
+use cairn_executor::Engine;
 use cairn_model::{EffectState, InstanceEvent, InstanceName, Name, RunEvent, RunId};
 use cairn_store::{Effect, ReadError, Store};
+
+use crate::definition::Checked;
 
 /// An effect of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,31 @@ pub fn standing(store: &Store, pipeline: &Name, run: RunId) -> Result<Vec<Done>,
 /// The store cannot be read.
 pub fn open(store: &Store, pipeline: &Name, run: RunId) -> Result<Vec<Done>, ReadError> {
     of_run(store, pipeline, run, EffectState::is_open)
+}
+
+/// Looks up what the instances need whose effects are to be undone, so that `undo` finds its inputs.
+///
+/// # Errors
+///
+/// The store cannot be read.
+pub fn find_inputs(
+    checked: &Checked,
+    store: &Store,
+    engine: &Engine,
+    keys: &[String],
+) -> Result<(), ReadError> {
+    let mut wanted = Vec::new();
+    for key in keys {
+        let Some(effect) = store.effect(&checked.pipeline.name, key)? else { continue };
+        let named = (0..).zip(&checked.pipeline.instances).filter(|(_, known)| known.name == effect.instance);
+        wanted.extend(named.map(|(at, _)| at));
+    }
+    let upstream = checked.graph.upstream_closure(&wanted);
+    for &index in checked.graph.order().iter().filter(|index| upstream[**index as usize]) {
+        // One that is not done shows when an instance asks for its outputs.
+        let _ = engine.look_up(index, false, true);
+    }
+    Ok(())
 }
 
 fn of_run(

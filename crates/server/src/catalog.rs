@@ -64,6 +64,8 @@ pub struct Entry {
     pub schedule: Option<Schedule>,
     /// Whether a run of it needs an interval.
     pub reads_interval: bool,
+    /// Whether runs of it for different times differ.
+    pub volatile: bool,
     /// What may not be as meant, as the command line draws it; empty where there is nothing.
     pub warnings: String,
     /// Where it follows itself by `after`: the pipelines of the circle, each of which follows the next; it is the first.
@@ -252,6 +254,7 @@ fn entry(located: &Located, bytes: Vec<u8>, now: Timestamp) -> Result<Entry, Str
         instances: pipeline.instances.len(),
         schedule: pipeline.schedule.clone(),
         reads_interval: pipeline.reads_interval,
+        volatile: pipeline.volatile,
         warnings,
         circle: Vec::new(),
         broken: None,

@@ -62,7 +62,10 @@ impl Settles {
     /// Returns whether an effect in this state is settled.
     pub fn takes(self, state: EffectState) -> bool {
         match self {
-            Self::Waiting => matches!(state, EffectState::InDoubt | EffectState::Held),
+            // Of one whose undo was cut off, or failed, nobody knows either; while it goes on nothing of it is settled.
+            Self::Waiting => {
+                matches!(state, EffectState::InDoubt | EffectState::Held | EffectState::Undoing)
+            }
             Self::Any => true,
         }
     }

@@ -6,15 +6,16 @@
 //! - `fire`: which times of schedules become runs; `watch`: files that change
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
 //! - [`api`]: what programs ask and are answered; `web`: the pages for people
-//! - [`submit`]: asking for a run; `carry_out`: from its turn to its end; `settle`: what follows from that
+//! - [`submit`]: asking for a run; `backfill`: for many, one an interval; `carry_out`: from its turn to its end; `settle`: what follows from that
 //! - [`notify`], [`lineage`]: what is told outside of runs; `outbox`: until it has been; `metrics`: what Prometheus is told
-//! - `letters`: what people decide about dead letters and effects
+//! - `letters`: what people decide about dead letters and effects; `undo`: effects, undone
 //!
 //! What it does not do: decide what of a run is executed, which is the scheduler's, or open the store.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that unwraps nothing fails where it should"))]
 
 pub mod api;
+mod backfill;
 mod carry_out;
 pub mod catalog;
 mod daemon;
@@ -33,6 +34,7 @@ mod sensors;
 mod settle;
 pub mod submit;
 mod sweeps;
+mod undo;
 mod watch;
 mod web;
 
@@ -40,3 +42,4 @@ pub use catalog::Located;
 pub use daemon::{Daemon, Pipelines, Setup, StoreError, Telling};
 pub use letters::{LetterError, SettleError};
 pub use submit::{Order, Otherwise, SubmitError, Submitted};
+pub use undo::UndoneError;

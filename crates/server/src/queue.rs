@@ -112,6 +112,18 @@ impl Queue {
         Some(run)
     }
 
+    /// Has a run, that does not wait, take its pipeline's turn for something that no other run may come between. `false`
+    /// where one goes on: nothing is taken then. It counts as running until it ends.
+    pub fn occupy(&mut self, run: RunId, pipeline: &Name) -> bool {
+        let is_busy = self.lanes.get(pipeline).is_some_and(|lane| lane.running.is_some());
+        if is_busy || self.is_waiting(run) || self.is_running(run) {
+            return false;
+        }
+        self.change_lane(pipeline, |lane| lane.running = Some(run));
+        self.running.insert(run, pipeline.clone());
+        true
+    }
+
     /// Counts a run as over.
     pub fn end(&mut self, run: RunId) {
         if let Some(pipeline) = self.running.remove(&run) {
@@ -194,6 +206,23 @@ mod tests {
 
     fn waiting(number: u8, pipeline: &str, priority: i64) -> Waiting {
         Waiting { run: run(number), pipeline: pipeline.parse().unwrap(), priority, not_before: None }
+    }
+
+    #[test]
+    fn what_takes_a_pipelines_turn_keeps_its_runs_waiting() {
+        let now = Timestamp(0);
+        let (a, b): (Name, Name) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let mut queue = Queue::new(9);
+        assert!(queue.occupy(run(9), &a));
+        assert!(!queue.occupy(run(8), &a), "its turn is taken");
+        queue.push(waiting(1, "a", 0));
+        assert!(!queue.occupy(run(1), &b), "it waits itself");
+        assert_eq!(queue.begin_next(now), None);
+        queue.end(run(9));
+        assert_eq!(queue.begin_next(now), Some(run(1)));
+        assert!(!queue.occupy(run(9), &a), "a run goes on");
+        queue.end(run(1));
+        assert!(!queue.has(&a));
     }
 
     #[test]

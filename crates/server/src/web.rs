@@ -2,17 +2,23 @@
 //!
 //! - a page a file, each with its template in `templates/`; `shell`: what stands around all of them
 //! - `markup`, `words`, `state`: how text, times and states look on every page; `newest`: the few of many that are listed
+//! - `calendar`: days by week, `heat`: what schedules did on them and will do
 //! - `picture`: a pipeline as a graph, `layout`: where its nodes stand, `timeline`: a run by the clock
 //! - `log`, `ansi`: what commands printed; `preview`: what they made
+//! - `ancestry`: by whose bytes an instance was made, and who read its own
 //! - `live`: tells a page that it is to look again; `assets`: style, script, icon
 //!
 //! What it does not do: decide anything. A form does what the API does, and sends the browser to a page.
 
+mod ancestry;
 mod ansi;
 mod assets;
+mod backfill;
+mod calendar;
 mod dead;
 mod effects;
 mod form;
+mod heat;
 mod instance;
 mod layout;
 mod live;
@@ -47,6 +53,7 @@ pub(crate) fn router() -> Router<App> {
     Router::new()
         .merge(pipelines::router())
         .merge(pipeline::router())
+        .merge(backfill::router())
         .merge(runs::router())
         .merge(run::router())
         .merge(instance::router())

@@ -110,6 +110,42 @@
     times();
   }
 
+  // What is pressed stays where it is until it is let go: a button that is replaced between the two gets no click. And a
+  // page whose form is on its way is about to be left.
+  const PRESS_MAX = 10_000;
+  let pressedUntil = 0;
+  let late = null;
+  const press = () => { pressedUntil = Date.now() + PRESS_MAX; };
+  const letGo = () => {
+    pressedUntil = 0;
+    const fresh = late;
+    late = null;
+    if (fresh) take(fresh);
+  };
+  const takeSoon = (fresh) => {
+    if (Date.now() < pressedUntil) late = fresh;
+    else { late = null; take(fresh); }
+  };
+
+  function presses() {
+    let sending = false;
+    // The click comes after the release, before anything that is put off.
+    const release = () => setTimeout(() => { if (!sending) letGo(); }, 0);
+    addEventListener('pointerdown', press, true);
+    addEventListener('pointerup', release, true);
+    addEventListener('pointercancel', release, true);
+    addEventListener('keydown', (event) => { if (event.key === 'Enter' || event.key === ' ') press(); }, true);
+    addEventListener('keyup', release, true);
+    addEventListener('blur', release);
+    addEventListener('submit', (event) => {
+      if (event.target.method === 'dialog') return;
+      sending = true;
+      press();
+      setTimeout(() => { sending = false; letGo(); }, PRESS_MAX);
+    });
+    addEventListener('pageshow', () => { sending = false; letGo(); });
+  }
+
   function live() {
     let source = null;
     let busy = false;
@@ -125,7 +161,7 @@
         if (answer.redirected || answer.status === 401) { location.reload(); return; }
         if (answer.ok) {
           const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
-          take(fresh);
+          takeSoon(fresh);
           if (!fresh.body.dataset.live) { delete document.body.dataset.live; close(); }
         }
       } catch { /* The daemon is away: the stream says so. */ }
@@ -184,15 +220,18 @@
     let at = -1;
     const search = () => {
       const words = find.value.toLowerCase();
+      // Lines that come do not take away the one that was gone to.
+      const now = hits[at];
       hits = [];
       for (const line of box.children) {
         const hit = words !== '' && line.lastElementChild.textContent.toLowerCase().includes(words);
         line.classList.toggle('hit', hit);
-        line.classList.remove('now');
         if (hit) hits.push(line);
+        else line.classList.remove('now');
       }
-      at = -1;
-      put(found, words === '' ? '' : hits.length === 0 ? 'none' : `${hits.length} lines`);
+      at = hits.indexOf(now);
+      const many = words === '' ? '' : hits.length === 0 ? 'none' : `${hits.length} lines`;
+      put(found, at < 0 ? many : `${at + 1} of ${hits.length}`);
     };
     const step = (by) => {
       if (hits.length === 0) return;
@@ -259,6 +298,16 @@
     log();
   }
 
+  // --- Calendars: today is what is looked for, also where not all weeks have room
+
+  function calendars() {
+    for (const today of document.querySelectorAll('.scroll .calendar .today')) {
+      const box = today.closest('.scroll');
+      const { left, width } = today.getBoundingClientRect();
+      box.scrollLeft += left + width / 2 - box.getBoundingClientRect().left - box.clientWidth / 2;
+    }
+  }
+
   // --- Keys
 
   function keys() {
@@ -308,9 +357,11 @@
     theme();
     times();
     setInterval(times, 1000);
+    calendars();
     log();
     whileSeen();
     keys();
+    presses();
     live();
   });
 })();

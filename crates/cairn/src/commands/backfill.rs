@@ -1,12 +1,10 @@
 //! `cairn backfill`: a run for each interval of a stretch of time.
 
-mod intervals;
 mod layout;
-
-use std::collections::HashMap;
 
 use cairn_dag::instant;
 use cairn_model::{Clock as _, Counts, Interval, RunId, RunStatus};
+use cairn_scheduler::backfill::{self, BackfillError, Would};
 use cairn_scheduler::launch::Asked;
 use cairn_scheduler::plan::Prediction;
 use cairn_scheduler::select::{Force, Request};
@@ -14,7 +12,7 @@ use cairn_store::Store;
 
 use super::{Context, plan};
 use crate::args::{Jobs, Params, examples};
-use crate::execute::{Manner, execute, execute_remotely, interval_of};
+use crate::execute::{Manner, execute, execute_remotely};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
@@ -82,6 +80,17 @@ pub(crate) enum Reprocess {
     All,
 }
 
+impl From<Reprocess> for backfill::Reprocess {
+    fn from(asked: Reprocess) -> Self {
+        match asked {
+            Reprocess::Stale => Self::Stale,
+            Reprocess::Missing => Self::Missing,
+            Reprocess::Failed => Self::Failed,
+            Reprocess::All => Self::All,
+        }
+    }
+}
+
 /// An interval, what would be done with it and what was.
 struct Day {
     interval: Interval,
@@ -99,38 +108,15 @@ struct Made {
     counts: Counts,
 }
 
-/// Returns whether a run would execute it.
-fn is_run(prediction: &Prediction) -> bool {
-    matches!(prediction, Prediction::Run { .. } | Prediction::After { .. } | Prediction::Drifted { .. })
-}
-
 impl Day {
     /// Returns how many instances would be executed.
     fn would_run(&self) -> usize {
-        self.predictions.iter().filter(|prediction| is_run(prediction)).count()
+        self.predictions.iter().filter(|prediction| backfill::is_run(prediction)).count()
     }
 
     /// Returns what a run would do, in the words of a plan.
     fn word(&self) -> &'static str {
-        let any = |of: fn(&Prediction) -> bool| self.predictions.iter().any(of);
-        if any(|prediction| matches!(prediction, Prediction::Broken { .. } | Prediction::Blocked(_))) {
-            "FAIL"
-        } else if self.would_run() > 0 {
-            "RUN"
-        } else if any(|prediction| matches!(prediction, Prediction::Restore(_))) {
-            "RESTORE"
-        } else {
-            "FRESH"
-        }
-    }
-
-    fn is_asked(&self, reprocess: Reprocess) -> bool {
-        match reprocess {
-            Reprocess::All => true,
-            Reprocess::Missing => self.last.is_none(),
-            Reprocess::Failed => self.last != Some(RunStatus::Succeeded),
-            Reprocess::Stale => self.word() != "FRESH",
-        }
+        Would::of(&self.predictions).as_str()
     }
 }
 
@@ -149,30 +135,47 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let zone = zone_of(&checked)?;
     let time = |option: &str, text: &str| instant(text, &zone).ok_or_else(|| no_time(option, text));
     let stretch = Interval { start: time("--from", &args.from)?, end: time("--to", &args.to)? };
-    let intervals = intervals::of(&checked, stretch, args.every.as_deref())?;
-    let backfill = Backfill { args, context, definition, zone };
+    let intervals = backfill::intervals(&checked.pipeline, stretch, args.every.as_deref())
+        .map_err(|error| wrong(&error))?;
+    let filling = Backfill { args, context, definition, zone };
     if args.plan {
-        let past = Past::open_state(&backfill.definition.state)?;
-        let days = backfill.look(intervals, past.as_ref().map(|past| &past.store))?;
-        context.print(&backfill.told(&days))?;
+        let past = Past::open_state(&filling.definition.state)?;
+        let days = filling.look(intervals, past.as_ref().map(|past| &past.store))?;
+        context.print(&filling.told(&days))?;
         return Ok(ExitStatus::Done);
     }
     let store = match Writer::find(checked.project.state(), checked.project.root())? {
         Writer::Here(store) => store,
         Writer::There(remote) => {
-            let past = Past::open_state(&backfill.definition.state)?;
-            let mut days = backfill.look(intervals, past.as_ref().map(|past| &past.store))?;
+            let past = Past::open_state(&filling.definition.state)?;
+            let mut days = filling.look(intervals, past.as_ref().map(|past| &past.store))?;
             drop(past);
-            let status = backfill.make(&mut days, &Maker::Daemon(remote))?;
-            context.print(&backfill.told(&days))?;
+            let status = filling.make(&mut days, &Maker::Daemon(remote))?;
+            context.print(&filling.told(&days))?;
             return Ok(status);
         }
     };
-    let mut days = backfill.look(intervals, Some(&store))?;
-    let status = backfill.make(&mut days, &Maker::Here(store.clone()))?;
-    context.print(&backfill.told(&days))?;
+    let mut days = filling.look(intervals, Some(&store))?;
+    let status = filling.make(&mut days, &Maker::Here(store.clone()))?;
+    context.print(&filling.told(&days))?;
     store.close().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
     Ok(status)
+}
+
+/// Says what is wrong with what was asked for, by the names of the options.
+fn wrong(error: &BackfillError) -> Failure {
+    let option = |text: String| {
+        ["from", "to"]
+            .iter()
+            .fold(text, |text, name| text.replace(&format!("`{name}`"), &format!("`--{name}`")))
+    };
+    let help = match error {
+        BackfillError::NoSchedule { .. } => {
+            "say it: `--every 1d`, or write `[schedule]` with `cron = \"@daily\"`".to_owned()
+        }
+        other => option(other.help()),
+    };
+    Failure::wrong(option(error.to_string())).help(help)
 }
 
 /// Who makes the runs.
@@ -211,24 +214,18 @@ impl Backfill<'_> {
 
     /// Finds out what would be done with each interval.
     fn look(&self, intervals: Vec<Interval>, store: Option<&Store>) -> Result<Vec<Day>, Failure> {
-        let runs =
-            store.map(|store| store.runs(usize::MAX)).transpose().map_err(damaged)?.unwrap_or_default();
         let file = self.definition.relative();
-        let mut last: HashMap<Interval, RunStatus> = HashMap::new();
-        // The newest come first.
-        for (_, record) in runs.iter().filter(|(_, record)| record.file == file) {
-            if let Some(interval) = interval_of(record) {
-                last.entry(interval).or_insert(record.status);
-            }
-        }
+        let last = store.map(|store| backfill::last_runs(store, &file)).transpose().map_err(damaged)?;
+        let last = last.unwrap_or_default();
         let mut days = Vec::with_capacity(intervals.len());
         for interval in intervals {
             let (checked, run) = self.checked(interval)?;
             let request = (&self.request(), false);
             let predictions = plan::predict_in(&checked, request, run, interval.end, store.cloned())?;
-            let last = last.get(&interval).copied();
-            let mut day = Day { interval, predictions, last, selected: false, made: None };
-            day.selected = day.is_asked(self.args.reprocess);
+            let last = last.get(&interval).map(|(_, status)| *status);
+            let would = Would::of(&predictions);
+            let selected = backfill::is_asked(self.args.reprocess.into(), would, last);
+            let day = Day { interval, predictions, last, selected, made: None };
             days.push(day);
         }
         Ok(days)

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use anstyle::Style;
-use cairn_executor::{Engine, UndoError, recover};
+use cairn_executor::{UndoError, recover};
 use cairn_model::{Clock as _, EffectState, Name, Outcome, RunId, SystemClock};
 use cairn_scheduler::outside::{self, FindEffectError};
-use cairn_scheduler::rollback::standing;
+use cairn_scheduler::rollback::{find_inputs, standing};
 use cairn_store::{Batch, Durability, Effect, Store};
 use hyper::Method;
 use serde::Serialize;
@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 
 use super::{Context, resume};
 use crate::args::examples;
-use crate::execute::{interval_of, open_for_writing};
+use crate::execute::interval_of;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::past::{Past, damaged};
-use crate::remote::Held;
+use crate::remote::{Held, Remote, Writer, silent, told};
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::{style, time};
 use crate::work::{self, Checked, Given};
@@ -242,6 +242,8 @@ fn find(store: &Store, key: &str, pipeline: Option<&str>) -> Result<(Name, Effec
     })
 }
 
+const UNDO: &str = "cairn.undo/1";
+
 /// `cairn.undo/1`: whether an effect was undone.
 #[derive(Serialize)]
 struct UndoLine<'a> {
@@ -271,7 +273,11 @@ fn undo(args: &UndoArgs, context: &Context) -> Result<ExitStatus, Failure> {
         Failure::new(ExitStatus::Store, format!("the store no longer has run {}", run.short()))
     })?;
     // Its own definition says what stage it was, and what inputs `undo` finds.
-    let definition = resume::definition(&record, &past, false, &project.root_of(&past.state))?;
+    let root = project.root_of(&past.state);
+    let definition = resume::definition(&record, &past, false, &root)?;
+    if let Some(remote) = Remote::find(&past.state)? {
+        return undo_remotely(&remote, past, &record.pipeline, (run, keys), args.json, context);
+    }
     drop(past);
     let given = Given {
         params: record.params.clone(),
@@ -280,7 +286,14 @@ fn undo(args: &UndoArgs, context: &Context) -> Result<ExitStatus, Failure> {
         run: Some(run),
     };
     let checked = work::check(definition, &given, context.terminal.stderr.report_style())?;
-    let store = open_for_writing(&checked.project)?;
+    let store = match Writer::find(checked.project.state(), &root)? {
+        Writer::Here(store) => store,
+        // It began just now.
+        Writer::There(remote) => {
+            let past = Past::require(&project)?;
+            return undo_remotely(&remote, past, &record.pipeline, (run, keys), args.json, context);
+        }
+    };
     let keys = if keys.is_empty() {
         let standing = standing(&store, &record.pipeline, run).map_err(damaged)?;
         standing.into_iter().map(|done| done.key).collect()
@@ -288,11 +301,85 @@ fn undo(args: &UndoArgs, context: &Context) -> Result<ExitStatus, Failure> {
         keys
     };
     if keys.is_empty() {
-        context.remark(&format!("  nothing to undo: no effect of run {} stands\n", run.short()));
+        nothing_stands(run, context);
     }
     let status = undo_all(&checked, &store, run, &keys, args.json, context)?;
     close(store)?;
     Ok(status)
+}
+
+/// Has the daemon that holds the store undo effects, one after the other.
+fn undo_remotely(
+    remote: &Remote,
+    past: Past,
+    pipeline: &Name,
+    (run, keys): (RunId, Vec<String>),
+    as_json: bool,
+    context: &Context,
+) -> Result<ExitStatus, Failure> {
+    let keys = if keys.is_empty() {
+        let standing = standing(&past.store, pipeline, run).map_err(damaged)?;
+        standing.into_iter().map(|done| (done.key, done.effect.undo.is_some())).collect()
+    } else {
+        keys.into_iter().map(|key| (key, true)).collect::<Vec<_>>()
+    };
+    let state = past.state.clone();
+    drop(past);
+    if keys.is_empty() {
+        nothing_stands(run, context);
+    }
+    let several = keys.len() > 1;
+    let mut status = ExitStatus::Done;
+    for (key, has_undo) in &keys {
+        if several && !has_undo {
+            status = ExitStatus::StageFailed;
+            if as_json {
+                let (error, help) = (Some(UndoError::NoUndo.to_string()), UndoError::NoUndo.help());
+                context.print(&json::line(&UndoLine { schema: UNDO, key, undone: false, error, help }))?;
+            }
+            kept(key, context);
+            continue;
+        }
+        let body = json!({ "key": key, "pipeline": pipeline.as_str() });
+        let asked = remote.exchange(Method::POST, "/api/v1/effects/undo", Some(&body), None);
+        let (answered, answer) = remote.block_on(asked).map_err(silent)?;
+        let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (error, help) = if answered.is_success() { (None, None) } else { (text("detail"), text("help")) };
+        let undone = answered.is_success();
+        if as_json {
+            let (error, help) = (error.clone(), help.clone());
+            context.print(&json::line(&UndoLine { schema: UNDO, key, undone, error, help }))?;
+        } else if undone {
+            said_undone(key, context);
+        }
+        if !undone {
+            let past = Past::open_state(&state)?;
+            let known = past.map(|past| past.store.effect(pipeline, key)).transpose().map_err(damaged)?;
+            let is_open = known.flatten().is_some_and(|effect| effect.state.is_open());
+            let status = match told(answered, &answer).status {
+                ExitStatus::Store => ExitStatus::Store,
+                _ if is_open => ExitStatus::InDoubt,
+                _ => ExitStatus::StageFailed,
+            };
+            let message =
+                format!("`{key}` was not undone: {}", error.unwrap_or_else(|| answered.to_string()));
+            return Err(Failure::new(status, message).maybe_help(help));
+        }
+    }
+    Ok(status)
+}
+
+fn nothing_stands(run: RunId, context: &Context) {
+    context.remark(&format!("  nothing to undo: no effect of run {} stands\n", run.short()));
+}
+
+fn said_undone(key: &str, context: &Context) {
+    let word = context.terminal.stderr.paint.with(style::DIM, EffectState::Undone.as_str());
+    context.remark(&format!("  {word}  {key}\n"));
+}
+
+fn kept(key: &str, context: &Context) {
+    context.remark(&format!("  kept    {key}: it has no `undo`\n"));
 }
 
 fn undo_all(
@@ -309,8 +396,7 @@ fn undo_all(
     let clock = Arc::new(SystemClock);
     let engine =
         work::engine(checked, Some(store.clone()), clock, (run, logical_time), HashSet::new(), false)?;
-    find_inputs(checked, store, &engine, keys)?;
-    let paint = context.terminal.stderr.paint;
+    find_inputs(checked, store, &engine, keys).map_err(damaged)?;
     let mut status = ExitStatus::Done;
     for key in keys {
         let undone = engine.undo(key, None);
@@ -321,17 +407,16 @@ fn undo_all(
         if as_json {
             let undone = undone.is_ok();
             let (error, help) = (error.clone(), help.clone());
-            context.print(&json::line(&UndoLine { schema: "cairn.undo/1", key, undone, error, help }))?;
+            context.print(&json::line(&UndoLine { schema: UNDO, key, undone, error, help }))?;
         } else if undone.is_ok() {
-            let word = paint.with(style::DIM, EffectState::Undone.as_str());
-            context.remark(&format!("  {word}  {key}\n"));
+            said_undone(key, context);
         }
         match undone {
             Ok(()) => {}
             // It stands as it stood, and nothing before it stands on it.
             Err(UndoError::NoUndo) if keys.len() > 1 => {
                 status = ExitStatus::StageFailed;
-                context.remark(&format!("  kept    {key}: it has no `undo`\n"));
+                kept(key, context);
             }
             Err(error) => {
                 engine.clear();
@@ -348,22 +433,6 @@ fn undo_all(
     }
     engine.clear();
     Ok(status)
-}
-
-/// Looks up what the instances need whose effects are to be undone, so that `undo` finds its inputs.
-fn find_inputs(checked: &Checked, store: &Store, engine: &Engine, keys: &[String]) -> Result<(), Failure> {
-    let mut wanted = Vec::new();
-    for key in keys {
-        let Some(effect) = store.effect(&checked.pipeline.name, key).map_err(damaged)? else { continue };
-        let named = (0..).zip(&checked.pipeline.instances).filter(|(_, known)| known.name == effect.instance);
-        wanted.extend(named.map(|(at, _)| at));
-    }
-    let upstream = checked.graph.upstream_closure(&wanted);
-    for &index in checked.graph.order().iter().filter(|index| upstream[**index as usize]) {
-        // One that is not done shows when an instance asks for its outputs.
-        let _ = engine.look_up(index, false, true);
-    }
-    Ok(())
 }
 
 fn close(store: Store) -> Result<(), Failure> {

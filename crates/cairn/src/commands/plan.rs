@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use anstyle::Style;
-use cairn_model::{Clock as _, Outcome, Reason, RunId, SystemClock, Timestamp};
+use cairn_model::{Clock as _, Outcome, RunId, SystemClock, Timestamp};
 use cairn_scheduler::plan::{Prediction, plan};
 use cairn_scheduler::select::Request;
 use cairn_store::Store;
@@ -187,23 +187,8 @@ fn word(prediction: &Prediction) -> Option<(&'static str, Style)> {
 /// Says why in one line.
 pub(crate) fn reason(prediction: &Prediction) -> String {
     match prediction {
-        // The word says the rest.
-        Prediction::Drifted { reason: Reason::Drifted(how), .. } => how.clone(),
-        Prediction::Run { reason, .. } | Prediction::Drifted { reason, .. } => reason.text(),
-        Prediction::After { need, has_result: true } => {
-            format!("runs if `{need}` makes other bytes than before")
-        }
-        Prediction::After { need, has_result: false } => format!("runs after `{need}`"),
-        Prediction::Restore(paths) => {
-            let quoted: Vec<String> = paths.iter().take(3).map(|path| format!("`{path}`")).collect();
-            let more = paths.len().saturating_sub(3);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("{}{more} missing or changed", quoted.join(", "))
-        }
         Prediction::Fresh { effect: Some(key), .. } => format!("its effect `{key}` is done"),
         Prediction::Fresh { saved_ms, effect: None } => format!("unchanged, saves {}", time::took(*saved_ms)),
-        Prediction::Broken { error, .. } | Prediction::InDoubt { error, .. } => error.clone(),
-        Prediction::Blocked(name) => format!("`{name}` before it would fail"),
-        Prediction::NotSelected => String::new(),
+        other => other.why(),
     }
 }

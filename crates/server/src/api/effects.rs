@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use cairn_executor::UndoError;
 use cairn_model::Name;
 use cairn_scheduler::outside::FindEffectError;
 use cairn_store::Effect as Stored;
@@ -17,10 +18,12 @@ use super::extract::{Body, Query};
 use super::wire::time;
 use super::{App, Problem};
 use crate::carry_out::blocking;
+use crate::daemon::StoreError;
 use crate::letters::{SettleError, Settles};
+use crate::undo::UndoneError;
 
 pub(super) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(settle))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(settle)).routes(routes!(undo))
 }
 
 /// Which effects.
@@ -56,6 +59,9 @@ struct Effect {
     /// Why nobody knows more, or what went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The command that undoes it, with its arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo: Option<Vec<String>>,
     /// How its probe answered otherwise than after it was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     drifted: Option<String>,
@@ -75,6 +81,7 @@ impl Effect {
             intended: time(effect.intended),
             settled: effect.settled.map(time),
             error: effect.error.clone(),
+            undo: effect.undo.as_ref().map(|undo| undo.argv().into_iter().map(str::to_owned).collect()),
             drifted: effect.drifted.clone(),
         }
     }
@@ -143,6 +150,66 @@ async fn settle(State(app): State<App>, Body(settle): Body<Settle>) -> Result<Js
         blocking(move || daemon.settle_effect(&of, pipeline.as_deref(), happened, Settles::Any)).await;
     let (pipeline, effect) = settled?;
     Ok(Json(Effect::of(&pipeline, &key, &effect)))
+}
+
+/// Which effect is undone.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Undo {
+    /// The effect's key.
+    key: String,
+    /// The pipeline, where several have an effect with this key.
+    pipeline: Option<String>,
+}
+
+/// Undoes an effect by its `undo`, and answers once that has ended. No run of its pipeline begins meanwhile.
+#[utoipa::path(post, path = "/api/v1/effects/undo", request_body = Undo,
+    responses((status = 200, body = Effect), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "It does not stand, or a run of its pipeline goes on"),
+        (status = 422, body = Problem, description = "It cannot be undone by a command"),
+        (status = 500, body = Problem, description = "Its `undo` was not begun, or failed")))]
+async fn undo(
+    State(app): State<App>,
+    Body(Undo { key, pipeline }): Body<Undo>,
+) -> Result<Json<Effect>, Problem> {
+    let daemon = Arc::clone(&app.daemon);
+    let of = key.clone();
+    let (pipeline, effect) = blocking(move || daemon.undo_effect(&of, pipeline.as_deref())).await?;
+    Ok(Json(Effect::of(&pipeline, &key, &effect)))
+}
+
+impl From<UndoneError> for Problem {
+    fn from(error: UndoneError) -> Self {
+        let status = match error {
+            UndoneError::Find(error) => return SettleError::Find(error).into(),
+            UndoneError::Busy { pipeline } => {
+                return Self::new(StatusCode::CONFLICT, format!("a run of `{pipeline}` goes on"))
+                    .help("undo it once the run has ended");
+            }
+            UndoneError::Wrong { ref report } => {
+                let report = report.clone();
+                return Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).report(report);
+            }
+            UndoneError::Store(error) => return error.into(),
+            UndoneError::Undo(UndoError::Read(error)) => return error.into(),
+            UndoneError::Undo(UndoError::Commit(error)) => return StoreError::from(error).into(),
+            UndoneError::Undo(UndoError::Unknown { .. }) => StatusCode::NOT_FOUND,
+            UndoneError::Undo(UndoError::State { .. }) => StatusCode::CONFLICT,
+            UndoneError::Undo(UndoError::NotBegun { .. } | UndoError::Failed { .. }) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            UndoneError::File(_) => StatusCode::SERVICE_UNAVAILABLE,
+            UndoneError::Gone { .. } | UndoneError::Undo(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let help = match &error {
+            UndoneError::Undo(error) => error.help(),
+            UndoneError::Gone { .. } => {
+                Some("undo it by hand, then settle it as one that did not happen".to_owned())
+            }
+            _ => None,
+        };
+        Self::new(status, error.to_string()).maybe_help(help)
+    }
 }
 
 impl From<SettleError> for Problem {

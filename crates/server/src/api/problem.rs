@@ -50,6 +50,12 @@ impl Problem {
         Self { help: help.or(self.help), ..self }
     }
 
+    /// Adds what is wrong with a definition, as the command line draws it.
+    #[must_use]
+    pub(crate) fn report(self, report: String) -> Self {
+        Self { report: Some(report), ..self }
+    }
+
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }

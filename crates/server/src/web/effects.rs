@@ -5,7 +5,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
-use cairn_model::{Name, Timestamp};
+use cairn_model::{EffectMode, EffectState, Name, Timestamp};
 use cairn_store::Effect;
 
 use super::form::{Form, field};
@@ -21,7 +21,10 @@ use crate::carry_out::blocking;
 use crate::letters::Settles;
 
 pub(super) fn router() -> Router<App> {
-    Router::new().route("/effects", get(list)).route("/effects/settle", post(settle))
+    Router::new()
+        .route("/effects", get(list))
+        .route("/effects/settle", post(settle))
+        .route("/effects/undo", post(undo))
 }
 
 struct Line {
@@ -37,6 +40,10 @@ struct Line {
     since: Markup,
     probe: Option<String>,
     error: Option<String>,
+    /// Whether it is its undo that is in doubt.
+    undoing: bool,
+    /// The command that undoes it, where it stands.
+    undo: Option<String>,
 }
 
 #[derive(Template)]
@@ -65,6 +72,17 @@ fn line(pipeline: &Name, key: &str, effect: &Effect, now: Timestamp) -> Line {
         since: words::when(effect.settled.unwrap_or(effect.intended), now),
         probe: effect.probe.clone(),
         error: effect.error.clone().or_else(|| effect.drifted.clone()),
+        undoing: effect.state == EffectState::Undoing,
+        undo: effect.undo.as_ref().filter(|_| can_undo(effect)).map(ToString::to_string),
+    }
+}
+
+/// Returns whether an effect can be undone: it stands, or its undo was cut off and may be done twice.
+fn can_undo(effect: &Effect) -> bool {
+    match effect.state {
+        EffectState::Confirmed => true,
+        EffectState::Undoing => effect.mode == EffectMode::AtLeastOnce,
+        _ => false,
     }
 }
 
@@ -73,9 +91,13 @@ async fn list(State(app): State<App>) -> Result<Response, Fault> {
         let daemon = &app.daemon;
         let now = daemon.clock.now();
         let (mut doubtful, mut others) = (Newest::new(ROWS), Newest::new(ROWS));
+        let busy: Vec<Name> = daemon.queue().running().map(|(_, name)| name.clone()).collect();
         for row in daemon.store().each_effect() {
             let (pipeline, key, effect) = row?;
-            let part = if Settles::Waiting.takes(effect.state) { &mut doubtful } else { &mut others };
+            // One that is being undone just now is not in doubt yet.
+            let goes_on = effect.state == EffectState::Undoing && busy.contains(&pipeline);
+            let part =
+                if Settles::Waiting.takes(effect.state) && !goes_on { &mut doubtful } else { &mut others };
             part.offer(effect.intended, || line(&pipeline, &key, &effect, now));
         }
         Ok(EffectsPage {
@@ -100,5 +122,11 @@ async fn settle(State(app): State<App>, Form(fields): Form) -> Result<Response, 
         app.daemon.settle_effect(key, Some(pipeline), happened, Settles::Waiting)
     })
     .await?;
+    Ok(Redirect::to("/effects").into_response())
+}
+
+/// Undoes an effect that stands, and waits for that.
+async fn undo(State(app): State<App>, Form(fields): Form) -> Result<Response, Fault> {
+    blocking(move || app.daemon.undo_effect(field(&fields, "key"), Some(field(&fields, "pipeline")))).await?;
     Ok(Redirect::to("/effects").into_response())
 }

@@ -14,6 +14,8 @@ use cairn_scheduler::recorded::Recipe;
 use cairn_store::Checkpoint;
 use serde::Deserialize;
 
+use super::ancestry;
+use super::live::looks_again;
 use super::log;
 use super::markup::{Markup, url_part};
 use super::preview;
@@ -118,6 +120,8 @@ struct InstancePage {
     compared_with: Option<(String, String)>,
     needs: Vec<LinkTo>,
     needed_by: Vec<LinkTo>,
+    upstream: Vec<ancestry::Source>,
+    downstream: Vec<ancestry::Reader>,
     can_rerun: bool,
     trashed: Vec<String>,
 }
@@ -127,8 +131,6 @@ struct Which {
     attempt: Option<u32>,
 }
 
-/// The header of a page that looks again: what stays on it, a log and what was made, is not drawn for it.
-const LOOKS_AGAIN: &str = "cairn-looks-again";
 /// Files of an output folder that are listed.
 const FILES_MAX: usize = 50;
 /// Outputs that are shown without a click.
@@ -141,7 +143,7 @@ async fn one(
     Query(which): Query<Which>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    let again = headers.contains_key(LOOKS_AGAIN);
+    let again = looks_again(&headers);
     page(move || {
         let seen = Seen::read(&app, &run)?;
         let daemon = &app.daemon;
@@ -264,6 +266,15 @@ async fn one(
         let (changes, compared_with) =
             changes(daemon, &seen, &name, found.as_ref().map(|(checkpoint, _)| checkpoint))?;
         let (needs, needed_by) = neighbours(&seen, declared.map(|(at, _)| at));
+        let (upstream, downstream) = if again {
+            Default::default()
+        } else {
+            let checkpoint = found.as_ref().map(|(checkpoint, _)| checkpoint);
+            (
+                ancestry::upstream(daemon, &seen, recipe.as_ref())?,
+                ancestry::downstream(daemon, &seen, checkpoint)?,
+            )
+        };
         let pipeline = seen.name();
         let title = format!("{name} · {}", look.word);
         let live = if seen.goes_on { format!("/live/{}", seen.run) } else { String::new() };
@@ -307,6 +318,8 @@ async fn one(
             compared_with,
             needs,
             needed_by,
+            upstream,
+            downstream,
             can_rerun: daemon.entry(&pipeline).is_ok(),
             trashed: heard.map_or_else(Vec::new, |heard| heard.trashed.clone()),
             pipeline,

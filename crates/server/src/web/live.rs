@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use axum::routing::get;
@@ -19,6 +20,11 @@ use crate::hub::Change;
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/live", get(all)).route("/live/{run}", get(of_run))
+}
+
+/// Returns whether a page looks again: what stays on it, a log, what was made or a calendar, is not drawn for it.
+pub(super) fn looks_again(headers: &HeaderMap) -> bool {
+    headers.contains_key("cairn-looks-again")
 }
 
 /// However much changes, a page is told this often at most.

@@ -17,6 +17,8 @@ use crate::daemon::{Daemon, lock};
 
 /// Instances of one stage that have nodes of their own; more are one node.
 const APART_MAX: usize = 4;
+/// Instances of one stage that are unfolded at most; the table lists more.
+const UNFOLDED_MAX: usize = 60;
 /// Nodes of a picture: of a pipeline with more, every stage is one.
 const NODES_MAX: usize = 120;
 
@@ -90,13 +92,15 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub(super) fn of(pipeline: &Pipeline) -> Self {
+    /// Makes the nodes; the instances of the stage `unfolded` have nodes of their own, as far as there is room.
+    pub(super) fn of(pipeline: &Pipeline, unfolded: &str) -> Self {
         let few = pipeline.instances.len() <= NODES_MAX;
         let mut nodes = Vec::new();
         let mut node_of = vec![0; pipeline.instances.len()];
         for stage in &pipeline.stages {
             let instances = stage.instances.start as usize..stage.instances.end as usize;
-            if instances.len() <= APART_MAX && few {
+            let is_unfolded = stage.name.as_str() == unfolded && instances.len() <= UNFOLDED_MAX;
+            if (instances.len() <= APART_MAX && few) || is_unfolded {
                 for instance in instances {
                     node_of[instance] = nodes.len();
                     let name = &pipeline.instances[instance].name;
@@ -147,6 +151,16 @@ fn reduced(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
     (0..needs.len())
         .map(|at| needs[at].iter().copied().filter(|need| !reached(at, *need)).collect())
         .collect()
+}
+
+/// Returns the stages of which all instances are one node that can be unfolded, with how many they are.
+pub(super) fn foldable(pipeline: &Pipeline) -> Vec<(String, usize)> {
+    let few = pipeline.instances.len() <= NODES_MAX;
+    let counted = pipeline
+        .stages
+        .iter()
+        .map(|stage| (stage.name.to_string(), (stage.instances.end - stage.instances.start) as usize));
+    counted.filter(|(_, count)| (2..=UNFOLDED_MAX).contains(count) && (*count > APART_MAX || !few)).collect()
 }
 
 /// How a node looks.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use cairn_model::{InstanceName, Name, Outcome};
@@ -15,7 +15,10 @@ use cairn_scheduler::launch::Asked;
 use cairn_scheduler::select::{Force, Request, Target};
 use cairn_store::{Trigger, TriggerKind};
 
+use super::backfill;
 use super::form::{self, Fields, Form, field};
+use super::heat::{self, Heat};
+use super::live::looks_again;
 use super::markup::{Markup, url_part};
 use super::picture::{self, Dress, Node, Shape};
 use super::pipelines::STRIP;
@@ -82,15 +85,33 @@ struct PipelinePage {
     refused: Option<(String, Option<String>)>,
     dead: Option<String>,
     rate: String,
+    has_intervals: bool,
+    heat: Heat,
 }
 
 /// Past times of the schedule that are shown.
 const PAST: usize = 15;
 
-async fn one(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Fault> {
+async fn one(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let again = looks_again(&headers);
     page(move || {
         let entry = app.daemon.entry(&name)?;
-        read(&app, &entry, &Vec::new(), None)
+        let page = read(&app, &entry, &Vec::new(), None)?;
+        let heat = if again {
+            Heat::default()
+        } else {
+            heat::read(
+                &app.daemon,
+                std::slice::from_ref(&entry),
+                entry.name.as_str(),
+                app.daemon.clock.now(),
+            )?
+        };
+        Ok(PipelinePage { heat, ..page })
     })
     .await
 }
@@ -115,7 +136,7 @@ fn read(
     let in_force = picture::in_force(entry, now);
     let standing = store.schedule(&entry.name)?;
     let graph = in_force.as_ref().map_or_else(Markup::default, |pipeline| {
-        let shape = Shape::of(pipeline);
+        let shape = Shape::of(pipeline, "");
         let dress = |node: &Node| {
             let names: Vec<&InstanceName> =
                 node.instances.iter().map(|at| &pipeline.instances[*at].name).collect();
@@ -188,6 +209,8 @@ fn read(
         overlap: schedule.map_or("", |schedule| schedule.overlap.as_str()),
         next: next_run(entry, now).map(|at| (words::when(at, now), words::at_clock(at))),
         past: schedule::past(daemon, &entry.name, PAST, now)?,
+        has_intervals: backfill::has_intervals(entry),
+        heat: Heat::default(),
         columns,
         grid,
         graph,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
@@ -15,7 +15,9 @@ use cairn_scheduler::history::{History, InstanceHistory};
 use cairn_scheduler::launch::{Asked, asked_for, interval_of, words_that_select};
 use cairn_scheduler::select::{Force, Request};
 use cairn_store::{RunRecord, Ticket, Trigger, TriggerKind};
+use serde::Deserialize;
 
+use super::backfill;
 use super::form::{self, Form, field};
 use super::log;
 use super::markup::{Markup, url_part};
@@ -51,8 +53,18 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn read(app: &App, text: &str) -> Result<Self, Problem> {
+        let run = find_run_here(&app.daemon, text)?;
+        let seen = Self::once(app, run)?;
+        let is_cut_off = |record: &RunRecord| record.status == RunStatus::Running;
+        if !seen.goes_on && seen.record.as_ref().is_some_and(is_cut_off) {
+            // Its record was read, it ended, and then it was not among those that go on: a second look tells.
+            return Self::once(app, run);
+        }
+        Ok(seen)
+    }
+
+    fn once(app: &App, run: RunId) -> Result<Self, Problem> {
         let daemon = &app.daemon;
-        let run = find_run_here(daemon, text)?;
         let (record, ticket) = (daemon.store().run(run)?, daemon.store().ticket(run)?);
         let events = daemon.store().events(run)?;
         let look = runs::standing(daemon, run, record.as_ref(), ticket.as_ref());
@@ -148,10 +160,14 @@ struct RunPage {
     left_out: usize,
     scale: Markup,
     graph: Markup,
+    /// The stages of many instances: the words of a link, and what it asks for.
+    folds: Vec<(String, String)>,
     counts: Markup,
     done: usize,
     total: usize,
     in_catalog: bool,
+    /// The backfill that it is part of.
+    backfill: Option<String>,
 }
 
 /// Instances that a page lists; those that ask for attention come first where there are more.
@@ -160,7 +176,18 @@ const STAGES_MAX: usize = 400;
 const WRONG_MAX: usize = 5;
 const TAIL_LINES: usize = 12;
 
-async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Response, Fault> {
+#[derive(Deserialize)]
+struct Wanted {
+    /// A stage whose instances have nodes of their own in the graph.
+    #[serde(default)]
+    unfold: String,
+}
+
+async fn one(
+    State(app): State<App>,
+    Path(run): Path<String>,
+    Query(Wanted { unfold }): Query<Wanted>,
+) -> Result<Response, Fault> {
     page(move || {
         let seen = Seen::read(&app, &run)?;
         let daemon = &app.daemon;
@@ -205,7 +232,9 @@ async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Response
             seen.history.took_in_all_ms()
         };
         let title = format!("{} · {} {}", seen.name(), row.look.word, row.short);
-        let live = if seen.goes_on || row.look == state::QUEUED {
+        // One that was cut off is taken up again: only what has ended stays as it is.
+        let is_over = seen.record.as_ref().is_some_and(|record| record.ended.is_some());
+        let live = if seen.goes_on || row.look == state::QUEUED || !is_over {
             format!("/live/{}", seen.run)
         } else {
             String::new()
@@ -231,10 +260,16 @@ async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Response
             version: seen.record.as_ref().map(|record| record.cairn_version.clone()),
             wrong: wrong(&app, &seen),
             scale: timeline.scale(until),
-            graph: graph(&seen),
+            graph: graph(&seen, &unfold),
+            folds: seen.pipeline.as_deref().map_or_else(Vec::new, |pipeline| folds(pipeline, &unfold)),
             counts: state::counts(seen.history.counts()),
             done,
             total: names.len(),
+            backfill: seen
+                .ticket
+                .as_ref()
+                .filter(|ticket| ticket.trigger.kind == TriggerKind::Backfill)
+                .map(|ticket| backfill::href(ticket.pipeline.as_str(), seen.run)),
             in_catalog: daemon.entry(&seen.name()).is_ok(),
             shell: Shell::new(daemon, Place::Runs, title, live),
             stages,
@@ -299,10 +334,22 @@ fn wrong(app: &App, seen: &Seen) -> Vec<Wrong> {
         .collect()
 }
 
+/// Returns a link for each stage whose instances are one node, or were: it unfolds or folds it.
+fn folds(pipeline: &Pipeline, unfold: &str) -> Vec<(String, String)> {
+    let link = |(stage, count): (String, usize)| {
+        if stage == unfold {
+            (format!("Fold {stage}"), "?#graph".to_owned())
+        } else {
+            (format!("Unfold {stage} ×{count}"), format!("?unfold={}#graph", url_part(&stage)))
+        }
+    };
+    picture::foldable(pipeline).into_iter().map(link).collect()
+}
+
 /// Draws the graph of a run with the states of its nodes.
-fn graph(seen: &Seen) -> Markup {
+fn graph(seen: &Seen, unfold: &str) -> Markup {
     let Some(pipeline) = &seen.pipeline else { return Markup::default() };
-    let shape = Shape::of(pipeline);
+    let shape = Shape::of(pipeline, unfold);
     let dress = |node: &picture::Node| {
         let names: Vec<&InstanceName> =
             node.instances.iter().map(|at| &pipeline.instances[*at].name).collect();

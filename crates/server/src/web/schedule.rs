@@ -2,18 +2,23 @@
 
 use askama::Template;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 use cairn_model::{Name, Timestamp};
 use cairn_scheduler::schedule::Times;
 use cairn_store::{Fate, ReadError};
+use serde::Deserialize;
 
+use super::calendar;
+use super::heat::{self, Heat};
+use super::live::looks_again;
 use super::markup::Markup;
 use super::runs;
 use super::shell::{Fault, Place, Shell, page};
 use super::words;
-use crate::api::App;
+use crate::api::{App, Problem};
 use crate::catalog::Entry;
 use crate::daemon::Daemon;
 
@@ -93,6 +98,13 @@ struct SchedulePage {
     upcoming: Vec<Coming>,
     lines: Vec<Line>,
     unscheduled: usize,
+    heat: Heat,
+    /// A day that was asked for, and its times.
+    day: Option<String>,
+    listed: Vec<heat::Time>,
+    /// The pipelines with a schedule, and the one that the page is about; empty: all.
+    names: Vec<String>,
+    pipeline: String,
 }
 
 /// Times that come and are shown, of all pipelines and of each.
@@ -118,11 +130,35 @@ fn coming(entry: &Entry, now: Timestamp) -> Vec<Coming> {
 /// Past times that are shown of each pipeline.
 const PAST: usize = 10;
 
-async fn list(State(app): State<App>) -> Result<Response, Fault> {
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    pipeline: String,
+    /// A day whose times are listed.
+    day: Option<String>,
+}
+
+async fn list(
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    let again = looks_again(&headers);
     page(move || {
         let daemon = &app.daemon;
         let now = daemon.clock.now();
-        let entries: Vec<_> = daemon.catalog().entries().cloned().collect();
+        let all: Vec<_> = daemon.catalog().entries().cloned().collect();
+        let names: Vec<String> =
+            all.iter().filter(|entry| entry.schedule.is_some()).map(|entry| entry.name.to_string()).collect();
+        let unscheduled = all.len() - names.len();
+        let is_meant = |name: &str| asked.pipeline.is_empty() || name == asked.pipeline;
+        let entries: Vec<_> = all.into_iter().filter(|entry| is_meant(entry.name.as_str())).collect();
+        let day = match asked.day.as_deref().filter(|day| !day.is_empty()) {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                Problem::bad(format!("`day` = `{text}` is no date")).help("write it as `2026-01-31`")
+            })?),
+        };
         let (mut lines, mut upcoming) = (Vec::new(), Vec::new());
         for entry in &entries {
             let Some(schedule) = &entry.schedule else { continue };
@@ -146,12 +182,21 @@ async fn list(State(app): State<App>) -> Result<Response, Fault> {
         lines.sort_by(|one, other| (one.sort, &one.name).cmp(&(other.sort, &other.name)));
         upcoming.sort_by_key(|coming| coming.at);
         upcoming.truncate(COMING);
-        let unscheduled = entries.len() - lines.len();
+        let heat = if again { Heat::default() } else { heat::read(daemon, &entries, &asked.pipeline, now)? };
+        let listed = match day {
+            Some(day) if !again => heat::day(daemon, &entries, day, now)?,
+            _ => Vec::new(),
+        };
         Ok(SchedulePage {
             shell: Shell::new(daemon, Place::Schedule, "Schedule", "/live"),
             lines,
             upcoming,
             unscheduled,
+            heat,
+            day: day.map(calendar::day_words),
+            listed,
+            names,
+            pipeline: asked.pipeline,
         })
     })
     .await

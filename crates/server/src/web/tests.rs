@@ -48,6 +48,21 @@ needs = ["a"]
 outputs = []
 "#;
 
+const DAILY: &str = r#"
+[pipeline]
+name = "d"
+
+[params]
+word = "x"
+
+[schedule]
+cron = "@daily"
+
+[stages.a]
+run = "echo {{ params.word }} > {{ outputs.day }}"
+outputs = { day = "days/{{ interval.start | date }}.txt" }
+"#;
+
 struct World {
     _folder: tempfile::TempDir,
     router: Router,
@@ -69,13 +84,14 @@ fn world() -> World {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().canonicalize().unwrap();
     std::fs::write(folder.join("p.toml"), PIPELINE).unwrap();
+    std::fs::write(folder.join("d.toml"), DAILY).unwrap();
     std::fs::write(folder.join("bad.toml"), format!("[stages.a]\n'''{HOSTILE}''' = 1\n")).unwrap();
     let clock = Arc::new(FixedClock::new(Timestamp(1_800_000_000_000)));
     let state = folder.join(".cairn");
     let store = Store::open(&state, Access::Write, &*clock).unwrap();
     let run = RunId::from_bytes([7; 16]);
     let letter = fill(&store, &state, run);
-    let files = vec![located(&folder, "p.toml"), located(&folder, "bad.toml")];
+    let files = ["p.toml", "d.toml", "bad.toml"].map(|file| located(&folder, file)).to_vec();
     let setup = Setup {
         telling: crate::Telling::default(),
         spans: None,
@@ -251,6 +267,10 @@ async fn no_text_from_outside_becomes_markup_on_any_page() {
         format!("/dead/{letter}"),
         "/effects".to_owned(),
         "/schedule".to_owned(),
+        "/schedule?pipeline=p&day=1970-01-01".to_owned(),
+        "/pipelines/d/backfill".to_owned(),
+        "/pipelines/d/backfill?from=2026-01-01&to=2026-01-09".to_owned(),
+        format!("/pipelines/d/backfill/{run}"),
         "/system".to_owned(),
         format!("/runs/{hostile}"),
         format!("/{hostile}"),
@@ -275,6 +295,8 @@ async fn no_text_from_outside_becomes_markup_on_any_page() {
         (format!("/runs/{run}/stages/a"), "&lt;script&gt;alert(1)"),
         ("/effects".to_owned(), "It took place"),
         ("/schedule".to_owned(), "dropped: "),
+        ("/schedule?day=1970-01-01".to_owned(), "dropped"),
+        ("/schedule".to_owned(), "to come"),
         ("/".to_owned(), "bad.toml"),
     ] {
         let (_, _, html) = ask(&router, "GET", &page, "").await;
@@ -329,6 +351,73 @@ async fn buttons_do_what_they_say_and_lead_on() {
     }
     let (status, ..) = ask(&router, "POST", &format!("/runs/{run}/resume"), "").await;
     assert_eq!(status, StatusCode::SEE_OTHER);
+}
+
+/// What is typed is shown again, whatever it is, and said to be wrong.
+#[tokio::test]
+async fn a_backfill_that_cannot_be_is_refused_on_its_page() {
+    let World { _folder, router, .. } = world();
+    let hostile = super::markup::url_part(HOSTILE);
+    for (asked, word) in [
+        (format!("from={hostile}&to={hostile}"), "is no date or time"),
+        (format!("from=2026-01-01&to=2026-01-09&every={hostile}"), "is no length of an interval"),
+        (format!("from=2026-01-01&to=2026-01-09&reprocess={hostile}"), "does not say which intervals"),
+        ("from=2026-01-09&to=2026-01-01".to_owned(), "is no later than"),
+        ("from=2000-01-01&to=2026-01-01".to_owned(), "are more than the 1000"),
+    ] {
+        for method in ["GET", "POST"] {
+            let (path, body) = match method {
+                "GET" => (format!("/pipelines/d/backfill?{asked}"), ""),
+                _ => ("/pipelines/d/backfill".to_owned(), asked.as_str()),
+            };
+            let (status, _, html) = ask(&router, method, &path, body).await;
+            assert!(status.is_client_error(), "{asked}: {status}");
+            assert!(html.contains("role=\"alert\"") && html.contains(word), "{asked}: {html}");
+            assert!(!html.contains("<script>") && !html.contains("<img"), "{asked}: {html}");
+        }
+    }
+    let (_, _, html) = ask(&router, "GET", "/pipelines/p/backfill?from=2026-01-01&to=2026-01-09", "").await;
+    assert!(html.contains("reads no interval"), "{html}");
+    assert_eq!(
+        ask(&router, "GET", "/runs", "").await.2.matches("data-line-link").count(),
+        1,
+        "nothing was begun"
+    );
+}
+
+/// To look starts nothing; to start twice makes each interval once; and what waits of it can be taken back.
+#[tokio::test]
+async fn a_backfill_is_looked_at_started_once_and_cancelled() {
+    let World { _folder, router, .. } = world();
+    let asked = "from=2026-01-01&to=2026-01-05&reprocess=missing&param-word=y";
+    let plan = format!("/pipelines/d/backfill?{asked}");
+    for _ in 0..2 {
+        let (status, _, html) = ask(&router, "GET", &plan, "").await;
+        assert!(status.is_success() && html.contains("4 of 4 intervals would run"), "{html}");
+        assert!(html.contains("Thu 1 Jan 2026: 1 would run (never ran before)"), "{html}");
+    }
+    let (status, to, html) = ask(&router, "POST", "/pipelines/d/backfill", asked).await;
+    assert_eq!(status, StatusCode::SEE_OTHER, "{html}");
+    let (status, _, html) = ask(&router, "POST", "/pipelines/d/backfill", asked).await;
+    assert!(status == StatusCode::CONFLICT && html.contains("none of the intervals"), "{status}: {html}");
+    let (_, _, html) = ask(&router, "GET", &plan, "").await;
+    assert!(html.contains("None of 4 intervals would run") && html.contains("4 asked for"), "{html}");
+
+    let (_, _, html) = ask(&router, "GET", &to, "").await;
+    assert!(html.contains("4 queued") && html.contains("0 of 4") && html.contains("data-live"), "{html}");
+    let runs: Vec<&str> =
+        html.split("class=\"mono\" href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let (_, _, run) = ask(&router, "GET", &format!("/api/v1{}", runs[0]), "").await;
+    for word in ["\"kind\":\"backfill\"", "\"start\":\"2026-01-01T00:00:00.000Z\"", "\"word\":\"y\""] {
+        assert!(run.contains(word), "no {word}: {run}");
+    }
+    // The page of any of them is the page of all.
+    let of_last = to.rsplit_once('/').unwrap().0.to_owned() + runs[3].trim_start_matches("/runs");
+    assert!(ask(&router, "GET", &of_last, "").await.2.contains("4 queued"));
+    let (status, ..) = ask(&router, "POST", &format!("{to}/cancel"), "").await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    let (_, _, html) = ask(&router, "GET", &to, "").await;
+    assert!(html.contains("4 interrupted") && !html.contains("data-live="), "{html}");
 }
 
 /// A run that is started for an instance that died, or again, is about what the first one was about.
@@ -394,6 +483,8 @@ async fn without_a_token_no_page_and_no_button_answers() {
         format!("/runs/{run}/stages/a/log/live"),
         format!("/runs/{run}/stages/a/output?path=x"),
         "/pipelines/p".to_owned(),
+        "/pipelines/d/backfill".to_owned(),
+        format!("/pipelines/d/backfill/{run}"),
         format!("/dead/{letter}"),
     ]);
     let post = [
@@ -406,6 +497,9 @@ async fn without_a_token_no_page_and_no_button_answers() {
         format!("/dead/{letter}/retry"),
         format!("/dead/{letter}/drop"),
         "/effects/settle".to_owned(),
+        "/effects/undo".to_owned(),
+        "/pipelines/d/backfill".to_owned(),
+        format!("/pipelines/d/backfill/{run}/cancel"),
     ];
     let all = get.map(|path| ("GET", path)).chain(post.map(|path| ("POST", path)));
     for (method, path) in all {

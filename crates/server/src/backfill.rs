@@ -1,0 +1,238 @@
+//! Backfills: what a run of each interval would do today, and the runs that are asked for at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use cairn_executor::LookUpError;
+use cairn_model::{Interval, RunId, RunStatus};
+use cairn_scheduler::backfill::{BackfillError, Reprocess, Would, intervals, is_asked, last_runs};
+use cairn_scheduler::definition::{Checked, Given};
+use cairn_scheduler::launch::{Asked, LaunchError, selection};
+use cairn_scheduler::plan::{Prediction, plan};
+use cairn_scheduler::select::{Force, Request};
+use cairn_store::{Batch, ReadError, Ticket, Trigger, TriggerKind};
+
+use crate::catalog::{Entry, PLAIN};
+use crate::daemon::{Daemon, StoreError, lock};
+use crate::submit::{Order, enter};
+
+/// Intervals that are planned at once: each is checked and looked up. A command line plans more.
+pub(crate) const PLANNED_MAX: usize = 1_000;
+/// Runs of a backfill give way to all that is asked for otherwise.
+const PRIORITY: i64 = -1;
+
+const CLOCK_STEP_MS: i64 = 60_000;
+
+/// A backfill that is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Backfill {
+    /// Its intervals lie in here.
+    pub(crate) stretch: Interval,
+    /// Their length; `None`: the schedule's.
+    pub(crate) every: Option<String>,
+    pub(crate) reprocess: Reprocess,
+    pub(crate) params: Vec<(String, String)>,
+    pub(crate) keep_going: bool,
+    /// The stretch as people read it: what its runs say of why they are.
+    pub(crate) words: String,
+}
+
+/// An interval, and what is known of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Day {
+    pub(crate) interval: Interval,
+    pub(crate) would: Would,
+    /// Why its result would be another; empty where it would not.
+    pub(crate) why: String,
+    pub(crate) last: Option<(RunId, RunStatus)>,
+    /// A run of it that waits or goes on.
+    pub(crate) open: Option<RunId>,
+    /// Whether it is made.
+    pub(crate) selected: bool,
+}
+
+/// Why nothing is filled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FillError {
+    #[error(transparent)]
+    Backfill(#[from] BackfillError),
+    #[error("{count} intervals are more than the {PLANNED_MAX} that are planned at once here")]
+    TooMany { count: usize },
+    #[error("the pipeline cannot run as asked")]
+    Wrong { report: String },
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error("none of the intervals has anything to be made")]
+    Nothing,
+    #[error(transparent)]
+    LookUp(#[from] LookUpError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ReadError> for FillError {
+    fn from(error: ReadError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl FillError {
+    /// Says what to do.
+    pub(crate) fn help(&self) -> Option<String> {
+        match self {
+            Self::Backfill(error) => Some(error.help()),
+            Self::TooMany { .. } => {
+                Some("fill a shorter stretch at a time, or use `cairn backfill` at a terminal".to_owned())
+            }
+            Self::Launch(error) => error.help(),
+            Self::Nothing => Some("ask for `all` to have them executed anew".to_owned()),
+            Self::Wrong { .. } | Self::LookUp(_) | Self::Store(_) => None,
+        }
+    }
+}
+
+impl Daemon {
+    /// Finds out what would be done with each interval, by content; nothing is started.
+    pub(crate) fn plan_backfill(&self, entry: &Entry, asked: &Backfill) -> Result<Vec<Day>, FillError> {
+        let (checked, _) = self.checked(entry, asked, None)?;
+        let found = intervals(&checked.pipeline, asked.stretch, asked.every.as_deref())?;
+        if found.len() > PLANNED_MAX {
+            return Err(FillError::TooMany { count: found.len() });
+        }
+        let last = last_runs(&self.store, &entry.located.shown)?;
+        let open = self.open_intervals(entry)?;
+        let request = request(asked);
+        let mut days = Vec::with_capacity(found.len());
+        for interval in found {
+            let (checked, run) = self.checked(entry, asked, Some(interval))?;
+            let selection = selection(&checked, &request, false)?;
+            let (store, clock) = (Some(self.store.clone()), Arc::clone(&self.clock));
+            let engine = checked
+                .engine(store, clock, run, interval.end, HashSet::new(), false)
+                .map_err(|source| LaunchError::State { state: self.state.display().to_string(), source })?;
+            let predictions = plan(&engine, &checked.graph, &selection.selected, &selection.forced)?;
+            let would = Would::of(&predictions);
+            let (last, open) = (last.get(&interval).copied(), open.get(&interval).copied());
+            let status = last.map(|(_, status)| status);
+            days.push(Day {
+                interval,
+                would,
+                // The first instance that is not as it should be tells why.
+                why: predictions.iter().find(|one| one.is_stale()).map_or_else(String::new, Prediction::why),
+                last,
+                open,
+                selected: open.is_none() && is_asked(asked.reprocess, would, status),
+            });
+        }
+        Ok(days)
+    }
+
+    /// Has a run wait for each interval that is to be made, the oldest first: all of them, or none, are durable when this
+    /// returns. An interval that has a run already that waits or goes on gets no second one.
+    pub(crate) fn start_backfill(&self, entry: &Entry, asked: &Backfill) -> Result<Vec<RunId>, FillError> {
+        let days = self.plan_backfill(entry, asked)?;
+        let _deciding = lock(&self.deciding);
+        // Whoever pressed the button twice planned twice as well.
+        let open = self.open_intervals(entry)?;
+        let now = self.clock.now();
+        let mut batch = Batch::new();
+        let mut all = Vec::new();
+        for day in days.iter().filter(|day| day.selected && !open.contains_key(&day.interval)) {
+            let order = Order {
+                pipeline: entry.name.clone(),
+                asked: Asked {
+                    request: request(asked),
+                    keep_going: asked.keep_going,
+                    params: asked.params.clone(),
+                    interval: Some(day.interval),
+                    ..Asked::default()
+                },
+                logical_time: Some(day.interval.end),
+                priority: PRIORITY,
+                trigger: Trigger { kind: TriggerKind::Backfill, detail: asked.words.clone() },
+                not_before: None,
+            };
+            let run = RunId::generate(&*self.clock);
+            all.push((run, enter(&mut batch, run, entry, &order, now)));
+        }
+        if all.is_empty() {
+            return Err(FillError::Nothing);
+        }
+        self.commit(batch)?;
+        tracing::info!(pipeline = %entry.name, runs = all.len(), stretch = asked.words, "a backfill waits");
+        Ok(all
+            .into_iter()
+            .map(|(run, waiting)| {
+                self.has_waiting(waiting);
+                run
+            })
+            .collect())
+    }
+
+    /// Returns the runs of the backfill that a run is part of, the oldest first; none where it is part of none.
+    pub(crate) fn backfill_of(&self, run: RunId) -> Result<Vec<(RunId, Ticket)>, ReadError> {
+        let Some(first) =
+            self.store.ticket(run)?.filter(|ticket| ticket.trigger.kind == TriggerKind::Backfill)
+        else {
+            return Ok(Vec::new());
+        };
+        // They were asked for at one moment, and ids are in the order of time.
+        let is_one = |ticket: &Ticket| {
+            (&ticket.pipeline, &ticket.trigger, ticket.submitted)
+                == (&first.pipeline, &first.trigger, first.submitted)
+        };
+        // An id begins with its milliseconds; a clock may have been set back a little between the two.
+        let earliest =
+            u64::try_from(first.submitted.0.saturating_sub(CLOCK_STEP_MS)).unwrap_or(0).to_be_bytes();
+        let mut found: HashMap<RunId, Ticket> = HashMap::new();
+        for (run, ticket) in self.store.open_tickets()? {
+            if is_one(&ticket) {
+                found.insert(run, ticket);
+            }
+        }
+        for row in self.store.runs_before(None) {
+            let (id, _) = row?;
+            if id.as_bytes()[..6] < earliest[2..] {
+                break;
+            }
+            if let Some(ticket) = self.store.ticket(id)?.filter(is_one) {
+                found.insert(id, ticket);
+            }
+        }
+        let mut found: Vec<(RunId, Ticket)> = found.into_iter().collect();
+        found.sort_by_key(|(run, _)| *run);
+        Ok(found)
+    }
+
+    /// Returns the intervals of which a run waits or goes on.
+    fn open_intervals(&self, entry: &Entry) -> Result<HashMap<Interval, RunId>, ReadError> {
+        let of = |(run, ticket): (RunId, Ticket)| Some((ticket.interval?, run, ticket.pipeline));
+        let open = self.store.open_tickets()?.into_iter().filter_map(of);
+        Ok(open.filter(|(.., name)| *name == entry.name).map(|(interval, run, _)| (interval, run)).collect())
+    }
+
+    fn checked(
+        &self,
+        entry: &Entry,
+        asked: &Backfill,
+        interval: Option<Interval>,
+    ) -> Result<(Checked, RunId), FillError> {
+        let run = RunId::generate(&*self.clock);
+        let given = Given {
+            params: asked.params.clone(),
+            logical_time: interval.map_or_else(|| self.clock.now(), |interval| interval.end),
+            interval,
+            run: Some(run),
+        };
+        let definition = entry.located.with_text(entry.text.to_vec());
+        let checked = definition.check(&given).map_err(|wrong| FillError::Wrong {
+            report: wrong.report.render(&wrong.definition.source(), PLAIN),
+        })?;
+        Ok((checked, run))
+    }
+}
+
+fn request(asked: &Backfill) -> Request {
+    let force = if asked.reprocess == Reprocess::All { Force::All } else { Force::None };
+    Request { force, ..Request::default() }
+}
