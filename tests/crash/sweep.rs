@@ -78,6 +78,8 @@ impl Sweep {
             let deed = &self.deeds[usize::try_from(point % deeds).unwrap()];
             let blow = Blow { call: (2 * point + 1) * whole.calls / (2 * points), deed: deed.clone() };
             let scene = self.scene();
+            // Shown where it does not end.
+            eprintln!("{blow:?}");
             let cut = traced(&scene.project.command(&["run", "-j", "2"]), self.whose, Some(blow));
             met += u64::from(cut.struck.is_some());
             let call = cut.struck.as_ref().map_or("no call".to_owned(), ToString::to_string);
