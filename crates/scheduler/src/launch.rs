@@ -187,14 +187,24 @@ pub fn selection(
     Ok(selection)
 }
 
-/// Enters a run in the store, in one batch with `along`, and makes all it needs to be driven.
+/// Writes a run's record where nobody else may write about the run meanwhile.
+pub fn alone(store: &Store) -> impl FnOnce(Batch) -> Result<(), LaunchError> + '_ {
+    |batch| {
+        // All that follows from it is durable no sooner than this.
+        let _ = store.commit(batch, Durability::Written)?;
+        Ok(())
+    }
+}
+
+/// Enters a run in the store, and makes all it needs to be driven. `enter` writes the batch with its record, and what is to be
+/// in one batch with that.
 pub fn launch(
     checked: &Checked,
     store: &Store,
     (run, logical_time): (RunId, Timestamp),
     asked: &Asked,
     resumed: Option<&Resumed>,
-    (leftovers, along): (Leftovers, Batch),
+    (leftovers, enter): (Leftovers, impl FnOnce(Batch) -> Result<(), LaunchError>),
     clock: Arc<dyn Clock>,
 ) -> Result<Launched, LaunchError> {
     let Selection { selected, forced, .. } = selection(checked, &asked.request, asked.force_effects)?;
@@ -202,14 +212,13 @@ pub fn launch(
     // One that waited in a queue has its id from before.
     let started = resumed.map_or_else(|| clock.now(), |resumed| resumed.record.started);
     let record = record(checked, (started, logical_time), asked, jobs);
-    let mut batch = along;
+    let mut batch = Batch::new();
     let definition = batch.put_definition(&checked.definition.bytes);
     let record = RunRecord { definition, ..record };
     batch.put_run(run, &record);
     let was_cut_off =
         leftovers == Leftovers::Look && is_cut_off(store, &checked.pipeline.name, checked.project.state())?;
-    // All that follows from it is durable no sooner than this.
-    let _ = store.commit(batch, Durability::Written)?;
+    enter(batch)?;
     let done_before = resumed.map(Resumed::done).unwrap_or_default();
     let engine = checked
         .engine(Some(store.clone()), clock, run, logical_time, done_before, asked.force_effects)

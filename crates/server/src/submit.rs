@@ -265,7 +265,8 @@ impl Daemon {
         let now = self.clock.now();
         let error = Some(format!("cancelled before it began: {why}"));
         let mut batch = Batch::new();
-        batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, ..ticket.clone() });
+        let cancel = Some(why.to_owned());
+        batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, cancel, ..ticket.clone() });
         // One that had begun under an earlier daemon has a record.
         let record = match self.store.run(run)? {
             Some(record) => RunRecord { status: RunStatus::Interrupted, ended: Some(now), ..record },
