@@ -11,14 +11,14 @@ use cairn_scheduler::launch::{
 };
 use cairn_scheduler::run::{Ended, Run, Signal};
 use cairn_scheduler::spans::Spans;
-use cairn_store::{Batch, Durability, ProcessId, RunRecord, Ticket, TicketStage};
+use cairn_store::{Batch, Durability, ProcessId, Ticket, TicketStage};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
 
 use crate::catalog::PLAIN;
 use crate::daemon::{Daemon, StoreError, lock};
 use crate::hub::Change;
-use crate::submit::never_begun;
+use crate::submit::put_ended;
 
 impl Daemon {
     /// Carries a run out that has its turn.
@@ -47,16 +47,20 @@ impl Daemon {
         tracing::error!(run = %run.short(), error = %why, "the run cannot go on");
         let text = |error: &dyn std::error::Error| error.to_string();
         let open = self.store.attempts_open().map_err(|error| text(&error))?;
+        let open: Vec<_> = open.into_iter().filter(|(id, _)| id.run == run).collect();
         let mut batch = Batch::new();
-        for (id, attempt) in open.iter().filter(|(id, _)| id.run == run) {
+        for (id, _) in &open {
+            // What of it is still on its way to be committed is refused from here on.
+            batch.attempt_ended(id);
+        }
+        // Where that cannot be written its commands go on, and the next daemon takes them over.
+        self.commit(batch).map_err(|error| text(&error))?;
+        for (_, attempt) in &open {
             if let Some(notes) = &self.notes {
                 notes.service().give_up(&attempt.token);
             }
             self.keeper.discard(&attempt.token).await;
-            // What of it is still on its way to be committed is refused from here on.
-            batch.attempt_ended(id);
         }
-        self.commit(batch).map_err(|error| text(&error))?;
         self.give_up_held(run).await?;
         self.refuse(run, why).map_err(|error| text(&error))
     }
@@ -256,12 +260,8 @@ impl Daemon {
         let Some(ticket) = self.store.ticket(run)? else { return Ok(()) };
         tracing::warn!(run = %run.short(), pipeline = %ticket.pipeline, %why, "the run cannot begin");
         let now = self.clock.now();
-        let record = match self.store.run(run)? {
-            Some(record) => RunRecord { status: RunStatus::Failed, ended: Some(now), ..record },
-            None => never_begun(&ticket, RunStatus::Failed, now),
-        };
         let mut batch = Batch::new();
-        batch.put_run(run, &record);
+        put_ended(&mut batch, run, (&ticket, self.store.run(run)?), RunStatus::Failed, now);
         let ticket = Ticket { stage: TicketStage::Running, error: Some(why), ..ticket };
         batch.put_ticket(run, &ticket);
         self.write(batch)?;
