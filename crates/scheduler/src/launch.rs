@@ -187,11 +187,10 @@ pub fn selection(
     Ok(selection)
 }
 
-/// Writes a run's record where nobody else may write about the run meanwhile.
+/// Makes the record durable of a run that is known by nothing else: one in the foreground.
 pub fn alone(store: &Store) -> impl FnOnce(Batch) -> Result<(), LaunchError> + '_ {
     |batch| {
-        // All that follows from it is durable no sooner than this.
-        let _ = store.commit(batch, Durability::Written)?;
+        let _ = store.commit(batch, Durability::Synced)?;
         Ok(())
     }
 }
@@ -229,6 +228,8 @@ pub fn launch(
     if was_cut_off {
         let recovered = recover::recover(&checked.project, store, &engine.output_folders())?;
         tracing::info!(?recovered, "cleared away what an earlier run left");
+    } else {
+        recover::clear_left(&checked.project);
     }
     prime(&engine, &checked.graph, &selected);
     let durations = checked.durations(Some(store));
@@ -290,8 +291,7 @@ fn is_cut_off(store: &Store, pipeline: &Name, state: &Path) -> Result<bool, Read
     // The last of all, and the last of this pipeline: only who knows its outputs clears away what lies beside them.
     let own = runs.iter().find(|(_, record)| record.pipeline == *pipeline);
     let cut_off = runs.first().into_iter().chain(own).any(|(_, record)| record.status == RunStatus::Running);
-    let staged = std::fs::read_dir(state.join("staging")).is_ok_and(|mut entries| entries.next().is_some());
-    Ok(cut_off || staged || !store.attempts_open()?.is_empty())
+    Ok(cut_off || recover::is_anything_staged(state) || !store.attempts_open()?.is_empty())
 }
 
 fn record(

@@ -126,7 +126,7 @@ impl Daemon {
         let ticket = Ticket { stage: TicketStage::Running, ..ticket };
         batch.put_ticket(run, &ticket);
         self.lineage_of_start(&mut batch, run, &ticket, began_before, self.clock.now());
-        // All that follows from it is durable no sooner than this.
+        // It waited in the queue: that is durable, and all that follows from this is so no sooner than this.
         let _ = self.store.commit(batch, Durability::Written)?;
         Ok(Some(ticket))
     }
