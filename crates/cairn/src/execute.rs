@@ -10,11 +10,11 @@ use cairn_executor::isolation::Keeper;
 use cairn_executor::{Hands, Project};
 use cairn_model::{Clock, Event, Interval, RunId, RunStatus, RunTrace, SystemClock, Timestamp};
 use cairn_scheduler::launch::{
-    self, Asked, Launched, Leftovers, Resumed, blocking_threads, launch, write_index,
+    self, Asked, Launched, Leftovers, Resumed, alone, blocking_threads, launch, write_index,
 };
 use cairn_scheduler::run::{Run, Signal};
 use cairn_scheduler::spans::{Export, Spans};
-use cairn_store::{Access, Batch, ProcessId, RunRecord, Store};
+use cairn_store::{Access, ProcessId, RunRecord, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
@@ -61,7 +61,7 @@ pub(crate) fn execute(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let of = (run, logical_time);
     let Launched { record, engine, machine, names, expected_ms, jobs, .. } =
-        launch(checked, store, of, asked, resumed, (Leftovers::Look, Batch::new()), Arc::clone(&clock))?;
+        launch(checked, store, of, asked, resumed, (Leftovers::Look, alone(store)), Arc::clone(&clock))?;
     let cannot_start = |error| Failure::new(ExitStatus::Store, format!("cannot start a thread: {error}"));
     let telemetry = telemetry::of_process();
     let spans = telemetry.as_ref().map(|to| {

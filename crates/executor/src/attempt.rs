@@ -369,7 +369,9 @@ impl Engine {
         prepared: Prepared,
     ) -> (Result<(Ended, Option<RecordCounts>), AttemptError>, bool, Prepared) {
         if self.instance(instance).records.is_none() {
-            let ended = hands.keeper.run(prepared.job.clone()).await;
+            // What was to stop it before the keeper had it was not heard.
+            let token = prepared.job.token.clone();
+            let ended = hands.keeper.run_and(prepared.job.clone(), || hands.stop_again(&token)).await;
             let began = !matches!(ended, Err(KeeperError::Start(_)));
             return (ended.map(|ended| (ended, None)).map_err(AttemptError::from), began, prepared);
         }

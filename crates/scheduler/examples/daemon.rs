@@ -16,9 +16,9 @@ use cairn_executor::isolation::{KEEPER_ARGUMENT, Keeper, keeper_main};
 use cairn_executor::{Hands, Project, recover};
 use cairn_model::{Clock, InstanceEvent, Reason, RunEvent, RunId, RunStatus, SystemClock};
 use cairn_scheduler::definition::{Definition, Given};
-use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, launch};
+use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, alone, launch};
 use cairn_scheduler::run::Run;
-use cairn_store::{Access, Batch, ProcessId, Store};
+use cairn_store::{Access, ProcessId, Store};
 
 fn main() -> ExitCode {
     let argument = std::env::args_os().nth(1).expect("a folder");
@@ -72,7 +72,7 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
         of,
         &asked,
         resumed.as_ref(),
-        (Leftovers::Leave, Batch::new()),
+        (Leftovers::Leave, alone(&store)),
         Arc::clone(&clock),
     )?;
     let Launched { record, engine, machine, not_held, .. } = launched;

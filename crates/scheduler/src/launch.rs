@@ -187,14 +187,23 @@ pub fn selection(
     Ok(selection)
 }
 
-/// Enters a run in the store, in one batch with `along`, and makes all it needs to be driven.
+/// Makes the record durable of a run that is known by nothing else: one in the foreground.
+pub fn alone(store: &Store) -> impl FnOnce(Batch) -> Result<(), LaunchError> + '_ {
+    |batch| {
+        let _ = store.commit(batch, Durability::Synced)?;
+        Ok(())
+    }
+}
+
+/// Enters a run in the store, and makes all it needs to be driven. `enter` writes the batch with its record, and what is to be
+/// in one batch with that.
 pub fn launch(
     checked: &Checked,
     store: &Store,
     (run, logical_time): (RunId, Timestamp),
     asked: &Asked,
     resumed: Option<&Resumed>,
-    (leftovers, along): (Leftovers, Batch),
+    (leftovers, enter): (Leftovers, impl FnOnce(Batch) -> Result<(), LaunchError>),
     clock: Arc<dyn Clock>,
 ) -> Result<Launched, LaunchError> {
     let Selection { selected, forced, .. } = selection(checked, &asked.request, asked.force_effects)?;
@@ -202,19 +211,13 @@ pub fn launch(
     // One that waited in a queue has its id from before.
     let started = resumed.map_or_else(|| clock.now(), |resumed| resumed.record.started);
     let record = record(checked, (started, logical_time), asked, jobs);
-    let mut batch = along;
+    let mut batch = Batch::new();
     let definition = batch.put_definition(&checked.definition.bytes);
     let record = RunRecord { definition, ..record };
     batch.put_run(run, &record);
     let was_cut_off =
         leftovers == Leftovers::Look && is_cut_off(store, &checked.pipeline.name, checked.project.state())?;
-    let durability = match leftovers {
-        // A run in the foreground is known by nothing else.
-        Leftovers::Look => Durability::Synced,
-        // It waited in the queue: that is durable, and all that follows from this is so no sooner than this.
-        Leftovers::Leave => Durability::Written,
-    };
-    let _ = store.commit(batch, durability)?;
+    enter(batch)?;
     let done_before = resumed.map(Resumed::done).unwrap_or_default();
     let engine = checked
         .engine(Some(store.clone()), clock, run, logical_time, done_before, asked.force_effects)

@@ -104,7 +104,14 @@ impl Run<'_> {
         let steady = Steady::new(&*self.clock);
         let mut wake_at = None;
         let mut interrupted = false;
-        let mut input = Input::Begin;
+        // A run that is to end by now begins nothing first.
+        let mut input = match self.signals.try_recv() {
+            Ok(signal) => match self.heard(signal, &mut interrupted) {
+                Some(input) => input,
+                None => return self.leave(saved_ms).await,
+            },
+            Err(_) => Input::Begin,
+        };
         loop {
             let mut ended = None;
             let mut recorded = 0;
@@ -161,27 +168,36 @@ impl Run<'_> {
             }
             let pause = wake_at.map(|time| Duration::from_millis(time.millis_since(steady.now())));
             input = tokio::select! {
+                biased;
+                Some(signal) = self.signals.recv() => match self.heard(signal, &mut interrupted) {
+                    Some(input) => input,
+                    None => return self.leave(saved_ms).await,
+                },
                 next = inputs.recv() => match next.expect("the loop itself holds a sender") {
                     Ok(next) => next,
                     Err(fatal) => return Err(self.give_up(fatal).await),
-                },
-                Some(signal) = self.signals.recv() => match signal {
-                    Signal::Interrupt => {
-                        self.engine.stop_asides(std::mem::replace(&mut interrupted, true));
-                        Input::Interrupt
-                    }
-                    Signal::Stop => {
-                        interrupted = true;
-                        self.engine.stop_asides(false);
-                        Input::Stop
-                    }
-                    Signal::Leave => return self.leave(saved_ms).await,
                 },
                 () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {
                     wake_at = None;
                     Input::Tick
                 }
             };
+        }
+    }
+
+    /// Returns what a signal is to the machine; `None`: the run is left to the next process.
+    fn heard(&self, signal: Signal, interrupted: &mut bool) -> Option<Input> {
+        match signal {
+            Signal::Interrupt => {
+                self.engine.stop_asides(std::mem::replace(interrupted, true));
+                Some(Input::Interrupt)
+            }
+            Signal::Stop => {
+                *interrupted = true;
+                self.engine.stop_asides(false);
+                Some(Input::Stop)
+            }
+            Signal::Leave => None,
         }
     }
 

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use cairn_executor::{Hands, Project, recover};
 use cairn_model::{Event, Name, RunId, RunStatus, RunTrace};
 use cairn_scheduler::definition::{Checked, Definition, Given};
-use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, asked_for, launch, write_index};
+use cairn_scheduler::launch::{
+    Asked, LaunchError, Launched, Leftovers, Resumed, asked_for, launch, write_index,
+};
 use cairn_scheduler::run::{Ended, Run, Signal};
 use cairn_scheduler::spans::Spans;
-use cairn_store::{Batch, ProcessId, RunRecord, Ticket, TicketStage};
+use cairn_store::{Batch, Durability, ProcessId, Ticket, TicketStage};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument as _;
 
 use crate::catalog::PLAIN;
 use crate::daemon::{Daemon, StoreError, lock};
 use crate::hub::Change;
-use crate::submit::never_begun;
+use crate::submit::put_ended;
 
 impl Daemon {
     /// Carries a run out that has its turn.
@@ -45,42 +47,44 @@ impl Daemon {
         tracing::error!(run = %run.short(), error = %why, "the run cannot go on");
         let text = |error: &dyn std::error::Error| error.to_string();
         let open = self.store.attempts_open().map_err(|error| text(&error))?;
+        let open: Vec<_> = open.into_iter().filter(|(id, _)| id.run == run).collect();
         let mut batch = Batch::new();
-        for (id, attempt) in open.iter().filter(|(id, _)| id.run == run) {
+        for (id, _) in &open {
+            // What of it is still on its way to be committed is refused from here on.
+            batch.attempt_ended(id);
+        }
+        // Where that cannot be written its commands go on, and the next daemon takes them over.
+        self.commit(batch).map_err(|error| text(&error))?;
+        for (_, attempt) in &open {
             if let Some(notes) = &self.notes {
                 notes.service().give_up(&attempt.token);
             }
             self.keeper.discard(&attempt.token).await;
-            // What of it is still on its way to be committed is refused from here on.
-            batch.attempt_ended(id);
         }
-        self.commit(batch).map_err(|error| text(&error))?;
         self.give_up_held(run).await?;
-        let ticket = self.store.ticket(run).map_err(|error| text(&error))?;
-        let ticket = ticket.ok_or_else(|| why.clone())?;
-        self.refuse(run, ticket, why).map_err(|error| text(&error))
+        self.refuse(run, why).map_err(|error| text(&error))
     }
 
     async fn begin(self: &Arc<Self>, run: RunId, signals: UnboundedReceiver<Signal>) -> Result<(), String> {
         let daemon = Arc::clone(self);
         let prepared = blocking(move || daemon.prepare(run)).await?;
-        let (ticket, prepared) = match prepared {
-            (ticket, Ok(prepared)) => (ticket, *prepared),
-            (ticket, Err(why)) => {
+        let prepared = match prepared {
+            Ok(prepared) => *prepared,
+            Err(why) => {
                 self.give_up_held(run).await?;
                 let daemon = Arc::clone(self);
-                return blocking(move || daemon.refuse(run, ticket, why))
-                    .await
-                    .map_err(|error| error.to_string());
+                return blocking(move || daemon.refuse(run, why)).await.map_err(|error| error.to_string());
             }
         };
+        let ticket = prepared.ticket.clone();
         let pipeline = ticket.pipeline.clone();
         self.outbox.notify_one();
         self.hub.tell(Change::Run { run, pipeline: pipeline.clone() });
         if ticket.cancel.is_some()
+            && signals.is_empty()
             && let Some(sender) = self.signals().get(&run)
         {
-            // It was asked to end under an earlier daemon, or just now.
+            // It was asked to end under an earlier daemon: who asks this one sends a signal.
             let _ = sender.send(Signal::Interrupt);
         }
         for attempt in &prepared.launched.not_held {
@@ -99,31 +103,36 @@ impl Daemon {
     }
 
     /// Makes all that a run needs to be driven; or says why it cannot begin.
-    fn prepare(&self, run: RunId) -> Result<(Ticket, Result<Box<Prepared>, String>), String> {
+    fn prepare(&self, run: RunId) -> Result<Result<Box<Prepared>, String>, String> {
         let ticket = self
             .store
             .ticket(run)
             .map_err(|error| error.to_string())?
             .ok_or_else(|| "its ticket is gone".to_owned())?;
-        let began_before = self.store.run(run).map_err(|error| error.to_string())?.is_some();
-        let taken_over = ticket.stage == TicketStage::Running;
-        let goes_on = taken_over || began_before;
-        // That it runs is in one batch with its record: a record that has ended is never that of a run that was to begin.
-        let mut batch = Batch::new();
-        let ticket = Ticket { stage: TicketStage::Running, ..ticket };
-        batch.put_ticket(run, &ticket);
-        self.lineage_of_start(&mut batch, run, &ticket, goes_on, self.clock.now());
-        let prepared = self.try_prepare(run, &ticket, taken_over, batch);
-        Ok((ticket, prepared.map(Box::new)))
+        Ok(self.try_prepare(run, &ticket).map(Box::new))
     }
 
-    fn try_prepare(
+    /// Enters in one batch that a run goes on and its record: a record that has ended is never that of a run that was to begin.
+    /// Returns the ticket as it stands now.
+    fn enter_running(
         &self,
         run: RunId,
-        ticket: &Ticket,
-        taken_over: bool,
-        along: Batch,
-    ) -> Result<Prepared, String> {
+        mut batch: Batch,
+        began_before: bool,
+    ) -> Result<Option<Ticket>, LaunchError> {
+        // Since the ticket was read the run may have been asked to end: who asks is answered once that is written.
+        let _deciding = lock(&self.deciding);
+        let Some(ticket) = self.store.ticket(run)? else { return Ok(None) };
+        let ticket = Ticket { stage: TicketStage::Running, ..ticket };
+        batch.put_ticket(run, &ticket);
+        self.lineage_of_start(&mut batch, run, &ticket, began_before, self.clock.now());
+        // It waited in the queue: that is durable, and all that follows from this is so no sooner than this.
+        let _ = self.store.commit(batch, Durability::Written)?;
+        Ok(Some(ticket))
+    }
+
+    fn try_prepare(&self, run: RunId, ticket: &Ticket) -> Result<Prepared, String> {
+        let taken_over = ticket.stage == TicketStage::Running;
         let text = |error: &dyn std::error::Error| error.to_string();
         let bytes = self
             .store
@@ -165,9 +174,15 @@ impl Daemon {
         let asked = Asked { jobs: asked.jobs.or(self.jobs), ..asked };
         let of = (run, ticket.logical_time);
         let clock = Arc::clone(&self.clock);
+        let mut entered = None;
+        let enter = |batch| {
+            entered = self.enter_running(run, batch, resumed.is_some())?;
+            Ok(())
+        };
         let launched =
-            launch(&checked, &self.store, of, &asked, resumed.as_ref(), (Leftovers::Leave, along), clock)
+            launch(&checked, &self.store, of, &asked, resumed.as_ref(), (Leftovers::Leave, enter), clock)
                 .map_err(|error| text(&error))?;
+        let ticket = entered.ok_or("its ticket is gone")?;
         lock(&self.held).remove(&run);
         let trigger = ticket.trigger.kind.as_str();
         let trace = RunTrace::new(run, asked.caller);
@@ -176,7 +191,7 @@ impl Daemon {
             Spans::begin(Arc::clone(to), trace, of, trigger, &launched.engine)
         });
         let spans = spans.transpose().map_err(|error| text(&error))?;
-        Ok(Prepared { checked, asked, launched, resumed: resumed.is_some(), spans })
+        Ok(Prepared { ticket, checked, asked, launched, resumed: resumed.is_some(), spans })
     }
 
     async fn drive(
@@ -186,7 +201,7 @@ impl Daemon {
         signals: UnboundedReceiver<Signal>,
         pipeline: &Name,
     ) -> Result<Ended, String> {
-        let Prepared { checked, asked, launched, resumed, mut spans } = prepared;
+        let Prepared { checked, asked, launched, resumed, mut spans, .. } = prepared;
         let Launched { record, engine, machine, .. } = launched;
         let committer = engine.committer().map_err(|error| format!("cannot start a thread: {error}"))?;
         let hands = Arc::new(Hands {
@@ -240,24 +255,26 @@ impl Daemon {
     }
 
     /// Ends a run that could not begin.
-    fn refuse(&self, run: RunId, ticket: Ticket, why: String) -> Result<(), StoreError> {
+    fn refuse(&self, run: RunId, why: String) -> Result<(), StoreError> {
+        let deciding = lock(&self.deciding);
+        let Some(ticket) = self.store.ticket(run)? else { return Ok(()) };
         tracing::warn!(run = %run.short(), pipeline = %ticket.pipeline, %why, "the run cannot begin");
         let now = self.clock.now();
-        let record = match self.store.run(run)? {
-            Some(record) => RunRecord { status: RunStatus::Failed, ended: Some(now), ..record },
-            None => never_begun(&ticket, RunStatus::Failed, now),
-        };
         let mut batch = Batch::new();
-        batch.put_run(run, &record);
-        let ticket = Ticket { error: Some(why), ..ticket };
+        put_ended(&mut batch, run, (&ticket, self.store.run(run)?), RunStatus::Failed, now);
+        let ticket = Ticket { stage: TicketStage::Running, error: Some(why), ..ticket };
         batch.put_ticket(run, &ticket);
-        self.commit(batch)?;
+        self.write(batch)?;
+        // What follows from it is made durable with it.
+        drop(deciding);
         self.settle(run, &ticket, RunStatus::Failed)
     }
 }
 
 /// A run that only has to be driven.
 struct Prepared {
+    /// As it stood when the run was entered.
+    ticket: Ticket,
     checked: Checked,
     asked: Asked,
     launched: Launched,
@@ -270,5 +287,41 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::{FixedClock, Timestamp};
+    use cairn_store::{Trigger, TriggerKind};
+
+    use super::*;
+    use crate::fire::simulate::idle_daemon;
+    use crate::submit::Order;
+
+    #[test]
+    fn a_cancel_that_comes_while_a_run_is_prepared_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("p.toml"), "[stages.a]\nrun = 'true'\noutputs = []\n").unwrap();
+        let daemon = idle_daemon(folder.path(), Arc::new(FixedClock::new(Timestamp(0))));
+        let order = Order {
+            pipeline: "p".parse().unwrap(),
+            asked: Asked::default(),
+            logical_time: None,
+            priority: 0,
+            trigger: Trigger { kind: TriggerKind::Api, detail: String::new() },
+            not_before: None,
+        };
+        let run = daemon.submit(&order, None).unwrap().run;
+        assert_eq!(daemon.queue().begin_next(Timestamp(0)), Some(run));
+        let as_read = daemon.store.ticket(run).unwrap().unwrap();
+        daemon.cancel(run, "it is not wanted").unwrap();
+        let prepared = daemon.try_prepare(run, &as_read).unwrap();
+        let stands = daemon.store.ticket(run).unwrap().unwrap();
+        assert_eq!(
+            (stands.stage, stands.cancel.as_deref()),
+            (TicketStage::Running, Some("it is not wanted"))
+        );
+        assert_eq!(prepared.ticket, stands);
     }
 }

@@ -37,8 +37,8 @@ const ANSWER_MAX: u64 = 16 << 20;
 const AT_ONCE: usize = 16;
 /// A file's stamp tells that it is the same when it is at least so old: filesystems tell times in steps of up to 2 s.
 const STAMP_COUNTS_AFTER: Duration = Duration::from_secs(2);
-/// So many of the last occurrences are looked at for one and the same call.
-const MISSED_LOOKED_AT: usize = 100;
+/// Calls in vain that are written down one by one while a pipeline is paused; all later ones are one more.
+const MISSED_MAX: usize = 100;
 
 /// The places of those that look: files do not wait for systems outside.
 struct Places {
@@ -175,7 +175,8 @@ impl Daemon {
         Ok(Some(run))
     }
 
-    /// Writes down that a webhook was called in vain: once a content, however often who calls tries again.
+    /// Writes down that a webhook was called in vain: once a content, however often who calls tries again; and of very many
+    /// contents that there are more.
     fn call_missed(
         &self,
         pipeline: &Name,
@@ -186,15 +187,19 @@ impl Daemon {
         let what = format!("{sensor} {}", &content.to_string()[..8]);
         let reason = DropReason::Paused;
         let now = self.clock.now();
+        let known = self.store.occurrences(pipeline, MISSED_MAX)?;
+        let known: Vec<_> = known.into_iter().filter(|(_, _, known)| known.decided >= since).collect();
+        let what = if known.len() < MISSED_MAX { what } else { format!("{sensor} and more") };
         let missed = Missed { pipeline, what: &what, at: now, interval: None, reason };
         let fate = missed.fate();
-        let known = self.store.occurrences(pipeline, MISSED_LOOKED_AT)?;
-        if known.iter().any(|(_, _, known)| known.decided >= since && known.fate == fate) {
+        if known.iter().any(|(_, _, known)| known.fate == fate) {
             return Ok(());
         }
         let mut batch = Batch::new();
         self.miss(&mut batch, &missed, now);
-        self.commit(batch)
+        // Nothing follows from it: what tells of it may wait for the next sync.
+        let _ = self.write(batch)?;
+        Ok(())
     }
 
     /// Takes a call of a webhook: its body is the content. Returns the run that it starts, none where it came before.
@@ -383,7 +388,31 @@ fn look_at_url(url: &str) -> Result<Option<Seen>, String> {
 
 #[cfg(test)]
 mod tests {
+    use cairn_model::FixedClock;
+
     use super::*;
+    use crate::fire::simulate::idle_daemon;
+
+    #[test]
+    fn of_very_many_calls_of_a_paused_pipeline_only_so_many_are_written_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "[schedule]\nsensors = [{ webhook = 'w' }]\n[stages.a]\nrun = 'true'\noutputs = []\n";
+        std::fs::write(folder.path().join("p.toml"), text).unwrap();
+        let clock = Arc::new(FixedClock::new(Timestamp(0)));
+        let daemon = idle_daemon(folder.path(), Arc::clone(&clock));
+        let (pipeline, hook) = ("p".parse().unwrap(), "w".parse().unwrap());
+        daemon.pause(&pipeline, "a test".to_owned()).unwrap();
+        for call in 0..MISSED_MAX + 20 {
+            clock.advance(1000);
+            for _ in 0..2 {
+                assert_eq!(daemon.called(&hook, call.to_string().as_bytes()).unwrap(), []);
+            }
+        }
+        let known = daemon.store.occurrences(&pipeline, 1000).unwrap();
+        let more = cairn_store::Fate::Dropped(format!("webhook w and more: {}", DropReason::Paused));
+        assert_eq!(known.len(), MISSED_MAX + 1);
+        assert_eq!(known.iter().filter(|(_, _, known)| known.fate == more).count(), 1);
+    }
 
     #[test]
     fn files_count_by_what_is_in_them_once_they_are_settled() {

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cairn_model::{Counts, Digest, Domain, Name, RunId, RunStatus, Timestamp};
+use cairn_model::{Counts, Digest, Domain, Event, Name, RunEvent, RunId, RunStatus, Timestamp};
 use cairn_scheduler::definition::{Checked, Given};
-use cairn_scheduler::launch::{Asked, LaunchError, asked_of, options_of, selection, words_of};
+use cairn_scheduler::launch::{Asked, LaunchError, asked_for, asked_of, options_of, selection, words_of};
 use cairn_scheduler::run::Signal;
 use cairn_scheduler::schedule::last_interval;
 use cairn_store::{
@@ -265,13 +265,9 @@ impl Daemon {
         let now = self.clock.now();
         let error = Some(format!("cancelled before it began: {why}"));
         let mut batch = Batch::new();
-        batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, ..ticket.clone() });
-        // One that had begun under an earlier daemon has a record.
-        let record = match self.store.run(run)? {
-            Some(record) => RunRecord { status: RunStatus::Interrupted, ended: Some(now), ..record },
-            None => never_begun(ticket, RunStatus::Interrupted, now),
-        };
-        batch.put_run(run, &record);
+        let cancel = Some(why.to_owned());
+        batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, cancel, ..ticket.clone() });
+        put_ended(&mut batch, run, (ticket, self.store.run(run)?), RunStatus::Interrupted, now);
         self.commit(batch)?;
         self.hub.tell(Change::Run { run, pipeline: ticket.pipeline.clone() });
         Ok(())
@@ -316,7 +312,7 @@ impl Daemon {
         let now = self.clock.now();
         let asked = asked_of(&record);
         let mut batch = Batch::new();
-        let definition = entry.map(|entry| batch.put_definition(&entry.text));
+        let definition = entry.as_ref().map(|entry| batch.put_definition(&entry.text));
         let ticket = match self.store.ticket(run)? {
             Some(ticket) => Ticket {
                 stage: TicketStage::Queued,
@@ -352,7 +348,16 @@ impl Daemon {
             keep_going: keep_going || otherwise.keep_going,
             ..ticket.options
         };
-        let ticket = Ticket { definition: definition.unwrap_or(ticket.definition), options, ..ticket };
+        let file = entry.as_ref().map(|entry| entry.located.shown.clone());
+        let ticket = Ticket {
+            file: file.unwrap_or(ticket.file),
+            definition: definition.unwrap_or(ticket.definition),
+            options,
+            ..ticket
+        };
+        if let Some(entry) = &entry {
+            check_resumed(entry, &ticket, now)?;
+        }
         batch.put_ticket(run, &ticket);
         self.commit(batch)?;
         let waiting = Waiting { run, pipeline: ticket.pipeline, priority: ticket.priority, not_before: None };
@@ -375,6 +380,24 @@ pub(crate) fn check(entry: &Entry, order: &Order, now: Timestamp) -> Result<Chec
     })?;
     selection(&checked, &order.asked.request, order.asked.force_effects)?;
     Ok(checked)
+}
+
+/// Checks that a run can go on with another text of its pipeline: what it was asked to do has to be there.
+fn check_resumed(entry: &Entry, ticket: &Ticket, now: Timestamp) -> Result<(), SubmitError> {
+    let asked = asked_for(&ticket.selection, &ticket.options, &ticket.params);
+    let order = Order {
+        pipeline: ticket.pipeline.clone(),
+        asked: Asked { interval: ticket.interval, ..asked },
+        logical_time: Some(ticket.logical_time),
+        priority: ticket.priority,
+        trigger: ticket.trigger.clone(),
+        not_before: None,
+    };
+    let checked = check(entry, &order, now)?;
+    if checked.pipeline.reads_interval && ticket.interval.is_none() {
+        return Err(SubmitError::NoInterval { name: entry.name.to_string() });
+    }
+    Ok(())
 }
 
 /// A pipeline that reads its interval and is asked for without one has the last of its schedule.
@@ -421,8 +444,22 @@ fn unknown(run: RunId) -> SubmitError {
     SubmitError::UnknownRun { run: run.short() }
 }
 
+/// Enters the end of a run that nobody drives in a batch. One that had begun, under an earlier daemon say, has a record: what its
+/// events tell ends as well.
+pub(crate) fn put_ended(
+    batch: &mut Batch,
+    run: RunId,
+    (ticket, record): (&Ticket, Option<RunRecord>),
+    status: RunStatus,
+    now: Timestamp,
+) {
+    let Some(record) = record else { return batch.put_run(run, &never_begun(ticket, status, now)) };
+    batch.put_run(run, &RunRecord { status, ended: Some(now), ..record });
+    batch.event(run, &Event { at: now, what: RunEvent::Ended { status } });
+}
+
 /// The record of a run that ended before anything of it began.
-pub(crate) fn never_begun(ticket: &Ticket, status: RunStatus, now: Timestamp) -> RunRecord {
+fn never_begun(ticket: &Ticket, status: RunStatus, now: Timestamp) -> RunRecord {
     RunRecord {
         pipeline: ticket.pipeline.clone(),
         file: ticket.file.clone(),
@@ -483,7 +520,45 @@ impl Drop for Asking<'_> {
 
 #[cfg(test)]
 mod tests {
+    use cairn_model::FixedClock;
+    use cairn_scheduler::select::{Request, Target};
+    use cairn_store::TriggerKind;
+
     use super::*;
+    use crate::fire::simulate::idle_daemon;
+
+    #[test]
+    fn a_run_goes_on_with_another_text_only_where_that_has_what_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |stage: &str| {
+            let text = format!("[stages.{stage}]\nrun = 'true'\noutputs = []\n");
+            std::fs::write(folder.path().join("p.toml"), &text).unwrap();
+            Text { file: "p.toml".to_owned(), definition: Domain::Definition.digest(text.as_bytes()) }
+        };
+        write("a");
+        let daemon = idle_daemon(folder.path(), Arc::new(FixedClock::new(Timestamp(0))));
+        let request = Request { target: Target::Named(vec!["a".to_owned()]), ..Request::default() };
+        let trigger = Trigger { kind: TriggerKind::Api, detail: String::new() };
+        let order = Order {
+            pipeline: "p".parse().unwrap(),
+            asked: Asked { request, ..Asked::default() },
+            logical_time: None,
+            priority: 0,
+            trigger: trigger.clone(),
+            not_before: None,
+        };
+        let run = daemon.submit(&order, None).unwrap().run;
+        daemon.cancel(run, "it is not wanted").unwrap();
+        let resume = |stage: &str| {
+            let otherwise = Otherwise { text: Some(write(stage)), ..Otherwise::default() };
+            daemon.resume(run, trigger.clone(), &otherwise)
+        };
+        let refused = resume("b");
+        assert!(matches!(refused, Err(SubmitError::Launch(_))), "{refused:?}");
+        assert!(!daemon.queue().is_waiting(run));
+        resume("a").unwrap();
+        assert!(daemon.queue().is_waiting(run));
+    }
 
     #[test]
     fn a_key_is_looked_at_by_one_request_at_a_time() {

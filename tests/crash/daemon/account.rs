@@ -12,7 +12,12 @@ pub(super) fn settle(load: &Load, asked: &[Request], called: usize) {
     let mut by_pipeline: BTreeMap<&str, BTreeMap<&str, &Value>> = BTreeMap::new();
     let cancelled: BTreeSet<&str> =
         asked.iter().filter(|request| request.cancelled).map(|request| request.run.as_str()).collect();
+    let to_end: BTreeSet<&str> =
+        asked.iter().filter(|request| request.is_to_end).map(|request| request.run.as_str()).collect();
     for run in &runs {
+        // It may just have done all that it was to do; that it was to end is known nevertheless.
+        let is_lost = to_end.contains(text(run, "id")) && run["cancelled"].is_null();
+        assert!(!is_lost, "a cancel that was answered is lost: {run}");
         let ended = run["status"] == "interrupted" && cancelled.contains(text(run, "id"));
         let good = if text(run, "pipeline") == FAILS { "failed" } else { "succeeded" };
         assert!(run["status"] == good || ended, "{run}");

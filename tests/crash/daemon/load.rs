@@ -263,6 +263,8 @@ pub(super) struct Request {
     pub(super) run: String,
     /// Whether it was then asked for the run's end.
     pub(super) cancelled: bool,
+    /// Whether the answer was that the run ends; otherwise it was over.
+    pub(super) is_to_end: bool,
 }
 
 impl Clients {
@@ -275,10 +277,8 @@ impl Clients {
                 let number = asked.len();
                 let run = self.submit(&key, ASKED[number % ASKED.len()], number.is_multiple_of(8));
                 let cancelled = number % 11 == 10;
-                if cancelled {
-                    self.cancel(&run);
-                }
-                asked.push(Request { key, run, cancelled });
+                let is_to_end = cancelled && self.cancel(&run);
+                asked.push(Request { key, run, cancelled, is_to_end });
             }
             for Request { run, cancelled, .. } in &asked[asked.len() - BURST..] {
                 until("a run's end", || {
@@ -314,13 +314,18 @@ impl Clients {
         called
     }
 
-    /// Asks for a run's end until that is answered: it may be over.
-    fn cancel(&self, run: &str) {
+    /// Asks for a run's end until that is answered. `false`: it is over.
+    fn cancel(&self, run: &str) -> bool {
+        let mut is_to_end = false;
         until("an answer", || match self.ask("POST", &format!("/api/v1/runs/{run}/cancel"), None, "") {
             None => false,
-            Some((200 | 409, _)) => true,
+            Some((status @ (200 | 409), _)) => {
+                is_to_end = status == 200;
+                true
+            }
             Some((status, problem)) => panic!("{run}: {status} {problem}"),
         });
+        is_to_end
     }
 
     /// Asks for a run until that is answered.

@@ -200,7 +200,7 @@ impl Engine {
 
 impl Hands {
     /// Ends an attempt once more that was to end before anybody waited for it.
-    fn stop_again(&self, token: &str) {
+    pub(super) fn stop_again(&self, token: &str) {
         if self.killed.lock().expect("no panic while it is held").contains(token) {
             self.keeper.kill(token);
         } else if self.is_stopped(token) {

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::job::{Ended, Job};
 use super::start_error::StartError;
@@ -21,6 +22,9 @@ use outliving::Outliving;
 /// The argument that makes the binary a keeper: `main` looks for it first and then calls
 /// [`keeper_main`](super::keeper_main).
 pub const KEEPER_ARGUMENT: &str = "__keeper";
+
+/// How often it is looked whether a job has ended that another part of this process waits for.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A job was not run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -154,12 +158,31 @@ impl Keeper {
     ///
     /// Outside of a tokio runtime with I/O enabled.
     pub async fn run(&self, job: Job) -> Result<Ended, KeeperError> {
+        self.run_and(job, || {}).await
+    }
+
+    /// The same; `entered` is called as soon as [`Self::terminate`] and [`Self::kill`] reach the job.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::run`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::run`].
+    pub async fn run_and(&self, job: Job, entered: impl FnOnce()) -> Result<Ended, KeeperError> {
         match &self.kind {
-            Kind::Own(link) => link.run(job)?.end().await,
+            Kind::Own(link) => {
+                let running = link.run(job)?;
+                entered();
+                running.end().await
+            }
             Kind::Outliving(outliving) => {
                 let (token, tied) = (job.token.clone(), job.tied);
                 let link = outliving.main().await?;
-                match link.run(job)?.end().await {
+                let running = link.run(job)?;
+                entered();
+                match running.end().await {
                     Err(KeeperError::Gone) if !tied => {
                         outliving.written_down(&token).ok_or(KeeperError::Gone)
                     }
@@ -179,12 +202,24 @@ impl Keeper {
         self.end_held(token, None).await
     }
 
-    /// Ends the job of `token`, which an earlier process had started and the keeper holds, at once; returns when nothing of it
-    /// lives, and it is acknowledged.
+    /// Ends the job of `token` at once, whether an earlier process had started it and the keeper holds it, or this one did;
+    /// returns when nothing of it lives, and it is acknowledged.
     pub async fn discard(&self, token: &str) {
         // One that is held no more has ended.
         drop(self.end_held(token, Some(Urgency::Now)).await);
+        self.kill(token);
+        while self.waits_for(token) {
+            tokio::time::sleep(LOOK).await;
+        }
         self.forget(token);
+    }
+
+    /// Returns whether somebody waits for the job of `token`, so that it may live.
+    fn waits_for(&self, token: &str) -> bool {
+        match &self.kind {
+            Kind::Own(link) => link.waits_for(token),
+            Kind::Outliving(outliving) => outliving.links().iter().any(|link| link.waits_for(token)),
+        }
     }
 
     async fn end_held(&self, token: &str, stop: Option<Urgency>) -> Result<Ended, KeeperError> {
@@ -203,7 +238,9 @@ impl Keeper {
             Err(gone) => Err(gone),
         };
         match ended {
-            Err(KeeperError::Gone) => outliving.written_down(token).ok_or(KeeperError::Gone),
+            Err(KeeperError::Gone | KeeperError::Start(StartError::NotHeld)) => {
+                outliving.written_down(token).ok_or(KeeperError::Gone)
+            }
             ended => ended,
         }
     }

@@ -82,6 +82,9 @@ pub enum StartError {
         /// The system's number for the cause.
         errno: i32,
     },
+    /// It was to have been started before, and is held no more.
+    #[error("the keeper process does not hold it")]
+    NotHeld,
 }
 
 impl StartError {
@@ -108,7 +111,8 @@ impl StartError {
             | Self::Folder { .. }
             | Self::Stdout { .. }
             | Self::StdoutKind { .. }
-            | Self::System { .. } => None,
+            | Self::System { .. }
+            | Self::NotHeld => None,
         }
     }
 

@@ -108,6 +108,43 @@ async fn what_is_tied_ends_with_the_caller() {
 }
 
 #[tokio::test]
+async fn who_asks_for_what_is_held_no_more_is_told_so_and_all_others_wait_on() {
+    let fixture = Fixture::outliving();
+    let (given_up, waited_for) = (fixture.shell(WAITS), fixture.shell(WAITS));
+    let running = fixture.begin(&given_up).await;
+    std::fs::remove_file(fixture.path("ready")).unwrap();
+    let other = fixture.begin(&waited_for).await;
+    let (next, held) = outliving(fixture.folder.path());
+    assert_eq!(held.len(), 2);
+    drop((running, other));
+    let (keeper, token) = (next.clone(), waited_for.token.clone());
+    let waiting = tokio::spawn(async move { keeper.wait(&token).await });
+    let (keeper, token) = (next.clone(), given_up.token.clone());
+    let also_waiting = tokio::spawn(async move { keeper.wait(&token).await });
+    tokio::task::yield_now().await;
+    timeout(PATIENCE, next.discard(&given_up.token)).await.unwrap();
+    assert!(timeout(PATIENCE, also_waiting).await.unwrap().unwrap().unwrap().stopped);
+    timeout(PATIENCE, next.discard(&given_up.token)).await.unwrap();
+    let again = timeout(PATIENCE, next.wait(&given_up.token)).await.unwrap();
+    assert!(matches!(again, Err(KeeperError::Gone)), "{again:?}");
+    std::fs::write(fixture.path("go"), "").unwrap();
+    let ended = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert_eq!(ended.unwrap().status, ExitKind::Code(7));
+    next.forget(&waited_for.token);
+}
+
+#[tokio::test]
+async fn what_this_process_started_is_discarded_as_well() {
+    let fixture = Fixture::outliving();
+    let job = fixture.shell(WAITS);
+    let running = fixture.begin(&job).await;
+    timeout(PATIENCE, fixture.keeper.discard(&job.token)).await.unwrap();
+    assert_eq!(living(&fixture.mark), [0; 0]);
+    assert!(timeout(PATIENCE, running).await.unwrap().unwrap().unwrap().stopped);
+    assert_eq!(outliving(fixture.folder.path()).1, []);
+}
+
+#[tokio::test]
 async fn of_two_callers_the_newer_one_counts() {
     let fixture = Fixture::outliving();
     let job = fixture.shell(WAITS);

@@ -37,6 +37,8 @@ pub(super) struct Oracle<'a> {
     interrupts: u32,
     /// The failure that stops the run.
     stopped_by: Option<u32>,
+    /// Those that were held then, and all that they need: they are found out about nevertheless.
+    spared: BTreeSet<u32>,
     /// Attempts that somebody ended whom nobody had asked.
     cut: BTreeSet<u32>,
     /// All selected ones that each needs, by selected ones, directly or not.
@@ -66,6 +68,7 @@ impl<'a> Oracle<'a> {
             room: Room::new(&case.setup),
             interrupts: 0,
             stopped_by: None,
+            spared: BTreeSet::new(),
             cut: BTreeSet::new(),
             upstream: (0..).zip(&case.setup.instances).map(|(i, _)| upstream(case, i)).collect(),
             was_interrupted: false,
@@ -269,7 +272,11 @@ impl<'a> Oracle<'a> {
     fn check_lookup(&mut self, now: Timestamp, instance: u32, force: bool, seen: &mut Seen) {
         let facts = self.facts(instance);
         let forced = facts.force && facts.history.last != Last::Done;
-        assert!(facts.selected && !self.is_halted(), "looked up what is not to be made");
+        let is_spared = self.is_spared(instance);
+        assert!(facts.selected && (!self.is_halted() || is_spared), "looked up what is not to be made");
+        if is_spared {
+            seen.note("looked up for what is held, while the run was stopping");
+        }
         assert_eq!(force, forced);
         assert!(self.next_lookup(now) == Some(instance), "looked up before its turn, or before its needs");
         self.due.remove(&instance);
@@ -340,6 +347,8 @@ impl<'a> Oracle<'a> {
                 assert_eq!(*attempts, self.attempts[number]);
                 if !self.case.setup.keep_going && !self.is_halted() {
                     self.stopped_by = Some(instance);
+                    let needed = self.held.iter().flat_map(|held| self.upstream[*held as usize].iter());
+                    self.spared = self.held.iter().chain(needed).copied().collect();
                 }
             }
             InstanceEvent::Records { .. }
@@ -454,7 +463,8 @@ impl<'a> Oracle<'a> {
         if self.is_halted() {
             let waits = |instance: &u32| self.facts(*instance).selected && !self.is_ended(*instance);
             let left = (0..self.count()).filter(waits).find(|instance| {
-                !self.looking_up.contains(instance)
+                !self.is_spared(*instance)
+                    && !self.looking_up.contains(instance)
                     && !self.running.contains(instance)
                     && !self.settling.contains(instance)
             });
@@ -463,7 +473,6 @@ impl<'a> Oracle<'a> {
                 self.interrupts < 2 || self.looking_up.is_empty(),
                 "waits for a look-up though told twice"
             );
-            return;
         }
         if self.looking_up.len() < self.case.setup.lookups_max {
             assert_eq!(self.next_lookup(now), None, "could be looked up");
@@ -523,6 +532,10 @@ impl<'a> Oracle<'a> {
     fn next_lookup(&self, now: Timestamp) -> Option<u32> {
         let due = self.due.iter().filter(|(_, at)| **at <= now).map(|(instance, _)| *instance);
         due.min_by_key(|instance| self.room.key(*instance))
+    }
+
+    fn is_spared(&self, instance: u32) -> bool {
+        self.interrupts == 0 && self.spared.contains(&instance)
     }
 
     fn is_halted(&self) -> bool {

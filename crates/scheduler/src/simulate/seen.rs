@@ -8,7 +8,7 @@ pub(super) struct Seen(BTreeMap<&'static str, u32>);
 
 impl Seen {
     /// All that must happen.
-    const ALL: [&'static str; 28] = [
+    const ALL: [&'static str; 29] = [
         "an attempt was cut off from outside",
         "an attempt failed and was to be tried again",
         "a held attempt was given up",
@@ -28,6 +28,7 @@ impl Seen {
         "found before a retry",
         "found fresh",
         "found while the run was stopping",
+        "looked up for what is held, while the run was stopping",
         "killed",
         "looked up by force",
         "ran at the first attempt",

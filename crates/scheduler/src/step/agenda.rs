@@ -84,10 +84,11 @@ impl Agenda {
         self.ready.push(self.ranks[instance as usize]);
     }
 
-    /// Empties the queues.
-    pub(super) fn clear(&mut self) {
-        self.delayed.clear();
-        self.due.clear();
+    /// Empties the queues, but for look-ups of `kept`.
+    pub(super) fn clear_but(&mut self, kept: &BTreeSet<u32>) {
+        let is_kept = |rank: &u32| kept.contains(&self.order[*rank as usize]);
+        self.delayed.retain(|(_, rank)| is_kept(rank));
+        self.due.retain(is_kept);
         self.ready.clear();
     }
 

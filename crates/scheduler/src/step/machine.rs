@@ -85,13 +85,13 @@ enum Halt {
 }
 
 impl Machine {
-    /// Prepares a run; it begins with [`Input::Begin`].
+    /// Prepares a run; it begins with [`Input::Begin`], or ends with [`Input::Interrupt`] before that.
     ///
     /// # Panics
     ///
     /// When a need or a pool is not among those of the setup.
     pub fn new(setup: Setup) -> Self {
-        let agenda = Agenda::new(&setup);
+        let mut agenda = Agenda::new(&setup);
         let Setup { instances, keep_going, frozen, seed, .. } = setup;
         let selected = |instance: u32| instances[instance as usize].selected;
         let pairs =
@@ -102,13 +102,14 @@ impl Machine {
         for (instance, _) in pairs {
             needs_left[instance as usize] += 1;
         }
+        let held = (0..).zip(&instances).filter(|(_, facts)| facts.held && facts.selected);
+        let held: BTreeSet<u32> = held.map(|(instance, _)| instance).collect();
+        for instance in &held {
+            agenda.hold(*instance);
+        }
         Self {
             states: vec![State::Waiting; instances.len()],
-            held: (0..)
-                .zip(&instances)
-                .filter(|(_, facts)| facts.held && facts.selected)
-                .map(|(instance, _)| instance)
-                .collect(),
+            held,
             selected: instances.iter().map(|facts| u32::from(facts.selected)).sum(),
             instances: instances
                 .into_iter()
@@ -194,9 +195,6 @@ impl Machine {
     fn begin(&mut self, now: Timestamp) {
         assert!(self.progress == Progress::Before, "a run begins once");
         self.progress = Progress::Begun;
-        for instance in &self.held {
-            self.agenda.hold(*instance);
-        }
         for instance in self.all() {
             if matches!(self.phase(instance), Phase::Needs(0)) {
                 self.enqueue(instance, now);
@@ -228,7 +226,10 @@ impl Machine {
                 Halt::None | Halt::Failure(_) => self.adopt(instance, attempt, input_hash),
                 Halt::Gentle | Halt::Now => self.block(instance, Blocker::Interrupted),
             },
-            Found::Miss { .. } if self.failed_before.contains_key(&instance) && self.halt == Halt::None => {
+            Found::Miss { .. }
+                if self.failed_before.contains_key(&instance)
+                    && matches!(self.halt, Halt::None | Halt::Failure(_)) =>
+            {
                 let failed = self.failed_before.get(&instance).cloned();
                 let (error, help) = failed.expect("it is there");
                 self.fail(instance, error, help);
@@ -239,7 +240,8 @@ impl Machine {
                 }
                 let reason = self.history(instance).again().unwrap_or(reason);
                 if let Some(by) = self.halted_by() {
-                    self.block(instance, by);
+                    self.block(instance, by.clone());
+                    self.block_behind(instance, &by);
                 } else if self.frozen {
                     self.block(instance, Blocker::Frozen(reason));
                     self.block_behind(instance, &Blocker::BehindFrozen(self.name(instance)));
@@ -304,7 +306,10 @@ impl Machine {
             self.record(instance, InstanceEvent::AttemptFailed { attempt, error, retry_at });
             match self.halted_by() {
                 // Its failure and its pause are in the log, for who resumes the run.
-                Some(by) => self.block(instance, by),
+                Some(by) => {
+                    self.block(instance, by.clone());
+                    self.block_behind(instance, &by);
+                }
                 None => self.enqueue(instance, now),
             }
         } else {
@@ -363,13 +368,20 @@ impl Machine {
         self.set(instance, Phase::Queued);
     }
 
-    /// Starts nothing more, blocks what has not started, and ends what runs if `halt` says so.
+    /// Starts nothing more, blocks what has not started, and ends what runs if `halt` says so. What was started, or had failed,
+    /// before this process took the run over is found out about nevertheless after a failure.
     fn stop(&mut self, halt: Halt) {
         self.halt = halt;
-        self.agenda.clear();
         let by = self.halted_by().expect("no caller passes `Halt::None`");
+        let began = if matches!(halt, Halt::Failure(_)) { self.began_before() } else { BTreeSet::new() };
+        self.agenda.clear_but(&began);
         for instance in self.all() {
             match (self.phase(instance), halt) {
+                (Phase::Needs(_) | Phase::Queued, _) if began.contains(&instance) => {}
+                (Phase::Ready { .. }, _) if began.contains(&instance) => {
+                    self.block(instance, by.clone());
+                    self.block_behind(instance, &by);
+                }
                 (Phase::Needs(_) | Phase::Queued | Phase::Ready { .. }, _) => {
                     self.block(instance, by.clone());
                 }
@@ -386,6 +398,18 @@ impl Machine {
                 ) => {}
             }
         }
+    }
+
+    /// Returns the instances that are held, or had failed before, and all that they need.
+    fn began_before(&self) -> BTreeSet<u32> {
+        let mut left: Vec<u32> = self.held.iter().chain(self.failed_before.keys()).copied().collect();
+        let mut began = BTreeSet::new();
+        while let Some(instance) = left.pop() {
+            if began.insert(instance) {
+                left.extend(&self.instances[instance as usize].facts.needs);
+            }
+        }
+        began
     }
 
     /// Blocks all behind `instance` that have not ended: none of them has started.

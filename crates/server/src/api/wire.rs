@@ -86,6 +86,9 @@ pub(crate) struct Run {
     /// Why it could not even begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// Why it was asked to end, since it was last asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cancelled: Option<String>,
 }
 
 /// The words for how a run stands.
@@ -141,6 +144,7 @@ impl Run {
             outcomes: record.map(|record| record.counts.into()),
             saved_ms: record.map_or(0, |record| record.saved_ms),
             error: ticket.and_then(|ticket| ticket.error.clone()),
+            cancelled: ticket.and_then(|ticket| ticket.cancel.clone()),
         })
     }
 }

@@ -121,6 +121,10 @@ impl Link {
         }
     }
 
+    pub(super) fn waits_for(&self, token: &str) -> bool {
+        lock(&self.waiting).jobs.values().any(|waiter| waiter.token == token)
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         lock(&self.waiting).gone
     }

@@ -90,7 +90,7 @@ impl Caller {
         match self {
             Self::Pipes(pipes) => wire::send(&pipes.replies, &Reply { id, result }).map_err(|_| Gone),
             Self::Host(host) => {
-                host.reply(id, result);
+                host.reply(id, &result);
                 Ok(())
             }
         }

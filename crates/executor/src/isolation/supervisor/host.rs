@@ -230,8 +230,8 @@ impl Host {
                     let ended = held.ended.clone().expect("it is among those that ended");
                     self.send(&Reply { id, result: Ok(ended) });
                 } else {
-                    // It asks for what nobody told it of.
-                    self.let_go(asked);
+                    // Since it was told of it, it was given up, or could not be started.
+                    self.send(&Reply { id, result: Err(StartError::NotHeld) });
                 }
             }
             Request::Forget { token } => self.forget(&token),
@@ -246,20 +246,20 @@ impl Host {
     }
 
     /// Takes note of the end of a job, and tells the caller.
-    pub(super) fn reply(&mut self, id: u64, result: Result<Ended, StartError>) {
+    pub(super) fn reply(&mut self, id: u64, result: &Result<Ended, StartError>) {
         let Some(job) = self.jobs.remove(&id) else { return };
         self.idle_since = Instant::now();
-        if let (Ok(ended), false) = (&result, job.tied) {
+        if let (Ok(ended), false) = (result, job.tied) {
             let held = HeldJob { job, ended: Some(ended.clone()) };
             let token = held.job.token.clone();
             let in_file = kept::write(&self.post.ended(), &held).is_ok();
             self.ended.insert(token, (held, in_file));
         }
         let Some(client) = &mut self.client else { return };
-        let asker = client.ids.iter().find(|(_, of)| **of == id).map(|(asker, _)| *asker);
-        if let Some(asker) = asker {
-            client.ids.remove(&asker);
-            self.send(&Reply { id: asker, result });
+        // One that it waits for already it may claim once more, to end it.
+        let askers: Vec<u64> = client.ids.extract_if(.., |_, of| *of == id).map(|(asker, _)| asker).collect();
+        for asker in askers {
+            self.send(&Reply { id: asker, result: result.clone() });
         }
     }
 

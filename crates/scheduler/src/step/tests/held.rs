@@ -87,6 +87,45 @@ fn a_failure_elsewhere_does_not_end_it_and_an_interrupt_does() {
 }
 
 #[test]
+fn a_failure_of_before_does_not_end_it_however_late_it_is_looked_up() {
+    // `a` failed before; `c` and `d` are held; `c` needs `b`, which is done, and `e` needs nothing.
+    let instances = || {
+        let c = Facts { needs: vec![1], ..held("c") };
+        let setup = setup(vec![facts("a"), facts("b"), c, held("d"), facts("e")]);
+        Setup { lookups_max: 1, ..setup }
+    };
+    let begin = || {
+        let mut run = Script::prepare(instances());
+        run.keep_failed(0, "exit 1");
+        run.check(Input::Begin, "look up a");
+        run.miss("a", "a failed after 0; e blocked, stopping for a; look up b");
+        run
+    };
+    let mut run = begin();
+    run.hit("b", "b found; look up c");
+    run.found("c", is_held(), &format!("c started 2 ({ADOPTED}); adopt c.2; look up d"));
+    run.found("d", is_held(), &format!("d started 2 ({ADOPTED}); adopt d.2"));
+    run.succeeds("c", "c committed 2");
+    run.succeeds("d", "d committed 2; failed: 2 ran, 1 fresh, 1 failed, 1 blocked");
+    // Nothing new is started for it.
+    let mut run = begin();
+    run.miss("b", "b blocked, stopping for a; c blocked, stopping for a; give up c; look up d");
+    // And an interrupt ends it as ever.
+    let mut run = begin();
+    run.check(Input::Interrupt, "c blocked, interrupted; give up c; d blocked, interrupted; give up d");
+    run.hit("b", "b found; interrupted: 1 fresh, 1 failed, 3 blocked");
+}
+
+#[test]
+fn a_run_that_is_to_end_before_it_begins_looks_nothing_up_and_gives_up_what_is_held() {
+    let mut run = Script::prepare(setup(vec![held("a"), facts("b")]));
+    run.check(
+        Input::Interrupt,
+        "a blocked, interrupted; give up a; b blocked, interrupted; interrupted: 2 blocked",
+    );
+}
+
+#[test]
 fn more_of_them_than_there_is_room_for_all_go_on() {
     // One had ended, and its room was another's, when the process before was killed.
     let instances = vec![held("a"), held("b"), facts("c")];

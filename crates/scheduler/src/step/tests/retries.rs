@@ -220,6 +220,16 @@ fn what_failed_before_a_process_took_over_unasked_is_not_executed_again() {
 }
 
 #[test]
+fn all_that_failed_before_stay_failed_although_the_first_of_them_stops_the_run() {
+    let setup = Setup { lookups_max: 1, ..setup(vec![facts("a"), facts("b"), facts("c")]) };
+    let mut run = Script::prepare(setup);
+    run.keep_all_failed(&[0, 2], "exit 1");
+    run.check(Input::Begin, "look up a");
+    run.miss("a", "a failed after 0; b blocked, stopping for a; look up c");
+    run.miss("c", "c failed after 0; failed: 2 failed, 1 blocked");
+}
+
+#[test]
 fn force_does_not_repeat_what_the_run_has_executed() {
     let committed = InstanceEvent::Committed { attempt: 1, input_hash: hash(), took_ms: 1 };
     let forced =

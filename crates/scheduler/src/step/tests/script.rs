@@ -75,7 +75,12 @@ impl Script {
 
     /// Has an instance be one that failed before a process took the run over.
     pub(super) fn keep_failed(&mut self, instance: u32, error: &str) {
-        self.machine.keep_failed([(instance, (error.to_owned(), None))].into());
+        self.keep_all_failed(&[instance], error);
+    }
+
+    pub(super) fn keep_all_failed(&mut self, instances: &[u32], error: &str) {
+        let failed = instances.iter().map(|instance| (*instance, (error.to_owned(), None)));
+        self.machine.keep_failed(failed.collect());
     }
 
     /// Lets it be `millis`.
