@@ -271,8 +271,8 @@ impl Daemon {
         Ok(self.store.commit(batch, Durability::Written)?.sequence)
     }
 
-    /// Begins runs as they get their turn, until `stopping`; then returns once no run goes on. Those that still do after
-    /// `within` are left to the next daemon, with what runs of them.
+    /// Begins runs as they get their turn, until `stopping`; then returns once no run goes on, and no effect is being
+    /// undone. Runs that still go on after `within` are left to the next daemon, with what runs of them.
     pub async fn serve(self: &Arc<Self>, mut stopping: tokio::sync::watch::Receiver<bool>, within: Duration) {
         let mut runs = tokio::task::JoinSet::new();
         loop {
@@ -301,9 +301,17 @@ impl Daemon {
         if self.failed().is_some() {
             return;
         }
-        let all = async { while runs.join_next().await.is_some() {} };
+        let all = async {
+            while runs.join_next().await.is_some() {}
+            while self.queue().occupied().next().is_some() {
+                self.work.notified().await;
+            }
+        };
         if tokio::time::timeout(within, all).await.is_err() {
             tracing::info!("runs go on without this daemon; the next one takes them over");
+            for pipeline in self.queue().occupied() {
+                tracing::warn!(%pipeline, "an undo ends with this daemon: its effect is in doubt");
+            }
             self.signal_all(Signal::Leave);
             while runs.join_next().await.is_some() {}
         }

@@ -75,19 +75,29 @@
     for (const part of root.querySelectorAll('[data-part]')) served.set(part.id, part.outerHTML);
   };
 
+  // What tells an element from others like it, wherever a list has moved it: its id, or else where it leads, and what its
+  // form says without being asked. Nothing else gets the focus: who presses Enter means this one.
+  function markOf(element) {
+    if (element.id) return element.id;
+    const form = element.closest('form');
+    const hidden = form ? [...form.querySelectorAll('input[type="hidden"]')] : [];
+    return JSON.stringify([
+      ...['href', 'aria-label', 'name', 'type'].map((name) => element.getAttribute(name)),
+      element.tagName === 'BUTTON' ? element.value : null,
+      element.closest('details')?.id ?? null,
+      form?.getAttribute('action') ?? null,
+      hidden.map((input) => [input.name, input.value]),
+    ]);
+  }
+
   function likeOf(element) {
     const part = element?.closest?.('[data-part]');
     if (!part) return null;
-    const form = element.closest('form');
-    const name = element.getAttribute('aria-label');
+    const mark = markOf(element);
     return () => {
       const fresh = document.getElementById(part.id);
-      if (!fresh) return null;
-      if (element === part) return fresh;
-      return [...fresh.querySelectorAll(element.tagName)].find((other) =>
-        other.getAttribute('href') === element.getAttribute('href')
-        && other.getAttribute('aria-label') === name
-        && other.closest('form')?.getAttribute('action') === form?.getAttribute('action'));
+      if (!fresh || element === part) return fresh;
+      return [...fresh.querySelectorAll(element.tagName)].find((other) => markOf(other) === mark);
     };
   }
 
