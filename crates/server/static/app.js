@@ -125,17 +125,20 @@
   const PRESS_MAX = 10_000;
   let pressedUntil = 0;
   let late = null;
+  let lateTimer;
   const press = () => { pressedUntil = Date.now() + PRESS_MAX; };
-  const letGo = () => {
-    pressedUntil = 0;
+  const takeLate = () => {
+    clearTimeout(lateTimer);
+    if (!late) return;
+    // What is put off may be the last there is: it is taken though nothing else happens.
+    const left = pressedUntil - Date.now();
+    if (left > 0) { lateTimer = setTimeout(takeLate, left); return; }
     const fresh = late;
     late = null;
-    if (fresh) take(fresh);
+    take(fresh);
   };
-  const takeSoon = (fresh) => {
-    if (Date.now() < pressedUntil) late = fresh;
-    else { late = null; take(fresh); }
-  };
+  const letGo = () => { pressedUntil = 0; takeLate(); };
+  const takeSoon = (fresh) => { late = fresh; takeLate(); };
 
   function presses() {
     let sending = false;
@@ -148,7 +151,8 @@
     addEventListener('keyup', release, true);
     addEventListener('blur', release);
     addEventListener('submit', (event) => {
-      if (event.target.method === 'dialog') return;
+      // A form that is not sent leads nowhere.
+      if (event.defaultPrevented || event.target.method === 'dialog') return;
       sending = true;
       press();
       setTimeout(() => { sending = false; letGo(); }, PRESS_MAX);
