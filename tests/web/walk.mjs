@@ -82,6 +82,7 @@ test('an instance shows its log, what it made, and why it ran', async () => {
   await page.getByRole('row', { name: /^shop\[shop-1\]/ }).getByRole('link').click();
   await finds(page.getByRole('columnheader', { name: 'amount' }));
   const lineage = page.getByRole('region', { name: 'Lineage, by content' });
+  await lineage.getByRole('link', { name: 'Look for its lineage' }).click();
   await finds(lineage.getByRole('link', { name: 'sales › fetch' }));
   await finds(lineage.getByRole('link', { name: 'sales › report' }));
   await world.look('instance-table');
