@@ -105,6 +105,8 @@ pub struct Daemon {
     pub(crate) held: Mutex<HashMap<RunId, Vec<HeldAttempt>>>,
     /// Idempotency keys that are being looked at.
     pub(crate) asking: Mutex<HashSet<cairn_model::Digest>>,
+    /// Held by who plans a backfill: each reads much, so it is one at a time.
+    pub(crate) planning: Mutex<()>,
     /// Why nothing can be made durable any more.
     failed: Mutex<Option<String>>,
     /// Held by all who read how a schedule or a ticket stands and write what follows from that.
@@ -168,6 +170,7 @@ impl Daemon {
             unlisted: Mutex::default(),
             catalog: RwLock::default(),
             reloading: Mutex::default(),
+            planning: Mutex::default(),
             failed: Mutex::default(),
             queue: Mutex::new(Queue::new(runs_max)),
             signals: Mutex::default(),
