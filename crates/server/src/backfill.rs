@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, TryLockError};
 
 use cairn_executor::LookUpError;
-use cairn_model::{Interval, RunId, RunStatus};
+use cairn_model::{Event, Interval, RunEvent, RunId, RunStatus};
 use cairn_scheduler::backfill::{BackfillError, Reprocess, Would, intervals, is_asked, last_runs};
 use cairn_scheduler::definition::{Checked, Given};
 use cairn_scheduler::launch::{Asked, LaunchError, asked_for, selection};
@@ -271,13 +271,16 @@ impl Daemon {
         for run in runs {
             let Some(ticket) = self.store.ticket(run)? else { continue };
             // One that had begun under an earlier daemon has a record.
-            let record = match self.store.run(run)? {
-                Some(record) => RunRecord { status: RunStatus::Interrupted, ended: Some(now), ..record },
-                None => never_begun(&ticket, RunStatus::Interrupted, now),
-            };
-            batch.put_run(run, &record);
-            let error = Some(format!("cancelled before it began: {why}"));
-            batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, ..ticket });
+            let status = RunStatus::Interrupted;
+            match self.store.run(run)? {
+                Some(record) => {
+                    batch.put_run(run, &RunRecord { status, ended: Some(now), ..record });
+                    batch.event(run, &Event { at: now, what: RunEvent::Ended { status } });
+                }
+                None => batch.put_run(run, &never_begun(&ticket, status, now)),
+            }
+            let (cancel, error) = (Some(why.to_owned()), Some(format!("cancelled before it began: {why}")));
+            batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, cancel, ..ticket });
         }
         if batch.is_empty() { Ok(()) } else { self.commit(batch) }
     }
