@@ -471,7 +471,7 @@ undo = 'touch OUTSIDE/begun; until [ -e OUTSIDE/go ]; do sleep 0.02; done; echo 
     let _ = asking.wait();
     assert_eq!((status, lines(&project, "ends")), (Some(0), 1), "{took:?}");
     let listed = project.cairn(&["effects", "list", "--json"]).expect(0);
-    assert!(listed.stdout.contains("\"undone\""), "{}", listed.shown());
+    assert!(listed.stdout.contains("\"state\":\"UNDONE\""), "{}", listed.shown());
 }
 
 #[test]

@@ -162,7 +162,7 @@ test('an effect that stands is undone after a second question', async () => {
   world.cairn('submit', 'mail', '--param', 'issue=late');
   await finds(page.locator('tr', { hasText: 'bulletin/late' }).locator('.pill', { hasText: 'confirmed' }));
   assert.equal(await page.locator('details[open]').count(), 1);
-  assert.match(await page.evaluate(() => document.activeElement.innerText), /^Undo bulletin\/mail/);
+  assert.match(await page.evaluate(() => document.activeElement.innerText), /^Undo\s+bulletin\/mail/);
   await page.keyboard.press('Enter');
   await finds(page.locator('tr', { hasText: 'bulletin/mail' }).locator('.pill', { hasText: 'undone' }));
   await finds(page.locator('tr', { hasText: 'bulletin/late' }).locator('.pill', { hasText: 'confirmed' }));
