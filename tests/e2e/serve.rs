@@ -436,6 +436,45 @@ needs = ["send", "other"]
 }
 
 #[test]
+fn a_daemon_that_is_to_stop_waits_for_an_undo() {
+    let project = project();
+    let outside = project.path().display().to_string();
+    let mail = r#"
+[stages.send]
+run = "true"
+outputs = []
+[stages.send.effect]
+mode = "at-most-once"
+key = "mail/1"
+undo = 'touch OUTSIDE/begun; until [ -e OUTSIDE/go ]; do sleep 0.02; done; echo x >> OUTSIDE/ends'
+"#;
+    project.write("mail.toml", mail.replace("OUTSIDE", &outside));
+    project.write("cairn.toml", "pipelines = ['mail.toml']\n");
+    let daemon = Daemon::start(&project);
+    let run = daemon.submit("mail", &json!({}));
+    daemon.until_status(&run, "succeeded");
+    until("the pipeline's turn", || daemon.ask("GET", "/api/v1/system", "").1["running"] == 0);
+    let mut asking = project.command(&["effects", "undo", "mail/1"]);
+    let mut asking = asking.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the undo", || project.exists("begun"));
+    let record = daemon.run(&run);
+    assert_eq!(record["status"], "succeeded", "what is undone does not make its run go on: {record}");
+    let (status, _) = daemon.ask("POST", &format!("/api/v1/runs/{run}/cancel"), "");
+    assert_eq!(status, 409, "nor can that be cancelled");
+    let go = project.file("go");
+    let later = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(700));
+        std::fs::write(go, "").unwrap();
+    });
+    let (status, took) = daemon.stop();
+    later.join().unwrap();
+    let _ = asking.wait();
+    assert_eq!((status, lines(&project, "ends")), (Some(0), 1), "{took:?}");
+    let listed = project.cairn(&["effects", "list", "--json"]).expect(0);
+    assert!(listed.stdout.contains("\"state\":\"UNDONE\""), "{}", listed.shown());
+}
+
+#[test]
 fn while_a_daemon_begins_commands_wait_for_it_and_it_waits_for_a_command_that_ends() {
     let project = project();
     let serve = || {

@@ -1,23 +1,27 @@
 //! Backfills: what a run of each interval would do today, and the runs that are asked for at once.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, MutexGuard, TryLockError};
 
 use cairn_executor::LookUpError;
-use cairn_model::{Interval, RunId, RunStatus};
+use cairn_model::{Event, Interval, RunEvent, RunId, RunStatus};
 use cairn_scheduler::backfill::{BackfillError, Reprocess, Would, intervals, is_asked, last_runs};
 use cairn_scheduler::definition::{Checked, Given};
-use cairn_scheduler::launch::{Asked, LaunchError, selection};
+use cairn_scheduler::launch::{Asked, LaunchError, asked_for, selection};
 use cairn_scheduler::plan::{Prediction, plan};
 use cairn_scheduler::select::{Force, Request};
-use cairn_store::{Batch, ReadError, Ticket, Trigger, TriggerKind};
+use cairn_store::{Batch, ReadError, RunRecord, Ticket, TicketStage, Trigger, TriggerKind};
 
 use crate::catalog::{Entry, PLAIN};
 use crate::daemon::{Daemon, StoreError, lock};
-use crate::submit::{Order, enter};
+use crate::hub::Change;
+use crate::queue::Waiting;
+use crate::submit::{Order, SubmitError, enter, never_begun};
 
 /// Intervals that are planned at once: each is checked and looked up. A command line plans more.
 pub(crate) const PLANNED_MAX: usize = 1_000;
+/// Instances of all its intervals together that are looked up for one plan.
+const LOOKED_UP_MAX: usize = 200_000;
 /// Runs of a backfill give way to all that is asked for otherwise.
 const PRIORITY: i64 = -1;
 
@@ -58,6 +62,12 @@ pub(crate) enum FillError {
     Backfill(#[from] BackfillError),
     #[error("{count} intervals are more than the {PLANNED_MAX} that are planned at once here")]
     TooMany { count: usize },
+    #[error(
+        "{count} instances of all intervals are more than the {LOOKED_UP_MAX} that are looked up at once here"
+    )]
+    TooMuch { count: usize },
+    #[error("another backfill is being planned")]
+    Planning,
     #[error("the pipeline cannot run as asked")]
     Wrong { report: String },
     #[error(transparent)]
@@ -81,7 +91,8 @@ impl FillError {
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::Backfill(error) => Some(error.help()),
-            Self::TooMany { .. } => {
+            Self::Planning => Some("one is planned at a time: ask again in a moment".to_owned()),
+            Self::TooMany { .. } | Self::TooMuch { .. } => {
                 Some("fill a shorter stretch at a time, or use `cairn backfill` at a terminal".to_owned())
             }
             Self::Launch(error) => error.help(),
@@ -92,15 +103,29 @@ impl FillError {
 }
 
 impl Daemon {
+    /// Has one backfill planned at a time: it reads much, and the daemon has other things to do.
+    fn plans(&self) -> Result<MutexGuard<'_, ()>, FillError> {
+        match self.planning.try_lock() {
+            Ok(held) => Ok(held),
+            Err(TryLockError::Poisoned(held)) => Ok(held.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(FillError::Planning),
+        }
+    }
+
     /// Finds out what would be done with each interval, by content; nothing is started.
     pub(crate) fn plan_backfill(&self, entry: &Entry, asked: &Backfill) -> Result<Vec<Day>, FillError> {
+        let _planning = self.plans()?;
         let (checked, _) = self.checked(entry, asked, None)?;
         let found = intervals(&checked.pipeline, asked.stretch, asked.every.as_deref())?;
         if found.len() > PLANNED_MAX {
             return Err(FillError::TooMany { count: found.len() });
         }
+        let count = found.len().saturating_mul(checked.pipeline.instances.len());
+        if count > LOOKED_UP_MAX {
+            return Err(FillError::TooMuch { count });
+        }
         let last = last_runs(&self.store, &entry.located.shown)?;
-        let open = self.open_intervals(entry)?;
+        let open = self.open_intervals(entry, asked)?;
         let request = request(asked);
         let mut days = Vec::with_capacity(found.len());
         for interval in found {
@@ -133,7 +158,7 @@ impl Daemon {
         let days = self.plan_backfill(entry, asked)?;
         let _deciding = lock(&self.deciding);
         // Whoever pressed the button twice planned twice as well.
-        let open = self.open_intervals(entry)?;
+        let open = self.open_intervals(entry, asked)?;
         let now = self.clock.now();
         let mut batch = Batch::new();
         let mut all = Vec::new();
@@ -204,11 +229,75 @@ impl Daemon {
         Ok(found)
     }
 
-    /// Returns the intervals of which a run waits or goes on.
-    fn open_intervals(&self, entry: &Entry) -> Result<HashMap<Interval, RunId>, ReadError> {
-        let of = |(run, ticket): (RunId, Ticket)| Some((ticket.interval?, run, ticket.pipeline));
-        let open = self.store.open_tickets()?.into_iter().filter_map(of);
-        Ok(open.filter(|(.., name)| *name == entry.name).map(|(interval, run, _)| (interval, run)).collect())
+    /// Takes what waits of a backfill from the queue, all of it or nothing, and asks what goes on of it to end. That they are
+    /// to end is durable when this returns.
+    pub(crate) fn cancel_backfill(&self, runs: &[RunId], why: &str) -> Result<(), SubmitError> {
+        let _deciding = lock(&self.deciding);
+        // What goes on of one under the keeper is taken over first, and then ended.
+        let free: Vec<RunId> = {
+            let held = lock(&self.held);
+            runs.iter().copied().filter(|run| !held.contains_key(run)).collect()
+        };
+        let waiting: Vec<Waiting> = {
+            let mut queue = self.queue();
+            free.into_iter().filter_map(|run| queue.remove(run)).collect()
+        };
+        let cancelled = self.cancel_all(waiting.iter().map(|waiting| waiting.run), why);
+        if let Err(error) = cancelled {
+            let mut queue = self.queue();
+            for waiting in waiting {
+                queue.push(waiting);
+            }
+            return Err(error.into());
+        }
+        for waiting in &waiting {
+            self.hub.tell(Change::Run { run: waiting.run, pipeline: waiting.pipeline.clone() });
+        }
+        let ended: HashSet<RunId> = waiting.iter().map(|waiting| waiting.run).collect();
+        for run in runs.iter().filter(|run| !ended.contains(run)) {
+            match self.cancel_decided(*run, why) {
+                // It is over.
+                Ok(()) | Err(SubmitError::NotNow { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends runs that nobody can begin any more, in one batch.
+    fn cancel_all(&self, runs: impl Iterator<Item = RunId>, why: &str) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut batch = Batch::new();
+        for run in runs {
+            let Some(ticket) = self.store.ticket(run)? else { continue };
+            // One that had begun under an earlier daemon has a record.
+            let status = RunStatus::Interrupted;
+            match self.store.run(run)? {
+                Some(record) => {
+                    batch.put_run(run, &RunRecord { status, ended: Some(now), ..record });
+                    batch.event(run, &Event { at: now, what: RunEvent::Ended { status } });
+                }
+                None => batch.put_run(run, &never_begun(&ticket, status, now)),
+            }
+            let (cancel, error) = (Some(why.to_owned()), Some(format!("cancelled before it began: {why}")));
+            batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, cancel, ..ticket });
+        }
+        if batch.is_empty() { Ok(()) } else { self.commit(batch) }
+    }
+
+    /// Returns the intervals of which a run waits or goes on that does what is asked for.
+    fn open_intervals(&self, entry: &Entry, asked: &Backfill) -> Result<HashMap<Interval, RunId>, ReadError> {
+        let (wanted, params) = (request(asked), given(entry, &asked.params));
+        let is_same = |ticket: &Ticket| {
+            let of = asked_for(&ticket.selection, &ticket.options, &ticket.params);
+            ticket.pipeline == entry.name
+                && of.request == wanted
+                && !of.frozen
+                && !of.rollback
+                && given(entry, &of.params) == params
+        };
+        let open = self.store.open_tickets()?.into_iter().filter(|(_, ticket)| is_same(ticket));
+        Ok(open.filter_map(|(run, ticket)| Some((ticket.interval?, run))).collect())
     }
 
     fn checked(
@@ -230,6 +319,14 @@ impl Daemon {
         })?;
         Ok((checked, run))
     }
+}
+
+/// Returns the params that are not given as they are by default.
+fn given<'p>(entry: &Entry, params: &'p [(String, String)]) -> BTreeMap<&'p str, &'p str> {
+    let is_default =
+        |name: &str, value: &str| entry.params.get(name).is_some_and(|default| default.to_string() == value);
+    let all = params.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    all.filter(|(name, value)| !is_default(name, value)).collect()
 }
 
 fn request(asked: &Backfill) -> Request {

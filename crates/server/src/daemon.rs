@@ -105,6 +105,8 @@ pub struct Daemon {
     pub(crate) held: Mutex<HashMap<RunId, Vec<HeldAttempt>>>,
     /// Idempotency keys that are being looked at.
     pub(crate) asking: Mutex<HashSet<cairn_model::Digest>>,
+    /// Held by who plans a backfill: each reads much, so it is one at a time.
+    pub(crate) planning: Mutex<()>,
     /// Why nothing can be made durable any more.
     failed: Mutex<Option<String>>,
     /// Held by all who read how a schedule or a ticket stands and write what follows from that.
@@ -168,6 +170,7 @@ impl Daemon {
             unlisted: Mutex::default(),
             catalog: RwLock::default(),
             reloading: Mutex::default(),
+            planning: Mutex::default(),
             failed: Mutex::default(),
             queue: Mutex::new(Queue::new(runs_max)),
             signals: Mutex::default(),
@@ -271,8 +274,8 @@ impl Daemon {
         Ok(self.store.commit(batch, Durability::Written)?.sequence)
     }
 
-    /// Begins runs as they get their turn, until `stopping`; then returns once no run goes on. Those that still do after
-    /// `within` are left to the next daemon, with what runs of them.
+    /// Begins runs as they get their turn, until `stopping`; then returns once no run goes on, and no effect is being
+    /// undone. Runs that still go on after `within` are left to the next daemon, with what runs of them.
     pub async fn serve(self: &Arc<Self>, mut stopping: tokio::sync::watch::Receiver<bool>, within: Duration) {
         let mut runs = tokio::task::JoinSet::new();
         loop {
@@ -301,9 +304,17 @@ impl Daemon {
         if self.failed().is_some() {
             return;
         }
-        let all = async { while runs.join_next().await.is_some() {} };
+        let all = async {
+            while runs.join_next().await.is_some() {}
+            while self.queue().occupied().next().is_some() {
+                self.work.notified().await;
+            }
+        };
         if tokio::time::timeout(within, all).await.is_err() {
             tracing::info!("runs go on without this daemon; the next one takes them over");
+            for pipeline in self.queue().occupied() {
+                tracing::warn!(%pipeline, "an undo ends with this daemon: its effect is in doubt");
+            }
             self.signal_all(Signal::Leave);
             while runs.join_next().await.is_some() {}
         }

@@ -127,7 +127,7 @@ impl Daemon {
         let (pipeline, _) = outside::find(&self.store, key, pipeline)?;
         // While it is held, no run begins that would do it; and who asks for it waits, so it is found before, and only read.
         let queue = self.queue();
-        if queue.running().any(|(_, of)| *of == pipeline) {
+        if queue.is_busy(&pipeline) {
             return Err(SettleError::Busy { pipeline: pipeline.to_string() });
         }
         let (pipeline, known) = outside::find(&self.store, key, Some(pipeline.as_str()))?;

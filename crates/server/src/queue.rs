@@ -47,12 +47,18 @@ struct Lane {
     /// Those of them whose time has come.
     ready: BTreeSet<Place>,
     running: Option<RunId>,
+    /// Whether something that is no run has its turn.
+    is_occupied: bool,
 }
 
 impl Lane {
+    fn is_busy(&self) -> bool {
+        self.running.is_some() || self.is_occupied
+    }
+
     /// Returns the run that begins next, once there is room for it.
     fn head(&self) -> Option<Place> {
-        self.ready.first().copied().filter(|_| self.running.is_none())
+        self.ready.first().copied().filter(|_| !self.is_busy())
     }
 }
 
@@ -112,16 +118,29 @@ impl Queue {
         Some(run)
     }
 
-    /// Has a run, that does not wait, take its pipeline's turn for something that no other run may come between. `false`
-    /// where one goes on: nothing is taken then. It counts as running until it ends.
-    pub fn occupy(&mut self, run: RunId, pipeline: &Name) -> bool {
-        let is_busy = self.lanes.get(pipeline).is_some_and(|lane| lane.running.is_some());
-        if is_busy || self.is_waiting(run) || self.is_running(run) {
-            return false;
+    /// Takes a pipeline's turn for something that is no run, and that none may come between: no run of it begins until
+    /// [`Self::vacate`]. `false` where it is taken already. It takes no place of those that go on at once.
+    pub fn occupy(&mut self, pipeline: &Name) -> bool {
+        let is_free = !self.is_busy(pipeline);
+        if is_free {
+            self.change_lane(pipeline, |lane| lane.is_occupied = true);
         }
-        self.change_lane(pipeline, |lane| lane.running = Some(run));
-        self.running.insert(run, pipeline.clone());
-        true
+        is_free
+    }
+
+    /// Gives back the turn that [`Self::occupy`] took.
+    pub fn vacate(&mut self, pipeline: &Name) {
+        self.change_lane(pipeline, |lane| lane.is_occupied = false);
+    }
+
+    /// Returns whether a pipeline's turn is taken, by a run that goes on or by something else.
+    pub fn is_busy(&self, pipeline: &Name) -> bool {
+        self.lanes.get(pipeline).is_some_and(Lane::is_busy)
+    }
+
+    /// Returns the pipelines whose turn something has that is no run.
+    pub fn occupied(&self) -> impl Iterator<Item = &Name> {
+        self.lanes.iter().filter(|(_, lane)| lane.is_occupied).map(|(name, _)| name)
     }
 
     /// Counts a run as over.
@@ -163,7 +182,7 @@ impl Queue {
         lane.waiting.iter().map(|(_, run)| *run).chain(lane.running).collect()
     }
 
-    /// Returns whether a run of a pipeline waits or goes on.
+    /// Returns whether a run of a pipeline waits or goes on, or its turn is taken otherwise.
     pub fn has(&self, pipeline: &Name) -> bool {
         self.lanes.contains_key(pipeline)
     }
@@ -184,7 +203,7 @@ impl Queue {
         let before = lane.head();
         change(lane);
         let after = lane.head();
-        if lane.waiting.is_empty() && lane.running.is_none() {
+        if lane.waiting.is_empty() && !lane.is_busy() {
             self.lanes.remove(pipeline);
         }
         if before != after {
@@ -212,17 +231,22 @@ mod tests {
     fn what_takes_a_pipelines_turn_keeps_its_runs_waiting() {
         let now = Timestamp(0);
         let (a, b): (Name, Name) = ("a".parse().unwrap(), "b".parse().unwrap());
-        let mut queue = Queue::new(9);
-        assert!(queue.occupy(run(9), &a));
-        assert!(!queue.occupy(run(8), &a), "its turn is taken");
-        queue.push(waiting(1, "a", 0));
-        assert!(!queue.occupy(run(1), &b), "it waits itself");
+        let mut queue = Queue::new(1);
+        assert!(queue.occupy(&a));
+        assert!(!queue.occupy(&a), "its turn is taken");
+        assert!(queue.has(&a) && queue.is_busy(&a));
+        assert_eq!((queue.running().len(), queue.runs_of(&a)), (0, vec![]), "it is no run");
+        queue.push(waiting(1, "a", 9));
+        queue.push(waiting(2, "b", 0));
+        assert_eq!(queue.begin_next(now), Some(run(2)), "nor has it the place of one");
+        assert!(!queue.occupy(&b), "a run goes on");
+        queue.end(run(2));
         assert_eq!(queue.begin_next(now), None);
-        queue.end(run(9));
+        assert_eq!(queue.occupied().collect::<Vec<_>>(), [&a]);
+        queue.vacate(&a);
         assert_eq!(queue.begin_next(now), Some(run(1)));
-        assert!(!queue.occupy(run(9), &a), "a run goes on");
         queue.end(run(1));
-        assert!(!queue.has(&a));
+        assert!(!queue.has(&a) && !queue.has(&b) && queue.occupied().next().is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use cairn_executor::{FileError, UndoError};
-use cairn_model::{EffectState, Name, RunId};
+use cairn_model::{EffectState, Name};
 use cairn_scheduler::definition::{Definition, Given};
 use cairn_scheduler::launch::interval_of;
 use cairn_scheduler::outside::{self, FindEffectError};
@@ -59,25 +59,31 @@ impl From<ReadError> for UndoneError {
 }
 
 /// A pipeline's turn, which is given back however it goes.
-struct Turn<'d>(&'d Daemon, RunId);
+struct Turn<'d>(&'d Daemon, Name);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.queue().end(self.1);
+        self.0.queue().vacate(&self.1);
         self.0.work.notify_one();
         self.0.hub.tell(Change::Pipelines);
     }
 }
 
 impl Daemon {
-    /// Undoes an effect by the `undo` that it was begun with, and waits for that. No run of its pipeline begins meanwhile.
+    /// Undoes an effect by the `undo` that it was begun with, and waits for that. No run of its pipeline begins meanwhile,
+    /// and [`Self::serve`] waits for it. To be called from a thread of the runtime that may wait.
     pub fn undo_effect(&self, key: &str, pipeline: Option<&str>) -> Result<(Name, Effect), UndoneError> {
         let (pipeline, found) = outside::find(&self.store, key, pipeline)?;
         let run = found.run;
-        if !self.queue().occupy(run, &pipeline) {
+        let is_taken = {
+            let mut queue = self.queue();
+            // A run that waits to go on counts on what it did.
+            !queue.is_waiting(run) && queue.occupy(&pipeline)
+        };
+        if !is_taken {
             return Err(UndoneError::Busy { pipeline: pipeline.to_string() });
         }
-        let _turn = Turn(self, run);
+        let _turn = Turn(self, pipeline.clone());
         let gone = |what| UndoneError::Gone { what, run: run.short() };
         let record = self.store.run(run)?.ok_or_else(|| gone("the record"))?;
         // Its own definition says what stage it was, and what inputs `undo` finds.
@@ -101,6 +107,7 @@ impl Daemon {
         })?;
         let (store, clock) = (Some(self.store.clone()), Arc::clone(&self.clock));
         let engine = checked.engine(store, clock, run, record.logical_time, HashSet::new(), false)?;
+        engine.lend(self.keeper.clone());
         find_inputs(&checked, &self.store, &engine, &[key.to_owned()])?;
         let undone = engine.undo(key, None);
         engine.clear();

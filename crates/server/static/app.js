@@ -75,19 +75,29 @@
     for (const part of root.querySelectorAll('[data-part]')) served.set(part.id, part.outerHTML);
   };
 
+  // What tells an element from others like it, wherever a list has moved it: its id, or else where it leads, and what its
+  // form says without being asked. Nothing else gets the focus: who presses Enter means this one.
+  function markOf(element) {
+    if (element.id) return element.id;
+    const form = element.closest('form');
+    const hidden = form ? [...form.querySelectorAll('input[type="hidden"]')] : [];
+    return JSON.stringify([
+      ...['href', 'aria-label', 'name', 'type'].map((name) => element.getAttribute(name)),
+      element.tagName === 'BUTTON' ? element.value : null,
+      element.closest('details')?.id ?? null,
+      form?.getAttribute('action') ?? null,
+      hidden.map((input) => [input.name, input.value]),
+    ]);
+  }
+
   function likeOf(element) {
     const part = element?.closest?.('[data-part]');
     if (!part) return null;
-    const form = element.closest('form');
-    const name = element.getAttribute('aria-label');
+    const mark = markOf(element);
     return () => {
       const fresh = document.getElementById(part.id);
-      if (!fresh) return null;
-      if (element === part) return fresh;
-      return [...fresh.querySelectorAll(element.tagName)].find((other) =>
-        other.getAttribute('href') === element.getAttribute('href')
-        && other.getAttribute('aria-label') === name
-        && other.closest('form')?.getAttribute('action') === form?.getAttribute('action'));
+      if (!fresh || element === part) return fresh;
+      return [...fresh.querySelectorAll(element.tagName)].find((other) => markOf(other) === mark);
     };
   }
 
@@ -115,17 +125,20 @@
   const PRESS_MAX = 10_000;
   let pressedUntil = 0;
   let late = null;
+  let lateTimer;
   const press = () => { pressedUntil = Date.now() + PRESS_MAX; };
-  const letGo = () => {
-    pressedUntil = 0;
+  const takeLate = () => {
+    clearTimeout(lateTimer);
+    if (!late) return;
+    // What is put off may be the last there is: it is taken though nothing else happens.
+    const left = pressedUntil - Date.now();
+    if (left > 0) { lateTimer = setTimeout(takeLate, left); return; }
     const fresh = late;
     late = null;
-    if (fresh) take(fresh);
+    take(fresh);
   };
-  const takeSoon = (fresh) => {
-    if (Date.now() < pressedUntil) late = fresh;
-    else { late = null; take(fresh); }
-  };
+  const letGo = () => { pressedUntil = 0; takeLate(); };
+  const takeSoon = (fresh) => { late = fresh; takeLate(); };
 
   function presses() {
     let sending = false;
@@ -138,7 +151,8 @@
     addEventListener('keyup', release, true);
     addEventListener('blur', release);
     addEventListener('submit', (event) => {
-      if (event.target.method === 'dialog') return;
+      // A form that is not sent leads nowhere.
+      if (event.defaultPrevented || event.target.method === 'dialog') return;
       sending = true;
       press();
       setTimeout(() => { sending = false; letGo(); }, PRESS_MAX);

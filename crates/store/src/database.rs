@@ -199,14 +199,15 @@ impl Database {
         self.decoded(family, rows)
     }
 
-    /// Returns the records of a family whose keys are below `end`, the last key first.
+    /// Returns the records whose keys begin with `prefix` and are below `end`, the last key first.
     pub(crate) fn scan_back_below<'a, R: Record>(
         &'a self,
         family: Family,
+        prefix: &[u8],
         end: &[u8],
     ) -> impl Iterator<Item = Result<(Box<[u8]>, R), ReadError>> + use<'a, R> {
         let end: Box<[u8]> = end.into();
-        let rows = self.rows(family, &[], IteratorMode::From(&end, Direction::Reverse));
+        let rows = self.rows(family, prefix, IteratorMode::From(&end, Direction::Reverse));
         // The iterator may stand on the end itself.
         let below = rows.filter(move |row| row.as_ref().map_or(true, |(key, _)| *key < end));
         self.decoded(family, below)

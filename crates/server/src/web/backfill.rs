@@ -450,6 +450,10 @@ struct RunsPage {
     rows: Vec<(String, Row)>,
 }
 
+fn no_part(run: RunId, name: &str) -> Problem {
+    Problem::unknown(format!("run {} is part of no backfill of `{name}`", run.short()))
+}
+
 fn is_left(row: &Row) -> bool {
     row.look.class == "run" || row.look == state::QUEUED
 }
@@ -464,9 +468,7 @@ async fn progress(
         let (store, now) = (daemon.store(), daemon.clock.now());
         let all = daemon.backfill_of(run)?;
         let Some((first, ticket)) = all.first().filter(|(_, ticket)| ticket.pipeline.as_str() == name) else {
-            return Err(
-                Problem::unknown(format!("run {} is part of no backfill of `{name}`", run.short())).into()
-            );
+            return Err(no_part(run, &name).into());
         };
         let clock = match daemon.entry(&name) {
             Ok(entry) => Clock::of(&entry, now),
@@ -528,15 +530,12 @@ async fn cancel(
     let run = find_run(&app.daemon, &run).await?;
     let to = href(&name, run);
     blocking(move || -> Result<(), Problem> {
-        // The last first: none begins that would be cancelled next.
-        for (run, _) in app.daemon.backfill_of(run)?.iter().rev() {
-            match app.daemon.cancel(*run, "with its backfill, on the page") {
-                // It is over.
-                Ok(()) | Err(crate::submit::SubmitError::NotNow { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let all = app.daemon.backfill_of(run)?;
+        if all.first().is_none_or(|(_, ticket)| ticket.pipeline.as_str() != name) {
+            return Err(no_part(run, &name));
         }
-        Ok(())
+        let runs: Vec<RunId> = all.into_iter().map(|(run, _)| run).collect();
+        Ok(app.daemon.cancel_backfill(&runs, "with its backfill, on the page")?)
     })
     .await?;
     Ok(Redirect::to(&to).into_response())
@@ -550,7 +549,9 @@ impl From<FillError> for Problem {
             FillError::Launch(error) => crate::submit::SubmitError::from(error).into(),
             FillError::Wrong { report } => crate::submit::SubmitError::Wrong { report }.into(),
             FillError::LookUp(error) => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            other @ FillError::Nothing => Self::new(StatusCode::CONFLICT, other.to_string()).maybe_help(help),
+            other @ (FillError::Nothing | FillError::Planning) => {
+                Self::new(StatusCode::CONFLICT, other.to_string()).maybe_help(help)
+            }
             other => Self::new(StatusCode::UNPROCESSABLE_ENTITY, other.to_string()).maybe_help(help),
         }
     }

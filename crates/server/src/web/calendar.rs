@@ -41,6 +41,11 @@ impl Marks {
         }
     }
 
+    /// Returns the looks of what there is.
+    pub(super) fn looks(&self) -> impl Iterator<Item = Look> {
+        self.looks.iter().map(|(look, _)| *look)
+    }
+
     fn count(&self) -> usize {
         self.looks.iter().map(|(_, count)| count).sum()
     }

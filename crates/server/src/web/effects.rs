@@ -9,7 +9,7 @@ use cairn_model::{EffectMode, EffectState, Name, Timestamp};
 use cairn_store::Effect;
 
 use super::form::{Form, field};
-use super::markup::Markup;
+use super::markup::{Markup, url_part};
 use super::newest::Newest;
 use super::run::instance_href;
 use super::runs;
@@ -28,6 +28,8 @@ pub(super) fn router() -> Router<App> {
 }
 
 struct Line {
+    /// Names it among the ids of the page, wherever it stands in the list.
+    id: String,
     key: String,
     pipeline: String,
     instance: String,
@@ -60,6 +62,7 @@ const ROWS: usize = 200;
 
 fn line(pipeline: &Name, key: &str, effect: &Effect, now: Timestamp) -> Line {
     Line {
+        id: format!("{pipeline}/{}", url_part(key)),
         key: key.to_owned(),
         pipeline: pipeline.to_string(),
         instance: effect.instance.to_string(),
@@ -91,7 +94,10 @@ async fn list(State(app): State<App>) -> Result<Response, Fault> {
         let daemon = &app.daemon;
         let now = daemon.clock.now();
         let (mut doubtful, mut others) = (Newest::new(ROWS), Newest::new(ROWS));
-        let busy: Vec<Name> = daemon.queue().running().map(|(_, name)| name.clone()).collect();
+        let busy: Vec<Name> = {
+            let queue = daemon.queue();
+            queue.running().map(|(_, name)| name).chain(queue.occupied()).cloned().collect()
+        };
         for row in daemon.store().each_effect() {
             let (pipeline, key, effect) = row?;
             // One that is being undone just now is not in doubt yet.

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cairn_model::Timestamp;
+use cairn_model::{Interval, Timestamp};
 use cairn_scheduler::schedule::Times;
-use cairn_store::{Fate, Occurrence, ReadError};
+use cairn_store::{Fate, ReadError};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::calendar::{self, Marks};
 use super::markup::{Markup, url_part};
-use super::runs;
+use super::runs::{self, Moment};
 use super::state::Look;
 use super::words;
 use crate::catalog::Entry;
@@ -21,7 +21,7 @@ use crate::daemon::Daemon;
 /// Weeks that are shown, of those that passed and of those that come.
 const WEEKS_BACK: i64 = 11;
 const WEEKS_ON: i64 = 4;
-/// Times of one pipeline that are counted in each direction, and past times of all: each is looked up.
+/// Times of one pipeline that are counted in each direction, and past times of all: the run of each is looked up.
 const EACH_MAX: usize = 2_000;
 const PAST_MAX: usize = 20_000;
 /// Times of one day that are listed.
@@ -36,13 +36,24 @@ pub(super) struct Heat {
     pub(super) calendar: Markup,
     /// The same as texts: each day that has something, with its address.
     pub(super) days: Vec<(String, String, String)>,
+    /// What its signs mean.
+    pub(super) legend: Vec<Markup>,
+    /// The clock by which its days begin.
+    pub(super) zone: String,
     /// Whether there was more than is counted.
+    pub(super) cut: bool,
+}
+
+/// The times of one day.
+#[derive(Default)]
+pub(super) struct Day {
+    pub(super) times: Vec<Time>,
+    /// Whether there are more.
     pub(super) cut: bool,
 }
 
 /// One time of a schedule.
 pub(super) struct Time {
-    at: Timestamp,
     pub(super) clock: Markup,
     pub(super) pipeline: String,
     pub(super) pill: Markup,
@@ -50,41 +61,65 @@ pub(super) struct Time {
     pub(super) why: String,
 }
 
-fn date(at: Timestamp) -> Date {
-    let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
-    at.to_zoned(TimeZone::system()).date()
+/// The clock by which days begin: the schedule's own where it is about one, else that of this machine.
+struct Clock {
+    zone: TimeZone,
+    name: String,
 }
 
-fn midnight(day: Date) -> Timestamp {
-    let zoned = day.to_zoned(TimeZone::system());
-    Timestamp(zoned.map_or(i64::MAX, |zoned| zoned.timestamp().as_millisecond()))
+impl Clock {
+    /// `pipeline` names the only one that it is about; empty: all.
+    fn of(entries: &[Arc<Entry>], pipeline: &str) -> Self {
+        let entry = entries.iter().find(|entry| entry.name.as_str() == pipeline);
+        let own = entry.and_then(|entry| {
+            let schedule = entry.schedule.as_ref()?;
+            let zone = Times::new(&entry.name, schedule).ok()?.zone().clone();
+            Some(Self { zone, name: schedule.timezone.clone() })
+        });
+        own.unwrap_or_else(|| {
+            let zone = TimeZone::system();
+            let name = zone.iana_name().map_or_else(|| "this machine".to_owned(), str::to_owned);
+            Self { zone, name }
+        })
+    }
+
+    fn date(&self, at: Timestamp) -> Date {
+        let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+        at.to_zoned(self.zone.clone()).date()
+    }
+
+    /// From the first moment of a day to the first after another.
+    fn stretch(&self, first: Date, last: Date) -> Interval {
+        let midnight = |day: Date| {
+            let zoned = day.to_zoned(self.zone.clone());
+            Timestamp(zoned.map_or(i64::MAX, |zoned| zoned.timestamp().as_millisecond()))
+        };
+        Interval { start: midnight(first), end: midnight(last.tomorrow().unwrap_or(last)) }
+    }
 }
 
-/// Returns how a time that passed looks, and why it was dropped.
-fn look_of(daemon: &Daemon, occurrence: &Occurrence) -> Result<(Look, String), ReadError> {
-    Ok(match &occurrence.fate {
-        Fate::Dropped(why) => (DROPPED, why.clone()),
-        Fate::Run(run) => {
-            let (record, ticket) = (daemon.store().run(*run)?, daemon.store().ticket(*run)?);
-            (runs::standing(daemon, *run, record.as_ref(), ticket.as_ref()), String::new())
-        }
-    })
-}
-
-/// Returns the times of a pipeline that come before `end`; none while it is paused.
+/// Returns the times of a pipeline within a stretch that are not decided about yet; none while it is paused. Like those
+/// that passed they are told by the schedule's own times, whatever `jitter` adds.
 fn coming(
     daemon: &Daemon,
     entry: &Entry,
     now: Timestamp,
-    end: Timestamp,
+    stretch: Interval,
+    limit: usize,
 ) -> Result<Vec<Timestamp>, ReadError> {
-    if daemon.store().schedule(&entry.name)?.paused.is_some() {
+    let standing = daemon.store().schedule(&entry.name)?;
+    let Some(schedule) = entry.schedule.as_ref().filter(|_| standing.paused.is_none()) else {
         return Ok(Vec::new());
-    }
-    let times = entry.schedule.as_ref().and_then(|schedule| Times::new(&entry.name, schedule).ok());
-    let Some(times) = times else { return Ok(Vec::new()) };
-    let all = std::iter::successors(times.next_after(now), |last| times.next_after(last.nominal));
-    Ok(all.map(|next| next.fires_at).take_while(|at| *at < end).take(EACH_MAX).collect())
+    };
+    let Ok(times) = Times::new(&entry.name, schedule) else { return Ok(Vec::new()) };
+    // What came due a moment ago, or is put off by `jitter`, comes still.
+    let jitter = i64::try_from(schedule.jitter_ms).unwrap_or(i64::MAX);
+    let soonest = Timestamp(now.0.saturating_sub(jitter));
+    let decided = standing.decided_until.map_or(now, |until| until.max(soonest));
+    // The times are strictly after this one, and one may be at the first moment of the stretch.
+    let from = decided.max(Timestamp(stretch.start.0.saturating_sub(1)));
+    let all = std::iter::successors(times.next_after(from), |last| times.next_after(last.nominal));
+    Ok(all.map(|next| next.nominal).take_while(|at| *at < stretch.end).take(limit).collect())
 }
 
 /// Reads what became of each day. `pipeline` names the only one that it is about; empty: all.
@@ -94,37 +129,46 @@ pub(super) fn read(
     pipeline: &str,
     now: Timestamp,
 ) -> Result<Heat, ReadError> {
-    let today = date(now);
+    let clock = Clock::of(entries, pipeline);
+    let today = clock.date(now);
     let monday =
         today.checked_sub(i64::from(today.weekday().to_monday_zero_offset()).days()).unwrap_or(today);
     let first = monday.checked_sub((7 * WEEKS_BACK).days()).unwrap_or(monday);
     let last = monday.checked_add((7 * WEEKS_ON + 6).days()).unwrap_or(today);
-    let (from, end) = (midnight(first), midnight(last.tomorrow().unwrap_or(last)));
+    let stretch = clock.stretch(first, last);
+    let moment = Moment::of(daemon);
     let mut marked: BTreeMap<Date, Marks> = BTreeMap::new();
     let (mut left, mut cut) = (PAST_MAX, false);
     for entry in entries.iter().filter(|entry| entry.schedule.is_some()) {
         let most = EACH_MAX.min(left);
-        let past = daemon.store().occurrences(&entry.name, most)?;
-        let reaches_back = past.last().is_some_and(|(nominal, ..)| *nominal < from);
-        cut |= past.len() == most && !reaches_back;
-        for (nominal, _, occurrence) in past.iter().take_while(|(nominal, ..)| *nominal >= from) {
-            left = left.saturating_sub(1);
-            let (look, why) = look_of(daemon, occurrence)?;
-            let marks = marked.entry(date(*nominal)).or_default();
-            marks.add(look);
-            if !why.is_empty() {
-                marks.note(&why);
+        let past = daemon.store().occurrences_within(&entry.name, stretch, most)?;
+        cut |= past.len() == most;
+        left -= past.len();
+        for (nominal, _, occurrence) in &past {
+            let marks = marked.entry(clock.date(*nominal)).or_default();
+            match &occurrence.fate {
+                Fate::Dropped(why) => {
+                    marks.add(DROPPED);
+                    marks.note(why);
+                }
+                Fate::Run(run) => marks.add(moment.standing(daemon.store(), *run)?),
             }
         }
-        let coming = coming(daemon, entry, now, end)?;
+        let coming = coming(daemon, entry, now, stretch, EACH_MAX)?;
         cut |= coming.len() == EACH_MAX;
         for at in coming {
-            marked.entry(date(at)).or_default().add(COMES);
+            marked.entry(clock.date(at)).or_default().add(COMES);
         }
     }
     let of = if pipeline.is_empty() { String::new() } else { format!("pipeline={}&", url_part(pipeline)) };
+    let mut looks: Vec<Look> = Vec::new();
     for (day, marks) in &mut marked {
         marks.href = Some(format!("/schedule?{of}day={day}#day"));
+        for look in marks.looks() {
+            if !looks.contains(&look) {
+                looks.push(look);
+            }
+        }
     }
     let days = marked
         .iter()
@@ -139,47 +183,50 @@ pub(super) fn read(
     } else {
         calendar::draw(caption, &marked, (first, last), Some(today))
     };
-    Ok(Heat { calendar, days, cut })
+    let legend = looks.iter().map(|look| look.pill()).collect();
+    Ok(Heat { calendar, days, legend, zone: clock.name, cut })
 }
 
-/// Lists the times of one day.
+/// Lists the times of one day, the earliest first. `pipeline` names the only one that it is about; empty: all.
 pub(super) fn day(
     daemon: &Daemon,
     entries: &[Arc<Entry>],
     day: Date,
+    pipeline: &str,
     now: Timestamp,
-) -> Result<Vec<Time>, ReadError> {
-    let (from, end) = (midnight(day), midnight(day.tomorrow().unwrap_or(day)));
-    let mut times = Vec::new();
+) -> Result<Day, ReadError> {
+    let clock = Clock::of(entries, pipeline);
+    let stretch = clock.stretch(day, day);
+    let mut found: Vec<(Timestamp, &str, Option<Fate>)> = Vec::new();
     for entry in entries.iter().filter(|entry| entry.schedule.is_some()) {
-        let time = |at: Timestamp, look: Look, run, why| Time {
-            at,
-            clock: words::at_clock(at),
-            pipeline: entry.name.to_string(),
+        let name = entry.name.as_str();
+        // One more than are listed tells that there are more.
+        let past = daemon.store().occurrences_within(&entry.name, stretch, LISTED_MAX + 1)?;
+        found.extend(past.into_iter().map(|(nominal, _, occurrence)| (nominal, name, Some(occurrence.fate))));
+        let coming = coming(daemon, entry, now, stretch, LISTED_MAX + 1)?;
+        found.extend(coming.into_iter().map(|at| (at, name, None)));
+    }
+    found.sort_by_key(|(at, name, _)| (*at, *name));
+    let cut = found.len() > LISTED_MAX;
+    found.truncate(LISTED_MAX);
+    let moment = Moment::of(daemon);
+    let mut times = Vec::with_capacity(found.len());
+    for (at, name, fate) in found {
+        let (look, run, why) = match fate {
+            None => (COMES, None, String::new()),
+            Some(Fate::Dropped(why)) => (DROPPED, None, why),
+            Some(Fate::Run(run)) => {
+                let look = moment.standing(daemon.store(), run)?;
+                (look, Some((run.short(), runs::href(run))), String::new())
+            }
+        };
+        times.push(Time {
+            clock: words::at_clock_in(at, &clock.zone),
+            pipeline: name.to_owned(),
             pill: look.pill(),
             run,
             why,
-        };
-        for (nominal, _, occurrence) in daemon.store().occurrences(&entry.name, EACH_MAX)? {
-            if nominal < from {
-                break;
-            }
-            if nominal >= end {
-                continue;
-            }
-            let (look, why) = look_of(daemon, &occurrence)?;
-            let run = match occurrence.fate {
-                Fate::Run(run) => Some((run.short(), runs::href(run))),
-                Fate::Dropped(_) => None,
-            };
-            times.push(time(nominal, look, run, why));
-        }
-        if end > now {
-            let coming = coming(daemon, entry, now.max(from), end)?;
-            times.extend(coming.into_iter().map(|at| time(at, COMES, None, String::new())));
-        }
+        });
     }
-    times.sort_by(|one, other| (one.at, &one.pipeline).cmp(&(other.at, &other.pipeline)));
-    times.truncate(LISTED_MAX);
-    Ok(times)
+    Ok(Day { times, cut })
 }

@@ -14,7 +14,7 @@ use cairn_scheduler::recorded::Recipe;
 use cairn_store::Checkpoint;
 use serde::Deserialize;
 
-use super::ancestry;
+use super::ancestry::{self, Ancestry};
 use super::live::looks_again;
 use super::log;
 use super::markup::{Markup, url_part};
@@ -120,8 +120,9 @@ struct InstancePage {
     compared_with: Option<(String, String)>,
     needs: Vec<LinkTo>,
     needed_by: Vec<LinkTo>,
-    upstream: Vec<ancestry::Source>,
-    downstream: Vec<ancestry::Reader>,
+    /// Where its lineage is, where it may have any.
+    lineage_address: Option<String>,
+    lineage: Option<Ancestry>,
     can_rerun: bool,
     trashed: Vec<String>,
 }
@@ -129,6 +130,8 @@ struct InstancePage {
 #[derive(Deserialize)]
 struct Which {
     attempt: Option<u32>,
+    /// Anything: who made what it read, and who read what it made, is looked for.
+    lineage: Option<String>,
 }
 
 /// Files of an output folder that are listed.
@@ -266,15 +269,16 @@ async fn one(
         let (changes, compared_with) =
             changes(daemon, &seen, &name, found.as_ref().map(|(checkpoint, _)| checkpoint))?;
         let (needs, needed_by) = neighbours(&seen, declared.map(|(at, _)| at));
-        let (upstream, downstream) = if again {
-            Default::default()
-        } else {
-            let checkpoint = found.as_ref().map(|(checkpoint, _)| checkpoint);
-            (
-                ancestry::upstream(daemon, &seen, recipe.as_ref())?,
-                ancestry::downstream(daemon, &seen, checkpoint)?,
-            )
+        let lineage = match &found {
+            Some((checkpoint, _)) if which.lineage.is_some() && !again => {
+                Some(ancestry::read(daemon, &seen, recipe.as_ref(), Some(checkpoint))?)
+            }
+            _ => None,
         };
+        let lineage_address = found.as_ref().map(|_| match which.attempt {
+            Some(attempt) => format!("{own}?attempt={attempt}&lineage=1#content"),
+            None => format!("{own}?lineage=1#content"),
+        });
         let pipeline = seen.name();
         let title = format!("{name} · {}", look.word);
         let live = if seen.goes_on { format!("/live/{}", seen.run) } else { String::new() };
@@ -318,8 +322,8 @@ async fn one(
             compared_with,
             needs,
             needed_by,
-            upstream,
-            downstream,
+            lineage_address,
+            lineage,
             can_rerun: daemon.entry(&pipeline).is_ok(),
             trashed: heard.map_or_else(Vec::new, |heard| heard.trashed.clone()),
             pipeline,

@@ -18,7 +18,7 @@ use crate::daemon::{Daemon, lock};
 /// Instances of one stage that have nodes of their own; more are one node.
 const APART_MAX: usize = 4;
 /// Instances of one stage that are unfolded at most; the table lists more.
-const UNFOLDED_MAX: usize = 60;
+pub(super) const UNFOLDED_MAX: usize = 60;
 /// Nodes of a picture: of a pipeline with more, every stage is one.
 const NODES_MAX: usize = 120;
 
@@ -153,14 +153,15 @@ fn reduced(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// Returns the stages of which all instances are one node that can be unfolded, with how many they are.
+/// Returns the stages of which all instances are one node, with how many they are; those of more than [`UNFOLDED_MAX`]
+/// stay one.
 pub(super) fn foldable(pipeline: &Pipeline) -> Vec<(String, usize)> {
     let few = pipeline.instances.len() <= NODES_MAX;
     let counted = pipeline
         .stages
         .iter()
         .map(|stage| (stage.name.to_string(), (stage.instances.end - stage.instances.start) as usize));
-    counted.filter(|(_, count)| (2..=UNFOLDED_MAX).contains(count) && (*count > APART_MAX || !few)).collect()
+    counted.filter(|(_, count)| *count > 1 && (*count > APART_MAX || !few)).collect()
 }
 
 /// How a node looks.

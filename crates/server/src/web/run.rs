@@ -334,10 +334,13 @@ fn wrong(app: &App, seen: &Seen) -> Vec<Wrong> {
         .collect()
 }
 
-/// Returns a link for each stage whose instances are one node, or were: it unfolds or folds it.
+/// Returns a link for each stage whose instances are one node, or were: it unfolds or folds it, or leads to the table where
+/// they are too many for the graph.
 fn folds(pipeline: &Pipeline, unfold: &str) -> Vec<(String, String)> {
     let link = |(stage, count): (String, usize)| {
-        if stage == unfold {
+        if count > picture::UNFOLDED_MAX {
+            (format!("{stage} ×{count}: too many to unfold, listed in the table"), "#stages".to_owned())
+        } else if stage == unfold {
             (format!("Fold {stage}"), "?#graph".to_owned())
         } else {
             (format!("Unfold {stage} ×{count}"), format!("?unfold={}#graph", url_part(&stage)))

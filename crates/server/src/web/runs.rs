@@ -1,6 +1,6 @@
 //! `/runs`: all runs, the newest first; and one run as a line, wherever there are lists of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use askama::Template;
 use axum::Router;
@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
 use cairn_model::{Name, RunId, RunStatus, Timestamp};
-use cairn_store::{ReadError, RunRecord, Ticket, TicketStage};
+use cairn_store::{ReadError, RunRecord, Store, Ticket, TicketStage};
 use serde::Deserialize;
 
 use super::markup::{Markup, url_part};
@@ -52,6 +52,35 @@ pub(super) fn standing(
         return QUEUED;
     }
     let goes_on = daemon.signals().contains_key(&run);
+    look(goes_on, record, ticket)
+}
+
+/// Which runs wait and which go on, as it was at one moment: for pages that tell how very many stand.
+pub(super) struct Moment {
+    waiting: HashSet<RunId>,
+    going_on: HashSet<RunId>,
+}
+
+impl Moment {
+    pub(super) fn of(daemon: &Daemon) -> Self {
+        let waiting = daemon.queue().waiting().map(|waiting| waiting.run).collect();
+        Self { waiting, going_on: daemon.signals().keys().copied().collect() }
+    }
+
+    /// Returns how a run stands, of which nothing is known yet.
+    pub(super) fn standing(&self, store: &Store, run: RunId) -> Result<Look, ReadError> {
+        if self.waiting.contains(&run) {
+            return Ok(QUEUED);
+        }
+        let record = store.run(run)?;
+        // Only where there is no record its ticket says more.
+        let ticket = if record.is_none() { store.ticket(run)? } else { None };
+        Ok(look(self.going_on.contains(&run), record.as_ref(), ticket.as_ref()))
+    }
+}
+
+/// Returns how a run stands that does not wait.
+fn look(goes_on: bool, record: Option<&RunRecord>, ticket: Option<&Ticket>) -> Look {
     match record {
         None if goes_on => Look::of_run(RunStatus::Running),
         None if ticket.is_some_and(|ticket| ticket.stage == TicketStage::Ended) => {

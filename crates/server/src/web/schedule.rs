@@ -101,7 +101,7 @@ struct SchedulePage {
     heat: Heat,
     /// A day that was asked for, and its times.
     day: Option<String>,
-    listed: Vec<heat::Time>,
+    listed: heat::Day,
     /// The pipelines with a schedule, and the one that the page is about; empty: all.
     names: Vec<String>,
     pipeline: String,
@@ -184,8 +184,8 @@ async fn list(
         upcoming.truncate(COMING);
         let heat = if again { Heat::default() } else { heat::read(daemon, &entries, &asked.pipeline, now)? };
         let listed = match day {
-            Some(day) if !again => heat::day(daemon, &entries, day, now)?,
-            _ => Vec::new(),
+            Some(day) if !again => heat::day(daemon, &entries, day, &asked.pipeline, now)?,
+            _ => heat::Day::default(),
         };
         Ok(SchedulePage {
             shell: Shell::new(daemon, Place::Schedule, "Schedule", "/live"),

@@ -261,6 +261,7 @@ async fn no_text_from_outside_becomes_markup_on_any_page() {
         format!("/runs?pipeline={0}&status={0}", super::markup::url_part(HOSTILE)),
         format!("/runs/{run}"),
         format!("/runs/{run}/stages/a"),
+        format!("/runs/{run}/stages/a?lineage=1"),
         format!("/runs/{run}/stages/{hostile}"),
         "/pipelines/p".to_owned(),
         "/dead".to_owned(),
@@ -297,6 +298,9 @@ async fn no_text_from_outside_becomes_markup_on_any_page() {
         ("/schedule".to_owned(), "dropped: "),
         ("/schedule?day=1970-01-01".to_owned(), "dropped"),
         ("/schedule".to_owned(), "to come"),
+        // The first moment of a day is a part of it.
+        ("/schedule?pipeline=d&day=2027-02-01".to_owned(), ">2027-02-01 00:00:00 +00:00<"),
+        ("/schedule?pipeline=d&day=2027-02-01".to_owned(), "by the clock of UTC"),
         ("/".to_owned(), "bad.toml"),
     ] {
         let (_, _, html) = ask(&router, "GET", &page, "").await;
@@ -402,6 +406,8 @@ async fn a_backfill_is_looked_at_started_once_and_cancelled() {
     assert!(status == StatusCode::CONFLICT && html.contains("none of the intervals"), "{status}: {html}");
     let (_, _, html) = ask(&router, "GET", &plan, "").await;
     assert!(html.contains("None of 4 intervals would run") && html.contains("4 asked for"), "{html}");
+    let (_, _, html) = ask(&router, "GET", &plan.replace("word=y", "word=z"), "").await;
+    assert!(html.contains("4 of 4 intervals would run"), "what is asked for has other params: {html}");
 
     let (_, _, html) = ask(&router, "GET", &to, "").await;
     assert!(html.contains("4 queued") && html.contains("0 of 4") && html.contains("data-live"), "{html}");
@@ -414,6 +420,10 @@ async fn a_backfill_is_looked_at_started_once_and_cancelled() {
     // The page of any of them is the page of all.
     let of_last = to.rsplit_once('/').unwrap().0.to_owned() + runs[3].trim_start_matches("/runs");
     assert!(ask(&router, "GET", &of_last, "").await.2.contains("4 queued"));
+    let elsewhere = to.replace("/pipelines/d/", "/pipelines/p/");
+    let (status, ..) = ask(&router, "POST", &format!("{elsewhere}/cancel"), "").await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "it is no backfill of `p`");
+    assert!(ask(&router, "GET", &to, "").await.2.contains("4 queued"));
     let (status, ..) = ask(&router, "POST", &format!("{to}/cancel"), "").await;
     assert_eq!(status, StatusCode::SEE_OTHER);
     let (_, _, html) = ask(&router, "GET", &to, "").await;

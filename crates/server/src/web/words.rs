@@ -53,13 +53,14 @@ pub(super) fn when(at: Timestamp, now: Timestamp) -> Markup {
 
 /// Marks a time up as the clock shows it.
 pub(super) fn at_clock(at: Timestamp) -> Markup {
+    at_clock_in(at, &TimeZone::system())
+}
+
+/// The same by the clock of a zone.
+pub(super) fn at_clock_in(at: Timestamp, zone: &TimeZone) -> Markup {
     let mut markup = Markup::default();
-    markup
-        .html("<time data-clock")
-        .attribute("datetime", rfc3339(at))
-        .html(">")
-        .text(clock(at))
-        .html("</time>");
+    let text = instant(at).to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string();
+    markup.html("<time data-clock").attribute("datetime", rfc3339(at)).html(">").text(text).html("</time>");
     markup
 }
 

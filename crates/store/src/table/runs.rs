@@ -72,7 +72,7 @@ impl Store {
         let database = &self.inner.database;
         // No id is above this one, and none is it.
         let end = before.unwrap_or(RunId::from_bytes([0xff; 16]));
-        database.scan_back_below(Family::Runs, &keys::run(end)).map(|row| {
+        database.scan_back_below(Family::Runs, &[], &keys::run(end)).map(|row| {
             let (key, record) = row?;
             Ok((self.read_run_key(&key)?, record))
         })

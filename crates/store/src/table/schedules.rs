@@ -1,6 +1,6 @@
 //! Occurrences of schedules, and how each schedule stands.
 
-use cairn_model::{Name, Timestamp};
+use cairn_model::{Interval, Name, Timestamp};
 
 use crate::keys::{self, Family};
 use crate::record::Damage;
@@ -25,13 +25,33 @@ impl Store {
     ) -> Result<Vec<(Timestamp, OccurrenceId, Occurrence)>, ReadError> {
         let database = &self.inner.database;
         let rows = database.scan_back(Family::Occurrences, &keys::pipeline(pipeline)).take(limit);
-        let occurrences = rows.map(|row| {
-            let (key, occurrence) = row?;
-            let (_, nominal, id) = keys::read_occurrence(&key)
-                .ok_or_else(|| database.damaged(Family::Occurrences, &key, &Damage::Key))?;
-            Ok((nominal, id, occurrence))
-        });
-        occurrences.collect()
+        rows.map(|row| self.read_occurrence(row?)).collect()
+    }
+
+    /// Returns at most `limit` of those whose times lie in `[stretch.start, stretch.end)`, the latest first.
+    pub fn occurrences_within(
+        &self,
+        pipeline: &Name,
+        stretch: Interval,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, OccurrenceId, Occurrence)>, ReadError> {
+        // No id is below this one.
+        let end = keys::occurrence(pipeline, stretch.end, [0; 16]);
+        let rows = self.inner.database.scan_back_below(Family::Occurrences, &keys::pipeline(pipeline), &end);
+        let read = rows.map(|row| self.read_occurrence(row?));
+        let is_inside = |row: &Result<(Timestamp, OccurrenceId, Occurrence), ReadError>| {
+            row.as_ref().map_or(true, |(nominal, ..)| *nominal >= stretch.start)
+        };
+        read.take_while(is_inside).take(limit).collect()
+    }
+
+    fn read_occurrence(
+        &self,
+        (key, occurrence): (Box<[u8]>, Occurrence),
+    ) -> Result<(Timestamp, OccurrenceId, Occurrence), ReadError> {
+        let damaged = || self.inner.database.damaged(Family::Occurrences, &key, &Damage::Key);
+        let (_, nominal, id) = keys::read_occurrence(&key).ok_or_else(damaged)?;
+        Ok((nominal, id, occurrence))
     }
 
     /// Returns how a pipeline's schedule stands.

@@ -80,6 +80,16 @@ fn occurrences_are_found_by_id_and_listed_from_the_latest_on() {
         store.occurrences(&p, limit).unwrap().into_iter().map(|(time, _, _)| time.0).collect()
     };
     assert_eq!((times(9), times(2)), (vec![300, 2, -5], vec![300, 2]));
+    let within = |start, end, limit| -> Vec<i64> {
+        let stretch = Interval { start: Timestamp(start), end: Timestamp(end) };
+        let found = store.occurrences_within(&p, stretch, limit).unwrap();
+        found.into_iter().map(|(time, _, _)| time.0).collect()
+    };
+    assert_eq!(within(-5, 300, 9), [2, -5], "its end is none of it");
+    assert_eq!(within(-4, 301, 9), [300, 2]);
+    assert_eq!(within(-5, 301, 1), [300], "the latest");
+    assert_eq!(within(3, 300, 9), [0; 0]);
+    assert_eq!(within(301, 999, 9), [0; 0], "another pipeline's are not its own");
     assert_eq!(store.occurrence(&p, Timestamp(2), [7; 16]).unwrap(), Some(dropped(2)));
     assert_eq!(store.occurrence(&p, Timestamp(2), [8; 16]).unwrap(), None);
 }
