@@ -37,6 +37,14 @@ impl Scene {
         Expected { outputs: self.outputs(), instances: self.executions().len() }
     }
 
+    /// Returns the names of what a run noted that it could not remove.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.project.file(".cairn/staging")).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter_map(|name| Some(name.strip_prefix("left")?.to_owned())).collect()
+    }
+
     /// Forgets what was executed until now.
     #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     pub(crate) fn forget_executions(&self) {

@@ -146,8 +146,9 @@ fn a_call_that_is_refused_is_an_error_that_a_further_run_mends() {
             assert!(cut.status.is_some() && !cut.output.contains("panicked"), "{at}: {}", cut.output);
             if cut.status == Some(0) {
                 let mut made = scene.expected().outputs;
-                // What could not be removed beside an output is the next run's to remove.
-                made.retain(|path, _| !path.contains(".cairn-"));
+                // What could not be removed beside an output, and is noted, is the next run's to remove.
+                let notes = scene.notes();
+                made.retain(|path, _| !notes.iter().any(|note| path.contains(note.as_str())));
                 assert_eq!(made, expected.outputs, "{at}: a success without the outputs");
             }
             scene.goes_on(expected, at);

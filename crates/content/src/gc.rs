@@ -9,14 +9,15 @@ use std::path::Path;
 
 use crate::durable::remove_tree;
 use crate::file_error::cannot;
-use crate::{FileError, temporary};
+use crate::{FileError, left, temporary};
 
-/// Removes all in `staging/` but the attempts whose folders' names are `live`. Returns how many were removed.
+/// Removes all in `staging/` but the attempts whose folders' names are `live`, and notes on what [is left](crate::left). Returns how
+/// many were removed.
 ///
 /// # Errors
 /// The first that could not be removed; the rest were tried all the same.
 pub fn clean_staging(state: &Path, live: impl Fn(&OsStr) -> bool) -> Result<u32, FileError> {
-    clean(state, &state.join("staging"), |name| !live(name))
+    clean(state, &state.join("staging"), |name| !live(name) && !left::is_note(name))
 }
 
 /// Removes all in `tmp/`, and half-written files of the state folder itself. Returns how many were removed.

@@ -46,7 +46,8 @@ fn notes(state: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter(|entry| is_note(&entry.file_name())).map(|entry| entry.path())
 }
 
-fn is_note(name: &OsStr) -> bool {
+/// Returns whether an entry of `staging/` is a note.
+pub fn is_note(name: &OsStr) -> bool {
     name.as_bytes().strip_prefix(PREFIX.as_bytes()).is_some_and(temporary::is)
 }
 
@@ -55,20 +56,20 @@ pub fn any(state: &Path) -> bool {
     notes(state).next().is_some()
 }
 
-/// Removes what is noted, and the notes. Returns how much that was.
-///
-/// # Errors
-/// The first that could not be removed; the rest were tried all the same.
-pub fn clean(state: &Path, root: &Path) -> Result<u32, FileError> {
-    let (mut removed, mut first_error) = (0, Ok(()));
+/// Removes what is noted, and the notes. Returns how much that was. What still cannot be removed keeps its note, and is warned of:
+/// nothing depends on it.
+pub fn clean(state: &Path, root: &Path) -> u32 {
+    let mut removed = 0;
     for note in notes(state).collect::<Vec<_>>() {
         let cleaned = clean_noted(&note, root);
         match cleaned.and_then(|()| fs::remove_file(&note).map_err(cannot("remove", &note))) {
             Ok(()) => removed += 1,
-            Err(error) => first_error = first_error.and(Err(error)),
+            Err(error) => {
+                tracing::warn!(%error, help = "remove it by hand", "what was replaced stays under a temporary name");
+            }
         }
     }
-    first_error.map(|()| removed)
+    removed
 }
 
 fn clean_noted(note: &Path, root: &Path) -> Result<(), FileError> {
@@ -99,7 +100,7 @@ mod tests {
         let root = top.path().canonicalize().unwrap();
         let state = root.join(".cairn");
         let notes = Notes { root: root.clone(), state: state.clone() };
-        assert!(!any(&state) && clean(&state, &root).unwrap() == 0);
+        assert!(!any(&state) && clean(&state, &root) == 0);
         let left = root.join("out").join(temporary::name());
         fs::create_dir_all(left.join("tree")).unwrap();
         fs::write(left.join("tree/file"), "x").unwrap();
@@ -110,12 +111,16 @@ mod tests {
         notes.note(&elsewhere).unwrap();
         fs::write(state.join("staging").join(format!("left{}", temporary::name())), "mine").unwrap();
         assert!(any(&state));
-        assert_eq!(clean(&state, &root).unwrap(), 3);
+        assert_eq!(clean(&state, &root), 3);
         assert!(!left.exists() && elsewhere.exists() && root.join("mine").exists());
         assert!(!any(&state) && fs::read_dir(state.join("staging")).unwrap().next().is_none());
         // Its folder went meanwhile.
         notes.note(&root.join("gone").join(temporary::name())).unwrap();
-        assert_eq!(clean(&state, &root).unwrap(), 1);
+        assert_eq!(clean(&state, &root), 1);
+        // One that cannot be followed stays, and is no error.
+        fs::create_dir(state.join("staging").join(format!("{PREFIX}{}", temporary::name()))).unwrap();
+        assert_eq!(clean(&state, &root), 0);
+        assert!(any(&state));
     }
 
     #[test]

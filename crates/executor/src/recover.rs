@@ -61,6 +61,20 @@ pub fn left_something(state: &Path) -> bool {
     left::any(state)
 }
 
+/// Removes what a run could not remove although it succeeded. What still cannot be is warned of, and tried again.
+pub fn clear_left(project: &Project) {
+    let removed = left::clean(project.state(), project.root());
+    if removed > 0 {
+        tracing::info!(removed, "removed what an earlier run could not");
+    }
+}
+
+/// Returns whether something is in `staging/` but notes on what could not be removed.
+pub fn is_anything_staged(state: &Path) -> bool {
+    let entries = std::fs::read_dir(state.join("staging")).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| !left::is_note(&entry.file_name()))
+}
+
 /// What [`take_over`] found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TakenOver {
@@ -165,8 +179,7 @@ fn clear(
     }
     let is_kept = |folder: &OsStr| folder.to_str().is_some_and(|folder| tokens.contains(folder));
     keep_unnamed(project, &is_kept)?;
-    // Before the notes in `staging/` go with all else there.
-    recovered.leftovers += left::clean(project.state(), project.root())?;
+    recovered.leftovers += left::clean(project.state(), project.root());
     recovered.leftovers += gc::clean_staging(project.state(), is_kept)?;
     recovered.leftovers += gc::clean_tmp(project.state())?;
     for folder in folders.iter().filter(|folder| folder.is_dir()) {

@@ -10,6 +10,9 @@ use crate::staging::{StageError, Staging};
 /// Folders in one beyond which it is removed, not kept.
 const FOLDERS_MAX: usize = 64;
 
+/// So many are kept at most: more attempts than that seldom end before others start.
+const SPARES_MAX: usize = 32;
+
 /// The spare working folders of a run, or of all runs of a process.
 #[derive(Debug)]
 pub struct Spares {
@@ -41,7 +44,7 @@ impl Spares {
     pub(crate) fn give_back(&self, mut staging: Staging) {
         let is_spare = staging.folders_count() <= FOLDERS_MAX && staging.empty(&self.state).is_ok();
         let refused = self.with(|spares| match spares {
-            Some(spares) if is_spare => {
+            Some(spares) if is_spare && spares.len() < SPARES_MAX => {
                 spares.push(staging);
                 None
             }

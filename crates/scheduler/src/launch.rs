@@ -208,8 +208,13 @@ pub fn launch(
     batch.put_run(run, &record);
     let was_cut_off =
         leftovers == Leftovers::Look && is_cut_off(store, &checked.pipeline.name, checked.project.state())?;
-    // All that follows from it is durable no sooner than this.
-    let _ = store.commit(batch, Durability::Written)?;
+    let durability = match leftovers {
+        // A run in the foreground is known by nothing else.
+        Leftovers::Look => Durability::Synced,
+        // It waited in the queue: that is durable, and all that follows from this is so no sooner than this.
+        Leftovers::Leave => Durability::Written,
+    };
+    let _ = store.commit(batch, durability)?;
     let done_before = resumed.map(Resumed::done).unwrap_or_default();
     let engine = checked
         .engine(Some(store.clone()), clock, run, logical_time, done_before, asked.force_effects)
@@ -223,6 +228,8 @@ pub fn launch(
     if was_cut_off {
         let recovered = recover::recover(&checked.project, store, &engine.output_folders())?;
         tracing::info!(?recovered, "cleared away what an earlier run left");
+    } else {
+        recover::clear_left(&checked.project);
     }
     prime(&engine, &checked.graph, &selected);
     let durations = checked.durations(Some(store));
@@ -284,8 +291,7 @@ fn is_cut_off(store: &Store, pipeline: &Name, state: &Path) -> Result<bool, Read
     // The last of all, and the last of this pipeline: only who knows its outputs clears away what lies beside them.
     let own = runs.iter().find(|(_, record)| record.pipeline == *pipeline);
     let cut_off = runs.first().into_iter().chain(own).any(|(_, record)| record.status == RunStatus::Running);
-    let staged = std::fs::read_dir(state.join("staging")).is_ok_and(|mut entries| entries.next().is_some());
-    Ok(cut_off || staged || !store.attempts_open()?.is_empty())
+    Ok(cut_off || recover::is_anything_staged(state) || !store.attempts_open()?.is_empty())
 }
 
 fn record(

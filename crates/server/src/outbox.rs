@@ -55,6 +55,8 @@ impl Daemon {
     /// Delivers what is due now. What one recipient does not take holds up nothing of another; lineage stays in order.
     pub fn deliver_due(&self) -> Result<(), StoreError> {
         let messages = self.store.messages(TOGETHER_MAX)?;
+        // Nobody is told of what a power cut could take back.
+        self.store.sync(self.store.head().sequence)?;
         let mut by_recipient: HashMap<Recipient, Vec<Message>> = HashMap::new();
         for message in messages {
             by_recipient.entry(message.to).or_default().push(message);

@@ -216,7 +216,7 @@ impl Daemon {
         Ok(Submitted { run, existed: false })
     }
 
-    /// Puts what is durable into the queue.
+    /// Puts what is in the store into the queue. It need not be durable yet: nothing that follows from it is durable before it.
     pub(crate) fn has_waiting(&self, waiting: Waiting) {
         let (run, pipeline) = (waiting.run, waiting.pipeline.clone());
         self.queue().push(waiting);

@@ -32,6 +32,9 @@ pub(crate) struct Synced {
     head_file: HeadFile,
     #[cfg(test)]
     syncs: u64,
+    /// Has the next sync fail.
+    #[cfg(test)]
+    fails: bool,
 }
 
 impl Syncing {
@@ -42,6 +45,8 @@ impl Syncing {
             head_file,
             #[cfg(test)]
             syncs: 0,
+            #[cfg(test)]
+            fails: false,
         };
         Self { writer: Mutex::new(writer), synced: Mutex::new(synced), head_path }
     }
@@ -92,6 +97,10 @@ impl Syncing {
             writer.head.place()
         };
         let failed = |path, error: io::Error| self.writer().fail(path, error);
+        #[cfg(test)]
+        if synced.fails {
+            return Err(failed(database.folder(), io::Error::other("the disk is gone")));
+        }
         database.sync().map_err(|error| failed(database.folder(), error.into()))?;
         // `HEAD` says where the store stands only once that is durable.
         let marked = synced.head_file.write(&Mark { format: format::VERSION, head });
@@ -151,5 +160,33 @@ mod tests {
         assert!(Store::sequence_on_disk(&state) < Some(written));
         syncing.all(&database).unwrap();
         assert_eq!(Store::sequence_on_disk(&state), Some(written));
+    }
+    #[test]
+    fn a_sync_that_fails_fails_for_all_who_wait_for_it_and_nothing_is_written_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join(".cairn");
+        let opened = open::for_writing(&state, &FixedClock::new(Timestamp(0))).unwrap();
+        let Opened { database, syncing, lock: _lock } = opened;
+        let commit =
+            |durability| syncing.commit(&database, durability, |changes| Batch::new().apply(changes));
+        let before = syncing.writer().head.sequence;
+        std::thread::scope(|scope| {
+            let mut going_on = syncing.synced.lock().unwrap();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| commit(Durability::Synced))).collect();
+            while syncing.writer().head.sequence < before + 8 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            going_on.fails = true;
+            drop(going_on);
+            for thread in threads {
+                let failed = thread.join().unwrap();
+                assert!(matches!(failed, Err(CommitError::Failed { .. })), "{failed:?}");
+            }
+        });
+        for durability in [Durability::Written, Durability::Synced] {
+            assert!(matches!(commit(durability), Err(CommitError::Refused { .. })));
+        }
+        assert!(matches!(syncing.all(&database), Err(CommitError::Failed { .. })));
+        assert_eq!(Store::sequence_on_disk(&state), Some(before));
     }
 }

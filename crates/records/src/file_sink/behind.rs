@@ -16,14 +16,19 @@ pub(super) struct Behind {
     chunk: Vec<u8>,
     /// `None` once it failed.
     chunks: Option<SyncSender<Vec<u8>>>,
+    /// Chunks that were written, to be filled again.
+    written: Receiver<Vec<u8>>,
     thread: Option<JoinHandle<io::Result<File>>>,
 }
 
 impl Behind {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let (chunks, taken) = sync_channel(AHEAD);
-        let thread = std::thread::Builder::new().spawn(move || write_all(file, &taken))?;
-        Ok(Self { chunk: Vec::with_capacity(CHUNK), chunks: Some(chunks), thread: Some(thread) })
+        let (give_back, written) = sync_channel(AHEAD + 2);
+        let thread = std::thread::Builder::new()
+            .name("cairn-file-sink".to_owned())
+            .spawn(move || write_all(file, &taken, &give_back))?;
+        Ok(Self { chunk: Vec::with_capacity(CHUNK), chunks: Some(chunks), written, thread: Some(thread) })
     }
 
     /// Waits for the last write and gives back the file, which was not synced.
@@ -33,7 +38,8 @@ impl Behind {
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
-        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+        let next = self.written.try_recv().unwrap_or_else(|_| Vec::with_capacity(CHUNK));
+        let chunk = std::mem::replace(&mut self.chunk, next);
         let chunks = self.chunks.as_ref().ok_or_else(|| io::Error::other("an earlier write failed"))?;
         if chunks.send(chunk).is_ok() {
             return Ok(());
@@ -73,9 +79,16 @@ impl Drop for Behind {
     }
 }
 
-fn write_all(mut file: File, chunks: &Receiver<Vec<u8>>) -> io::Result<File> {
-    for chunk in chunks {
+fn write_all(
+    mut file: File,
+    chunks: &Receiver<Vec<u8>>,
+    give_back: &SyncSender<Vec<u8>>,
+) -> io::Result<File> {
+    for mut chunk in chunks {
         file.write_all(&chunk)?;
+        chunk.clear();
+        // There is always room; and whoever writes may have let go of the file.
+        let _ = give_back.try_send(chunk);
     }
     Ok(file)
 }
