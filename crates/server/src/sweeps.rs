@@ -84,28 +84,22 @@ impl Looks {
 impl Daemon {
     /// Has dead letters tried again, until the daemon is to end.
     pub async fn keep_dead_letters(self: &Arc<Self>, stopping: Stopping) {
+        let period = |schedule: &Schedule| schedule.retry_dead_ms;
         let look = |daemon: &Self, entry: &Arc<Entry>, _: &Stopping| daemon.retry_dead(entry);
-        self.sweep(
-            ("a dead letter cannot be tried again", |schedule| schedule.retry_dead_ms, look),
-            stopping,
-        )
-        .await;
+        self.sweep("a dead letter cannot be tried again", period, look, stopping).await;
     }
 
     /// Asks the probes of effects, until the daemon is to end; one pipeline after the other.
     pub async fn keep_effects(self: &Arc<Self>, stopping: Stopping) {
-        let look = Self::check_drift;
-        self.sweep(("an effect cannot be asked after", |schedule| schedule.check_drift_ms, look), stopping)
-            .await;
+        let period = |schedule: &Schedule| schedule.check_drift_ms;
+        self.sweep("an effect cannot be asked after", period, Self::check_drift, stopping).await;
     }
 
     async fn sweep(
         self: &Arc<Self>,
-        (failed, period, look): (
-            &'static str,
-            fn(&Schedule) -> Option<u64>,
-            fn(&Self, &Arc<Entry>, &Stopping) -> Looked,
-        ),
+        failed: &'static str,
+        period: fn(&Schedule) -> Option<u64>,
+        look: fn(&Self, &Arc<Entry>, &Stopping) -> Looked,
         mut stopping: Stopping,
     ) {
         let mut looks = Looks::default();

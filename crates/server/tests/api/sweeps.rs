@@ -243,9 +243,9 @@ async fn dead_letters_are_tried_as_the_run_was_asked_for_in_which_they_died() {
     put(&served, |batch| {
         ran(batch, 1, Timestamp(1_000));
         ran(batch, 2, Timestamp(2_000));
-        of.iter().for_each(|letter| {
+        for letter in &of {
             batch.put_dead(letter);
-        });
+        }
     });
     for (day, names, at) in [("2", vec!["a", "b"], 2_000), ("1", vec!["a"], 1_000)] {
         assert_eq!(look_at_letters(&served).await, Some(Vec::new()));
