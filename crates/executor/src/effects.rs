@@ -13,6 +13,8 @@
 //!
 //! A CONFIRMED effect is not done again, whatever became of the input-hash, but for drift and `--force-effects`.
 
+use std::collections::HashMap;
+
 use cairn_dag::{Effect as Declared, Instance, OnUncertain};
 use cairn_model::{AttemptId, Command, EffectMode, EffectState, InputHash, Output, OutputKind, Reason};
 use cairn_store::{Batch, Checkpoint, Durability, Effect, ReadError, Store};
@@ -143,6 +145,12 @@ impl Engine {
         }
     }
 
+    /// Returns the key of an instance's effect under an input-hash of it; `None` where it has no effect.
+    pub fn effect_key(&self, instance: u32, input_hash: &InputHash) -> Option<String> {
+        let effect = self.instance(instance).effect.as_ref()?;
+        Some(effect.key.clone().unwrap_or_else(|| input_hash.to_string()))
+    }
+
     /// Returns the key of an effect that the instance began before this run, under another input-hash, and of which nobody
     /// knows whether it took place. Where it may be done twice, that does not matter.
     fn open_before(
@@ -157,9 +165,13 @@ impl Engine {
         let open = if let Some(open) = self.open_effects.get() {
             open
         } else {
-            let of_pipeline = store.effects()?.into_iter().filter(|(of, _, _)| *of == self.pipeline.name);
-            let open = of_pipeline.filter(|(_, _, known)| known.state.is_open());
-            let open = open.map(|(_, key, known)| (known.instance, key)).collect();
+            let mut open = HashMap::new();
+            for row in store.effects_of(&self.pipeline.name) {
+                let (key, known) = row?;
+                if known.state.is_open() {
+                    open.insert(known.instance, key);
+                }
+            }
             self.open_effects.get_or_init(|| open)
         };
         Ok(open.get(&declared.name).map(String::as_str))
@@ -269,6 +281,7 @@ impl Engine {
             error: None,
             undo: effect.undo.clone(),
             drifted: None,
+            asked: None,
         };
         let record = match &known {
             // Who asks has not done it.

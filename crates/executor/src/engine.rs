@@ -103,8 +103,12 @@ pub struct Engine {
     notes: OnceLock<Listening>,
     /// Whether there may be dead letters of this pipeline.
     any_dead: AtomicBool,
+    /// How often dead instances were tried again by themselves, as it was when the first one died.
+    dead_retries: OnceLock<HashMap<InstanceName, u32>>,
     /// Where the run is in a trace, where it is traced.
     trace: OnceLock<RunTrace>,
+    /// The span of who asked for the run.
+    caller: OnceLock<TraceParent>,
     /// Attempts that a process before had started and a keeper holds, by their instances.
     pub(crate) held: Mutex<HashMap<u32, HeldAttempt>>,
     /// Failed attempts that a keeper holds until their failures are written down, by their instances.
@@ -250,7 +254,9 @@ impl Engine {
             collector,
             notes: OnceLock::new(),
             any_dead,
+            dead_retries: OnceLock::new(),
             trace: OnceLock::new(),
+            caller: OnceLock::new(),
             held: Mutex::default(),
             unsaid: Mutex::default(),
         })
@@ -288,8 +294,13 @@ impl Engine {
         let _ = self.trace.set(trace);
     }
 
+    /// Has the commands be told the span of who asked for the run, where they have none of their own. The first one stays.
+    pub fn pass_on(&self, caller: TraceParent) {
+        let _ = self.caller.set(caller);
+    }
+
     pub(crate) fn span_of(&self, attempt: &AttemptId) -> Option<TraceParent> {
-        self.trace.get().map(|trace| trace.told(attempt))
+        self.trace.get().map(|trace| trace.told(attempt)).or_else(|| self.caller.get().copied())
     }
 
     /// Has `batch` say that an instance is dead.
@@ -298,13 +309,16 @@ impl Engine {
         batch: &mut cairn_store::Batch,
         letter: cairn_store::DeadLetter,
     ) -> Result<(), ReadError> {
-        let known = self.store().filter(|_| self.any_dead.load(Ordering::Relaxed));
-        let before = match known {
-            Some(store) => store.dead_letter(&letter.pipeline, &letter.instance, letter.kind, letter.id())?,
-            None => None,
+        let retries = if let Some(retries) = self.dead_retries.get() {
+            retries
+        } else {
+            let known = self.store().filter(|_| self.any_dead.load(Ordering::Relaxed));
+            let retries = known.map(|store| store.dead_retries(&self.pipeline.name)).transpose()?;
+            self.dead_retries.get_or_init(|| retries.unwrap_or_default())
         };
+        let retries = retries.get(&letter.instance).copied().unwrap_or(0);
         self.any_dead.store(true, Ordering::Relaxed);
-        batch.put_dead(&letter.after(before.as_ref()));
+        batch.put_dead(&cairn_store::DeadLetter { retries, ..letter });
         Ok(())
     }
 

@@ -53,7 +53,7 @@ pub struct Context<'a> {
     pub temporary: &'a Path,
     /// Where its own commands call `cairn`.
     pub notes: Option<Notes<'a>>,
-    /// Its span, where the run is traced.
+    /// Its span, where the run is traced; else that of who asked for the run, where they said so.
     pub trace: Option<TraceParent>,
 }
 

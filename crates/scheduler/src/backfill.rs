@@ -188,7 +188,7 @@ impl Would {
             Self::Fail
         } else if any(is_run) {
             Self::Run
-        } else if any(|prediction| matches!(prediction, Prediction::Restore(_))) {
+        } else if any(|prediction| matches!(prediction, Prediction::Restore { .. })) {
             Self::Restore
         } else {
             Self::Fresh

@@ -225,6 +225,9 @@ pub fn launch(
             let state = checked.project.state().display().to_string();
             LaunchError::State { state, source }
         })?;
+    if let Some(caller) = asked.caller {
+        engine.pass_on(caller);
+    }
     if was_cut_off {
         let recovered = recover::recover(&checked.project, store, &engine.output_folders())?;
         tracing::info!(?recovered, "cleared away what an earlier run left");

@@ -107,7 +107,7 @@ pub enum Retried {
 }
 
 /// Marks a record to be taken in again, as it was edited, where it was, now or before. What cannot be marked is left, and it
-/// is said what to do.
+/// is said what to do. A person asked: how often the daemon tried it by itself counts anew.
 pub fn retry(
     store: &Store,
     batch: &mut Batch,
@@ -118,8 +118,12 @@ pub fn retry(
     if letter.kind == DeadKind::Record {
         let payload = edited.or_else(|| letter.mended().map(<[u8]>::to_vec));
         let is_edited = payload.is_some();
-        batch.put_dead(&DeadLetter { retry: Some(Retry { payload, asked: now }), ..letter.clone() });
+        let retry = Some(Retry { payload, asked: now });
+        batch.put_dead(&DeadLetter { retry, retries: 0, ..letter.clone() });
         return Ok(Retried::TakenIn { edited: is_edited });
+    }
+    if letter.retries > 0 {
+        batch.put_dead(&DeadLetter { retries: 0, ..letter.clone() });
     }
     let run = store.run(letter.run)?;
     let is_rejected = letter.kind == DeadKind::Rejected;

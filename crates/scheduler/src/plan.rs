@@ -9,13 +9,20 @@ use cairn_model::{InputHash, Reason};
 pub enum Prediction {
     /// Nothing: its outputs are in place.
     Fresh {
+        /// Its input-hash.
+        input_hash: InputHash,
         /// What its execution took.
         saved_ms: u64,
         /// The key of its effect, where nothing else keeps it from being executed.
         effect: Option<String>,
     },
-    /// Outputs would be put back from the content store: which.
-    Restore(Vec<String>),
+    /// Outputs would be put back from the content store.
+    Restore {
+        /// Its input-hash.
+        input_hash: InputHash,
+        /// Which.
+        paths: Vec<String>,
+    },
     /// It would be executed.
     Run {
         /// Its input-hash.
@@ -50,6 +57,8 @@ pub enum Prediction {
         error: String,
         /// What to do.
         help: Option<String>,
+        /// Whether that is because whoever asks is to end, or asked for too long.
+        stopped: bool,
     },
     /// An instance before it is broken: its name.
     Blocked(String),
@@ -68,7 +77,7 @@ impl Prediction {
                 format!("runs if `{need}` makes other bytes than before")
             }
             Self::After { need, has_result: false } => format!("runs after `{need}`"),
-            Self::Restore(paths) => {
+            Self::Restore { paths, .. } => {
                 let quoted: Vec<String> = paths.iter().take(3).map(|path| format!("`{path}`")).collect();
                 let more = paths.len().saturating_sub(3);
                 let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -143,23 +152,28 @@ fn predict(
             Prediction::Broken { .. } | Prediction::InDoubt { .. } | Prediction::Blocked(_) => {
                 return Ok(Prediction::Blocked(name()));
             }
-            Prediction::Fresh { .. } | Prediction::Restore(_) | Prediction::NotSelected => {}
+            Prediction::Fresh { .. } | Prediction::Restore { .. } | Prediction::NotSelected => {}
         }
     }
     Ok(match engine.look_up(index, force, true) {
-        Ok(Verdict::Hit { restored, saved_ms, .. }) if restored.is_empty() => {
-            Prediction::Fresh { saved_ms, effect: None }
+        Ok(Verdict::Hit { input_hash, restored, saved_ms, .. }) if restored.is_empty() => {
+            Prediction::Fresh { input_hash, saved_ms, effect: None }
         }
-        Ok(Verdict::Stands { key, restored, saved_ms, .. }) if restored.is_empty() => {
-            Prediction::Fresh { saved_ms, effect: Some(key) }
+        Ok(Verdict::Stands { input_hash, key, restored, saved_ms, .. }) if restored.is_empty() => {
+            Prediction::Fresh { input_hash, saved_ms, effect: Some(key) }
         }
-        Ok(Verdict::Hit { restored, .. } | Verdict::Stands { restored, .. }) => Prediction::Restore(restored),
+        Ok(Verdict::Hit { input_hash, restored, .. } | Verdict::Stands { input_hash, restored, .. }) => {
+            Prediction::Restore { input_hash, paths: restored }
+        }
         Ok(Verdict::Miss { input_hash, reason: reason @ Reason::Drifted(_) }) => {
             Prediction::Drifted { input_hash, reason }
         }
         Ok(Verdict::InDoubt { error, help, .. }) => Prediction::InDoubt { error, help },
         Ok(Verdict::Miss { input_hash, reason }) => Prediction::Run { input_hash, reason },
         Err(error) if error.is_store() => return Err(error),
-        Err(error) => Prediction::Broken { error: error.to_string(), help: error.help() },
+        Err(error) => {
+            let stopped = matches!(error, LookUpError::Stopped);
+            Prediction::Broken { error: error.to_string(), help: error.help(), stopped }
+        }
     })
 }

@@ -80,9 +80,9 @@ fn of_run(
     run: RunId,
     is_meant: impl Fn(EffectState) -> bool,
 ) -> Result<Vec<Done>, ReadError> {
-    let of_run = store
-        .effects()?
-        .into_iter()
-        .filter(|(of, _, effect)| of == pipeline && effect.run == run && is_meant(effect.state));
-    Ok(of_run.map(|(_, key, effect)| Done { key, effect }).collect())
+    let is_of_run = |row: &Result<(String, Effect), ReadError>| {
+        row.as_ref().map_or(true, |(_, effect)| effect.run == run && is_meant(effect.state))
+    };
+    let of_run = store.effects_of(pipeline).filter(is_of_run);
+    of_run.map(|row| row.map(|(key, effect)| Done { key, effect })).collect()
 }

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, TryLockError};
 
 use cairn_executor::LookUpError;
-use cairn_model::{Event, Interval, RunEvent, RunId, RunStatus};
+use cairn_model::{Interval, RunId, RunStatus};
 use cairn_scheduler::backfill::{BackfillError, Reprocess, Would, intervals, is_asked, last_runs};
 use cairn_scheduler::definition::{Checked, Given};
 use cairn_scheduler::launch::{Asked, LaunchError, asked_for, selection};
 use cairn_scheduler::plan::{Prediction, plan};
 use cairn_scheduler::select::{Force, Request};
-use cairn_store::{Batch, ReadError, RunRecord, Ticket, TicketStage, Trigger, TriggerKind};
+use cairn_store::{Batch, ReadError, Ticket, TicketStage, Trigger, TriggerKind};
 
 use crate::catalog::{Entry, PLAIN};
 use crate::daemon::{Daemon, StoreError, lock};
 use crate::hub::Change;
 use crate::queue::Waiting;
-use crate::submit::{Order, SubmitError, enter, never_begun};
+use crate::submit::{Order, SubmitError, enter, put_ended};
 
 /// Intervals that are planned at once: each is checked and looked up. A command line plans more.
 pub(crate) const PLANNED_MAX: usize = 1_000;
@@ -270,15 +270,8 @@ impl Daemon {
         let mut batch = Batch::new();
         for run in runs {
             let Some(ticket) = self.store.ticket(run)? else { continue };
-            // One that had begun under an earlier daemon has a record.
-            let status = RunStatus::Interrupted;
-            match self.store.run(run)? {
-                Some(record) => {
-                    batch.put_run(run, &RunRecord { status, ended: Some(now), ..record });
-                    batch.event(run, &Event { at: now, what: RunEvent::Ended { status } });
-                }
-                None => batch.put_run(run, &never_begun(&ticket, status, now)),
-            }
+            let record = self.store.run(run)?;
+            put_ended(&mut batch, run, (&ticket, record), RunStatus::Interrupted, now);
             let (cancel, error) = (Some(why.to_owned()), Some(format!("cancelled before it began: {why}")));
             batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, cancel, ..ticket });
         }

@@ -42,4 +42,5 @@ pub use catalog::Located;
 pub use daemon::{Daemon, Pipelines, Setup, StoreError, Telling};
 pub use letters::{LetterError, SettleError};
 pub use submit::{Order, Otherwise, SubmitError, Submitted};
+pub use sweeps::{Looked, Stopping};
 pub use undo::UndoneError;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cairn_model::{DropReason, Name, RunId, RunRetries, RunStatus};
+use cairn_model::{Counts, DropReason, Name, RunId, RunRetries, RunStatus};
 use cairn_scheduler::launch::Asked;
 use cairn_scheduler::retry::{Backoff, Dice, Policy};
 use cairn_store::{Batch, Ticket, TicketStage, Trigger, TriggerKind};
@@ -74,20 +74,26 @@ impl Daemon {
         }
         let mut batch = Batch::new();
         batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, ..ticket.clone() });
+        let record = self.store.run(run)?;
         let mut waiting = Vec::new();
         let entry = self.catalog().get(&pipeline).cloned();
         let own = entry.as_ref().and_then(|entry| entry.schedule.as_ref());
         match status {
             RunStatus::Succeeded => {
                 let mut standing = self.store.schedule(&pipeline)?;
-                if standing.failures > 0 {
+                if standing.failures > 0 && !is_mending(ticket) {
                     standing.failures = 0;
                     batch.put_schedule(&pipeline, &standing);
                 }
+                let is_followed = is_followed(ticket, record.as_ref().map(|record| record.counts));
                 let followers: Vec<_> = {
                     let catalog = self.catalog();
                     let follows = |entry: &&std::sync::Arc<crate::catalog::Entry>| {
-                        entry.schedule.as_ref().is_some_and(|schedule| schedule.after.contains(&pipeline))
+                        is_followed
+                            && entry
+                                .schedule
+                                .as_ref()
+                                .is_some_and(|schedule| schedule.after.contains(&pipeline))
                     };
                     catalog.entries().filter(follows).cloned().collect()
                 };
@@ -142,7 +148,6 @@ impl Daemon {
             | RunStatus::Frozen
             | RunStatus::Running => {}
         }
-        let record = self.store.run(run)?;
         if let Some(record) = &record {
             self.notify(&mut batch, run, record, ticket, now)?;
             self.lineage_of_end(&mut batch, run, record, ticket, now)?;
@@ -164,8 +169,61 @@ impl Daemon {
     }
 }
 
-/// Returns whether a run was asked for by neither a person nor a program. One for dead letters counts as what it tries again does:
-/// it comes back by itself, and is no failure of the schedule's.
+/// Returns whether a run stands for its schedule: neither a person nor a program asked for it, and it does not mend what another
+/// run left.
 fn is_by_itself(ticket: &Ticket) -> bool {
-    !matches!(ticket.trigger.kind, TriggerKind::Hand | TriggerKind::Api | TriggerKind::Retry)
+    !matches!(ticket.trigger.kind, TriggerKind::Hand | TriggerKind::Api) && !is_mending(ticket)
+}
+
+/// Returns whether a run is for a few dead letters, or for effects that drifted. How it ends says nothing of how the schedule
+/// fares, for better or worse; and where it fails, what it is for becomes due again by itself.
+fn is_mending(ticket: &Ticket) -> bool {
+    matches!(ticket.trigger.kind, TriggerKind::Retry | TriggerKind::Drift)
+}
+
+/// Returns whether other pipelines run after a run that succeeded: where it only mends, and found everything as it was, there
+/// is nothing new for them.
+fn is_followed(ticket: &Ticket, counts: Option<Counts>) -> bool {
+    !is_mending(ticket) || counts.is_some_and(|counts| counts.ran > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::{Digest, Timestamp};
+    use cairn_store::RunOptions;
+
+    use super::*;
+
+    #[test]
+    fn what_mends_is_no_run_of_the_schedule_and_is_followed_where_something_was_executed() {
+        let options =
+            RunOptions { jobs: 0, keep_going: false, frozen: false, force: cairn_store::Force::Nothing };
+        let ticket = |kind| Ticket {
+            pipeline: "p".parse().unwrap(),
+            file: "p.toml".to_owned(),
+            definition: Digest::from_bytes([0; 32]),
+            params: Vec::new(),
+            selection: Vec::new(),
+            options: options.clone(),
+            logical_time: Timestamp(0),
+            interval: None,
+            priority: 0,
+            trigger: Trigger { kind, detail: String::new() },
+            submitted: Timestamp(0),
+            not_before: None,
+            retries: 0,
+            stage: TicketStage::Running,
+            error: None,
+            cancel: None,
+        };
+        let (found, ran) = (Counts { fresh: 3, ..Counts::default() }, Counts { ran: 1, ..Counts::default() });
+        for kind in TriggerKind::ALL {
+            let ticket = ticket(kind);
+            let mends = matches!(kind, TriggerKind::Retry | TriggerKind::Drift);
+            let asked = matches!(kind, TriggerKind::Hand | TriggerKind::Api);
+            assert_eq!((is_mending(&ticket), is_by_itself(&ticket)), (mends, !mends && !asked), "{kind:?}");
+            let followed = [None, Some(found), Some(ran)].map(|counts| is_followed(&ticket, counts));
+            assert_eq!(followed, [!mends, !mends, true], "{kind:?}");
+        }
+    }
 }

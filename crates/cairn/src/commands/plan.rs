@@ -122,7 +122,7 @@ fn lines(checked: &Checked, predictions: &[Prediction]) -> String {
             _ => None,
         };
         let restores = match prediction {
-            Prediction::Restore(paths) => paths.as_slice(),
+            Prediction::Restore { paths, .. } => paths.as_slice(),
             _ => &[],
         };
         let (instance, reason) = (instance.name.to_string(), reason(prediction));
@@ -174,7 +174,7 @@ fn word(prediction: &Prediction) -> Option<(&'static str, Style)> {
     Some(match prediction {
         Prediction::Run { .. } => ("RUN", style::outcome(Outcome::Ran)),
         Prediction::After { .. } => ("FOLLOW", style::outcome(Outcome::Ran)),
-        Prediction::Restore(_) => ("RESTORE", style::outcome(Outcome::Restored)),
+        Prediction::Restore { .. } => ("RESTORE", style::outcome(Outcome::Restored)),
         Prediction::Fresh { .. } => ("FRESH", style::outcome(Outcome::Fresh)),
         Prediction::Broken { .. } => ("FAIL", style::outcome(Outcome::Failed)),
         Prediction::Drifted { .. } => ("DRIFTED", style::WARNING),
@@ -188,7 +188,9 @@ fn word(prediction: &Prediction) -> Option<(&'static str, Style)> {
 pub(crate) fn reason(prediction: &Prediction) -> String {
     match prediction {
         Prediction::Fresh { effect: Some(key), .. } => format!("its effect `{key}` is done"),
-        Prediction::Fresh { saved_ms, effect: None } => format!("unchanged, saves {}", time::took(*saved_ms)),
+        Prediction::Fresh { saved_ms, effect: None, .. } => {
+            format!("unchanged, saves {}", time::took(*saved_ms))
+        }
         other => other.why(),
     }
 }

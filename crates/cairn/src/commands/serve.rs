@@ -217,24 +217,24 @@ async fn served(
         link = Some(format!("http://{}/login?code={}", listen::called(address), gate.login_code()));
         tokio::spawn(listen::serve_tcp(listener, router));
     }
+    let (stop, stopping) = tokio::sync::watch::channel(false);
     let keeping = Arc::clone(daemon);
     let schedules = tokio::spawn(async move { keeping.keep_schedules().await });
     let keeping = Arc::clone(daemon);
     let pipelines = tokio::spawn(async move { keeping.keep_pipelines().await });
     let keeping = Arc::clone(daemon);
     let sensors = tokio::spawn(async move { keeping.keep_sensors().await });
-    let keeping = Arc::clone(daemon);
-    let dead_letters = tokio::spawn(async move { keeping.keep_dead_letters().await });
-    let keeping = Arc::clone(daemon);
-    let effects = tokio::spawn(async move { keeping.keep_effects().await });
+    let (keeping, ending) = (Arc::clone(daemon), stopping.clone());
+    let dead_letters = tokio::spawn(async move { keeping.keep_dead_letters(ending).await });
+    let (keeping, ending) = (Arc::clone(daemon), stopping.clone());
+    let effects = tokio::spawn(async move { keeping.keep_effects(ending).await });
     let keeping = Arc::clone(daemon);
     let outbox = tokio::spawn(async move { keeping.deliver().await });
-    let (stop, stopping) = tokio::sync::watch::channel(false);
     let mut interrupt =
         signal(SignalKind::interrupt()).map_err(|error| cannot("listen to signals", error))?;
     let mut terminate =
         signal(SignalKind::terminate()).map_err(|error| cannot("listen to signals", error))?;
-    let asked = Arc::clone(daemon);
+    let (asked, ended) = (Arc::clone(daemon), stop.clone());
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -251,6 +251,8 @@ async fn served(
     // Where nobody waits for it, nothing happens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     daemon.serve(stopping, stop_after).await;
+    // Where it ends by itself, what is being asked ends too.
+    let _ = ended.send(true);
     outbox.abort();
     sensors.abort();
     dead_letters.abort();

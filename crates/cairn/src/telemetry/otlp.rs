@@ -133,8 +133,11 @@ impl super::Telemetry for Otlp {
 }
 
 fn names_service(variable: &str) -> bool {
-    let said = std::env::var(variable).unwrap_or_default();
-    let is_attribute = |entry: &str| entry.trim().starts_with("service.name");
+    says_service(variable, &std::env::var(variable).unwrap_or_default())
+}
+
+fn says_service(variable: &str, said: &str) -> bool {
+    let is_attribute = |entry: &str| entry.split('=').next().is_some_and(|key| key.trim() == "service.name");
     if variable == "OTEL_SERVICE_NAME" { !said.is_empty() } else { said.split(',').any(is_attribute) }
 }
 
@@ -151,7 +154,7 @@ struct Sender {
     exporter: SpanExporter,
     received: Receiver<Message>,
     dropped: Arc<AtomicU64>,
-    /// Whether it was told that spans do not arrive.
+    /// Whether it was told that spans do not arrive, and not yet that they do again.
     is_told: bool,
 }
 
@@ -194,15 +197,16 @@ impl Sender {
             None => Some("it waits for something".to_owned()),
         };
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if self.is_told {
-            return;
-        }
         if let Some(error) = failed {
-            self.is_told = true;
-            tracing::warn!(spans = count, %error, "traces do not reach the collector; runs go on without");
+            if !std::mem::replace(&mut self.is_told, true) {
+                tracing::warn!(spans = count, %error, "traces do not reach the collector; runs go on without");
+            }
         } else if dropped > 0 {
-            self.is_told = true;
-            tracing::warn!(dropped, "more spans than the collector takes: some are dropped");
+            if !std::mem::replace(&mut self.is_told, true) {
+                tracing::warn!(dropped, "more spans than the collector takes: some are dropped");
+            }
+        } else if std::mem::take(&mut self.is_told) {
+            tracing::info!("traces reach the collector again");
         }
     }
 }
@@ -282,6 +286,21 @@ impl HttpClient for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_service_is_named_by_its_own_key_alone() {
+        for (variable, said, expected) in [
+            ("OTEL_SERVICE_NAME", "", false),
+            ("OTEL_SERVICE_NAME", "x", true),
+            ("OTEL_RESOURCE_ATTRIBUTES", "", false),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=x", true),
+            ("OTEL_RESOURCE_ATTRIBUTES", "a=b, service.name = x", true),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.namespace=x", false),
+            ("OTEL_RESOURCE_ATTRIBUTES", "a=service.name", false),
+        ] {
+            assert_eq!(says_service(variable, said), expected, "{variable}={said}");
+        }
+    }
 
     #[test]
     fn variables_say_whether_there_are_traces() {

@@ -218,6 +218,7 @@ fn fill(store: &Store, state: &Path, run: RunId) -> String {
         error: Some(HOSTILE.to_owned()),
         undo: None,
         drifted: None,
+        asked: None,
     };
     batch.put_effect(&pipeline, HOSTILE, &effect);
     let interval = Interval { start: Timestamp(0), end: Timestamp(1) };

@@ -145,6 +145,7 @@ fn effect(served: &Served, pipeline: &str, state: EffectState) {
         error: Some("cut off".to_owned()),
         undo: None,
         drifted: None,
+        asked: None,
     };
     let mut batch = Batch::new();
     batch.put_effect(&pipeline.parse().unwrap(), "sales/2024", &effect);

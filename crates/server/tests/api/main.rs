@@ -12,4 +12,5 @@ mod looking;
 mod runs;
 mod streams;
 mod submit;
+mod sweeps;
 mod telling;

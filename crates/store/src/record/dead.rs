@@ -38,7 +38,7 @@ pub struct DeadLetter {
     pub idempotency_key: String,
     /// When it died.
     pub died: Timestamp,
-    /// Whether the next run is to take it in again.
+    /// Whether the next run is to take it in again; of an instance, that the daemon asked for a run that executes it.
     pub retry: Option<Retry>,
     /// The record as a person mended it before it died once more: the next retry is of this, unless another is given.
     pub edited: Option<Vec<u8>>,
@@ -216,16 +216,13 @@ impl DeadLetter {
         self.mended().unwrap_or(&self.payload)
     }
 
-    /// Takes over what is known of it from the time before, when it died once more, as long as it is what died then: a person's
-    /// edit, and how often it was tried again.
+    /// Takes over what is known of it from the time before, when it died once more: how often it was tried again, and of a record,
+    /// as long as it is the one that died then, a person's edit. An instance is the same one whatever it reads: were it another
+    /// with each input-hash, what reads the time would be tried for ever.
     #[must_use]
     pub fn after(self, before: Option<&Self>) -> Self {
         let Some(before) = before.filter(|before| before.id() == self.id()) else { return self };
-        let is_same = match self.kind {
-            DeadKind::Instance => before.input_hash == self.input_hash,
-            DeadKind::Record | DeadKind::Rejected => before.payload == self.payload,
-        };
-        if !is_same {
+        if before.payload != self.payload {
             return self;
         }
         Self { edited: before.mended().map(<[u8]>::to_vec), retries: before.retries, ..self }
@@ -410,6 +407,18 @@ mod tests {
         assert_eq!((other.edited, other.retries), (None, 0));
         assert_eq!(fresh().after(None), fresh());
         assert_eq!(letter(DeadKind::Record, None, "8", b"{}").after(Some(&before)).retries, 0);
+    }
+
+    #[test]
+    fn an_instance_is_tried_so_often_whatever_it_reads() {
+        let of = |preimage: &[u8]| DeadLetter {
+            input_hash: Some(InputHash::of_preimage(preimage)),
+            ..letter(DeadKind::Instance, Some("x"), "", b"")
+        };
+        let before = DeadLetter { retries: 2, ..of(b"1") };
+        assert_eq!(of(b"2").after(Some(&before)).retries, 2);
+        let other = letter(DeadKind::Instance, Some("y"), "", b"");
+        assert_eq!(other.after(Some(&before)).retries, 0);
     }
 
     #[test]

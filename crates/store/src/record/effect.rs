@@ -32,6 +32,8 @@ pub struct Effect {
     /// How its probe answered otherwise than after it was done, where it was asked beside a run; cleared by the run that finds it as
     /// it was, or does it again.
     pub drifted: Option<String>,
+    /// When the daemon looked last whether its probe still answers so; `None`: not since it was begun.
+    pub asked: Option<Timestamp>,
 }
 
 impl Effect {
@@ -43,6 +45,12 @@ impl Effect {
     /// Returns whether it took place, and the system outside is no longer as it left it.
     pub const fn is_drifted(&self) -> bool {
         matches!(self.state, EffectState::Confirmed) && self.drifted.is_some()
+    }
+
+    /// Returns when its probe was last asked, or looked after; where it never was, when it came to stand as it does.
+    pub fn looked_at(&self) -> Timestamp {
+        let stands = self.settled.unwrap_or(self.intended);
+        self.asked.map_or(stands, |asked| asked.max(stands))
     }
 }
 
@@ -103,6 +111,7 @@ mod v2 {
     use serde::{Deserialize, Serialize};
 
     use super::v1;
+    use crate::record::names::v1::Timestamp;
 
     /// What was added stands after what there was.
     #[derive(Serialize, Deserialize)]
@@ -111,6 +120,7 @@ mod v2 {
         pub(super) first: v1::Effect<'a>,
         #[serde(borrow)]
         pub(super) drifted: Option<Cow<'a, str>>,
+        pub(super) asked: Option<Timestamp>,
     }
 }
 
@@ -131,6 +141,7 @@ impl Record for Effect {
             error,
             undo,
             drifted,
+            asked,
         } = self;
         let first = v1::Effect {
             state: match state {
@@ -162,15 +173,17 @@ impl Record for Effect {
                 Command::Argv(argv) => v1::Command::Argv(argv.clone()),
             }),
         };
-        to_postcard(&v2::Effect { first, drifted: drifted.as_deref().map(Into::into) })
+        let drifted = drifted.as_deref().map(Into::into);
+        to_postcard(&v2::Effect { first, drifted, asked: asked.map(|asked| asked.0) })
     }
 
     fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
         match version {
             1 => from_postcard::<v1::Effect<'_>>(body)?.try_into(),
             2 => {
-                let v2::Effect { first, drifted } = from_postcard(body)?;
-                Ok(Self { drifted: drifted.map(Into::into), ..first.try_into()? })
+                let v2::Effect { first, drifted, asked } = from_postcard(body)?;
+                let (drifted, asked) = (drifted.map(Into::into), asked.map(Timestamp));
+                Ok(Self { drifted, asked, ..first.try_into()? })
             }
             version => Err(Damage::Version { version }),
         }
@@ -209,6 +222,7 @@ impl TryFrom<v1::Effect<'_>> for Effect {
                 v1::Command::Argv(argv) => Command::Argv(argv),
             }),
             drifted: None,
+            asked: None,
         })
     }
 }

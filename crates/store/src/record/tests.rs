@@ -172,23 +172,25 @@ fn golden_effect() {
         error: None,
         undo: Some(Command::Argv(vec!["undo".to_owned()])),
         drifted: None,
+        asked: None,
     };
     let tail = "02 04 'grid' 01 04 'UA,1' ac02 05*32 09*16 02 01 04 01 01 '3' 00";
-    check(&effect, &format!("02 01 {tail} 01 01 01 04 'undo' 00"));
+    check(&effect, &format!("02 01 {tail} 01 01 01 04 'undo' 00 00"));
     // As version 1 had it.
     reads_as(&effect, &format!("01 01 {tail} 01 01 01 04 'undo'"));
-    let drifted = Effect { drifted: Some("how".to_owned()), ..effect.clone() };
-    check(&drifted, &format!("02 01 {tail} 01 01 01 04 'undo' 01 03 'how'"));
+    let drifted = Effect { drifted: Some("how".to_owned()), asked: Some(Timestamp(3)), ..effect.clone() };
+    check(&drifted, &format!("02 01 {tail} 01 01 01 04 'undo' 01 03 'how' 01 06"));
     assert_eq!((effect.word(), drifted.word()), ("CONFIRMED", "DRIFTED"));
+    assert_eq!((effect.looked_at(), drifted.looked_at()), (Timestamp(2), Timestamp(3)));
     for (number, state) in EffectState::ALL.into_iter().enumerate() {
         let undo = Some(Command::Shell { shell: vec!["sh".to_owned()], script: "u".to_owned() });
         let effect = Effect { state, undo, ..effect.clone() };
-        check(&effect, &format!("02 0{number} {tail} 01 00 01 02 'sh' 01 'u' 00"));
+        check(&effect, &format!("02 0{number} {tail} 01 00 01 02 'sh' 01 'u' 00 00"));
     }
     let tail = tail.split_once(' ').unwrap().1;
     for (number, mode) in EffectMode::ALL.into_iter().enumerate() {
         let effect = Effect { mode, undo: None, ..effect.clone() };
-        check(&effect, &format!("02 01 0{number} {tail} 00 00"));
+        check(&effect, &format!("02 01 0{number} {tail} 00 00 00"));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Dead letters, until they are dropped.
 
+use std::collections::HashMap;
+
 use cairn_model::{InstanceName, Name};
 
 use crate::keys::{self, Family};
@@ -95,6 +97,23 @@ impl Store {
     pub fn is_dead(&self, pipeline: &Name, instance: &InstanceName) -> Result<bool, ReadError> {
         let id = DeadId::of_instance(pipeline, instance);
         self.inner.database.contains(Family::Dead, &keys::dead(pipeline, instance, DeadKind::Instance, id))
+    }
+
+    /// Returns how often each dead instance of a pipeline was tried again by itself, without those that never were.
+    pub fn dead_retries(&self, pipeline: &Name) -> Result<HashMap<InstanceName, u32>, ReadError> {
+        let mut retries = HashMap::new();
+        let prefix = keys::dead_prefix(Some(pipeline), None);
+        for key in self.inner.database.keys(Family::Dead, &prefix) {
+            let (_, instance, kind, id) = self.read_dead_key(&key?)?;
+            // Records are passed over unread: there may be very many.
+            if kind == DeadKind::Instance
+                && let Some(letter) = self.dead_letter(pipeline, &instance, kind, id)?
+                && letter.retries > 0
+            {
+                retries.insert(instance, letter.retries);
+            }
+        }
+        Ok(retries)
     }
 
     /// Returns whether a pipeline has any dead letter.

@@ -27,4 +27,19 @@ impl Store {
             Ok((pipeline, name, effect))
         })
     }
+
+    /// Reads the effects of a pipeline with their keys, in the order of these, one after the other; those of others are not
+    /// touched.
+    pub fn effects_of(
+        &self,
+        pipeline: &Name,
+    ) -> impl Iterator<Item = Result<(String, Effect), ReadError>> + use<'_> {
+        let database = &self.inner.database;
+        database.scan(Family::Effects, &keys::effect(pipeline, "")).map(|row| {
+            let (key, effect) = row?;
+            let (_, name) = keys::read_effect(&key)
+                .ok_or_else(|| database.damaged(Family::Effects, &key, &Damage::Key))?;
+            Ok((name, effect))
+        })
+    }
 }
