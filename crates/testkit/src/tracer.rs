@@ -279,8 +279,9 @@ impl Tracer {
         let Ok(registers) = ptrace::getregs(thread) else { return };
         let Some(name) = name(&registers) else { return };
         let file = if is_of_descriptor(name) { file(thread, registers.rdi) } else { String::new() };
-        // How threads of one process wake each other.
-        if file == "anon_inode:[eventfd]" {
+        // How threads of one process wake each other, and how its signal handlers wake it: the system does not refuse that.
+        let is_byte_in_pipe = name == "write" && file.starts_with("pipe:") && registers.rdx == 1;
+        if file == "anon_inode:[eventfd]" || is_byte_in_pipe {
             return;
         }
         let is_of = |binary: &PathBuf| {
