@@ -147,14 +147,21 @@ impl Link {
 
     fn send(&self, request: &Request) {
         let bytes = wire::encode(request);
-        // When it fails the keeper is gone: who reads learns that, and tells everyone.
+        // When it fails, what the keeper has of it may be a part: it reads the end of what is sent, and ends. Who reads replies
+        // learns that, and tells everyone.
         match &self.side {
             Side::Pipes { requests, .. } => {
-                if let Some(requests) = &mut *lock(requests) {
-                    drop(requests.write_all(&bytes));
+                let mut requests = lock(requests);
+                if requests.as_mut().is_some_and(|pipe| pipe.write_all(&bytes).is_err()) {
+                    *requests = None;
                 }
             }
-            Side::Socket(stream) => drop(lock(stream).write_all(&bytes)),
+            Side::Socket(stream) => {
+                let mut stream = lock(stream);
+                if stream.write_all(&bytes).is_err() {
+                    drop(stream.shutdown(Shutdown::Both));
+                }
+            }
         }
     }
 
