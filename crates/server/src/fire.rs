@@ -79,7 +79,6 @@ impl Daemon {
 
     /// Decides about all that is due of these pipelines, or of all. Returns when each is to be looked at again.
     pub fn decide(&self, names: Option<&[Name]>) -> Result<Vec<(Timestamp, Name)>, StoreError> {
-        let _deciding = lock(&self.deciding);
         let entries: Vec<Arc<Entry>> = {
             let catalog = self.catalog();
             match names {
@@ -89,6 +88,9 @@ impl Daemon {
         };
         let mut next = Vec::new();
         for entries in entries.chunks(TOGETHER_MAX) {
+            // Runs that were just put into the queue begin meanwhile.
+            std::thread::yield_now();
+            let _deciding = lock(&self.deciding);
             let mut decided = Decided { batch: Batch::new(), waiting: Vec::new(), cancel: Vec::new() };
             for entry in entries {
                 let Some(schedule) = entry.schedule.as_ref().filter(|schedule| schedule.trigger.is_some())
