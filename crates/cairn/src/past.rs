@@ -126,14 +126,7 @@ impl Past {
     pub(crate) fn definition(&self, run: &PastRun, root: &Path) -> Option<Definition> {
         let record = &run.record;
         let bytes = self.store.definition(&record.definition).ok()??;
-        Some(Definition {
-            root: root.to_owned(),
-            state: self.state.clone(),
-            file: root.join(&record.file),
-            shown: record.file.clone(),
-            default_name: record.pipeline.to_string(),
-            bytes,
-        })
+        Some(Definition::of_run(root, &self.state, (&record.file, &record.pipeline), bytes))
     }
 }
 

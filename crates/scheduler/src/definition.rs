@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use cairn_dag::graph::Graph;
 use cairn_dag::{Loaded, Options, Pipeline, Report, RunContext, Source};
 use cairn_executor::{DiskWorld, Engine, FileError, Project, Setup};
-use cairn_model::{Clock, Digest, Domain, InstanceName, Interval, RunId, Timestamp};
+use cairn_model::{Clock, Digest, Domain, InstanceName, Interval, Name, RunId, Timestamp};
 use cairn_store::Store;
 
 /// A pipeline file, found and read, not yet parsed.
@@ -64,6 +64,18 @@ pub struct Given {
 }
 
 impl Definition {
+    /// Returns a definition as a run keeps it: what was in `file`, a path relative to the project.
+    pub fn of_run(root: &Path, state: &Path, (file, pipeline): (&str, &Name), bytes: Vec<u8>) -> Self {
+        Self {
+            root: root.to_owned(),
+            state: state.to_owned(),
+            file: root.join(file),
+            shown: file.to_owned(),
+            default_name: pipeline.to_string(),
+            bytes,
+        }
+    }
+
     /// Returns the file's path relative to the project.
     pub fn relative(&self) -> String {
         self.file.strip_prefix(&self.root).unwrap_or(&self.file).to_string_lossy().into_owned()

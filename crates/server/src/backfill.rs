@@ -10,13 +10,13 @@ use cairn_scheduler::definition::{Checked, Given};
 use cairn_scheduler::launch::{Asked, LaunchError, asked_for, selection};
 use cairn_scheduler::plan::{Prediction, plan};
 use cairn_scheduler::select::{Force, Request};
-use cairn_store::{Batch, ReadError, Ticket, TicketStage, Trigger, TriggerKind};
+use cairn_store::{Batch, ReadError, Ticket, Trigger, TriggerKind};
 
 use crate::catalog::{Entry, PLAIN};
 use crate::daemon::{Daemon, StoreError, lock};
 use crate::hub::Change;
 use crate::queue::Waiting;
-use crate::submit::{Order, SubmitError, enter, put_ended};
+use crate::submit::{Order, SubmitError, enter};
 
 /// Intervals that are planned at once: each is checked and looked up. A command line plans more.
 pub(crate) const PLANNED_MAX: usize = 1_000;
@@ -266,14 +266,11 @@ impl Daemon {
 
     /// Ends runs that nobody can begin any more, in one batch.
     fn cancel_all(&self, runs: impl Iterator<Item = RunId>, why: &str) -> Result<(), StoreError> {
-        let now = self.clock.now();
         let mut batch = Batch::new();
         for run in runs {
-            let Some(ticket) = self.store.ticket(run)? else { continue };
-            let record = self.store.run(run)?;
-            put_ended(&mut batch, run, (&ticket, record), RunStatus::Interrupted, now);
-            let (cancel, error) = (Some(why.to_owned()), Some(format!("cancelled before it began: {why}")));
-            batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, cancel, ..ticket });
+            if let Some(ticket) = self.store.ticket(run)? {
+                self.put_cancelled(&mut batch, run, &ticket, why)?;
+            }
         }
         if batch.is_empty() { Ok(()) } else { self.commit(batch) }
     }

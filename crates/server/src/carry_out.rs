@@ -139,14 +139,8 @@ impl Daemon {
             .definition(&ticket.definition)
             .map_err(|error| text(&error))?
             .ok_or("the store no longer has the definition")?;
-        let definition = Definition {
-            root: self.root.clone(),
-            state: self.state.clone(),
-            file: self.root.join(&ticket.file),
-            shown: ticket.file.clone(),
-            default_name: ticket.pipeline.to_string(),
-            bytes,
-        };
+        let of = (ticket.file.as_str(), &ticket.pipeline);
+        let definition = Definition::of_run(&self.root, &self.state, of, bytes);
         let given = Given {
             params: ticket.params.clone(),
             logical_time: ticket.logical_time,
@@ -293,26 +287,16 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 #[cfg(test)]
 mod tests {
     use cairn_model::{FixedClock, Timestamp};
-    use cairn_store::{Trigger, TriggerKind};
 
     use super::*;
-    use crate::fire::simulate::idle_daemon;
-    use crate::submit::Order;
+    use crate::fire::simulate::{idle_daemon, order_of_p};
 
     #[test]
     fn a_cancel_that_comes_while_a_run_is_prepared_is_not_written_over() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("p.toml"), "[stages.a]\nrun = 'true'\noutputs = []\n").unwrap();
         let daemon = idle_daemon(folder.path(), Arc::new(FixedClock::new(Timestamp(0))));
-        let order = Order {
-            pipeline: "p".parse().unwrap(),
-            asked: Asked::default(),
-            logical_time: None,
-            priority: 0,
-            trigger: Trigger { kind: TriggerKind::Api, detail: String::new() },
-            not_before: None,
-        };
-        let run = daemon.submit(&order, None).unwrap().run;
+        let run = daemon.submit(&order_of_p(), None).unwrap().run;
         assert_eq!(daemon.queue().begin_next(Timestamp(0)), Some(run));
         let as_read = daemon.store.ticket(run).unwrap().unwrap();
         daemon.cancel(run, "it is not wanted").unwrap();

@@ -262,14 +262,25 @@ impl Daemon {
     }
 
     fn cancel_waiting(&self, run: RunId, ticket: &Ticket, why: &str) -> Result<(), SubmitError> {
-        let now = self.clock.now();
-        let error = Some(format!("cancelled before it began: {why}"));
         let mut batch = Batch::new();
-        let cancel = Some(why.to_owned());
-        batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, cancel, ..ticket.clone() });
-        put_ended(&mut batch, run, (ticket, self.store.run(run)?), RunStatus::Interrupted, now);
+        self.put_cancelled(&mut batch, run, ticket, why)?;
         self.commit(batch)?;
         self.hub.tell(Change::Run { run, pipeline: ticket.pipeline.clone() });
+        Ok(())
+    }
+
+    /// Enters in a batch that a run ends before its turn comes.
+    pub(crate) fn put_cancelled(
+        &self,
+        batch: &mut Batch,
+        run: RunId,
+        ticket: &Ticket,
+        why: &str,
+    ) -> Result<(), ReadError> {
+        let (cancel, error) = (Some(why.to_owned()), Some(format!("cancelled before it began: {why}")));
+        batch.put_ticket(run, &Ticket { stage: TicketStage::Ended, error, cancel, ..ticket.clone() });
+        let record = self.store.run(run)?;
+        put_ended(batch, run, (ticket, record), RunStatus::Interrupted, self.clock.now());
         Ok(())
     }
 

@@ -88,14 +88,8 @@ impl Daemon {
         let record = self.store.run(run)?.ok_or_else(|| gone("the record"))?;
         // Its own definition says what stage it was, and what inputs `undo` finds.
         let bytes = self.store.definition(&record.definition)?.ok_or_else(|| gone("the definition"))?;
-        let definition = Definition {
-            root: self.root.clone(),
-            state: self.state.clone(),
-            file: self.root.join(&record.file),
-            shown: record.file.clone(),
-            default_name: record.pipeline.to_string(),
-            bytes,
-        };
+        let of = (record.file.as_str(), &record.pipeline);
+        let definition = Definition::of_run(&self.root, &self.state, of, bytes);
         let given = Given {
             params: record.params.clone(),
             logical_time: record.logical_time,

@@ -121,12 +121,5 @@ pub(crate) fn definition(
                 .help("go on with the file as it is now: `cairn resume --with-current`")
         })?
     };
-    Ok(Definition {
-        root: root.to_owned(),
-        state: past.state.clone(),
-        shown: record.file.clone(),
-        default_name: record.pipeline.to_string(),
-        file,
-        bytes,
-    })
+    Ok(Definition::of_run(root, &past.state, (&record.file, &record.pipeline), bytes))
 }

@@ -226,36 +226,36 @@ impl Machine {
                 Halt::None | Halt::Failure(_) => self.adopt(instance, attempt, input_hash),
                 Halt::Gentle | Halt::Now => self.block(instance, Blocker::Interrupted),
             },
-            Found::Miss { .. }
-                if self.failed_before.contains_key(&instance)
-                    && matches!(self.halt, Halt::None | Halt::Failure(_)) =>
-            {
-                let failed = self.failed_before.get(&instance).cloned();
-                let (error, help) = failed.expect("it is there");
-                self.fail(instance, error, help);
-            }
-            Found::Miss { input_hash, reason } => {
-                if self.held.remove(&instance) {
-                    self.agenda.let_go(instance);
-                }
-                let reason = self.history(instance).again().unwrap_or(reason);
-                if let Some(by) = self.halted_by() {
-                    self.block(instance, by.clone());
-                    self.block_behind(instance, &by);
-                } else if self.frozen {
-                    self.block(instance, Blocker::Frozen(reason));
-                    self.block_behind(instance, &Blocker::BehindFrozen(self.name(instance)));
-                } else {
-                    self.agenda.add_ready(instance);
-                    self.set(instance, Phase::Ready { input_hash, reason });
-                }
-            }
+            Found::Miss { input_hash, reason } => self.missed(instance, input_hash, reason),
             Found::InDoubt { error, help } => self.in_doubt(instance, error, help),
             Found::Broken { error, help } => self.fail(instance, error, help),
             Found::Stopped => {
                 self.block(instance, Blocker::Interrupted);
                 self.block_behind(instance, &Blocker::Interrupted);
             }
+        }
+    }
+
+    /// There is no result of an instance: it is executed, unless it failed before, or the run is to end.
+    fn missed(&mut self, instance: u32, input_hash: InputHash, reason: Reason) {
+        if matches!(self.halt, Halt::None | Halt::Failure(_))
+            && let Some((error, help)) = self.failed_before.get(&instance).cloned()
+        {
+            return self.fail(instance, error, help);
+        }
+        if self.held.remove(&instance) {
+            self.agenda.let_go(instance);
+        }
+        let reason = self.history(instance).again().unwrap_or(reason);
+        if let Some(by) = self.halted_by() {
+            self.block(instance, by.clone());
+            self.block_behind(instance, &by);
+        } else if self.frozen {
+            self.block(instance, Blocker::Frozen(reason));
+            self.block_behind(instance, &Blocker::BehindFrozen(self.name(instance)));
+        } else {
+            self.agenda.add_ready(instance);
+            self.set(instance, Phase::Ready { input_hash, reason });
         }
     }
 

@@ -215,11 +215,9 @@ async fn resume(
 #[cfg(test)]
 mod tests {
     use cairn_model::{FixedClock, Timestamp};
-    use cairn_scheduler::launch::Asked;
 
     use super::*;
-    use crate::fire::simulate::idle_daemon;
-    use crate::submit::Order;
+    use crate::fire::simulate::{idle_daemon, order_of_p};
 
     #[test]
     fn one_answer_looks_at_so_many_runs_and_the_next_goes_on() {
@@ -232,15 +230,7 @@ mod tests {
         let mut queued = Vec::new();
         for number in 0..9 {
             clock.advance(1000);
-            let order = Order {
-                pipeline: "p".parse().unwrap(),
-                asked: Asked::default(),
-                logical_time: None,
-                priority: 0,
-                trigger: Trigger { kind: TriggerKind::Api, detail: String::new() },
-                not_before: None,
-            };
-            let run = daemon.submit(&order, None).unwrap().run;
+            let run = daemon.submit(&order_of_p(), None).unwrap().run;
             if number % 4 == 0 {
                 queued.insert(0, run.to_string());
             } else {

@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use cairn_executor::isolation::Keeper;
 use cairn_model::{FixedClock, Interval, Name, RunId, RunStatus, Timestamp};
+use cairn_scheduler::launch::Asked;
 use cairn_scheduler::schedule::Times;
-use cairn_store::{Access, Fate, Store};
+use cairn_store::{Access, Fate, Store, Trigger, TriggerKind};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::catalog::Located;
 use crate::daemon::{Daemon, Setup};
+use crate::submit::Order;
 
 /// Zones whose clocks are set in different ways: by an hour, half an hour, at midnight, in both halves of the year, not at
 /// all, and one that left out a day.
@@ -32,6 +34,18 @@ const ZONES: [&str; 8] = [
 ];
 const CRONS: [&str; 6] =
     ["0 6 * * *", "30 2 * * *", "*/30 * * * *", "15 */4 * * 1-5", "0 0 1 * *", "59 23 * * 0"];
+
+/// A run of `p` that a program asks for.
+pub(crate) fn order_of_p() -> Order {
+    Order {
+        pipeline: "p".parse().unwrap(),
+        asked: Asked::default(),
+        logical_time: None,
+        priority: 0,
+        trigger: Trigger { kind: TriggerKind::Api, detail: String::new() },
+        not_before: None,
+    }
+}
 
 /// A daemon of one pipeline, `p`, that is not told to work.
 pub(crate) fn idle_daemon(folder: &Path, clock: Arc<FixedClock>) -> Arc<Daemon> {

@@ -50,14 +50,8 @@ impl Known {
             }
             (None, None) => return None,
         };
-        let definition = Definition {
-            root: daemon.root.clone(),
-            state: daemon.state.clone(),
-            file: daemon.root.join(file),
-            shown: file.clone(),
-            default_name: name.to_string(),
-            bytes: daemon.store().definition(&digest).ok()??,
-        };
+        let bytes = daemon.store().definition(&digest).ok()??;
+        let definition = Definition::of_run(&daemon.root, &daemon.state, (file, name), bytes);
         let words = record.and_then(|record| interval_of(&record.selection));
         let interval = ticket.and_then(|ticket| ticket.interval).or(words);
         let given = Given { params: params.clone(), logical_time, interval, run: Some(run) };
