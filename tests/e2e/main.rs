@@ -8,6 +8,7 @@ mod backfill;
 mod bad_input;
 mod bad_outcomes;
 mod commands;
+mod daemon;
 mod dead;
 mod disk;
 mod effects;

@@ -1,23 +1,12 @@
 //! What the daemon looks after by itself: dead letters that are tried again, effects that drift.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cairn_testkit::Project;
 use serde_json::Value;
 
 use super::BINARY;
-use super::serve::Daemon;
-
-const PATIENCE: Duration = Duration::from_mins(1);
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use super::daemon::{Daemon, until};
 
 fn lines(project: &Project, arguments: &[&str]) -> Vec<Value> {
     let told = project.cairn(arguments).expect(0).stdout;
