@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cairn_executor::isolation::Keeper;
 use cairn_model::{FixedClock, Interval, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::launch::Asked;
 use cairn_scheduler::schedule::Times;
-use cairn_store::{Access, Fate, Store, Trigger, TriggerKind};
+use cairn_store::{Access, Fate, OpenError, Store, Trigger, TriggerKind};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -47,6 +48,20 @@ pub(crate) fn order_of_p() -> Order {
     }
 }
 
+/// Opens the store, which a daemon before may just have left: a program that another test of this process starts at that moment
+/// has its lock too, until it is executed.
+fn open(state: &Path, clock: &FixedClock) -> Store {
+    let began = Instant::now();
+    loop {
+        match Store::open(state, Access::Write, clock) {
+            Err(OpenError::Locked { .. }) if began.elapsed() < Duration::from_secs(10) => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 /// A daemon of one pipeline, `p`, that is not told to work.
 pub(crate) fn idle_daemon(folder: &Path, clock: Arc<FixedClock>) -> Arc<Daemon> {
     let root = folder.canonicalize().unwrap();
@@ -58,7 +73,7 @@ pub(crate) fn idle_daemon(folder: &Path, clock: Arc<FixedClock>) -> Arc<Daemon> 
         state: state.clone(),
         default_name: "p".to_owned(),
     };
-    let store = Store::open(&state, Access::Write, &*clock).unwrap();
+    let store = open(&state, &clock);
     let setup = Setup {
         telling: crate::Telling::default(),
         spans: None,
