@@ -11,6 +11,7 @@ mod commands;
 mod daemon;
 mod dead;
 mod disk;
+mod displaced;
 mod effects;
 mod examples;
 mod i10_no_clock;

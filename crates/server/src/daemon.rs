@@ -108,7 +108,7 @@ pub struct Daemon {
     /// Held by who plans a backfill: each reads much, so it is one at a time.
     pub(crate) planning: Mutex<()>,
     /// Why nothing can be made durable any more.
-    failed: Mutex<Option<String>>,
+    failed: Mutex<Option<Failed>>,
     /// Held by all who read how a schedule or a ticket stands and write what follows from that.
     pub(crate) deciding: Mutex<()>,
 }
@@ -132,6 +132,15 @@ impl StoreError {
             Self::Commit(error) => error.help(),
         }
     }
+}
+
+/// Why a daemon ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// What is wrong.
+    pub error: String,
+    /// What to do.
+    pub help: String,
 }
 
 impl Daemon {
@@ -246,13 +255,39 @@ impl Daemon {
 
     /// Ends the daemon: nothing can be made durable any more, and the next one goes on with what there is.
     pub(crate) fn fail(&self, error: &str) {
+        if !self.may_begin() {
+            return;
+        }
         tracing::error!(%error, "the store cannot be used: the daemon ends");
-        lock(&self.failed).get_or_insert_with(|| error.to_owned());
+        let help = "what runs goes on; start the daemon again once the store can be written".to_owned();
+        lock(&self.failed).get_or_insert_with(|| Failed { error: error.to_owned(), help });
         self.work.notify_one();
     }
 
+    /// Returns whether anything may be begun: not once the state folder at its path is another than the one that is held, or
+    /// none. What is begun then could be begun by another daemon too, and could not be committed: this one ends.
+    pub(crate) fn may_begin(&self) -> bool {
+        let Err(error) = self.store.in_place() else { return self.failed().is_none() };
+        let mut failed = lock(&self.failed);
+        if failed.is_none() {
+            tracing::error!(%error, "the daemon ends, and begins nothing more; what runs is left as it is");
+            let help = "start the daemon again, with the folder put back if what it knows is to count; commands that still \
+                        run belong to the folder that was there"
+                .to_owned();
+            *failed = Some(Failed { error: error.to_string(), help });
+            self.work.notify_one();
+        }
+        false
+    }
+
+    /// Returns whether the state folder is still the one that is held: what is in the folder at its path is otherwise not this
+    /// daemon's to remove.
+    pub fn is_in_place(&self) -> bool {
+        self.store.in_place().is_ok()
+    }
+
     /// Returns why nothing can be made durable any more, where that is so.
-    pub fn failed(&self) -> Option<String> {
+    pub fn failed(&self) -> Option<Failed> {
         lock(&self.failed).clone()
     }
 
@@ -280,7 +315,7 @@ impl Daemon {
         let mut runs = tokio::task::JoinSet::new();
         loop {
             let now = self.clock.now();
-            while !*stopping.borrow() && self.failed().is_none() {
+            while !*stopping.borrow() && self.may_begin() {
                 let Some((run, signals)) = self.begin_next(now) else { break };
                 let daemon = Arc::clone(self);
                 runs.spawn(async move { daemon.carry_out(run, signals).await });
@@ -297,7 +332,7 @@ impl Daemon {
                 }
                 _ = stopping.changed() => {}
             }
-            if *stopping.borrow() || self.failed().is_some() {
+            if *stopping.borrow() || !self.may_begin() {
                 break;
             }
         }

@@ -91,6 +91,9 @@ impl Daemon {
             // Runs that were just put into the queue begin meanwhile.
             std::thread::yield_now();
             let _deciding = lock(&self.deciding);
+            if !self.may_begin() {
+                return Ok(Vec::new());
+            }
             let mut decided = Decided { batch: Batch::new(), waiting: Vec::new(), cancel: Vec::new() };
             for entry in entries {
                 let Some(schedule) = entry.schedule.as_ref().filter(|schedule| schedule.trigger.is_some())

@@ -39,7 +39,7 @@ mod watch;
 mod web;
 
 pub use catalog::Located;
-pub use daemon::{Daemon, Pipelines, Setup, StoreError, Telling};
+pub use daemon::{Daemon, Failed, Pipelines, Setup, StoreError, Telling};
 pub use letters::{LetterError, SettleError};
 pub use submit::{Order, Otherwise, SubmitError, Submitted};
 pub use sweeps::{Looked, Stopping};

@@ -65,6 +65,16 @@ pub enum CommitError {
         /// Why the earlier one failed.
         source: Arc<io::Error>,
     },
+    /// The state folder was renamed, removed or replaced while this process held it: what stands at its path now is another
+    /// process' to hold.
+    #[error(
+        "the state folder `{}` is no longer the one that this process holds: it was renamed, removed or replaced",
+        path.display()
+    )]
+    Displaced {
+        /// The state folder.
+        path: PathBuf,
+    },
     /// The store was opened for reading.
     #[error("the store `{}` is open for reading only", path.display())]
     ReadOnly {
@@ -80,6 +90,11 @@ impl CommitError {
             Self::Read(error) => error.help(),
             Self::Failed { source, .. } | Self::Refused { source, .. } => Some(
                 help_for(source.kind()).unwrap_or("mend that, then run the same command again").to_owned(),
+            ),
+            Self::Displaced { .. } => Some(
+                "put the folder back if what it knows is to count, or leave what stands there now; then run the same \
+                 command again"
+                    .to_owned(),
             ),
             Self::StaleAttempt { .. } | Self::ReadOnly { .. } => None,
         }

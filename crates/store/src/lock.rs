@@ -2,11 +2,14 @@
 //!
 //! The kernel's lock on the file `lock` decides, and ends with the process. What the file says is for people: who
 //! holds it.
+//!
+//! The lock is on the file, and others find the file by its path. Where the folder is renamed, removed or replaced under who
+//! holds it, the next process takes another lock at the same path: [`Lock::is_in_place`] tells that.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -36,7 +39,20 @@ pub struct Holder {
 /// A held lock; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Lock {
+    /// The state folder.
+    state: PathBuf,
+    /// The folder that was at that path when the lock was taken.
+    folder: Identity,
+    /// The file that is locked.
+    locked: Identity,
     _file: File,
+}
+
+/// What a path leads to: the same for as long as it exists, and no other has it meanwhile.
+type Identity = (u64, u64);
+
+fn identity(meta: &Metadata) -> Identity {
+    (meta.dev(), meta.ino())
 }
 
 impl Lock {
@@ -58,7 +74,9 @@ impl Lock {
                 Ok(()) => {
                     let holder = Holder::current(clock);
                     write(&mut file, &holder).map_err(io)?;
-                    return Ok(Self { _file: file });
+                    let folder = identity(&fs::metadata(state).map_err(io)?);
+                    let locked = identity(&file.metadata().map_err(io)?);
+                    return Ok(Self { state: state.to_owned(), folder, locked, _file: file });
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     // A signature of one that has ended is left from before: the new holder has not signed yet.
@@ -72,6 +90,21 @@ impl Lock {
             }
         }
         Err(OpenError::Locked { path: state.to_owned(), holder })
+    }
+
+    /// Returns whether who looks for the state folder still finds this lock. What cannot be looked at counts as in place: who
+    /// uses it is told why.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let is = |path: &Path, held: Identity| match fs::metadata(path) {
+            Ok(meta) => identity(&meta) == held,
+            Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+        };
+        is(&self.state, self.folder) && is(&self.state.join(FILE), self.locked)
+    }
+
+    /// Returns the state folder.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Store {
 pub(crate) struct Inner {
     pub(crate) database: Database,
     role: Role,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 #[derive(Debug)]
@@ -63,11 +63,11 @@ impl Store {
         let inner = match access {
             Access::Write => {
                 let open::Opened { database, syncing, lock } = open::for_writing(state, clock)?;
-                Inner { database, role: Role::Writer(Box::new(syncing)), _lock: Some(lock) }
+                Inner { database, role: Role::Writer(Box::new(syncing)), lock: Some(lock) }
             }
             Access::Read => {
                 let (database, head) = open::for_reading(state)?;
-                Inner { database, role: Role::Reader(head), _lock: None }
+                Inner { database, role: Role::Reader(head), lock: None }
             }
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -93,7 +93,10 @@ impl Store {
     /// Writes a batch, whole or not at all. An empty one counts as well; synced, it makes durable what was written
     /// before. Others see it before it is durable, and what they commit then is durable no sooner. Threads that commit at the
     /// same time share syncs.
+    ///
+    /// Nothing is written once the state folder is [displaced](Self::in_place).
     pub fn commit(&self, batch: Batch, durability: Durability) -> Result<Committed, CommitError> {
+        self.in_place()?;
         self.syncing()?.commit(&self.inner.database, durability, |changes| batch.apply(changes))
     }
 
@@ -101,6 +104,17 @@ impl Store {
     /// [`Written`](Durability::Written) while others were kept waiting.
     pub fn sync(&self, sequence: u64) -> Result<(), CommitError> {
         self.syncing()?.reach(&self.inner.database, sequence).map(drop)
+    }
+
+    /// Returns whether the state folder at its path is still the one that this process holds. Once it was renamed, removed or
+    /// replaced, another process may hold what stands there now: nothing is to be begun any more. It looks at two paths.
+    pub fn in_place(&self) -> Result<(), CommitError> {
+        match &self.inner.lock {
+            Some(lock) if !lock.is_in_place() => {
+                Err(CommitError::Displaced { path: lock.state().to_owned() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns why the store takes no more writes of this process: an earlier one failed. It waits for a commit that goes on.

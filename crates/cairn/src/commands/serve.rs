@@ -260,12 +260,13 @@ async fn served(
     schedules.abort();
     pipelines.abort();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    let _ = std::fs::remove_file(state.join(ADDRESS));
-    let _ = std::fs::remove_file(path);
+    if daemon.is_in_place() {
+        let _ = std::fs::remove_file(state.join(ADDRESS));
+        let _ = std::fs::remove_file(path);
+    }
     match daemon.failed() {
         None => Ok(()),
-        Some(error) => Err(Failure::new(ExitStatus::Store, error)
-            .help("what runs goes on; start the daemon again once the store can be written")),
+        Some(cairn_server::Failed { error, help }) => Err(Failure::new(ExitStatus::Store, error).help(help)),
     }
 }
 

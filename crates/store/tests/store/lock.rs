@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use cairn_store::{Access, OpenError, Store};
+use cairn_store::{Access, Batch, CommitError, Durability, OpenError, Store};
 
 use crate::sample::{State, commit, event, run};
 
@@ -120,4 +120,44 @@ fn i9_another_program_that_has_the_database_open_keeps_it() {
     assert!(matches!(error, OpenError::Locked { holder: None, .. }), "{error:?}");
     assert!(error.help().is_some());
     drop(other);
+}
+
+#[test]
+fn nothing_is_committed_once_the_folder_or_its_lock_is_another() {
+    let moved = |state: &State| state.path().with_file_name("moved");
+    let rename = |state: &State| fs::rename(state.path(), moved(state)).unwrap();
+    let changes: [(&str, &dyn Fn(&State)); 4] = [
+        ("renamed", &rename),
+        ("replaced", &|state| {
+            rename(state);
+            fs::create_dir(state.path()).unwrap();
+        }),
+        ("held by another", &|state| {
+            rename(state);
+            let _ = state.open();
+        }),
+        ("without its lock", &|state| fs::remove_file(state.file("lock")).unwrap()),
+    ];
+    for (what, change) in changes {
+        let state = State::new();
+        let store = state.open();
+        commit(&store, |batch| batch.event(run(1), &event(1)));
+        store.in_place().unwrap();
+        change(&state);
+        assert!(matches!(store.in_place(), Err(CommitError::Displaced { .. })), "{what}");
+        let mut batch = Batch::new();
+        batch.event(run(1), &event(2));
+        let error = store.commit(batch, Durability::Written).unwrap_err();
+        assert!(
+            error.to_string().contains("is no longer the one that this process holds"),
+            "{what}: {error}"
+        );
+        assert!(error.help().is_some_and(|help| help.contains("put the folder back")), "{what}");
+    }
+    // Put back, it is the one that is held.
+    let state = State::new();
+    let store = state.open();
+    rename(&state);
+    fs::rename(moved(&state), state.path()).unwrap();
+    commit(&store, |batch| batch.event(run(1), &event(1)));
 }
