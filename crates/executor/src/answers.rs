@@ -6,10 +6,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::isolation::question;
+use crate::isolation::question::{self, Limits};
 
-/// How long a command whose output is an input may take: it says which version there is, it does not work.
-const ANSWER_TIME_MAX: Duration = Duration::from_mins(5);
+/// How long a command whose output is an input may take, and how much it may print: it says which version there is, or lists
+/// what there is, and does not work.
+const LIMITS: Limits = Limits { within: Duration::from_mins(5), bytes: 16 << 20 };
 
 /// A command and its environment.
 type Asked = (Vec<String>, BTreeMap<String, String>);
@@ -43,9 +44,8 @@ impl Answers {
     fn ask(&self, (argv, env): &Asked) -> Result<Vec<u8>, String> {
         let mut command = Command::new(&argv[0]);
         command.args(&argv[1..]).current_dir(&self.folder).env_clear().envs(env);
-        let output = question::ask(&mut command, &self.state_id, ANSWER_TIME_MAX)
-            .map_err(|cause| format!("cannot be started: {cause}"))?
-            .ok_or_else(|| format!("takes longer than {} s", ANSWER_TIME_MAX.as_secs()))?;
+        let output =
+            question::ask(&mut command, &self.state_id, LIMITS).map_err(|no_answer| no_answer.to_string())?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.lines().last().unwrap_or_default();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cairn_dag::{Glob, World as _};
-use cairn_executor::isolation::ask;
+use cairn_executor::isolation::{Limits, ask};
 use cairn_executor::{DiskWorld, Project};
 use cairn_model::{Digest, Domain, DropReason, Name, ProjectPath, RunId, Sensor, SensorKind, Timestamp};
 use cairn_scheduler::definition::default_shell;
@@ -31,6 +31,8 @@ use crate::submit::{Order, SubmitError, enter};
 
 /// How long a sensor's command or request may take.
 const WITHIN: Duration = Duration::from_mins(1);
+/// How far a sensor's command is listened to.
+const LIMITS: Limits = Limits { within: WITHIN, bytes: 64 << 10 };
 /// Bytes of an answer that count.
 const ANSWER_MAX: u64 = 16 << 20;
 /// Sensors that look at once. Each has a thread of those that the daemon itself needs, up to [`WITHIN`] where nobody answers.
@@ -361,9 +363,7 @@ fn look_at_command(folder: &Path, state_id: &str, text: &str) -> Result<Option<S
     argv.push(text.to_owned());
     let mut command = std::process::Command::new(&argv[0]);
     command.args(&argv[1..]).current_dir(folder);
-    let output = ask(&mut command, state_id, WITHIN)
-        .map_err(|error| error.to_string())?
-        .ok_or_else(|| format!("it did not end within {} s", WITHIN.as_secs()))?;
+    let output = ask(&mut command, state_id, LIMITS).map_err(|no_answer| format!("it {no_answer}"))?;
     let printed = output.status.success() && !output.stdout.is_empty();
     Ok(Some(if printed { Seen::Content(Domain::File.digest(&output.stdout)) } else { Seen::Nothing }))
 }
@@ -476,5 +476,6 @@ mod tests {
         assert_ne!(look_at_command(folder, "test", "echo 2").unwrap(), one);
         assert_eq!(look_at_command(folder, "test", "true").unwrap(), Some(Seen::Nothing));
         assert_eq!(look_at_command(folder, "test", "echo 1; exit 3").unwrap(), Some(Seen::Nothing));
+        assert_eq!(look_at_command(folder, "test", "exec yes").unwrap_err(), "it prints more than 64 KiB");
     }
 }

@@ -42,7 +42,7 @@ mod wire;
 
 pub use client::{Held, KEEPER_ARGUMENT, Keeper, KeeperError};
 pub use job::{Ended, ExitKind, Job};
-pub use question::ask;
+pub use question::{Limits, NoAnswer, ask, end_questions};
 pub use start_error::StartError;
 pub use supervisor::keeper_main;
 

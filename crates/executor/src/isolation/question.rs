@@ -7,6 +7,7 @@
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid};
 
 use super::process::{Held, Snapshot};
+use super::strays;
 use super::{STATE_VARIABLE, TOKEN_VARIABLE};
 
 /// The token of all questions: the same ever, since a command may print its environment.
@@ -23,15 +25,46 @@ const TOKEN: &str = "question";
 /// The longest pause between two looks whether a command that says no more has ended.
 const PAUSE_MAX: Duration = Duration::from_millis(10);
 
-/// Runs `command` to its end and returns what it printed; `None` when that takes longer than `limit`, after which it and
-/// what it started are killed. `state_id` marks it as started for that state folder.
+/// How far a command is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long it may take.
+    pub within: Duration,
+    /// How many bytes it may print, to standard output and to standard error each.
+    pub bytes: usize,
+}
+
+/// Why a command has no answer. Each reads as what the command does.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// It cannot be started or read from.
+    #[error("cannot be started: {0}")]
+    Unheard(#[from] io::Error),
+    /// It took longer than it may.
+    #[error("takes longer than {} s", .0.within.as_secs())]
+    TooLong(Limits),
+    /// It printed more than it may.
+    #[error("prints more than {} KiB", .0.bytes >> 10)]
+    TooMuch(Limits),
+}
+
+/// Whether this process is about to end: nothing more is asked.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Ends all that is being asked for this state folder, by a process that is about to end itself: nothing is asked after that.
+pub fn end_questions(state_id: &str) {
+    ENDING.store(true, Ordering::SeqCst);
+    strays::end_strays_if(state_id, &|token| token == TOKEN);
+}
+
+/// Runs `command` to its end and returns what it printed; beyond the limits it and what it started are killed. `state_id`
+/// marks it as started for that state folder.
 ///
 /// A daemon that it left behind and that holds its output open is listened to until then, and no longer.
-///
-/// # Errors
-///
-/// When it cannot be started or read from.
-pub fn ask(command: &mut Command, state_id: &str, limit: Duration) -> io::Result<Option<Output>> {
+pub fn ask(command: &mut Command, state_id: &str, limits: Limits) -> Result<Output, NoAnswer> {
+    if ENDING.load(Ordering::SeqCst) {
+        return Err(io::Error::new(io::ErrorKind::Interrupted, "cairn is about to end").into());
+    }
     let mut child = command
         .env(STATE_VARIABLE, state_id)
         .env(TOKEN_VARIABLE, TOKEN)
@@ -39,21 +72,24 @@ pub fn ask(command: &mut Command, state_id: &str, limit: Duration) -> io::Result
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let deadline = Instant::now() + limit;
-    let answered = listen(&mut child, deadline);
-    if !matches!(answered, Ok(Some(_))) {
+    let answered = listen(&mut child, limits);
+    if answered.is_err() {
         end_tree(Pid::from_child(&child));
         reap(child);
     }
     answered
 }
 
-/// Takes what a command prints until both its pipes are closed, and waits for its end; `None` after the deadline.
-fn listen(child: &mut Child, deadline: Instant) -> io::Result<Option<Output>> {
+/// Takes what a command prints until both its pipes are closed, and waits for its end.
+fn listen(child: &mut Child, limits: Limits) -> Result<Output, NoAnswer> {
+    let deadline = Instant::now() + limits.within;
     let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     while out.is_some() || err.is_some() {
-        let Some(left) = left_until(deadline) else { return Ok(None) };
+        if stdout.len().max(stderr.len()) > limits.bytes {
+            return Err(NoAnswer::TooMuch(limits));
+        }
+        let Some(left) = left_until(deadline) else { return Err(NoAnswer::TooLong(limits)) };
         let (is_out, is_err) = {
             let wanted = PollFlags::IN;
             let mut polled: Vec<PollFd<'_>> = Vec::new();
@@ -61,7 +97,7 @@ fn listen(child: &mut Child, deadline: Instant) -> io::Result<Option<Output>> {
             polled.extend(err.as_ref().map(|pipe| PollFd::from_borrowed_fd(pipe.as_fd(), wanted)));
             match poll(&mut polled, Some(&left)) {
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(io::Error::from(error).into()),
             }
             let mut has_more = polled.iter().map(|polled| !polled.revents().is_empty());
             let is_out = out.is_some() && has_more.next() == Some(true);
@@ -74,7 +110,11 @@ fn listen(child: &mut Child, deadline: Instant) -> io::Result<Option<Output>> {
             read_some(&mut err, &mut stderr)?;
         }
     }
-    Ok(ended(child, deadline)?.map(|status| Output { status, stdout, stderr }))
+    if stdout.len().max(stderr.len()) > limits.bytes {
+        return Err(NoAnswer::TooMuch(limits));
+    }
+    let status = ended(child, deadline)?.ok_or(NoAnswer::TooLong(limits))?;
+    Ok(Output { status, stdout, stderr })
 }
 
 /// Reads what is there without waiting for more; at its end the pipe is closed.
@@ -145,10 +185,12 @@ mod tests {
         command
     }
 
+    const LONG: Limits = Limits { within: Duration::from_mins(1), bytes: 1 << 20 };
+    const SHORT: Limits = Limits { within: Duration::from_millis(500), ..LONG };
+
     #[test]
     fn what_it_prints_and_how_it_ends_is_returned() {
-        let output = ask(&mut shell("echo out; echo err >&2; exit 3"), "state", Duration::from_mins(1));
-        let output = output.unwrap().unwrap();
+        let output = ask(&mut shell("echo out; echo err >&2; exit 3"), "state", LONG).unwrap();
         assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
         assert_eq!(output.status.code(), Some(3));
     }
@@ -158,8 +200,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut command = shell("sleep 1000 & echo $! > below; sleep 1000 & echo $! >> below; wait");
         let begun = Instant::now();
-        let asked = ask(command.current_dir(folder.path()), "state", Duration::from_millis(500));
-        assert!(asked.unwrap().is_none());
+        let asked = ask(command.current_dir(folder.path()), "state", SHORT);
+        assert!(matches!(asked, Err(NoAnswer::TooLong(_))), "{asked:?}");
         assert!(begun.elapsed() < Duration::from_secs(100));
         let below = std::fs::read_to_string(folder.path().join("below")).unwrap();
         let pids: Vec<i32> = below.lines().map(|line| line.parse().unwrap()).collect();
@@ -179,8 +221,8 @@ mod tests {
         // It gets away from its parent, and keeps the pipes.
         let text = "(setsid sh -c 'echo $$ > pid; until [ -e go ]; do sleep 0.05; done; echo more; touch said' &) ; echo out";
         let mut command = shell(text);
-        let asked = ask(command.current_dir(folder.path()), "state", Duration::from_millis(500));
-        assert!(asked.unwrap().is_none());
+        let asked = ask(command.current_dir(folder.path()), "state", SHORT);
+        assert!(matches!(asked, Err(NoAnswer::TooLong(_))), "{asked:?}");
         std::fs::write(folder.path().join("go"), "").unwrap();
         let pid: i32 = std::fs::read_to_string(folder.path().join("pid")).unwrap().trim().parse().unwrap();
         let (pid, begun) = (Pid::from_raw(pid).unwrap(), Instant::now());
@@ -192,9 +234,22 @@ mod tests {
     }
 
     #[test]
-    fn what_it_prints_is_taken_however_much_it_is() {
+    fn one_that_prints_without_end_is_ended_and_the_bound_is_told() {
+        for text in ["exec yes", "exec yes >&2", "head -c 65537 /dev/zero"] {
+            let begun = Instant::now();
+            let limits = Limits { within: Duration::from_mins(10), bytes: 64 << 10 };
+            let error = ask(&mut shell(text), "state", limits).unwrap_err();
+            assert_eq!(error.to_string(), "prints more than 64 KiB", "{text}");
+            assert!(begun.elapsed() < Duration::from_secs(100), "{text}");
+        }
+        let limits = Limits { bytes: 64 << 10, ..LONG };
+        assert_eq!(ask(&mut shell("head -c 65536 /dev/zero"), "state", limits).unwrap().stdout.len(), 65536);
+    }
+
+    #[test]
+    fn what_it_prints_is_taken_up_to_the_bound() {
         let text = "head -c 300000 /dev/zero; head -c 200000 /dev/zero >&2; exec >&- 2>&-; sleep 0.1; exit 4";
-        let output = ask(&mut shell(text), "state", Duration::from_mins(1)).unwrap().unwrap();
+        let output = ask(&mut shell(text), "state", LONG).unwrap();
         assert_eq!(
             (output.stdout.len(), output.stderr.len(), output.status.code()),
             (300_000, 200_000, Some(4))
