@@ -7,6 +7,7 @@
 mod backfill;
 mod bad_input;
 mod bad_outcomes;
+mod broken_files;
 mod commands;
 mod daemon;
 mod dead;

@@ -100,11 +100,50 @@ impl DiskWorld {
         }
     }
 
+    /// Returns the regular files that match now, sorted by bytes, and beside them what matches, or may, and cannot be an input:
+    /// links that leave the project or lead to each other, and names that no path has.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be looked at.
+    pub fn matches_and_odd(&self, glob: &Glob) -> Result<(Vec<ProjectPath>, Vec<Unlisted>), Unlisted> {
+        let mut odd = Vec::new();
+        let found = self.matching(glob, &mut |one| match one {
+            Unlisted::Unreadable { .. } => Err(one),
+            Unlisted::LinkLoop { .. } | Unlisted::LeavesProject { .. } | Unlisted::Name { .. } => {
+                odd.push(one);
+                Ok(())
+            }
+        })?;
+        Ok((found, odd))
+    }
+
+    /// Returns the regular files that match; what cannot be one is given to `odd`, which says whether to go on.
+    fn matching(
+        &self,
+        glob: &Glob,
+        odd: &mut dyn FnMut(Unlisted) -> Result<(), Unlisted>,
+    ) -> Result<Vec<ProjectPath>, Unlisted> {
+        let base = glob.base();
+        let path = || base.as_ref().map_or(".", ProjectPath::as_str).to_owned();
+        let mut found = Vec::new();
+        match base.as_ref().map_or(Entry::Folder, |base| self.entry(base)) {
+            Entry::Folder => self.walk(glob, base.as_ref(), &mut found, odd)?,
+            Entry::Missing | Entry::File | Entry::Special => {}
+            Entry::LeavesProject => return Err(Unlisted::LeavesProject { path: path() }),
+            Entry::LinkLoop => return Err(Unlisted::LinkLoop { path: path() }),
+            Entry::Unreadable(why) => return Err(Unlisted::Unreadable { path: path(), why }),
+        }
+        found.sort();
+        Ok(found)
+    }
+
     fn walk(
         &self,
         glob: &Glob,
         at: Option<&ProjectPath>,
         found: &mut Vec<ProjectPath>,
+        odd: &mut dyn FnMut(Unlisted) -> Result<(), Unlisted>,
     ) -> Result<(), Unlisted> {
         let folder = at.map_or_else(|| self.folder.clone(), |at| at.below(&self.folder));
         let failed = |error: io::Error| Unlisted::Unreadable {
@@ -122,22 +161,34 @@ impl DiskWorld {
                 Err(_) if shown.eq_ignore_ascii_case(".cairn") => continue,
                 Err(error) => {
                     let path = at.map_or_else(|| shown.to_string(), |at| format!("{at}/{shown}"));
-                    return Err(Unlisted::Name { path, why: format!("cannot be matched: {error}") });
+                    odd(Unlisted::Name { path, why: format!("cannot be matched: {error}") })?;
+                    continue;
                 }
             };
             let kind = entry.file_type().map_err(failed)?;
             if kind.is_dir() {
                 if glob.may_match_below(&path) {
-                    self.walk(glob, Some(&path), found)?;
+                    self.walk(glob, Some(&path), found, odd)?;
                 }
                 continue;
             }
-            if !glob.is_match(&path) || (kind.is_symlink() && !self.is_file_behind(&entry.path(), &path)?) {
+            if !glob.is_match(&path) {
                 continue;
+            }
+            if kind.is_symlink() {
+                match self.is_file_behind(&entry.path(), &path) {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(unlisted) => {
+                        odd(unlisted)?;
+                        continue;
+                    }
+                }
             }
             if kind.is_file() || kind.is_symlink() {
                 if name.to_str().is_none() {
-                    return Err(Unlisted::Name { path: path.into(), why: "is not UTF-8".to_owned() });
+                    odd(Unlisted::Name { path: path.into(), why: "is not UTF-8".to_owned() })?;
+                    continue;
                 }
                 found.push(path);
             }
@@ -163,18 +214,7 @@ impl World for DiskWorld {
     }
 
     fn matches(&self, glob: &Glob) -> Result<Vec<ProjectPath>, Unlisted> {
-        let base = glob.base();
-        let path = || base.as_ref().map_or(".", ProjectPath::as_str).to_owned();
-        let mut found = Vec::new();
-        match base.as_ref().map_or(Entry::Folder, |base| self.entry(base)) {
-            Entry::Folder => self.walk(glob, base.as_ref(), &mut found)?,
-            Entry::Missing | Entry::File | Entry::Special => {}
-            Entry::LeavesProject => return Err(Unlisted::LeavesProject { path: path() }),
-            Entry::LinkLoop => return Err(Unlisted::LinkLoop { path: path() }),
-            Entry::Unreadable(why) => return Err(Unlisted::Unreadable { path: path(), why }),
-        }
-        found.sort();
-        Ok(found)
+        self.matching(glob, &mut Err)
     }
 }
 
@@ -318,6 +358,27 @@ mod tests {
             Unlisted::LeavesProject { path: "secret.csv".to_owned() }
         );
         assert_eq!(matches(&disk, "a*.csv").unwrap(), ["a.csv"], "what does not match does not matter");
+    }
+
+    #[test]
+    fn what_is_odd_is_listed_beside_the_others() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let (_temp, disk) = world();
+        let link = |target: &str, name: &str| symlink(target, disk.folder.join(name)).unwrap();
+        link("../../outside/secret.csv", "secret.csv");
+        link("loop.csv", "loop.csv");
+        fs::write(disk.folder.join("a\nb.csv"), "x").unwrap();
+        fs::write(disk.folder.join(std::ffi::OsStr::from_bytes(b"\xff.csv")), "x").unwrap();
+        let (found, odd) = disk.matches_and_odd(&Glob::parse("*.csv").unwrap()).unwrap();
+        assert_eq!(found, [path("a.csv"), path("b.csv")]);
+        assert_eq!(odd.len(), 4, "{odd:?}");
+        assert!(odd.contains(&Unlisted::LeavesProject { path: "secret.csv".to_owned() }), "{odd:?}");
+        assert!(odd.contains(&Unlisted::LinkLoop { path: "loop.csv".to_owned() }), "{odd:?}");
+        link("../../outside", "out");
+        assert!(
+            disk.matches_and_odd(&Glob::parse("out/*.csv").unwrap()).is_err(),
+            "all of it is out of reach"
+        );
     }
 
     #[test]

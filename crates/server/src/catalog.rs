@@ -1,10 +1,10 @@
 //! The project's pipelines as the daemon knows them: read from their files, read again when these change.
 //!
 //! A file with errors does not take its pipeline away: the last text without errors stays in force, and what is wrong with
-//! the new one is shown.
+//! the new one is shown. Which text that is, is in the store, so that the next daemon has it in force too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -74,7 +74,7 @@ pub struct Entry {
     pub broken: Option<String>,
 }
 
-/// A file whose pipeline was never without errors since the daemon started.
+/// A file whose pipeline was never without errors.
 #[derive(Debug, Clone)]
 pub struct Broken {
     /// The file.
@@ -121,7 +121,7 @@ impl Catalog {
     }
 
     /// Has a file read again, whether or not it looks as it did.
-    pub fn forget(&mut self, file: &std::path::Path) {
+    pub fn forget(&mut self, file: &Path) {
         self.stamps.remove(file);
     }
 
@@ -154,6 +154,44 @@ impl Catalog {
             changed.extend(self.find_circles());
         }
         changed
+    }
+
+    /// Has an earlier text of a file with errors be in force, of which there is no pipeline. Returns the names of the pipelines
+    /// that are new or changed: none where that text has errors too by now.
+    pub(crate) fn fall_back(&mut self, file: &Path, text: Vec<u8>, now: Timestamp) -> BTreeSet<Name> {
+        let mut changed = BTreeSet::new();
+        let Some(broken) = self.broken.get(file) else { return changed };
+        let Ok(entry) = entry(&broken.located, text, now) else { return changed };
+        if self.entries.contains_key(&entry.name) {
+            return changed;
+        }
+        changed.insert(entry.name.clone());
+        let entry = Entry { broken: Some(broken.report.clone()), ..entry };
+        self.entries.insert(entry.name.clone(), Arc::new(entry));
+        self.broken.remove(file);
+        changed.extend(self.find_circles());
+        changed
+    }
+
+    /// Says of what is wrong with files what `before` did not know.
+    pub(crate) fn tell_news(&self, before: &Self) {
+        for entry in self.entries.values().filter(|entry| entry.broken.is_some()) {
+            let known = before.entries.get(&entry.name).is_some_and(|known| known.broken == entry.broken);
+            if !known {
+                let why = entry.broken.as_deref().map_or("", first_line);
+                tracing::warn!(pipeline = %entry.name, file = entry.located.shown, why, "a file has errors: its last text without stays in force");
+            }
+        }
+        for (file, broken) in &self.broken {
+            if before.broken.get(file).is_none_or(|known| known.report != broken.report) {
+                let why = first_line(&broken.report);
+                tracing::warn!(
+                    file = broken.located.shown,
+                    why,
+                    "a file has errors: there is no pipeline of it"
+                );
+            }
+        }
     }
 
     /// Finds anew who follows itself. Returns the names of those of which that is another than before.
@@ -215,6 +253,10 @@ impl Catalog {
         self.entries.insert(entry.name.clone(), Arc::new(entry));
         changed
     }
+}
+
+fn first_line(report: &str) -> &str {
+    report.lines().next().unwrap_or_default()
 }
 
 fn read_text(located: &Located) -> Result<Vec<u8>, String> {
@@ -301,6 +343,34 @@ mod tests {
         assert_eq!(catalog.get(&name).unwrap().broken, None);
         assert_eq!(catalog.reload(&[], Timestamp(0)), [name.clone()].into());
         assert!(catalog.get(&name).is_none());
+    }
+
+    #[test]
+    fn a_file_with_errors_falls_back_on_a_text_that_was_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let files = [located(&folder, "one.toml"), located(&folder, "two.toml")];
+        write(&folder, "one.toml", "");
+        write(&folder, "two.toml", GOOD);
+        let mut catalog = Catalog::default();
+        catalog.reload(&files, Timestamp(0));
+        let fall_back = |catalog: &mut Catalog, file: usize, text: &str| {
+            catalog.fall_back(&files[file].file, text.as_bytes().to_vec(), Timestamp(0)).len()
+        };
+        assert_eq!(fall_back(&mut catalog, 1, GOOD), 0, "it has no errors");
+        assert_eq!(fall_back(&mut catalog, 0, "[stages.a]\n"), 0, "that text has errors too");
+        assert_eq!(
+            fall_back(&mut catalog, 0, &format!("[pipeline]\nname = 'two'\n{GOOD}")),
+            0,
+            "two of a name"
+        );
+        assert_eq!((fall_back(&mut catalog, 0, GOOD), catalog.broken().count()), (1, 0));
+        let name: Name = "one".parse().unwrap();
+        assert!(catalog.get(&name).unwrap().broken.is_some());
+        assert!(catalog.reload(&files, Timestamp(0)).is_empty(), "nothing changed");
+        write(&folder, "one.toml", &GOOD.replace("true", "false"));
+        assert_eq!(catalog.reload(&files, Timestamp(0)), [name.clone()].into());
+        assert_eq!(catalog.get(&name).unwrap().broken, None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Whatever it decides is durable before it is told or acted upon, so that it may be killed at any moment: the next one
 //! reads the tickets and goes on with each.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use cairn_executor::isolation::Keeper;
 use cairn_executor::notes::{Server, Service, Writer};
 use cairn_executor::{HeldAttempt, Project, Spares};
-use cairn_model::{Clock, Name, RunId, RunStatus, Timestamp};
+use cairn_model::{Clock, Digest, Name, RunId, RunStatus, Timestamp};
 use cairn_scheduler::definition::cpus;
 use cairn_scheduler::launch::memory_bytes;
 use cairn_scheduler::leases::Leases;
@@ -28,8 +28,9 @@ use crate::metrics::Metrics;
 use crate::notify::Notify;
 use crate::queue::{Queue, Waiting};
 
-/// Lists the pipeline files of the project as they are now, or says why that cannot be done.
-pub type Pipelines = Box<dyn Fn() -> Result<Vec<Located>, String> + Send + Sync>;
+/// Lists the pipeline files of the project as they are now, or says why that cannot be done. Those that are given are known as
+/// pipelines': they are listed as long as they are there, whatever is in them.
+pub type Pipelines = Box<dyn Fn(&BTreeSet<PathBuf>) -> Result<Vec<Located>, String> + Send + Sync>;
 
 /// What a daemon is made of.
 pub struct Setup {
@@ -92,6 +93,8 @@ pub struct Daemon {
     /// Why the pipelines could not be listed the last time.
     pub(crate) unlisted: Mutex<Option<String>>,
     catalog: RwLock<Catalog>,
+    /// Which text of each file was in force last, as the store has it: by the file's path relative to the project.
+    in_force: Mutex<BTreeMap<PathBuf, Digest>>,
     /// One reads the files at a time.
     reloading: Mutex<()>,
     queue: Mutex<Queue>,
@@ -155,6 +158,7 @@ impl Daemon {
             by_run.entry(attempt.id.run).or_default().push(attempt);
         }
         let started = clock.now();
+        let in_force = store.in_force()?;
         let notes = listen(&state, &store, &clock, &tokens)
             .inspect_err(|error| tracing::warn!(%error, "cannot listen to what stages have remembered"))
             .ok();
@@ -178,6 +182,7 @@ impl Daemon {
             pipelines,
             unlisted: Mutex::default(),
             catalog: RwLock::default(),
+            in_force: Mutex::new(in_force),
             reloading: Mutex::default(),
             planning: Mutex::default(),
             failed: Mutex::default(),
@@ -230,7 +235,12 @@ impl Daemon {
 
     /// Reads the pipeline files that changed.
     pub fn reload(&self) {
-        let located = match (self.pipelines)() {
+        // Files are read and checked while all others go on with the catalog of before.
+        let _reloading = lock(&self.reloading);
+        let before = self.catalog().clone();
+        let mut known: BTreeSet<PathBuf> = before.entries().map(|entry| entry.located.file.clone()).collect();
+        known.extend(lock(&self.in_force).keys().map(|file| self.root.join(file)));
+        let located = match (self.pipelines)(&known) {
             Ok(located) => {
                 *lock(&self.unlisted) = None;
                 located
@@ -241,16 +251,76 @@ impl Daemon {
                 return;
             }
         };
-        // Files are read and checked while all others go on with the catalog of before.
-        let _reloading = lock(&self.reloading);
-        let mut catalog = self.catalog().clone();
-        let changed = catalog.reload(&located, self.clock.now());
+        let mut catalog = before.clone();
+        let mut changed = catalog.reload(&located, self.clock.now());
+        changed.extend(self.fall_back(&mut catalog));
+        catalog.tell_news(&before);
+        if let Err(error) = self.remember_in_force(&catalog, &located) {
+            tracing::warn!(%error, "which text of a file is in force cannot be written down; it is tried again");
+        }
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
         if !changed.is_empty() {
             tracing::info!(pipelines = ?changed.iter().map(Name::as_str).collect::<Vec<_>>(), "read anew");
             self.hub.tell(Change::Pipelines);
             self.schedules.notify_one();
         }
+    }
+
+    /// Has files with errors fall back on the texts that a daemon before had in force.
+    fn fall_back(&self, catalog: &mut Catalog) -> BTreeSet<Name> {
+        let files: Vec<PathBuf> = catalog.broken().map(|broken| broken.located.file.clone()).collect();
+        let mut changed = BTreeSet::new();
+        for file in files {
+            let digest = lock(&self.in_force).get(self.relative(&file)).copied();
+            match digest.map(|digest| self.store.definition(&digest)).transpose() {
+                Ok(text) => {
+                    let text = text.flatten();
+                    changed.extend(
+                        text.into_iter().flat_map(|text| catalog.fall_back(&file, text, self.clock.now())),
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!(%error, file = %file.display(), "the text that was in force cannot be read");
+                }
+            }
+        }
+        changed
+    }
+
+    /// Writes down which texts are in force now, where that changed.
+    fn remember_in_force(&self, catalog: &Catalog, located: &[Located]) -> Result<(), StoreError> {
+        let mut in_force = lock(&self.in_force);
+        let mut batch = Batch::new();
+        let mut now = BTreeMap::new();
+        for entry in catalog.entries() {
+            let file = self.relative(&entry.located.file).to_owned();
+            if in_force.get(&file) != Some(&entry.digest) {
+                batch.put_in_force(&file, &entry.text);
+            }
+            now.insert(file, entry.digest);
+        }
+        let there: BTreeSet<&Path> = located.iter().map(|located| self.relative(&located.file)).collect();
+        for (file, digest) in in_force.iter() {
+            if now.contains_key(file) {
+                continue;
+            }
+            if there.contains(file.as_path()) {
+                // It has errors, and so has the text of before by now.
+                now.insert(file.clone(), *digest);
+            } else {
+                batch.remove_in_force(file);
+            }
+        }
+        if !batch.is_empty() {
+            self.commit(batch)?;
+            *in_force = now;
+        }
+        Ok(())
+    }
+
+    /// Returns a file's path relative to the project, where it is in it.
+    fn relative<'f>(&self, file: &'f Path) -> &'f Path {
+        file.strip_prefix(&self.root).unwrap_or(file)
     }
 
     /// Ends the daemon: nothing can be made durable any more, and the next one goes on with what there is.

@@ -42,7 +42,13 @@ impl Daemon {
                 for folder in folders_watched.difference(&folders) {
                     let _ = watcher.unwatch(folder);
                 }
+                let more = !folders.is_subset(&folders_watched);
                 folders_watched = folders;
+                if more {
+                    // What changed before they were watched is not heard.
+                    let daemon = Arc::clone(self);
+                    blocking(move || daemon.reload()).await;
+                }
             }
             tokio::select! {
                 () = changed.notified() => {

@@ -1,5 +1,7 @@
 //! A batch: changes that become durable together or not at all.
 
+use std::path::Path;
+
 use cairn_model::{
     AttemptId, Digest, Domain, Event, InputHash, InstanceName, Name, RunEvent, RunId, Timestamp,
 };
@@ -148,6 +150,19 @@ impl Batch {
     /// Keeps how a pipeline's schedule stands.
     pub fn put_schedule(&mut self, pipeline: &Name, state: &ScheduleState) {
         self.put(Family::Schedules, keys::pipeline(pipeline), state);
+    }
+
+    /// Keeps which text of a pipeline file is in force, and the text: what the file holds later may have errors. `file` is the
+    /// file's path, relative to the project.
+    pub fn put_in_force(&mut self, file: &Path, text: &[u8]) -> Digest {
+        let digest = self.put_definition(text);
+        self.put(Family::Schedules, keys::in_force(file), &Blob(digest.as_bytes().to_vec()));
+        digest
+    }
+
+    /// Forgets which text of a pipeline file is in force: there is no such file any more.
+    pub fn remove_in_force(&mut self, file: &Path) {
+        self.delete(Family::Schedules, keys::in_force(file));
     }
 
     /// Stores what is known of the effect with this key in a pipeline, in the place of what was known before.

@@ -21,7 +21,7 @@
 //! | `tickets-v1`     | run id                                | 16         | [`Ticket`]             | point                        |
 //! | `queue-v1`       | run id                                | 16         | `record::Blob`, empty  | whole, oldest first          |
 //! | `occurrences-v1` | pipeline · time, i64 · id             | … + 8 + 16 | [`Occurrence`]         | point; prefix pipeline, newest first |
-//! | `schedules-v1`   | pipeline                              | variable   | [`ScheduleState`]      | point                        |
+//! | `schedules-v1`   | pipeline; `0` · path of a pipeline file | variable | [`ScheduleState`]; `record::Blob`, the digest of its text in force | point; prefix `0` |
 //! | `submissions-v1` | digest of an idempotency key          | 32         | [`Submission`]         | point                        |
 //! | `outbox-v1`      | time, i64 · digest, its beginning     | 8 + 8      | [`Message`]            | whole, oldest first          |
 //!
@@ -57,6 +57,10 @@
 //! [`ScheduleState`]: crate::ScheduleState
 //! [`Submission`]: crate::Submission
 //! [`Ticket`]: crate::Ticket
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use cairn_model::{AttemptId, Digest, InputHash, InstanceName, Name, RunId, Timestamp};
 
@@ -230,6 +234,17 @@ pub(crate) fn pipeline(pipeline: &Name) -> Vec<u8> {
     let mut key = Vec::with_capacity(64);
     push_name(&mut key, pipeline);
     key
+}
+
+/// What the keys of texts in force begin with: the length of a name that no pipeline has.
+pub(crate) const IN_FORCE: &[u8] = &[0];
+
+pub(crate) fn in_force(file: &Path) -> Vec<u8> {
+    [IN_FORCE, file.as_os_str().as_bytes()].concat()
+}
+
+pub(crate) fn read_in_force(key: &[u8]) -> Option<PathBuf> {
+    key.strip_prefix(IN_FORCE).map(|path| PathBuf::from(OsStr::from_bytes(path)))
 }
 
 pub(crate) fn instance(pipeline: &Name, instance: &InstanceName) -> Vec<u8> {

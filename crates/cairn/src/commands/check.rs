@@ -125,7 +125,7 @@ fn after(
 /// Returns the files that were named, else all of the project.
 fn files(named: &[String], context: &Context) -> Result<Vec<PipelineFile>, Failure> {
     if named.is_empty() {
-        let all = context.project()?.pipelines();
+        let all = context.project()?.pipelines_and_misses();
         // Asked in vain, it says what was looked for.
         return if all.is_empty() { Ok(vec![context.pipeline(None)?]) } else { Ok(all) };
     }

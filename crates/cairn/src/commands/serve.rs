@@ -1,6 +1,6 @@
 //! `cairn serve`: the daemon.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cairn_executor::isolation::Keeper;
 use cairn_executor::recover::{self, TakenOver};
-use cairn_model::{Clock, SystemClock};
+use cairn_model::{Clock, Digest, SystemClock};
 use cairn_server::gate::{Gate, random_hex};
 use cairn_server::listen::Socket;
 use cairn_server::{Daemon, Located, Setup, api, listen};
@@ -113,7 +113,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
     let _inside = runtime.enter();
     let list = pipelines(globals, context.terminal, root.clone(), state.clone());
-    let folders = output_folders(&list().unwrap_or_default());
+    let in_force =
+        store.in_force().map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    let known = in_force.keys().map(|file| root.join(file)).collect();
+    let folders = output_folders(&list(&known).unwrap_or_default(), &store, &in_force);
     let found = runtime
         .block_on(recover::take_over(&whole, &store, &folders, &keeper, held))
         .map_err(|error| Failure::of(ExitStatus::Store, &error))?;
@@ -302,21 +305,31 @@ fn token(state: &Path) -> Result<String, Failure> {
 }
 
 /// Returns the folders in which the pipelines' outputs are placed.
-fn output_folders(pipelines: &[Located]) -> BTreeSet<PathBuf> {
+fn output_folders(
+    pipelines: &[Located],
+    store: &Store,
+    in_force: &BTreeMap<PathBuf, Digest>,
+) -> BTreeSet<PathBuf> {
     let mut folders = BTreeSet::new();
     for located in pipelines {
-        let Ok(bytes) = std::fs::read(&located.file) else { continue };
         let given = Given { params: Vec::new(), logical_time: SystemClock.now(), interval: None, run: None };
-        // One with errors cannot have placed anything under this text.
-        let Ok(checked) = located.with_text(bytes).check(&given) else { continue };
-        folders.extend(checked.project.output_folders(&checked.pipeline));
+        let check = |bytes: Vec<u8>| located.with_text(bytes).check(&given).ok();
+        let digest = in_force.get(located.file.strip_prefix(&located.root).unwrap_or(&located.file));
+        // One with errors cannot have placed anything under this text, but under the one before.
+        let checked = std::fs::read(&located.file).ok().and_then(check).or_else(|| {
+            let text = store.definition(digest?).ok()??;
+            check(text)
+        });
+        if let Some(checked) = checked {
+            folders.extend(checked.project.output_folders(&checked.pipeline));
+        }
     }
     folders
 }
 
 /// Lists the project's pipelines whenever that is asked.
 fn pipelines(globals: Globals, terminal: Terminal, root: PathBuf, state: PathBuf) -> cairn_server::Pipelines {
-    Box::new(move || {
+    Box::new(move |known| {
         let project =
             Project::find(&globals, &terminal).map_err(|failure| failure.render(style::Paint::new(false)))?;
         let located = |pipeline: PipelineFile| {
@@ -324,6 +337,7 @@ fn pipelines(globals: Globals, terminal: Terminal, root: PathBuf, state: PathBuf
             let default_name = pipeline.default_name.clone();
             Located { file: pipeline.path, shown, root: root.clone(), state: state.clone(), default_name }
         };
-        Ok(project.pipelines().into_iter().filter(|pipeline| pipeline.state == state).map(located).collect())
+        let all = project.pipelines_with_known(known).into_iter();
+        Ok(all.filter(|pipeline| pipeline.state == state).map(located).collect())
     })
 }

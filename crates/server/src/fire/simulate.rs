@@ -81,7 +81,7 @@ pub(crate) fn idle_daemon(folder: &Path, clock: Arc<FixedClock>) -> Arc<Daemon> 
         state,
         store,
         clock,
-        pipelines: Box::new(move || Ok(vec![located.clone()])),
+        pipelines: Box::new(move |_| Ok(vec![located.clone()])),
         // Nothing is started here: any program will do.
         keeper: Keeper::start(Path::new("/bin/true")).unwrap(),
         held: Vec::new(),

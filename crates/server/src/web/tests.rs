@@ -99,7 +99,7 @@ fn world() -> World {
         state,
         store,
         clock,
-        pipelines: Box::new(move || Ok(files.clone())),
+        pipelines: Box::new(move |_| Ok(files.clone())),
         // It is never asked to run anything.
         keeper: Keeper::start(Path::new("/bin/cat")).unwrap(),
         held: Vec::new(),

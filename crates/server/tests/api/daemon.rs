@@ -210,7 +210,7 @@ async fn open(root: &Path, telling: Telling) -> Arc<Daemon> {
     let taken = recover::take_over(&project, &store, &folders, &keeper, held).await.unwrap();
     let (root, files) = (root.to_owned(), root.to_owned());
     let (of, listed) = (state.clone(), root.clone());
-    let pipelines = move || {
+    let pipelines = move |_: &std::collections::BTreeSet<PathBuf>| {
         let mut found: Vec<PathBuf> = std::fs::read_dir(&files)
             .map_err(|error| error.to_string())?
             .flatten()

@@ -1,9 +1,12 @@
 //! Occurrences of schedules, and how each schedule stands.
 
-use cairn_model::{Interval, Name, Timestamp};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cairn_model::{Digest, Interval, Name, Timestamp};
 
 use crate::keys::{self, Family};
-use crate::record::Damage;
+use crate::record::{Blob, Damage};
 use crate::{Occurrence, OccurrenceId, ReadError, ScheduleState, Store};
 
 impl Store {
@@ -52,6 +55,18 @@ impl Store {
         let damaged = || self.inner.database.damaged(Family::Occurrences, &key, &Damage::Key);
         let (_, nominal, id) = keys::read_occurrence(&key).ok_or_else(damaged)?;
         Ok((nominal, id, occurrence))
+    }
+
+    /// Returns which text of each pipeline file was in force last, by the file's path relative to the project;
+    /// [`definition`](Self::definition) gives the text.
+    pub fn in_force(&self) -> Result<BTreeMap<PathBuf, Digest>, ReadError> {
+        let database = &self.inner.database;
+        let rows = database.scan::<Blob>(Family::Schedules, keys::IN_FORCE).map(|row| {
+            let (key, Blob(digest)) = row?;
+            let read = || Some((keys::read_in_force(&key)?, Digest::from_bytes(digest.try_into().ok()?)));
+            read().ok_or_else(|| database.damaged(Family::Schedules, &key, &Damage::Key))
+        });
+        rows.collect()
     }
 
     /// Returns how a pipeline's schedule stands.

@@ -136,3 +136,27 @@ fn schedules_and_submissions_are_kept() {
     assert_eq!(store.submission(&key).unwrap(), Some(submission));
     assert_eq!(store.submission(&Digest::from_bytes([4; 32])).unwrap(), None);
 }
+
+#[test]
+fn which_text_of_a_file_is_in_force_is_kept_until_the_file_is_gone() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let state = State::new();
+    let store = state.open();
+    let odd = std::path::Path::new(std::ffi::OsStr::from_bytes(b"pipelines/\xff.toml"));
+    let plain = std::path::Path::new("p.toml");
+    assert!(store.in_force().unwrap().is_empty());
+    // A pipeline's standing lies beside it.
+    commit(&store, |batch| batch.put_schedule(&"p".parse().unwrap(), &ScheduleState::default()));
+    commit(&store, |batch| {
+        batch.put_in_force(plain, b"one");
+        batch.put_in_force(odd, b"odd");
+    });
+    commit(&store, |batch| {
+        batch.put_in_force(plain, b"two");
+    });
+    let in_force = store.in_force().unwrap();
+    let text = |file| store.definition(&in_force[file]).unwrap();
+    assert_eq!((text(plain).as_deref(), text(odd).as_deref()), (Some(&b"two"[..]), Some(&b"odd"[..])));
+    commit(&store, |batch| batch.remove_in_force(plain));
+    assert_eq!(store.in_force().unwrap().keys().collect::<Vec<_>>(), [odd]);
+}
