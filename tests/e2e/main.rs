@@ -32,6 +32,7 @@ mod records;
 mod records_verify;
 mod sandbox_off;
 mod scheduling;
+mod sensors;
 mod serve;
 mod stalled_reader;
 mod sweeps;

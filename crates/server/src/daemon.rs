@@ -27,6 +27,7 @@ use crate::lineage::Lineage;
 use crate::metrics::Metrics;
 use crate::notify::Notify;
 use crate::queue::{Queue, Waiting};
+use crate::trouble::Troubles;
 
 /// Lists the pipeline files of the project as they are now, or says why that cannot be done. Those that are given are known as
 /// pipelines': they are listed as long as they are there, whatever is in them.
@@ -89,6 +90,8 @@ pub struct Daemon {
     pub(crate) work: tokio::sync::Notify,
     /// Woken when schedules changed.
     pub(crate) schedules: tokio::sync::Notify,
+    /// What is in the way of sensors.
+    pub(crate) troubles: Troubles,
     pipelines: Pipelines,
     /// Why the pipelines could not be listed the last time.
     pub(crate) unlisted: Mutex<Option<String>>,
@@ -179,6 +182,7 @@ impl Daemon {
             outbox: tokio::sync::Notify::new(),
             work: tokio::sync::Notify::new(),
             schedules: tokio::sync::Notify::new(),
+            troubles: Troubles::default(),
             pipelines,
             unlisted: Mutex::default(),
             catalog: RwLock::default(),

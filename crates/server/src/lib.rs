@@ -34,6 +34,7 @@ mod sensors;
 mod settle;
 pub mod submit;
 mod sweeps;
+mod trouble;
 mod undo;
 mod watch;
 mod web;

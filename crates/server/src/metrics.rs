@@ -49,6 +49,11 @@ struct ToldLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SensorLabels {
+    what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DeadLabels {
     pipeline: String,
     kind: &'static str,
@@ -71,6 +76,7 @@ pub(crate) struct Metrics {
     pipelines: Gauge,
     broken: Gauge,
     paused: Gauge,
+    sensors: Family<SensorLabels, Gauge>,
     dead: Family<DeadLabels, Gauge>,
     store_bytes: Gauge,
 }
@@ -108,6 +114,7 @@ impl Default for Metrics {
             pipelines: Gauge::default(),
             broken: Gauge::default(),
             paused: Gauge::default(),
+            sensors: Family::default(),
             dead: Family::default(),
             store_bytes: Gauge::default(),
         };
@@ -135,6 +142,7 @@ impl Metrics {
         cairn.register("pipelines", "Pipelines", self.pipelines.clone());
         cairn.register("pipelines_broken", "Pipeline files with errors", self.broken.clone());
         cairn.register("pipelines_paused", "Pipelines whose schedule is paused", self.paused.clone());
+        cairn.register("sensors_failing", "Sensors that see nothing, or not all", self.sensors.clone());
         cairn.register("dead_letters", "Dead letters", self.dead.clone());
         cairn.register("store_bytes", "Bytes of the store, without outputs", self.store_bytes.clone());
         self.registry.register_collector(Box::new(Process));
@@ -219,6 +227,10 @@ impl Daemon {
             }
         }
         metrics.paused.set(number(paused));
+        let (blind, partly) = self.troubles.count();
+        for (what, count) in [("cannot look", blind), ("passes files over", partly)] {
+            metrics.sensors.get_or_create(&SensorLabels { what }).set(number(count));
+        }
         metrics.untold.set(number(self.store.messages(UNTOLD_MAX)?.len()));
         metrics.store_bytes.set(i64::try_from(bytes_in(&self.state.join("store"))).unwrap_or(i64::MAX));
         let mut text = String::new();

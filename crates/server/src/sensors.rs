@@ -4,14 +4,14 @@
 //! with another header and the same validator start nothing. What a sensor saw last is stored in the batch with the run
 //! that it starts, so that a restart neither loses an event nor tells it twice. The first look only learns what there is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cairn_dag::{Glob, World as _};
+use cairn_dag::Glob;
 use cairn_executor::isolation::{Limits, ask};
 use cairn_executor::{DiskWorld, Project};
 use cairn_model::{Digest, Domain, DropReason, Name, ProjectPath, RunId, Sensor, SensorKind, Timestamp};
@@ -28,6 +28,7 @@ use crate::daemon::{Daemon, StoreError, lock};
 use crate::fire::Missed;
 use crate::hub::Change;
 use crate::submit::{Order, SubmitError, enter};
+use crate::trouble::Trouble;
 
 /// How long a sensor's command or request may take.
 const WITHIN: Duration = Duration::from_mins(1);
@@ -75,6 +76,8 @@ impl Daemon {
                 }
                 stays
             });
+            let named = |(entry, sensor): &(Arc<Entry>, Sensor)| (entry.name.clone(), name_of(&sensor.kind));
+            self.troubles.keep(&wanted.values().map(named).collect::<BTreeSet<_>>());
             for (key, (entry, sensor)) in wanted {
                 watching.entry(key.clone()).or_insert_with(|| {
                     let (daemon, places) = (Arc::clone(self), Arc::clone(&places));
@@ -109,21 +112,38 @@ impl Daemon {
         let name = name_of(&sensor.kind);
         let mut read = Read::new();
         loop {
-            match look(entry, &sensor.kind, &mut read, places).await {
-                Ok(Some(seen)) => {
-                    let (daemon, pipeline, name) = (Arc::clone(self), entry.name.clone(), name.clone());
-                    let sensed = blocking(move || daemon.sensed(&pipeline, &name, seen, None)).await;
-                    if let Err(error) = sensed {
-                        tracing::error!(%error, "what a sensor saw cannot be written down; it looks again");
-                    }
-                }
-                Ok(None) => {}
-                Err(why) => {
-                    tracing::warn!(pipeline = %entry.name, sensor = name, %why, "a sensor cannot look");
+            let looked = look(entry, &sensor.kind, &mut read, places).await;
+            self.tell_trouble(&entry.name, &name, &looked);
+            if let Ok(Look { seen: Some(seen), .. }) = looked {
+                let (daemon, pipeline, name) = (Arc::clone(self), entry.name.clone(), name.clone());
+                let sensed = blocking(move || daemon.sensed(&pipeline, &name, seen, None)).await;
+                if let Err(error) = sensed {
+                    tracing::error!(%error, "what a sensor saw cannot be written down; it looks again");
                 }
             }
             tokio::time::sleep(Duration::from_millis(sensor.poll_ms.max(100))).await;
         }
+    }
+
+    /// Says once what is in a sensor's way, and has it shown until it is out of it.
+    fn tell_trouble(&self, pipeline: &Name, sensor: &str, looked: &Result<Look, String>) {
+        let trouble = match looked {
+            Ok(look) => Trouble { cannot_look: None, passed_over: look.passed_over.clone() },
+            Err(why) => Trouble { cannot_look: Some(why.clone()), passed_over: Vec::new() },
+        };
+        if !self.troubles.met(pipeline, sensor, &trouble) {
+            return;
+        }
+        match looked {
+            Err(why) => tracing::warn!(%pipeline, sensor, %why, "a sensor cannot look"),
+            Ok(look) if look.passed_over.is_empty() => {
+                tracing::info!(%pipeline, sensor, "a sensor looks again");
+            }
+            Ok(look) => {
+                tracing::warn!(%pipeline, sensor, files = ?look.passed_over, "a sensor passes files over");
+            }
+        }
+        self.hub.tell(Change::Pipelines);
     }
 
     /// Starts a run when a sensor saw something new.
@@ -233,6 +253,21 @@ enum Seen {
     Content(Digest),
 }
 
+/// What a look gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Look {
+    /// What is there; `None`: it is not settled.
+    seen: Option<Seen>,
+    /// Files that cannot be looked at, each with the reason, beside those that were.
+    passed_over: Vec<String>,
+}
+
+impl From<Seen> for Look {
+    fn from(seen: Seen) -> Self {
+        Self { seen: Some(seen), passed_over: Vec::new() }
+    }
+}
+
 /// What a sensor is called where it is stored and shown.
 fn name_of(kind: &SensorKind) -> String {
     match kind {
@@ -243,17 +278,17 @@ fn name_of(kind: &SensorKind) -> String {
     }
 }
 
-/// Looks once. `None`: what is there is not settled.
+/// Looks once.
 async fn look(
     entry: &Arc<Entry>,
     kind: &SensorKind,
     read: &mut Read,
     places: &Places,
-) -> Result<Option<Seen>, String> {
+) -> Result<Look, String> {
     let places = match kind {
         SensorKind::Files { .. } => &places.files,
         SensorKind::Command { .. } | SensorKind::Http { .. } => &places.outside,
-        SensorKind::Webhook { .. } => return Ok(None),
+        SensorKind::Webhook { .. } => return Ok(Look::default()),
     };
     // It goes with the thread: one whose sensor is given up has its place until it is back.
     let place = Arc::clone(places).acquire_owned().await.map_err(|error| error.to_string())?;
@@ -288,21 +323,24 @@ async fn look(
             })
             .await
         }
-        SensorKind::Webhook { .. } => Ok(None),
+        SensorKind::Webhook { .. } => Ok(Look::default()),
     }
 }
 
-/// A digest over the names and the bytes of the files; `None` while one of them may still be written. What stands in `read`
-/// is not read again.
+/// A digest over the names and the bytes of the files; none while one of them may still be written. What stands in `read`
+/// is not read again. What no pipeline could have as an input is passed over.
 fn look_at_files(
     (folder, root): (&Path, &Path),
     pattern: &str,
     settle: Duration,
     read: &mut Read,
-) -> Result<Option<Seen>, String> {
+) -> Result<Look, String> {
     let glob = Glob::parse(pattern).map_err(|error| error.to_string())?;
     let world = DiskWorld::new(folder.to_owned(), root.to_owned());
-    let paths = world.matches(&glob).map_err(|error| error.to_string())?;
+    let (paths, odd) = world.matches_and_odd(&glob).map_err(|error| error.to_string())?;
+    let mut passed_over: Vec<String> =
+        odd.iter().map(|odd| odd.to_string().replace(char::is_control, "?")).collect();
+    passed_over.sort();
     let mut hasher = Domain::Tree.hasher();
     let there: HashSet<&ProjectPath> = paths.iter().collect();
     read.retain(|path, _| there.contains(path));
@@ -315,7 +353,7 @@ fn look_at_files(
         let age = meta.modified().ok().and_then(|modified| looked.duration_since(modified).ok());
         // One of the future has no age; it is not looked at for ever.
         if age.is_some_and(|age| age < settle) {
-            return Ok(None);
+            return Ok(Look { seen: None, passed_over });
         }
         let stamp = stamp_of(&meta);
         let bytes = match read.get(path) {
@@ -325,7 +363,7 @@ fn look_at_files(
                 bytes.update_reader(std::fs::File::open(&file).map_err(failed)?).map_err(failed)?;
                 let after = std::fs::metadata(&file).map_err(failed)?;
                 if stamp_of(&after) != stamp {
-                    return Ok(None);
+                    return Ok(Look { seen: None, passed_over });
                 }
                 bytes.finalize()
             }
@@ -337,7 +375,8 @@ fn look_at_files(
         hasher.update(bytes.as_bytes());
         any = true;
     }
-    Ok(Some(if any { Seen::Content(hasher.finalize().into()) } else { Seen::Nothing }))
+    let seen = if any { Seen::Content(hasher.finalize().into()) } else { Seen::Nothing };
+    Ok(Look { seen: Some(seen), passed_over })
 }
 
 /// Returns whether a file's stamp tells any later change of it.
@@ -358,18 +397,18 @@ fn now() -> SystemTime {
 }
 
 /// What a command prints; nothing, or another status than 0, is no event.
-fn look_at_command(folder: &Path, state_id: &str, text: &str) -> Result<Option<Seen>, String> {
+fn look_at_command(folder: &Path, state_id: &str, text: &str) -> Result<Look, String> {
     let mut argv = default_shell();
     argv.push(text.to_owned());
     let mut command = std::process::Command::new(&argv[0]);
     command.args(&argv[1..]).current_dir(folder);
     let output = ask(&mut command, state_id, LIMITS).map_err(|no_answer| format!("it {no_answer}"))?;
     let printed = output.status.success() && !output.stdout.is_empty();
-    Ok(Some(if printed { Seen::Content(Domain::File.digest(&output.stdout)) } else { Seen::Nothing }))
+    Ok(if printed { Seen::Content(Domain::File.digest(&output.stdout)) } else { Seen::Nothing }.into())
 }
 
 /// The validator of an address, else the digest of what is there.
-fn look_at_url(url: &str) -> Result<Option<Seen>, String> {
+fn look_at_url(url: &str) -> Result<Look, String> {
     use std::io::Read as _;
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(WITHIN)).http_status_as_error(true).build().into();
@@ -377,13 +416,13 @@ fn look_at_url(url: &str) -> Result<Option<Seen>, String> {
     for header in ["etag", "last-modified"] {
         if let Some(validator) = response.headers().get(header) {
             let text = [header.as_bytes(), b" ", validator.as_bytes()].concat();
-            return Ok(Some(Seen::Content(Domain::File.digest(&text))));
+            return Ok(Seen::Content(Domain::File.digest(&text)).into());
         }
     }
     let mut bytes = Vec::new();
     let reader = response.body_mut().as_reader();
     reader.take(ANSWER_MAX).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(Some(Seen::Content(Domain::File.digest(&bytes))))
+    Ok(Seen::Content(Domain::File.digest(&bytes)).into())
 }
 
 #[cfg(test)]
@@ -418,7 +457,8 @@ mod tests {
     fn files_count_by_what_is_in_them_once_they_are_settled() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().canonicalize().unwrap();
-        let look = |settle| look_at_files((&folder, &folder), "*.csv", settle, &mut Read::new()).unwrap();
+        let look =
+            |settle| look_at_files((&folder, &folder), "*.csv", settle, &mut Read::new()).unwrap().seen;
         assert_eq!(look(Duration::ZERO), Some(Seen::Nothing), "there is none");
         std::fs::write(folder.join("a.csv"), "1").unwrap();
         assert_eq!(look(Duration::from_hours(1)), None, "it may still be written");
@@ -434,12 +474,32 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_looked_at_is_passed_over_and_told() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let look = || look_at_files((&folder, &folder), "*.csv", Duration::ZERO, &mut Read::new()).unwrap();
+        std::fs::write(folder.join("a.csv"), "1").unwrap();
+        let one = look();
+        std::os::unix::fs::symlink("/etc/passwd", folder.join("out.csv")).unwrap();
+        std::os::unix::fs::symlink("loop.csv", folder.join("loop.csv")).unwrap();
+        std::fs::write(folder.join("a\nb.csv"), "1").unwrap();
+        std::fs::write(folder.join(std::ffi::OsStr::from_bytes(b"\xff.csv")), "1").unwrap();
+        let with = look();
+        assert_eq!(with.seen, one.seen, "it is no event");
+        assert_eq!(with.passed_over.len(), 4, "{with:?}");
+        assert!(with.passed_over.iter().any(|why| why.contains("a?b.csv")), "{with:?}");
+        std::fs::write(folder.join("b.csv"), "1").unwrap();
+        assert_ne!(look().seen, one.seen, "another file beside them is");
+    }
+
+    #[test]
     fn a_file_whose_stamp_stays_is_not_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().canonicalize().unwrap();
         let mut read = Read::new();
         let look = |read: &mut Read| {
-            look_at_files((&folder, &folder), "*.csv", Duration::ZERO, read).unwrap().unwrap()
+            look_at_files((&folder, &folder), "*.csv", Duration::ZERO, read).unwrap().seen.unwrap()
         };
         for name in ["a.csv", "b.csv"] {
             std::fs::write(folder.join(name), "1").unwrap();
@@ -471,11 +531,11 @@ mod tests {
     fn a_command_counts_by_what_it_prints() {
         let folder = Path::new("/");
         let one = look_at_command(folder, "test", "echo 1").unwrap();
-        assert!(one.is_some());
+        assert!(matches!(one.seen, Some(Seen::Content(_))));
         assert_eq!(look_at_command(folder, "test", "echo 1; echo x >&2").unwrap(), one);
         assert_ne!(look_at_command(folder, "test", "echo 2").unwrap(), one);
-        assert_eq!(look_at_command(folder, "test", "true").unwrap(), Some(Seen::Nothing));
-        assert_eq!(look_at_command(folder, "test", "echo 1; exit 3").unwrap(), Some(Seen::Nothing));
+        assert_eq!(look_at_command(folder, "test", "true").unwrap(), Seen::Nothing.into());
+        assert_eq!(look_at_command(folder, "test", "echo 1; exit 3").unwrap(), Seen::Nothing.into());
         assert_eq!(look_at_command(folder, "test", "exec yes").unwrap_err(), "it prints more than 64 KiB");
     }
 }

@@ -23,6 +23,7 @@ use crate::carry_out::blocking;
 use crate::catalog::Entry;
 use crate::daemon::Daemon;
 use crate::submit::{Order, Text};
+use crate::trouble::Trouble;
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -56,6 +57,22 @@ pub(crate) struct Pipeline {
     /// What is wrong with the text in its file; the last one without errors is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
+    /// Sensors that see nothing, or not all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sensors_failing: Vec<SensorFailing>,
+}
+
+/// A sensor that sees nothing, or not all.
+#[derive(Debug, Serialize, ToSchema)]
+struct SensorFailing {
+    /// The sensor, as runs that it starts name it.
+    sensor: String,
+    /// Why it cannot look; left out where it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cannot_look: Option<String>,
+    /// Files that it passes over, each with the reason, while it looks at the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    passed_over: Vec<String>,
 }
 
 /// A schedule that starts nothing.
@@ -101,6 +118,16 @@ impl Pipeline {
             paused: standing.paused.map(Paused::of),
             circle: entry.circle.iter().map(Name::to_string).collect(),
             broken: entry.broken.clone(),
+            sensors_failing: daemon
+                .troubles
+                .of(&entry.name)
+                .into_iter()
+                .map(|(sensor, Trouble { cannot_look, passed_over })| SensorFailing {
+                    sensor,
+                    cannot_look,
+                    passed_over,
+                })
+                .collect(),
         })
     }
 }

@@ -62,6 +62,8 @@ struct PipelinePage {
     file: String,
     size: String,
     broken: Option<String>,
+    /// Sensors that see nothing, or not all: each with what is in its way.
+    sensors_failing: Vec<(String, Vec<String>)>,
     warnings: String,
     /// The circle in which it follows itself, empty where it does not.
     circle: String,
@@ -200,6 +202,16 @@ fn read(
             format!("{stages}, {}", words::count(entry.instances, "instance"))
         },
         broken: entry.broken.clone(),
+        sensors_failing: daemon
+            .troubles
+            .of(&entry.name)
+            .into_iter()
+            .map(|(sensor, trouble)| {
+                let blind = trouble.cannot_look.map(|why| format!("it cannot look: {why}"));
+                let over = trouble.passed_over.iter().map(|why| format!("it passes over: {why}"));
+                (sensor, blind.into_iter().chain(over).collect())
+            })
+            .collect(),
         warnings: entry.warnings.clone(),
         circle: cairn_dag::circle_text(&entry.circle),
         paused: standing.paused.map(|(since, why)| (why, words::when(since, now))),
