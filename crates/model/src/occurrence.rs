@@ -68,6 +68,8 @@ pub enum DropReason {
     Overlap,
     /// The schedule was paused.
     Paused,
+    /// It was over when the schedule, or this time in its list, was first seen.
+    Over,
 }
 
 impl DropReason {
@@ -79,6 +81,7 @@ impl DropReason {
             Self::TooOld => "older than the catchup window",
             Self::Overlap => "the run before had not ended",
             Self::Paused => "the schedule was paused",
+            Self::Over => "it was over when it was first seen in the file",
         }
     }
 }

@@ -141,6 +141,9 @@ impl Daemon {
         // From now on it is watched, whether or not anything is due.
         let watched = standing.decided_until.unwrap_or(Timestamp(schedule.start.unwrap_or(now).0 - 1));
         let until = due.decided.unwrap_or(watched);
+        for occurrence in times.listed_until(standing.decided_until, now) {
+            self.drop_occurrence(entry, &occurrence, DropReason::Over, now, decided)?;
+        }
         for (occurrence, reason) in &due.dropped {
             self.drop_occurrence(entry, occurrence, *reason, now, decided)?;
         }
@@ -273,4 +276,42 @@ struct Decided {
 pub(crate) fn key(occurrence: &Occurrence) -> OccurrenceId {
     let bytes = occurrence.id.digest().as_bytes();
     bytes[..16].try_into().expect("16 of 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::FixedClock;
+
+    use super::simulate::idle_daemon;
+    use super::*;
+
+    #[test]
+    fn a_time_of_a_list_that_was_over_when_it_was_first_seen_has_a_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |at: &str| {
+            let text = format!("[schedule]\nat = [{at}]\n[stages.a]\nrun = 'true'\noutputs = []\n");
+            std::fs::write(folder.path().join("p.toml"), text).unwrap();
+        };
+        let hour = |hour: i64| Timestamp(hour * 3_600_000);
+        write("'1970-01-01T01:00:00Z', '1970-01-01T02:00:00Z', '1970-01-01T05:00:00Z'");
+        let clock = Arc::new(FixedClock::new(hour(3)));
+        let daemon = idle_daemon(folder.path(), Arc::clone(&clock));
+        let pipeline: Name = "p".parse().unwrap();
+        let fates = || {
+            daemon.decide(None).unwrap();
+            let known = daemon.store.occurrences(&pipeline, 100).unwrap();
+            let is_over = |fate: &Fate| *fate == Fate::Dropped(DropReason::Over.to_string());
+            known.iter().map(|(time, _, known)| (*time, is_over(&known.fate))).collect::<Vec<_>>()
+        };
+        assert_eq!(fates(), [(hour(2), true), (hour(1), true)]);
+        clock.advance(3 * 3_600_000);
+        assert_eq!(fates(), [(hour(5), false), (hour(2), true), (hour(1), true)], "what ran has run");
+        write("'1970-01-01T04:00:00Z', '1970-01-01T05:00:00Z'");
+        daemon.read_again(&daemon.root.join("p.toml"));
+        assert_eq!(
+            fates(),
+            [(hour(5), false), (hour(4), true), (hour(2), true), (hour(1), true)],
+            "one that was added when it was over"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! What is to run now, and what of the past is dropped.
 
-use cairn_model::{Catchup, DropReason, Interval, Occurrence, Timestamp};
+use cairn_model::{Catchup, DropReason, Interval, Occurrence, Timestamp, Trigger};
 
 use super::{Times, before};
 
@@ -39,6 +39,21 @@ impl Times<'_> {
             Catchup::All => self.due_all(last, now),
             Catchup::Latest | Catchup::None => self.due_latest(last, now),
         }
+    }
+
+    /// Returns the times of a list (`at`) up to `last`, as [`due`](Self::due) has it: someone wrote down each of them and waits for
+    /// what becomes of it, so that one that was over already has to be told. Of very many the latest. Times of other triggers are not:
+    /// they reach back without end.
+    pub fn listed_until(&self, last: Option<Timestamp>, now: Timestamp) -> Vec<Occurrence> {
+        let Some(Trigger::At(_)) = self.schedule.trigger else { return Vec::new() };
+        let last = last.unwrap_or_else(|| before(self.schedule.start.unwrap_or(now)));
+        let mut at = last.min(now).plus_millis(1);
+        let before = std::iter::from_fn(|| {
+            let occurrence = self.last_before(at)?;
+            at = occurrence.nominal;
+            Some(occurrence)
+        });
+        before.take(LISTED_MAX).collect()
     }
 
     /// The last occurrence after `last` whose run may begin.
