@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use cairn_store::{Access, Batch, CommitError, Durability, OpenError, Store};
@@ -122,21 +123,31 @@ fn i9_another_program_that_has_the_database_open_keeps_it() {
     drop(other);
 }
 
+fn moved(state: &State) -> PathBuf {
+    state.path().with_file_name("moved")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a person does it by hand")]
+fn rename(from: &Path, to: &Path) {
+    fs::rename(from, to).unwrap();
+}
+
+/// What a person does to a state folder.
+type Done = fn(&State);
+
 #[test]
 fn nothing_is_committed_once_the_folder_or_its_lock_is_another() {
-    let moved = |state: &State| state.path().with_file_name("moved");
-    let rename = |state: &State| fs::rename(state.path(), moved(state)).unwrap();
-    let changes: [(&str, &dyn Fn(&State)); 4] = [
-        ("renamed", &rename),
-        ("replaced", &|state| {
-            rename(state);
+    let changes: [(&str, Done); 4] = [
+        ("renamed", |state| rename(&state.path(), &moved(state))),
+        ("replaced", |state| {
+            rename(&state.path(), &moved(state));
             fs::create_dir(state.path()).unwrap();
         }),
-        ("held by another", &|state| {
-            rename(state);
-            let _ = state.open();
+        ("held by another", |state| {
+            rename(&state.path(), &moved(state));
+            drop(state.open());
         }),
-        ("without its lock", &|state| fs::remove_file(state.file("lock")).unwrap()),
+        ("without its lock", |state| fs::remove_file(state.file("lock")).unwrap()),
     ];
     for (what, change) in changes {
         let state = State::new();
@@ -157,7 +168,7 @@ fn nothing_is_committed_once_the_folder_or_its_lock_is_another() {
     // Put back, it is the one that is held.
     let state = State::new();
     let store = state.open();
-    rename(&state);
-    fs::rename(moved(&state), state.path()).unwrap();
+    rename(&state.path(), &moved(&state));
+    rename(&moved(&state), &state.path());
     commit(&store, |batch| batch.event(run(1), &event(1)));
 }
