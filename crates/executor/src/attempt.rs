@@ -321,15 +321,17 @@ impl Engine {
     ) -> Result<Done, AttemptError> {
         let engine = Arc::clone(self);
         if prepared.set_aside.is_empty() {
+            let returning = self.spares().expect_one();
             let cleared = tokio::task::spawn_blocking(move || {
+                let _returning = returning;
                 if nothing_lives && !again && !prepared.adopted {
                     engine.spares().give_back(prepared.staging);
                 } else {
                     engine.spares().remove(&prepared.staging);
                 }
             });
-            // After a success nobody waits for the working folder to go; what a crash leaves, the next run clears away. After
-            // a failure it may be what fills the disk, and what is written down of the failure needs room.
+            // After a success only the run's end waits for the working folder to go; what a crash leaves, the next run clears
+            // away. After a failure it may be what fills the disk, and what is written down of the failure needs room.
             if result.is_err() || again {
                 let _ = cleared.await;
             }
