@@ -62,6 +62,10 @@ test('a run with another param fails, and the error stands on top', async () => 
   const needs = page.getByRole('region', { name: 'Needs you' });
   await finds(needs.getByText('the sum of shop-1 is <negative>'));
   await finds(needs.getByText('exit status 3'));
+  await page.getByLabel('State').selectOption('failed');
+  await page.getByRole('button', { name: 'Show', exact: true }).click();
+  await finds(page.getByText('1 of', { exact: false }));
+  assert.deepEqual(await page.locator('.pipe h2 a').allInnerTexts(), ['sales']);
   await needs.getByRole('link', { name: /^Log of check in run/ }).click();
   await finds(page.locator('.line', { hasText: 'the sum of shop-1' }));
   await world.goto('/pipelines/sales');

@@ -18,8 +18,10 @@ pub(super) struct Trouble {
     pub(super) href: String,
     /// Why, in one line.
     pub(super) reason: String,
-    /// What the command said last, empty where that is not known.
-    pub(super) words: String,
+    /// What the command said as its error, where that says more than the reason does.
+    pub(super) words: Option<String>,
+    /// Else what it printed last.
+    pub(super) printed: Option<String>,
 }
 
 /// Characters of a reason that are told.
@@ -34,36 +36,35 @@ pub(super) fn trouble(daemon: &Daemon, row: &Row) -> Result<Option<Trouble>, Rea
     if !matches!(row.look.class, "bad" | "doubt") {
         return Ok(None);
     }
-    let trouble = |instance: String, href: String, reason: String, words: String| {
-        Ok(Some(Trouble { row: row.clone(), instance, href, reason, words }))
+    let mut trouble = Trouble {
+        row: row.clone(),
+        instance: String::new(),
+        href: String::new(),
+        reason: row.error.as_deref().map_or_else(String::new, first_line),
+        words: None,
+        printed: None,
     };
-    let none = String::new;
-    if let Some(error) = &row.error {
-        return trouble(none(), none(), first_line(error), none());
+    if row.error.is_some() {
+        return Ok(Some(trouble));
     }
     let events = daemon.store().events(row.run)?;
     let history = History::of(events.iter().map(|(_, event)| event));
     let is_bad =
         |heard: &&InstanceHistory| matches!(heard.state, State::Failed { .. } | State::InDoubt { .. });
-    match history.instances.iter().find(is_bad) {
-        None => trouble(none(), none(), none(), none()),
-        Some(bad) => {
-            let words = bad.last_attempt.map_or_else(String::new, |number| {
-                let attempt = AttemptId { run: row.run, instance: bad.name.clone(), number };
-                let said = log::last_words(&log::path(&daemon.state, &attempt));
-                match said {
-                    None => none(),
-                    Some((words, true)) => words,
-                    // What is no error is not told as one.
-                    Some((words, false)) => format!("the last it printed: {words}"),
-                }
-            });
-            let reason = first_line(&bad.reason);
-            // Some reasons are what was said: told once is enough.
-            let words = if reason.contains(&words) { none() } else { words };
-            trouble(bad.name.to_string(), instance_href(row.run, &bad.name), reason, words)
+    let Some(bad) = history.instances.iter().find(is_bad) else { return Ok(Some(trouble)) };
+    trouble.instance = bad.name.to_string();
+    trouble.href = instance_href(row.run, &bad.name);
+    trouble.reason = first_line(&bad.reason);
+    if let Some(number) = bad.last_attempt {
+        let attempt = AttemptId { run: row.run, instance: bad.name.clone(), number };
+        match log::last_words(&log::path(&daemon.state, &attempt)) {
+            // A number says nothing; other reasons say more than whatever was printed before.
+            Some((words, true)) if trouble.reason.starts_with("exit status") => trouble.words = Some(words),
+            Some((words, _)) => trouble.printed = Some(words),
+            None => {}
         }
     }
+    Ok(Some(trouble))
 }
 
 /// A run that goes on.
@@ -95,7 +96,7 @@ pub(super) fn going(daemon: &Daemon, now: Timestamp) -> Result<Vec<Going>, ReadE
             history.instances.iter().filter(of).map(|heard| heard.name.to_string()).collect();
         let mut instances = names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
         if names.len() > NAMED_MAX {
-            instances.push_str(&format!(" and {} more", names.len() - NAMED_MAX));
+            instances = format!("{instances} and {} more", names.len() - NAMED_MAX);
         }
         let done = history.instances.iter().filter(|heard| heard.state.outcome().is_some()).count();
         going.push(Going { row, instances, done, total: history.instances_total as usize });

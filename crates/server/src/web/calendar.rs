@@ -60,6 +60,16 @@ impl Marks {
         self.looks.iter().map(|(_, count)| count).sum()
     }
 
+    /// Returns how many there are in three characters: `147`, `1k`; `42+` where there may be more.
+    fn short(&self) -> String {
+        match (self.count(), self.more) {
+            (count @ ..100, true) => format!("{count}+"),
+            (_, true) => "99+".to_owned(),
+            (count @ ..1000, false) => count.to_string(),
+            (count, false) => format!("{}k", count / 1000),
+        }
+    }
+
     /// Returns the look that asks most for a person's eye.
     fn worst(&self) -> Option<Look> {
         let worst = self.looks.iter().map(|(look, _)| *look).max_by_key(|look| look.weight());
@@ -149,7 +159,7 @@ fn cell<'m>(markup: &'m mut Markup, day: Date, marks: Option<&Marks>, today: Opt
     }
     markup.html("><span aria-hidden=\"true\">").html(look.sign);
     if marks.count() > 1 || (marks.more && marks.count() > 0) {
-        markup.html("<small>").text(marks.count()).html(if marks.more { "+" } else { "" }).html("</small>");
+        markup.html("<small>").text(marks.short()).html("</small>");
     }
     markup.html("</span>");
     if marks.href.is_some() {
@@ -175,6 +185,9 @@ mod tests {
         let (day, mut markup) = (date(2026, 11, 26), Markup::default());
         cell(&mut markup, day, Some(&marks), None);
         assert!(markup.to_string().contains("<small>1+</small>"), "{markup}");
+        (0..1151).for_each(|_| marks.add(QUEUED));
+        assert_eq!(marks.short(), "99+");
+        assert_eq!(Marks { more: false, ..marks }.short(), "1k");
     }
 
     #[test]

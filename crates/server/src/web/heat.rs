@@ -145,8 +145,8 @@ pub(super) fn read(
     // The days up to which, and from which on, not all is counted.
     let (mut cut_until, mut cut_from): (Option<Date>, Option<Date>) = (None, None);
     for (at, entry) in scheduled.iter().enumerate() {
-        let part = |left: usize| (left / (scheduled.len() - at)).clamp(1, EACH_MAX);
-        let most = part(past_left);
+        let share = |left: usize| (left / (scheduled.len() - at)).clamp(1, EACH_MAX);
+        let most = share(past_left);
         let past = daemon.store().occurrences_within(&entry.name, stretch, most)?;
         past_left = past_left.saturating_sub(past.len());
         if let Some((oldest, ..)) = past.last().filter(|_| past.len() == most) {
@@ -162,7 +162,7 @@ pub(super) fn read(
                 Fate::Run(run) => marks.add(moment.standing(daemon.store(), *run)?),
             }
         }
-        let most = part(coming_left);
+        let most = share(coming_left);
         let coming = coming(daemon, entry, now, stretch, most)?;
         coming_left = coming_left.saturating_sub(coming.len());
         if let Some(last) = coming.last().filter(|_| coming.len() == most) {

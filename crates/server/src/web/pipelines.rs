@@ -70,6 +70,10 @@ struct PipelinesPage {
     circles: Vec<String>,
     unlisted: Option<String>,
     query: String,
+    state: String,
+    states: [&'static str; 3],
+    /// How many pipelines there are.
+    total: usize,
     shown: String,
     running: usize,
     waiting: usize,
@@ -86,8 +90,24 @@ struct PipelinesPage {
 struct Asked {
     #[serde(default)]
     q: String,
+    /// Only those that stand so: one of [`STATES`]; all else is all of them.
+    #[serde(default)]
+    state: String,
     #[serde(default)]
     page: usize,
+}
+
+const STATES: [&str; 3] = ["failed", "running", "paused"];
+
+/// Returns whether a pipeline stands as is asked for; `last` is its last run.
+fn stands(daemon: &Daemon, entry: &Entry, last: Option<&Row>, state: &str) -> Result<bool, Fault> {
+    let class = last.map(|row| row.look.class);
+    Ok(match state {
+        "failed" => matches!(class, Some("bad" | "doubt")),
+        "running" => class == Some("run"),
+        "paused" => daemon.store().schedule(&entry.name)?.paused.is_some(),
+        _ => true,
+    })
 }
 
 /// Marks outcomes up as links, the newest last.
@@ -135,7 +155,13 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
                 || entry.name.as_str().contains(&query)
                 || entry.description.to_lowercase().contains(&query)
         };
-        let found: Vec<_> = entries.iter().filter(fits).collect();
+        let mut found = Vec::new();
+        for entry in entries.iter().filter(fits) {
+            let last = rows.get(&entry.name).and_then(|rows| rows.first());
+            if stands(daemon, entry, last, &asked.state)? {
+                found.push(entry);
+            }
+        }
         let (mut lines, mut troubles) = (Vec::new(), Vec::new());
         let mut soonest: Option<(Timestamp, &Name)> = None;
         for entry in &entries {
@@ -179,7 +205,7 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
             let queue = daemon.queue();
             (queue.waiting().len(), queue.running().len())
         };
-        let shown = if query.is_empty() {
+        let shown = if found.len() == entries.len() {
             words::count(entries.len(), "pipeline")
         } else {
             format!("{} of {}", found.len(), words::count(entries.len(), "pipeline"))
@@ -195,6 +221,9 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
             circles,
             unlisted,
             query: asked.q.trim().to_owned(),
+            state: asked.state,
+            states: STATES,
+            total: entries.len(),
             running,
             waiting,
             going: attention::going(daemon, now)?,
