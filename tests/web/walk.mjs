@@ -23,7 +23,7 @@ test('the first page tells what there is, and what is broken', async () => {
   await finds(page.getByRole('heading', { name: 'sales' }));
   await finds(page.getByText('broken.toml'));
   await page.getByText('broken.toml', { exact: true }).click();
-  await finds(page.getByText('runn'));
+  await finds(page.getByRole('region', { name: 'What is wrong with broken.toml' }).getByText('runn'));
 });
 
 test('a pipeline is run from the page, and seen while it runs', async () => {
