@@ -341,6 +341,7 @@ impl Daemon {
                 params: record.params.clone(),
                 selection: words_of(&asked),
                 options: RunOptions { frozen: false, ..record.options.clone() },
+                caller: record.caller,
                 logical_time: record.logical_time,
                 interval: asked.interval,
                 priority: 0,
@@ -431,6 +432,7 @@ pub(crate) fn enter(batch: &mut Batch, run: RunId, entry: &Entry, order: &Order,
         params: order.asked.params.clone(),
         selection: words_of(&order.asked),
         options: options_of(&order.asked),
+        caller: order.asked.caller,
         logical_time: order.logical_time.unwrap_or(now),
         interval: order.asked.interval,
         priority: order.priority,
@@ -483,6 +485,7 @@ fn never_begun(ticket: &Ticket, status: RunStatus, now: Timestamp) -> RunRecord 
         counts: Counts::default(),
         selection: ticket.selection.clone(),
         options: ticket.options.clone(),
+        caller: ticket.caller,
         command_line: std::env::args().collect(),
         process: ProcessId::current(),
         cairn_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -499,8 +502,8 @@ pub(crate) fn key_of(key: &str) -> Digest {
 fn fingerprint(order: &Order) -> Digest {
     let Order { pipeline, asked, logical_time, priority, trigger: _, not_before } = order;
     let mut parts = vec![pipeline.to_string()];
-    // Who asks once more may do so in another trace.
-    parts.extend(words_of(&Asked { caller: None, ..asked.clone() }));
+    // Not its caller's span: who asks once more may do so in another trace.
+    parts.extend(words_of(asked));
     parts.push("params".to_owned());
     for (name, value) in &asked.params {
         parts.extend([name.clone(), value.clone()]);
