@@ -450,8 +450,6 @@ async fn rerun(
             let request = Request { from: vec![from], force: Force::None, ..asked.request };
             Asked { request, ..asked }
         };
-        // It is asked for by another than the first.
-        let asked = Asked { caller: None, ..asked };
         let order = Order {
             pipeline,
             // One without an interval is about now.
