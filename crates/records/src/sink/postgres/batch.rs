@@ -31,6 +31,8 @@ pub(super) struct Encoded {
     /// For each group of rows, by number: which columns they leave to their default.
     groups: Vec<Vec<bool>>,
     deletes: bool,
+    /// What does not fit; the rows are those of the other records.
+    pub(super) faults: Vec<RecordFault>,
 }
 
 struct Row {
@@ -39,20 +41,21 @@ struct Row {
     bytes: Range<usize>,
 }
 
-/// Encodes `records`; what does not fit goes to `faults`.
-pub(super) fn encode(
-    table: &Table,
-    wanted: &Wanted,
-    records: &[Delivery],
-    faults: &mut Vec<RecordFault>,
-) -> Encoded {
+/// Encodes `records`.
+pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> Encoded {
     let columns = &table.columns;
     let at = |path: &FieldPath| table.position(&path.to_string());
     let key: Vec<usize> = wanted.key.iter().filter_map(at).collect();
     let guard: Option<usize> = wanted.version.as_ref().and_then(at);
     let keyed = wanted.mode != SinkMode::Append;
     let mut layout = Layout::new(columns.iter().map(|column| column.name.clone()).collect(), wanted.paths());
-    let mut encoded = Encoded { bytes: Vec::new(), rows: Vec::new(), groups: Vec::new(), deletes: false };
+    let mut encoded = Encoded {
+        bytes: Vec::new(),
+        rows: Vec::new(),
+        groups: Vec::new(),
+        deletes: false,
+        faults: Vec::new(),
+    };
     let (mut keys, mut keys_at): (Vec<u8>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
     let width = i16::try_from(columns.len() + 1).expect("a table has at most 1600 columns");
     let mut slots = Vec::new();
@@ -102,7 +105,7 @@ pub(super) fn encode(
             }
             Err(error) => {
                 encoded.bytes.truncate(start);
-                faults.push(fault(index, error));
+                encoded.faults.push(fault(index, error));
             }
         }
     }
