@@ -81,6 +81,28 @@ fn what_a_sensor_asks_ends_with_the_daemon_or_by_the_next() {
     until("the end of what was left", || !lives(&left));
 }
 
+#[test]
+fn a_command_that_ends_with_the_daemon_has_not_printed_nothing() {
+    let text = "echo $$ > OUTSIDE/pid; echo x >> OUTSIDE/looks; until [ ! -e OUTSIDE/hang ]; do sleep 0.02; done; echo a";
+    let project = project(&format!("{{ command = '{text}', poll = '100ms' }}"));
+    let looks = || std::fs::read_to_string(project.file("looks")).unwrap_or_default().lines().count();
+    let daemon = Daemon::start(&project);
+    until("looks", || looks() >= 3);
+    project.write("hang", "");
+    let before = looks();
+    until("one that hangs", || looks() > before);
+    assert_eq!(daemon.stop().0, Some(0));
+    std::fs::remove_file(project.file("hang")).unwrap();
+    let before = looks();
+    let daemon = Daemon::start(&project);
+    until("more looks", || looks() >= before + 4);
+    assert_eq!(
+        daemon.ask("GET", "/api/v1/runs", "").1["items"],
+        serde_json::json!([]),
+        "it is the same as before"
+    );
+}
+
 /// Returns whether a process is there and no zombie.
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();

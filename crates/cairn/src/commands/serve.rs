@@ -262,13 +262,8 @@ async fn served(
     effects.abort();
     schedules.abort();
     pipelines.abort();
-    if daemon.is_in_place() {
-        // What sensors and runs ask of commands is nobody's any more. The mark is that of the path: another daemon's have it too.
-        let state_id =
-            cairn_executor::Project::new(daemon.root().to_owned(), state.to_owned(), state.to_owned())
-                .state_id();
-        cairn_executor::isolation::end_questions(&state_id);
-    }
+    // What sensors and runs ask of commands is nobody's any more.
+    cairn_executor::isolation::end_questions();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     if daemon.is_in_place() {
         let _ = std::fs::remove_file(state.join(ADDRESS));

@@ -7,7 +7,7 @@
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,6 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid};
 
 use super::process::{Held, Snapshot};
-use super::strays;
 use super::{STATE_VARIABLE, TOKEN_VARIABLE};
 
 /// The token of all questions: the same ever, since a command may print its environment.
@@ -48,13 +47,32 @@ pub enum NoAnswer {
     TooMuch(Limits),
 }
 
-/// Whether this process is about to end: nothing more is asked.
-static ENDING: AtomicBool = AtomicBool::new(false);
+/// The commands that this process asks.
+struct Asking {
+    children: Vec<Pid>,
+    /// Whether the process is about to end: nothing more is asked.
+    is_over: bool,
+}
 
-/// Ends all that is being asked for this state folder, by a process that is about to end itself: nothing is asked after that.
-pub fn end_questions(state_id: &str) {
-    ENDING.store(true, Ordering::SeqCst);
-    strays::end_strays_if(state_id, &|token| token == TOKEN);
+static ASKING: Mutex<Asking> = Mutex::new(Asking { children: Vec::new(), is_over: false });
+
+/// Ends all commands that this process asks, with what they started: it is about to end itself. Nothing is asked after that.
+pub fn end_questions() {
+    let mut asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
+    asking.is_over = true;
+    for child in asking.children.drain(..) {
+        end_tree(child);
+    }
+}
+
+/// Takes down that a command is asked, or is asked no more.
+fn note(change: impl FnOnce(&mut Vec<Pid>)) -> Result<(), NoAnswer> {
+    let mut asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if asking.is_over {
+        return Err(io::Error::new(io::ErrorKind::Interrupted, "cairn is about to end").into());
+    }
+    change(&mut asking.children);
+    Ok(())
 }
 
 /// Runs `command` to its end and returns what it printed; beyond the limits it and what it started are killed. `state_id`
@@ -62,9 +80,6 @@ pub fn end_questions(state_id: &str) {
 ///
 /// A daemon that it left behind and that holds its output open is listened to until then, and no longer.
 pub fn ask(command: &mut Command, state_id: &str, limits: Limits) -> Result<Output, NoAnswer> {
-    if ENDING.load(Ordering::SeqCst) {
-        return Err(io::Error::new(io::ErrorKind::Interrupted, "cairn is about to end").into());
-    }
     let mut child = command
         .env(STATE_VARIABLE, state_id)
         .env(TOKEN_VARIABLE, TOKEN)
@@ -72,9 +87,17 @@ pub fn ask(command: &mut Command, state_id: &str, limits: Limits) -> Result<Outp
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    let answered = listen(&mut child, limits);
+    let pid = Pid::from_child(&child);
+    let answered = note(|children| children.push(pid)).and_then(|()| {
+        let answered = listen(&mut child, limits)?;
+        // Of one that was ended meanwhile this is no answer.
+        note(|_| ())?;
+        Ok(answered)
+    });
+    // Nothing is left to be taken down where all was ended.
+    let _ = note(|children| children.retain(|asked| *asked != pid));
     if answered.is_err() {
-        end_tree(Pid::from_child(&child));
+        end_tree(pid);
         reap(child);
     }
     answered
