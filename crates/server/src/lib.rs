@@ -1,7 +1,7 @@
 //! Many runs: the daemon with its queue, its schedules, its API and its pages.
 //!
 //! - [`Daemon`]: the process that holds a project's store and runs its pipelines; [`Setup`]: what it is made of
-//! - `sensors`: what starts a run when something outside has changed
+//! - `sensors`: what starts a run when something outside has changed; `trouble`: what is in their way
 //! - `sweeps`: dead letters that are tried again, effects that are asked after
 //! - `fire`: which times of schedules become runs; `watch`: files that change
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told

@@ -145,7 +145,8 @@ fn nothing_is_committed_once_the_folder_or_its_lock_is_another() {
         }),
         ("held by another", |state| {
             rename(&state.path(), &moved(state));
-            drop(state.open());
+            fs::create_dir(state.path()).unwrap();
+            fs::write(state.file("lock"), "").unwrap();
         }),
         ("without its lock", |state| fs::remove_file(state.file("lock")).unwrap()),
     ];
