@@ -26,7 +26,9 @@ mod columns;
 mod connect;
 mod encode;
 mod error;
+mod key;
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, SinkMode};
@@ -39,6 +41,7 @@ use self::batch::{Staging, Target};
 use self::columns::Table;
 use self::connect::Server;
 use self::error::{Failure, of_schema};
+use super::apart::Forms;
 use super::fingerprint::Rows;
 use super::table::{Kind, LEDGER_KEEPS, Wanted, list, puts, quoted};
 use super::{BatchId, Delivered, Delivery, Sink, SinkError};
@@ -76,6 +79,7 @@ impl Postgres {
             table: None,
             has_ledger: false,
             fenced: None,
+            forms: RefCell::default(),
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -176,6 +180,8 @@ struct Session {
     has_ledger: bool,
     /// The scope that is known to have a row in the table of fences.
     fenced: Option<String>,
+    /// Of the keys so far.
+    forms: RefCell<Forms>,
 }
 
 impl Session {
@@ -329,8 +335,10 @@ impl Session {
             None => self.table(&transaction, records).await?,
         };
         let mut faults = Vec::new();
-        let encoded =
-            table.as_ref().map(|table| (table, batch::encode(table, &self.wanted, records, &mut faults)));
+        let encoded = table.as_ref().map(|table| {
+            let forms = &mut self.forms.borrow_mut();
+            (table, batch::encode(table, &self.wanted, records, forms, &mut faults))
+        });
         if let Some((table, encoded)) = encoded.filter(|_| faults.is_empty()) {
             let staging = Staging {
                 name: match &gid {
@@ -341,7 +349,7 @@ impl Session {
                 for_prepare: gid.is_some(),
             };
             let target = Target { table, wanted: &self.wanted, quoted: &self.quoted, staging };
-            faults = target.apply(&mut transaction, &encoded).await?;
+            faults = target.apply(&mut transaction, &encoded, records).await?;
         }
         if !faults.is_empty() {
             faults.sort_by_key(|fault| fault.index);

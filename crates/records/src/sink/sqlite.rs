@@ -22,16 +22,16 @@ mod order;
 mod statement;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, SinkMode};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use self::columns::{Bound, Column, Form, Table};
+use self::columns::{Bound, Column, Table};
 use self::error::{error_text, failed, is_of_the_record};
 use self::statement::{Row, Statements, positions};
+use super::apart::{Forms, one_row};
 use super::fingerprint::Rows;
 use super::record::{Layout, Value};
 use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, puts, quoted, unknown_fields};
@@ -55,8 +55,7 @@ pub(super) struct Sqlite {
     path: PathBuf,
     wanted: Wanted,
     connection: Connection,
-    /// In which form the first value of each key column came.
-    forms: RefCell<HashMap<String, Form>>,
+    forms: RefCell<Forms>,
 }
 
 impl Sqlite {
@@ -391,7 +390,7 @@ impl Sqlite {
                         wrong = Some(format!("the key field `{}` is missing or null", column.name));
                     }
                     Ok(value) => {
-                        wrong = original.and_then(|original| column.rounded(&original, &value));
+                        wrong = original.and_then(|original| column.altered(&original, &value));
                         row.values.push(value);
                     }
                     Err(error) => wrong = Some(error),
@@ -417,20 +416,7 @@ impl Sqlite {
 
     /// Says why a key's value is of another form than those before, when both would be stored alike.
     fn other_form(&self, column: &Column, value: &Value<'_>) -> Option<String> {
-        let form = column.form(value)?;
-        let first = self.forms.borrow().get(&column.name).copied();
-        let first = first.unwrap_or_else(|| {
-            self.forms.borrow_mut().insert(column.name.clone(), form);
-            form
-        });
-        (first != form).then(|| {
-            format!(
-                "the key field `{}` is {} here and {} elsewhere: SQLite would make one row of both; have the worker write it in one way",
-                column.name,
-                form.as_str(),
-                first.as_str()
-            )
-        })
+        self.forms.borrow_mut().other(&column.name, column.form(value)?, "SQLite")
     }
 
     /// Finds keys that are two and would be one row; `rows` are sorted.
@@ -449,12 +435,7 @@ impl Sqlite {
                 [&pair[0], &pair[1]].map(|row| key_text(&records[row.index].record, &self.wanted.key));
             // A worker may make two records of one key.
             if one != other {
-                faults.push(fault(
-                    pair[1].index,
-                    format!(
-                        "the keys `{one}` and `{other}` would be one row: have the worker write them alike"
-                    ),
-                ));
+                faults.push(fault(pair[1].index, one_row(&one, &other)));
             }
         }
     }
