@@ -8,7 +8,8 @@
 //!    in batches that are written down before and confirmed after (`deliver`, `hand_over`); what was cut off is carried on
 //!    first (`in_flight`). Where tables take them and there are many, they are first brought into the order of their keys
 //!    (`sorted`).
-//! 4. *Files*: sinks that are files are written anew from what the source holds (`files`).
+//! 4. *Files*: sinks that are files are written anew from what the source holds (`files`); what workers made and nothing
+//!    speaks of any more goes (`reclaim`).
 //!
 //! Memory does not grow with the source but for two bits a record, and some 60 bytes for each record that was known before
 //! and is to be delivered again.
@@ -24,6 +25,7 @@ mod item;
 mod join;
 mod marks;
 mod read;
+mod reclaim;
 mod sorted;
 mod walk;
 mod work;
@@ -43,6 +45,7 @@ use crate::source::SourceFile;
 use crate::state::Place;
 
 pub use error::EngineError;
+pub use reclaim::copy_results;
 pub use work::{Process, Spawn, SpawnError};
 
 /// All that a run of the engine needs.
@@ -261,15 +264,31 @@ fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
         joined.kept.append(&mut deliverer.kept);
         files::write(setup, &source, &mut joined, &deliverer.excluded, worker)?;
     }
-    deliverer.scope.counts = Some(deliverer.counts);
+    let counts = deliverer.counts;
+    deliverer.scope.counts = Some(counts);
     deliverer.scope.weighed = Weighed::default();
     setup.ledger.apply(Changes {
         scope: Some(deliverer.scope.clone()),
         durable: true,
         ..Changes::default()
     })?;
-    (setup.hands.progress)(&deliverer.counts);
-    Ok(Report { counts: deliverer.counts, began_anew })
+    (setup.hands.progress)(&counts);
+    let scope = deliverer.scope;
+    if worker && !setup.files.is_empty() {
+        let standing = joined.kept.iter().map(|(_, kept)| u64::from(kept.length)).sum();
+        match reclaim::reclaim(setup, &scope, standing) {
+            // All is delivered: what is left for the next time harms nobody.
+            Err(error @ (EngineError::Kept { .. } | EngineError::File { .. })) => {
+                tracing::warn!(%error, "results that count no more stay where they are");
+            }
+            Err(EngineError::Stopped) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
+    } else if scope.results_bytes == 0 {
+        // Of a time when files were made of what workers made.
+        let _ = std::fs::remove_file(&setup.results);
+    }
+    Ok(Report { counts, began_anew })
 }
 
 /// A scope, the sinks, and which sink it was for which everything begins anew.

@@ -1,7 +1,9 @@
 //! Hands a batch over to the sinks: one after the other, each with its tries, or all in two phases.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 
 use cairn_model::CommitMode;
 
@@ -147,8 +149,7 @@ impl Deliverer<'_> {
             lines.extend_from_slice(line.to_string().as_bytes());
             lines.push(b'\n');
         }
-        let opened = std::fs::OpenOptions::new().create(true).append(true).open(self.receipts);
-        opened.and_then(|mut file| file.write_all(&lines)).map_err(EngineError::kept(self.receipts))
+        append_receipts(self.receipts, &lines).map_err(EngineError::kept(self.receipts))
     }
 
     fn in_two_phases(
@@ -184,6 +185,42 @@ impl Deliverer<'_> {
     }
 }
 
+/// Appends lines; a file that is full becomes the older one, whose lines go.
+fn append_receipts(path: &Path, lines: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    if file.metadata()?.len() >= RECEIPTS_MAX {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "cairn itself reads neither: none has to outlive a power cut"
+        )]
+        std::fs::rename(path, path.with_extension("receipts.old"))?;
+        file = OpenOptions::new().create(true).append(true).open(path)?;
+    }
+    file.write_all(lines)
+}
+
 fn by_record(faults: Vec<RecordFault>, owners: &[usize]) -> HashMap<usize, RecordFault> {
     faults.into_iter().map(|fault| (owners[fault.index], fault)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_are_kept_up_to_a_limit_and_the_newest_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.load.receipts");
+        let line = |number: usize| format!("{number:0>99}\n");
+        for number in 0..1000 {
+            append_receipts(&path, line(number).as_bytes()).unwrap();
+        }
+        let (old, new) = (folder.path().join("p.load.receipts.old"), &path);
+        let [old, new] = [old, new.clone()].map(|path| std::fs::read_to_string(path).unwrap());
+        let kept = format!("{old}{new}");
+        assert!(kept.len() <= 2 * (usize::try_from(RECEIPTS_MAX).unwrap() + 100), "{}", kept.len());
+        let first = 1000 - kept.len() / 100;
+        assert_eq!(kept, (first..1000).map(line).collect::<String>(), "no line is lost between the two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
 }
