@@ -543,3 +543,39 @@ fn names_that_differ_in_letter_case_alone_are_told_of() {
     let found = faults(deliver(&mut *sink, &[put("{\"id\":1,\"X\":2}")]));
     assert!(found[0].1.contains("the field `X` and the column `x`"), "{found:?}");
 }
+
+/// What is beside a database that may not be written is what was beside it, whoever asks it.
+#[test]
+fn a_database_that_is_only_read_has_nothing_new_beside_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, db) = file();
+    let records = [put(r#"{"id":1}"#)];
+    deliver(&mut *given().open(folder.path()), &records).unwrap();
+    drop(db);
+    let listed = || {
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    let before = listed();
+    assert_eq!(before.len(), 1, "{before:?}");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let file = folder.path().join(&before[0]);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o444)).unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            if rustix::process::getuid().is_root() {
+                // What is forbidden is not forbidden to root: this thread is somebody else.
+                let nobody = rustix::process::Uid::from_raw(65_534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            }
+            let mut sink = given().open(folder.path());
+            assert_eq!(sink.last_applied(crate::support::SCOPE).unwrap(), Some(1));
+            let (error, help) = refusal(deliver(&mut *sink, &records));
+            assert!(error.contains("readonly") && help.contains("write the file"), "{error} {help}");
+        });
+        asked.join().unwrap();
+    });
+    assert_eq!(listed(), before);
+}
