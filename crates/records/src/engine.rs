@@ -80,6 +80,8 @@ pub struct Setup<'e> {
 pub struct Hands<'e> {
     /// Is told of counts now and then.
     pub progress: &'e (dyn Fn(&RecordCounts) + Sync),
+    /// Is told of a long pause before a sink is tried again, and with `None` that it is over.
+    pub pauses: &'e (dyn Fn(Option<&Pause>) + Sync),
     /// Returns the time in milliseconds since 1970.
     pub now: &'e (dyn Fn() -> i64 + Sync),
     /// Whether the run is being stopped.
@@ -88,6 +90,30 @@ pub struct Hands<'e> {
     pub fence: u64,
     /// What pauses are drawn with.
     pub seed: u64,
+}
+
+/// A pause before a sink is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Which sink, without a password.
+    pub sink: String,
+    /// When it is tried again, in milliseconds since 1970.
+    pub until_ms: i64,
+    /// Whether the sink asked for it.
+    pub asked: bool,
+    /// What it answered, or what happened.
+    pub error: String,
+}
+
+impl Pause {
+    /// Says who pauses.
+    pub fn who(&self) -> String {
+        if self.asked {
+            format!("{} asked for a pause", self.sink)
+        } else {
+            format!("{} did not take all", self.sink)
+        }
+    }
 }
 
 /// What a run of the engine led to.

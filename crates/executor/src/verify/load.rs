@@ -623,6 +623,7 @@ impl Load {
             results: self.results(),
             hands: Hands {
                 progress: &|_| {},
+                pauses: &|_| {},
                 now: &|| self.engine.clock.now().0,
                 stop: &|| self.cut.load(Ordering::SeqCst),
                 fence: self.fence,

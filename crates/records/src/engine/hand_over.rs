@@ -7,13 +7,17 @@ use std::path::Path;
 
 use cairn_model::CommitMode;
 
+use super::Pause;
 use super::deliver::Deliverer;
 use super::error::EngineError;
 use crate::ledger::Changes;
 use crate::sink::{BatchId, Delivery, RecordFault, SinkError};
 
+/// Bytes of receipts after which the older ones go.
+const RECEIPTS_MAX: u64 = if cfg!(test) { 4 << 10 } else { 64 << 20 };
+
 /// From this on a pause is told of: a person wonders.
-const TOLD_MS: u64 = 5_000;
+const TOLD_MS: u64 = if cfg!(test) { 50 } else { 5_000 };
 
 /// How far a batch came.
 pub(super) enum Handed {
@@ -75,10 +79,11 @@ impl Deliverer<'_> {
         let (mut idle, mut failures) = (0, HashMap::<usize, u32>::new());
         loop {
             self.hands.check_stop()?;
-            let (again, least_ms, tries) = match self.sinks[number].deliver(id, &batch) {
+            let (again, least_ms, tries, error) = match self.sinks[number].deliver(id, &batch) {
                 Ok(delivered) => {
                     self.note_receipts(&batch, delivered.receipts)?;
                     let (mut again, mut least, mut tries, mut unserved) = (Vec::new(), None, 0, None);
+                    let mut why = String::new();
                     let mut dealt_with = batch.len();
                     for fault in delivered.refused {
                         let index = indices[fault.index];
@@ -93,6 +98,7 @@ impl Deliverer<'_> {
                                 continue;
                             }
                             tries = tries.max(*failures);
+                            why = fault.error;
                         }
                         least = least.max(fault.retry_after_ms);
                         again.push(index);
@@ -100,17 +106,20 @@ impl Deliverer<'_> {
                     if again.is_empty() {
                         return Ok(refused);
                     }
+                    if let Some((error, _)) = &unserved {
+                        why.clone_from(error);
+                    }
                     idle = if unserved.is_some() && dealt_with == 0 { idle + 1 } else { 0 };
                     if let Some((error, retry_after_ms)) = unserved.filter(|_| idle >= attempts) {
                         let sink = self.sinks[number].name();
                         return Err(SinkError::Unavailable { sink, error, retry_after_ms }.into());
                     }
-                    (again, least, tries.max(idle).max(1))
+                    (again, least, tries.max(idle).max(1), why)
                 }
                 Err(SinkError::Unavailable { retry_after_ms, error, sink }) if idle + 1 < attempts => {
                     idle += 1;
                     tracing::warn!(%sink, %error, tries = idle, "the sink is not available; trying again");
-                    (indices, retry_after_ms, idle)
+                    (indices, retry_after_ms, idle, error)
                 }
                 Err(SinkError::Records(mut faults)) => {
                     for fault in &mut faults {
@@ -123,12 +132,18 @@ impl Deliverer<'_> {
             batch = again.iter().map(|index| deliveries[*index].clone()).collect();
             indices = again;
             let pause = self.hands.delay_ms(&self.records.retries, tries).max(least_ms.unwrap_or(0));
-            if pause >= TOLD_MS {
-                let sink = self.sinks[number].name();
-                let asked = if least_ms >= Some(pause) { ", as it asked for" } else { "" };
-                tracing::warn!(seconds = pause / 1000, "{sink} is tried again after a pause{asked}");
+            if pause < TOLD_MS {
+                self.hands.pause(pause)?;
+                continue;
             }
-            self.hands.pause(pause)?;
+            let (sink, asked) = (self.sinks[number].name(), least_ms >= Some(pause));
+            let as_asked = if asked { ", as it asked for" } else { "" };
+            tracing::warn!(seconds = pause / 1000, "{sink} is tried again after a pause{as_asked}");
+            let until_ms = (self.hands.now)().saturating_add_unsigned(pause);
+            (self.hands.pauses)(Some(&Pause { sink, until_ms, asked, error }));
+            let waited = self.hands.pause(pause);
+            (self.hands.pauses)(None);
+            waited?;
         }
     }
 
