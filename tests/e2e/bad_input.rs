@@ -12,7 +12,7 @@ use cairn_testkit::{Outcome, Project};
 use super::BINARY;
 
 /// Seconds after which a command counts as hanging.
-const HANG: &str = "10";
+const HANG: &str = "60";
 
 /// Makes a project whose commands are ended when they hang.
 fn project() -> Project {

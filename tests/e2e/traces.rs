@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
 use super::BINARY;
-use super::daemon::Daemon;
+use super::daemon::{Daemon, until};
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -296,4 +296,33 @@ fn a_run_under_the_daemon_is_in_the_trace_of_who_asked() {
     let shown = project.cairn(&["show"]).expect(0).stdout;
     assert!(!shown.contains("traceparent"), "{shown}");
     daemon.kill();
+}
+
+#[test]
+fn the_daemon_counts_what_becomes_of_spans() {
+    let collector = Collector::listen();
+    // Nobody listens at the second.
+    for (endpoint, becomes) in [(collector.endpoint(), "sent"), ("http://127.0.0.1:1".to_owned(), "failed")] {
+        let mut project = project();
+        project.write("cairn.toml", "pipelines = ['pipeline.toml']\n");
+        project.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+        let daemon = Daemon::start(&project);
+        project.set_env("OTEL_SDK_DISABLED", "true");
+        project.cairn(&["run"]).expect(0);
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            daemon.token
+        );
+        let counted = |result: &str| {
+            let answer = daemon.raw(request.as_bytes());
+            let label = format!("cairn_spans_total{{result=\"{result}\"}} ");
+            let value = answer.lines().find_map(|line| line.strip_prefix(&label)?.parse::<u64>().ok());
+            value.unwrap_or_else(|| panic!("no {label}: {answer}"))
+        };
+        until("the spans' end", || counted(becomes) > 0);
+        for other in ["sent", "failed", "dropped"].into_iter().filter(|other| *other != becomes) {
+            assert_eq!(counted(other), 0, "{endpoint}: {other}");
+        }
+        daemon.kill();
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cairn_testkit::{Outcome, Project, processes_with};
 use insta::assert_snapshot;
 
+use super::daemon::{Daemon, until};
 use super::examples::example;
 use super::{BINARY, run};
 
@@ -365,9 +366,13 @@ fn slow() -> Project {
 }
 
 fn sleepers() -> usize {
+    sleepers_of("1000.25")
+}
+
+fn sleepers_of(seconds: &str) -> usize {
     let sleeps = |id: &u32| {
         let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        line.windows(7).any(|window| window == b"1000.25")
+        line.windows(seconds.len()).any(|window| window == seconds.as_bytes())
     };
     processes_with("CAIRN_ATTEMPT_TOKEN").iter().filter(|id| sleeps(id)).count()
 }
@@ -408,6 +413,73 @@ fn a_verify_that_is_killed_or_interrupted_leaves_nothing() {
         assert_eq!(sleepers(), 0);
         assert!(leftovers(&project).is_empty(), "{signal}: {:?}", leftovers(&project));
     }
+}
+
+/// While a daemon holds the store, it is read, and all is told as without one.
+#[test]
+fn beside_a_daemon_it_tells_the_same() {
+    let project = example("idempotent-or-not");
+    project.write("cairn.toml", "pipelines = ['pipeline.toml']\n");
+    run(&project, &[]);
+    let verdicts = |project: &Project| {
+        let outcome = project.cairn(&["verify", "--json", "--cuts", "2"]).expect(1);
+        let part = |told: &serde_json::Value| {
+            ["verdict", "step", "path", "cause", "elsewhere", "on_top"].map(|key| told[key].clone())
+        };
+        told(&outcome).into_iter().map(|(name, told)| (name, part(&told))).collect::<BTreeMap<_, _>>()
+    };
+    let alone = verdicts(&project);
+    let daemon = Daemon::start(&project);
+    assert_eq!(verdicts(&project), alone);
+    assert!(leftovers(&project).is_empty());
+    // There has to be a result of what the inputs are now, which the daemon may have made a moment ago.
+    project.write("cairn.toml", "pipelines = ['*.toml']\n");
+    project.write("new.toml", "[stages.s]\nrun = 'echo 1 > out.txt'\noutputs = ['out.txt']\n");
+    project.cairn(&["verify", "new.toml"]).expect(2);
+    project.cairn(&["run", "new.toml"]).expect(0);
+    project.cairn(&["verify", "new.toml", "--cuts", "1"]).expect(0);
+    daemon.kill();
+}
+
+/// A daemon that begins leaves alone what a `verify` has started, and clears away what a killed one has left; so does the
+/// next `verify`, which ends nothing of the daemon's.
+#[test]
+fn neither_a_daemon_nor_a_verify_takes_the_other_for_what_was_left() {
+    let project = Project::with_pipeline(
+        BINARY,
+        "[stages.s]\nrun = \"touch begun; if [ -e first ]; then sleep $(cat first); fi; echo 1 > out.txt; rm begun\"\n\
+         outputs = [\"out.txt\"]\nsandbox = \"off\"\n",
+    );
+    let [begins, go] = ["begins", "go"].map(|name| project.file(name).display().to_string());
+    let waits = format!("touch {begins}; until [ -e {go} ]; do sleep 0.02; done; echo 1 > w.txt");
+    project.write("other.toml", format!("[stages.w]\nrun = '{waits}'\noutputs = ['w.txt']\n"));
+    project.write("cairn.toml", "pipelines = ['pipeline.toml', 'other.toml']\n");
+    assert_eq!(run(&project, &["pipeline.toml"]), "s=RAN");
+    project.write("first", "2000.25");
+    let sleepers = || sleepers_of("2000.25");
+    let daemon = Daemon::start(&project);
+    let other = daemon.submit("other", &serde_json::json!({}));
+    until("the other pipeline's run", || project.file("begins").exists());
+
+    let mut child = project.start(&["verify", "pipeline.toml"]);
+    wait_for_scratch(&project);
+    until("a sleeper", || sleepers() > 0);
+    daemon.kill();
+    let daemon = Daemon::start(&project);
+    assert!(sleepers() > 0, "the daemon ended what `verify` had started");
+    assert_eq!(leftovers(&project).len(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("the end of what `verify` had started", || sleepers() == 0);
+    assert_eq!(leftovers(&project).len(), 1);
+
+    project.remove("first");
+    project.cairn(&["verify", "pipeline.toml", "--cuts", "0"]).expect(0);
+    assert!(leftovers(&project).is_empty(), "{:?}", leftovers(&project));
+    assert_eq!(daemon.run(&other)["status"], "running", "`verify` ended what the daemon runs");
+    project.write("go", "");
+    daemon.until_status(&other, "succeeded");
+    daemon.kill();
 }
 
 /// Large inputs are linked to, as in a run: to a copy, so that a command that writes to one does not reach the user's.

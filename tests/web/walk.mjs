@@ -23,7 +23,7 @@ test('the first page tells what there is, and what is broken', async () => {
   await finds(page.getByRole('heading', { name: 'sales' }));
   await finds(page.getByText('broken.toml'));
   await page.getByText('broken.toml', { exact: true }).click();
-  await finds(page.getByText('runn'));
+  await finds(page.getByRole('region', { name: 'What is wrong with broken.toml' }).getByText('runn'));
 });
 
 test('a pipeline is run from the page, and seen while it runs', async () => {
@@ -57,6 +57,19 @@ test('a run with another param fails, and the error stands on top', async () => 
   await finds(page.locator('h1 .pill', { hasText: 'failed' }), 40_000);
   await finds(page.getByText('the sum of shop-1 is <negative>'));
   await world.look('run-failed');
+  // The first page says why, as the command did, and where to read on.
+  await world.goto('/');
+  const needs = page.getByRole('region', { name: 'Needs you' });
+  await finds(needs.getByText('the sum of shop-1 is <negative>'));
+  await finds(needs.getByText('exit status 3'));
+  await page.getByLabel('State').selectOption('failed');
+  await page.getByRole('button', { name: 'Show', exact: true }).click();
+  await finds(page.getByText('1 of', { exact: false }));
+  assert.deepEqual(await page.locator('.pipe h2 a').allInnerTexts(), ['sales']);
+  await needs.getByRole('link', { name: /^Log of check in run/ }).click();
+  await finds(page.locator('.line', { hasText: 'the sum of shop-1' }));
+  await world.goto('/pipelines/sales');
+  await finds(page.getByRole('region', { name: 'What went wrong in the last run' }).getByText('the sum of shop-1 is <negative>'));
 });
 
 test('a param of the wrong type is refused on the page', async () => {
@@ -95,7 +108,13 @@ test('a log is followed as it is printed, searched, and its run cancelled and re
   await page.getByRole('button', { name: 'Run slow' }).click();
   await finds(page.locator('h1 .pill', { hasText: 'running' }));
   await finds(page.locator('td .pill.run'));
+  await finds(page.getByRole('region', { name: 'Last lines that count printed' }).getByText(/line 3 of/));
   await world.look('run-running');
+  const here = page.url();
+  await world.goto('/');
+  await finds(page.getByRole('region', { name: 'Running now' }).getByRole('link', { name: 'slow › count' }));
+  await world.look('pipelines-running');
+  await page.goto(here);
   await page.getByRole('row', { name: /^count/ }).getByRole('link').click();
   await finds(page.locator('.line', { hasText: 'line 3 of' }));
   const lines = await page.locator('.line').count();
@@ -254,6 +273,25 @@ test('who has no link is told what to do', async () => {
   const other = await context.newPage();
   await other.goto(`${world.url}/runs`);
   await finds(other.getByText('these pages open with a login link'));
+  await context.close();
+});
+
+test('on a phone the newest is seen first, also without JavaScript', async () => {
+  const context = await world.browser.newContext({ javaScriptEnabled: false, viewport: { width: 390, height: 844 } });
+  const plain = await context.newPage();
+  await plain.goto(world.cairn('serve', '--link').trim());
+  const seen = async (inside) => {
+    const box = await inside.evaluate((node) => {
+      const [one, all] = [node, node.closest('.scroll')].map((element) => element.getBoundingClientRect());
+      return one.left >= all.left && one.right <= all.right + 1 && node.closest('.scroll').scrollWidth > all.width;
+    });
+    assert.ok(box, 'it is in sight, of something wider than the screen');
+  };
+  await plain.goto(`${world.url}/schedule`);
+  await seen(plain.locator('.calendar .today'));
+  for (let run = 0; run < 12; run += 1) world.cairn('submit', 'sales');
+  await plain.goto(`${world.url}/pipelines/sales`);
+  await seen(plain.locator('.grid thead th').last());
   await context.close();
 });
 

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_executor::Hands;
 use cairn_executor::isolation::Keeper;
-use cairn_executor::{Hands, Project};
 use cairn_model::{Clock, Event, Interval, RunId, RunStatus, RunTrace, SystemClock, Timestamp};
 use cairn_scheduler::launch::{
     self, Asked, Launched, Leftovers, Resumed, alone, blocking_threads, launch, write_index,
 };
 use cairn_scheduler::run::{Run, Signal};
 use cairn_scheduler::spans::{Export, Spans};
-use cairn_store::{Access, ProcessId, RunRecord, Store};
+use cairn_store::{ProcessId, RunRecord, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
@@ -23,7 +23,6 @@ pub(crate) use remote::{Otherwise, execute_remotely, resume_remotely};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::past::damaged;
-use crate::project::claim;
 use crate::shown::{Showing, Shown, Teller};
 use crate::telemetry;
 use crate::terminal::Terminal;
@@ -38,14 +37,6 @@ pub(crate) struct Manner {
     pub(crate) json: bool,
     /// `-q`.
     pub(crate) quiet: bool,
-}
-
-/// Opens the store of a project for writing.
-pub(crate) fn open_for_writing(project: &Project) -> Result<Store, Failure> {
-    let state = project.state();
-    claim(state, project.root())?;
-    Store::open(state, Access::Write, &SystemClock)
-        .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))
 }
 
 /// Runs `checked` in an open store until it ends.

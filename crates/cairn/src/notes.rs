@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_executor::isolation::TOKEN_VARIABLE;
-use cairn_executor::notes::protocol::{Reply, Request};
-use cairn_executor::notes::{
-    Client, ClientError, EPOCH_VARIABLE, SOCKET_VARIABLE, Server, Service, Writer, once_key_in,
-};
+use cairn_executor::notes::{Server, Service, Writer, once_key_in, place};
 use cairn_model::SystemClock;
+use cairn_notes::protocol::{Reply, Request};
+use cairn_notes::{Client, ClientError, EPOCH_VARIABLE, SOCKET_VARIABLE};
 use cairn_store::{Access, OpenError, Store};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
@@ -96,7 +95,8 @@ impl Caller {
         let state_id = cairn_executor::Project::new(root.clone(), state.clone(), root.clone()).state_id();
         let began = Instant::now();
         loop {
-            if let Ok(client) = Client::of_scope(state, &state_id, scope.clone()) {
+            if let Ok(stream) = place::connect(state, &state_id) {
+                let client = Client::of_scope(stream, scope.clone());
                 return Ok(Self { client, again: Some(again), own: None });
             }
             claim(state, root)?;
@@ -116,7 +116,8 @@ impl Caller {
             };
             let service = Service::new(store.clone(), Writer::Alone, Arc::new(SystemClock));
             let server = Server::start(state, &state_id, Arc::new(service)).map_err(cannot_listen)?;
-            let client = Client::of_scope(state, &state_id, scope.clone()).map_err(cannot_listen)?;
+            let stream = place::connect(state, &state_id).map_err(cannot_listen)?;
+            let client = Client::of_scope(stream, scope.clone());
             return Ok(Self { client, again: Some(again), own: Some(Own { server, store }) });
         }
     }

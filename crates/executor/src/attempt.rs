@@ -18,6 +18,7 @@ use crate::isolation::{Ended, ExitKind, Job, Keeper, KeeperError, strays};
 use crate::lookup::{Looked, level_given, lookup};
 use crate::project::Project;
 use crate::staging::{Staging, make_output_folders, standing_outputs};
+use crate::verify::is_verifiers;
 
 mod adopted;
 mod checks;
@@ -217,7 +218,7 @@ impl Engine {
         if hands.keeper.is_gone() {
             // It was killed: what left its session is not ended by the kernel.
             let state_id = self.project.state_id();
-            blocking(move || strays::end_strays(&state_id)).await;
+            blocking(move || strays::end_strays_if(&state_id, &|of| !is_verifiers(of))).await;
         } else if hands.keeper.outlives() && ended.as_ref().is_err_and(|error| error.keeper_gone) {
             // The same; what its successor runs by now is not touched.
             let (state_id, token) = (self.project.state_id(), attempt.slug());
@@ -321,15 +322,17 @@ impl Engine {
     ) -> Result<Done, AttemptError> {
         let engine = Arc::clone(self);
         if prepared.set_aside.is_empty() {
+            let returning = self.spares().expect_one();
             let cleared = tokio::task::spawn_blocking(move || {
+                let _returning = returning;
                 if nothing_lives && !again && !prepared.adopted {
                     engine.spares().give_back(prepared.staging);
                 } else {
                     engine.spares().remove(&prepared.staging);
                 }
             });
-            // After a success nobody waits for the working folder to go; what a crash leaves, the next run clears away. After
-            // a failure it may be what fills the disk, and what is written down of the failure needs room.
+            // After a success only the run's end waits for the working folder to go; what a crash leaves, the next run clears
+            // away. After a failure it may be what fills the disk, and what is written down of the failure needs room.
             if result.is_err() || again {
                 let _ = cleared.await;
             }

@@ -6,7 +6,6 @@ use std::path::Path;
 use cairn_dag::Instance;
 use cairn_model::{AttemptId, Timestamp, TraceParent};
 
-use crate::notes;
 use crate::project::Project;
 
 /// Where commands are looked for, unless `env` or `pass_env` say otherwise.
@@ -96,9 +95,10 @@ pub fn of_attempt(project: &Project, instance: &Instance, context: &Context<'_>)
         let path =
             path.map_or_else(|| folder.display().to_string(), |path| format!("{}:{path}", folder.display()));
         env.insert("PATH".to_owned(), path);
-        env.insert(notes::SOCKET_VARIABLE.to_owned(), socket.display().to_string());
-        env.insert(notes::EPOCH_VARIABLE.to_owned(), epoch.to_string());
-        env.entry(notes::ONCE_KEY_VARIABLE.to_owned()).or_insert_with(|| notes::ONCE_KEY_HOLDER.to_owned());
+        env.insert(cairn_notes::SOCKET_VARIABLE.to_owned(), socket.display().to_string());
+        env.insert(cairn_notes::EPOCH_VARIABLE.to_owned(), epoch.to_string());
+        env.entry(cairn_notes::ONCE_KEY_VARIABLE.to_owned())
+            .or_insert_with(|| cairn_notes::ONCE_KEY_HOLDER.to_owned());
     }
     if let Some(trace) = context.trace {
         // What the stage declares itself is its own.

@@ -13,6 +13,7 @@ use crate::isolation::{Held, Keeper, strays};
 use crate::notes::Service;
 use crate::project::Project;
 use crate::staging::{TOLD, put_back};
+use crate::verify::AtWork;
 
 /// What was found and cleared away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +46,8 @@ pub enum RecoverError {
     Clear(#[from] FileError),
 }
 
-/// Ends and clears away all that an earlier process left; the caller holds the store, so no other cairn runs here.
+/// Ends and clears away all that an earlier process left; the caller holds the store, so no other cairn runs here, but perhaps
+/// one that verifies: what is its is left alone.
 ///
 /// `folders` are those in which outputs are placed.
 pub fn recover(
@@ -162,7 +164,9 @@ fn clear(
 ) -> Result<Recovered, RecoverError> {
     let mut recovered = Recovered::default();
     // Attempts first start and are then written down: a run that was cut off may have processes that no record names.
-    let ended = strays::end_strays_if(&project.state_id(), &|token| !tokens.contains(token));
+    let verifying = AtWork::in_state(project.state());
+    let is_stray = |token: &str| !tokens.contains(token) && !verifying.is_theirs(token);
+    let ended = strays::end_strays_if(&project.state_id(), &is_stray);
     recovered.processes = ended.ended;
     if ended.left > 0 {
         return Err(RecoverError::Strays { count: ended.left });
@@ -177,7 +181,9 @@ fn clear(
     if !batch.is_empty() {
         let _ = store.commit(batch, Durability::Written)?;
     }
-    let is_kept = |folder: &OsStr| folder.to_str().is_some_and(|folder| tokens.contains(folder));
+    let is_kept = |folder: &OsStr| {
+        folder.to_str().is_some_and(|folder| tokens.contains(folder) || verifying.is_theirs(folder))
+    };
     keep_unnamed(project, &is_kept)?;
     recovered.leftovers += left::clean(project.state(), project.root());
     recovered.leftovers += gc::clean_staging(project.state(), is_kept)?;

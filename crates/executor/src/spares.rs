@@ -1,7 +1,7 @@
 //! Working folders that ended attempts gave back. To rename one costs a filesystem far less than to make it and remove it.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use cairn_content::durable;
 
@@ -19,12 +19,31 @@ pub struct Spares {
     state: PathBuf,
     /// `None` when no more are kept.
     spares: Mutex<Option<Vec<Staging>>>,
+    expected: Arc<Expected>,
+}
+
+/// Folders that other threads are about to give back or remove.
+#[derive(Debug, Default)]
+struct Expected {
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+/// One that is expected, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Returning(Arc<Expected>);
+
+impl Drop for Returning {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.fewer.notify_all();
+    }
 }
 
 impl Spares {
     /// Makes a list without any, for the state folder `state`.
     pub fn new(state: PathBuf) -> Self {
-        Self { state, spares: Mutex::new(Some(Vec::new())) }
+        Self { state, spares: Mutex::new(Some(Vec::new())), expected: Arc::default() }
     }
 
     /// Returns the empty working folder `folder`: a spare one renamed, or a new one.
@@ -55,8 +74,16 @@ impl Spares {
         }
     }
 
-    /// Removes all, and keeps none from now on.
+    /// Has [`Self::clear`] wait for a folder that another thread is to give back or remove.
+    pub(crate) fn expect_one(&self) -> Returning {
+        *self.expected.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Returning(Arc::clone(&self.expected))
+    }
+
+    /// Removes all, those too that are on their way back, and keeps none from now on.
     pub fn clear(&self) {
+        let count = self.expected.count.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.expected.fewer.wait_while(count, |count| *count > 0));
         for spare in self.with(Option::take).into_iter().flatten() {
             self.remove(&spare);
         }

@@ -21,15 +21,14 @@ mod finding;
 mod load;
 mod outside;
 mod place;
+mod scratch;
 mod subject;
 mod surroundings;
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cairn_content::{FileError, durable, gc};
+use cairn_content::FileError;
 use cairn_dag::Instance;
 use cairn_model::RunId;
 use cairn_store::{Checkpoint, ReadError};
@@ -37,19 +36,19 @@ use cairn_store::{Checkpoint, ReadError};
 use crate::Engine;
 use crate::effects::key_of;
 use crate::gather::{GatherError, Gathered};
-use crate::isolation::{Keeper, KeeperError, strays};
+use crate::isolation::{Keeper, KeeperError};
 use crate::lookup::level_given;
 
 pub use cause::Cause;
 pub use finding::{Check, Difference, Finding, Position, Reason, Report, Step, Verdict};
 pub use place::PlaceError;
 
+pub(crate) use scratch::{AtWork, is_verifiers};
+
 use place::Large;
+use scratch::Scratch;
 use subject::Subject;
 use surroundings::Looks;
-
-/// What the names of scratch folders begin with.
-const SCRATCH: &str = "verify-";
 
 /// Attempts are numbered from here, so that none has the number of the recorded one.
 const FIRST_ATTEMPT: u32 = 1_000;
@@ -122,20 +121,6 @@ pub struct Verifier {
     attempts: AtomicU32,
 }
 
-/// The folder that all copies are in.
-struct Scratch {
-    state: PathBuf,
-    folder: PathBuf,
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = durable::remove_tree(&self.state, &self.folder) {
-            tracing::warn!(%error, folder = %self.folder.display(), "cannot clear a scratch folder away");
-        }
-    }
-}
-
 impl Drop for Verifier {
     fn drop(&mut self) {
         // The last handle on the keeper is to be the first that is dropped below.
@@ -144,28 +129,20 @@ impl Drop for Verifier {
 }
 
 impl Verifier {
-    /// Makes one for the instances of `engine`, whose store must be open for writing: then nothing else is executed here.
-    /// What an earlier one left when it was killed is cleared away. `run` is an id of no run.
+    /// Makes one for the instances of `engine`, whose store is open for writing, so that nothing else is executed here, or for
+    /// reading: then others may be at work, and what they change is noticed. What an earlier one left when it was killed is
+    /// cleared away. `run` is an id of no run.
     pub fn new(engine: Arc<Engine>, keeper: Keeper, run: RunId) -> Result<Self, VerifyError> {
         // What look-ups asked probes with has a runtime of its own, which cannot be dropped within another.
         engine.give_back();
         let state = engine.project.state().to_owned();
         let left =
             |error: FileError| VerifyError::Place { instance: "a stage".to_owned(), cause: error.into() };
-        let is_scratch = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(SCRATCH);
-        let is_left = fs::read_dir(state.join("staging"))
-            .is_ok_and(|entries| entries.flatten().any(|entry| is_scratch(&entry.file_name())));
-        if is_left {
-            let strays = strays::end_strays(&engine.project.state_id());
-            if strays.left > 0 {
-                return Err(VerifyError::Strays { count: strays.left });
-            }
-            gc::clean_staging(&state, |name| !is_scratch(name)).map_err(left)?;
+        let strays = scratch::clear_left(&state, &engine.project.state_id()).map_err(left)?;
+        if strays > 0 {
+            return Err(VerifyError::Strays { count: strays });
         }
-        let folder = state.join("staging").join(format!("{SCRATCH}{run}"));
-        fs::create_dir_all(&folder)
-            .map_err(|cause| left(FileError { action: "make the folder", path: folder.clone(), cause }))?;
-        let scratch = Scratch { state, folder };
+        let scratch = Scratch::make(&state, run).map_err(left)?;
         Ok(Self { keeper, scratch, engine, run, attempts: AtomicU32::new(FIRST_ATTEMPT) })
     }
 
@@ -195,7 +172,7 @@ impl Verifier {
             return Ok(Report::none(Verdict::NotVerified(reason)));
         }
         let number = self.attempts.fetch_add(1, Ordering::Relaxed);
-        let large = Large::new(self.scratch.folder.join(format!("inputs-{number}")));
+        let large = Large::new(self.scratch.folder().join(format!("inputs-{number}")));
         let large =
             large.map_err(|cause| VerifyError::Place { instance: instance.name.to_string(), cause })?;
         let subject = Subject {
@@ -247,7 +224,10 @@ impl Verifier {
                     "while it was executed in a copy, `{}` of the project itself changed: by it or by someone else",
                     touched.display()
                 ),
-                help: Some("find out whether its command leaves the folder that it starts in".to_owned()),
+                help: Some(
+                    "find out whether its command leaves the folder that it starts in; if it does not, verify it once more while nobody writes here"
+                        .to_owned(),
+                ),
             });
         }
         report.unseen = outside::unseen(&self.engine, instance, &gathered);

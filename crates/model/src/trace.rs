@@ -45,6 +45,11 @@ pub struct TraceParent {
 impl TraceParent {
     /// The variable in which a process is told of its caller's span.
     pub const VARIABLE: &'static str = "TRACEPARENT";
+
+    /// Makes one of its parts; `None` where an id is all zeros, which names nothing.
+    pub fn new(trace: [u8; 16], span: [u8; 8], sampled: bool) -> Option<Self> {
+        (trace != [0; 16] && span != [0; 8]).then_some(Self { trace, span: SpanId(span), sampled })
+    }
 }
 
 /// A text that names no span.
@@ -62,10 +67,10 @@ impl FromStr for TraceParent {
         let (trace, span, [flags]) = (bytes(next()?)?, bytes(next()?)?, bytes(next()?)?);
         // A later version may have more to say; this much of it stays as it is.
         let is_more = next().is_ok();
-        if version == 0xff || (version == 0 && is_more) || trace == [0; 16] || span == [0; 8] {
+        if version == 0xff || (version == 0 && is_more) {
             return Err(TraceParentError);
         }
-        Ok(Self { trace, span: SpanId(span), sampled: flags & 1 == 1 })
+        Self::new(trace, span, flags & 1 == 1).ok_or(TraceParentError)
     }
 }
 

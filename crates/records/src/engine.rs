@@ -5,8 +5,8 @@
 //! 2. *Join*: the newest of each key is compared with what is remembered of it (`join`); two bits a record say what is
 //!    to be done (`marks`).
 //! 3. *Deliver*: marked records are read again, pass through the worker where there is one (`work`), and go to the sinks
-//!    in batches that are written down before and confirmed after (`deliver`, `hand_over`); what was cut off is carried on
-//!    first (`in_flight`). Where tables take them and there are many, they are first brought into the order of their keys
+//!    in batches that are written down before and confirmed after (`deliver`, `hand_over`), each made ready while the one
+//!    before is delivered (`ahead`); what was cut off is carried on first (`in_flight`). Where tables take them and there are many, they are first brought into the order of their keys
 //!    (`sorted`).
 //! 4. *Files*: sinks that are files are written anew from what the source holds (`files`); what workers made and nothing
 //!    speaks of any more goes (`reclaim`).
@@ -14,6 +14,7 @@
 //! Memory does not grow with the source but for two bits a record, and some 60 bytes for each record that was known before
 //! and is to be delivered again.
 
+mod ahead;
 mod deliver;
 mod deltas;
 mod entries;
@@ -236,6 +237,7 @@ fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
         counts: RecordCounts::default(),
         rows: Vec::new(),
         receipts: &setup.receipts,
+        lent: ahead::Lent::default(),
         decided,
         failed,
         excluded: HashSet::new(),

@@ -8,6 +8,7 @@ mod record;
 mod sqlite;
 mod table;
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,6 +105,15 @@ pub enum SinkError {
     Records(Vec<RecordFault>),
 }
 
+/// Brings records into the form in which a sink takes them, while the sink itself is at work on those before.
+pub trait Encode: Send + Sync {
+    /// Encodes records. What does not fit, their delivery tells.
+    fn encode(&self, records: &[Delivery]) -> Encoded;
+}
+
+/// What an [`Encode`] made of records, for the sink that it is of.
+pub type Encoded = Box<dyn Any + Send>;
+
 /// A sink, used by one thread at a time. All calls block.
 ///
 /// `deliver` of one batch is whole or not at all where [`Sink::is_transactional`]; a batch whose [`BatchId`] the sink has
@@ -124,6 +134,22 @@ pub trait Sink: Send {
 
     /// Delivers a batch.
     fn deliver(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError>;
+
+    /// Returns what encodes records ahead of their delivery, as the sink wants them by now; `None` when that would gain
+    /// nothing.
+    fn encoder(&mut self) -> Option<Arc<dyn Encode>> {
+        None
+    }
+
+    /// Delivers a batch of which `encoded` was made ahead. Where the sink wants it otherwise meanwhile, it is of no use.
+    fn deliver_encoded(
+        &mut self,
+        batch: &BatchId,
+        records: &[Delivery],
+        _encoded: Encoded,
+    ) -> Result<Delivered, SinkError> {
+        self.deliver(batch, records)
+    }
 
     /// Returns a digest of all that the table holds, whatever the order of its rows; `None` when it cannot be read.
     fn fingerprint(&mut self) -> Result<Option<Digest>, SinkError>;

@@ -315,6 +315,7 @@ fn record(
         counts: Counts::default(),
         selection: words_of(asked),
         options: RunOptions { jobs, ..options_of(asked) },
+        caller: asked.caller,
         command_line: std::env::args().collect(),
         process: ProcessId::current(),
         cairn_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -342,13 +343,9 @@ pub fn interval_of(words: &[String]) -> Option<Interval> {
     Some(Interval { start: exact(start)?, end: exact(end)? })
 }
 
-/// The word of a run's selection that names its caller's span.
-const CALLER: &str = "--traceparent=";
-
-/// Returns the words of a run's selection that say what is selected, without its interval and its caller.
+/// Returns the words of a run's selection that say what is selected, without its interval.
 pub fn words_that_select(words: &[String]) -> Vec<String> {
-    let selects = |word: &&String| !word.starts_with(INTERVAL) && !word.starts_with(CALLER);
-    words.iter().filter(selects).cloned().collect()
+    words.iter().filter(|word| !word.starts_with(INTERVAL)).cloned().collect()
 }
 
 /// Writes down which instances are asked for, and how their effects are to be treated; stages' names do not begin with a
@@ -363,7 +360,6 @@ pub fn words_of(asked: &Asked) -> Vec<String> {
     let flags = [(asked.force_effects, FORCE_EFFECTS), (asked.rollback, ROLLBACK)];
     words.extend(flags.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
     words.extend(asked.interval.map(|interval| format!("{INTERVAL}{}", interval_words(interval))));
-    words.extend(asked.caller.map(|caller| format!("{CALLER}{caller}")));
     words
 }
 
@@ -377,7 +373,7 @@ pub fn options_of(asked: &Asked) -> RunOptions {
     RunOptions { jobs: asked.jobs.unwrap_or(0), keep_going: asked.keep_going, frozen: asked.frozen, force }
 }
 
-/// Returns what was written down by [`words_of`] and [`options_of`].
+/// Returns what was written down by [`words_of`] and [`options_of`]; the caller's span is kept apart from it.
 pub fn asked_for(words: &[String], options: &RunOptions, params: &[(String, String)]) -> Asked {
     let has = |word: &str| words.iter().any(|selected| selected == word);
     Asked {
@@ -389,13 +385,14 @@ pub fn asked_for(words: &[String], options: &RunOptions, params: &[(String, Stri
         rollback: has(ROLLBACK),
         params: params.to_vec(),
         interval: interval_of(words),
-        caller: words.iter().find_map(|word| word.strip_prefix(CALLER)?.parse().ok()),
+        caller: None,
     }
 }
 
 /// Returns what the run of a record was asked to do. A run that goes on is never frozen: it was when it was started.
 pub fn asked_of(record: &RunRecord) -> Asked {
-    Asked { frozen: false, ..asked_for(&record.selection, &record.options, &record.params) }
+    let asked = asked_for(&record.selection, &record.options, &record.params);
+    Asked { frozen: false, caller: record.caller, ..asked }
 }
 
 fn request_of(words: &[String], force: &cairn_store::Force) -> Request {

@@ -72,10 +72,24 @@ impl From<u32> for Fact {
     }
 }
 
+/// What has become of spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exported {
+    /// They arrived.
+    pub sent: u64,
+    /// They did not: the collector could not be reached, or refused them.
+    pub failed: u64,
+    /// They were not even tried: more waited than are kept.
+    pub dropped: u64,
+}
+
 /// Takes spans that are over. It must not wait: runs would.
 pub trait Export: Send + Sync {
     /// Takes one.
     fn export(&self, span: Span);
+
+    /// Returns what has become of those that were taken, since the process began.
+    fn exported(&self) -> Exported;
 }
 
 /// Makes spans of the events of one part of a run.
@@ -387,6 +401,10 @@ mod tests {
     impl Export for Kept {
         fn export(&self, span: Span) {
             self.0.lock().unwrap().push(span);
+        }
+
+        fn exported(&self) -> Exported {
+            Exported::default()
         }
     }
 

@@ -1,5 +1,6 @@
 //! The REST API under `/api/v1`, a resource a file; errors are `application/problem+json` (RFC 9457).
 
+mod backfills;
 mod dead_letters;
 mod effects;
 mod etag;
@@ -75,6 +76,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(events::router())
         .merge(instances::router())
         .merge(schedules::router())
+        .merge(backfills::router())
         .merge(dead_letters::router())
         .merge(effects::router())
         .merge(system::router())

@@ -1,22 +1,27 @@
 //! Backfills: what a run of each interval would do today, and the runs that are asked for at once.
 
+mod clock;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, TryLockError};
 
+use cairn_dag::instant;
 use cairn_executor::LookUpError;
-use cairn_model::{Interval, RunId, RunStatus};
+use cairn_model::{Digest, Interval, RunId, RunStatus};
 use cairn_scheduler::backfill::{BackfillError, Reprocess, Would, intervals, is_asked, last_runs};
 use cairn_scheduler::definition::{Checked, Given};
 use cairn_scheduler::launch::{Asked, LaunchError, asked_for, selection};
 use cairn_scheduler::plan::{Prediction, plan};
 use cairn_scheduler::select::{Force, Request};
-use cairn_store::{Batch, ReadError, Ticket, Trigger, TriggerKind};
+use cairn_store::{Batch, ReadError, Submission, Ticket, Trigger, TriggerKind};
+
+pub(crate) use clock::Clock;
 
 use crate::catalog::{Entry, PLAIN};
 use crate::daemon::{Daemon, StoreError, lock};
 use crate::hub::Change;
 use crate::queue::Waiting;
-use crate::submit::{Order, SubmitError, enter};
+use crate::submit::{Asking, Order, SubmitError, digest_of, enter, key_of};
 
 /// Intervals that are planned at once: each is checked and looked up. A command line plans more.
 pub(crate) const PLANNED_MAX: usize = 1_000;
@@ -41,6 +46,52 @@ pub(crate) struct Backfill {
     pub(crate) words: String,
 }
 
+/// A backfill as it is asked for in words, by people and by programs.
+#[derive(Debug)]
+pub(crate) struct Words<'a> {
+    /// A date or a time by the pipeline's clock, or RFC 3339.
+    pub(crate) from: &'a str,
+    pub(crate) to: &'a str,
+    /// Empty: as the schedule has it.
+    pub(crate) every: &'a str,
+    /// Empty: those whose result would be another.
+    pub(crate) reprocess: &'a str,
+    pub(crate) params: Vec<(String, String)>,
+    pub(crate) keep_going: bool,
+}
+
+impl Words<'_> {
+    /// Reads it.
+    pub(crate) fn read(self, clock: &Clock) -> Result<Backfill, FillError> {
+        let time = |name: &'static str, text: &str| {
+            instant(text, &clock.zone).ok_or_else(|| FillError::NoTime { name, text: text.to_owned() })
+        };
+        let stretch = Interval { start: time("from", self.from.trim())?, end: time("to", self.to.trim())? };
+        let every = self.every.trim();
+        Ok(Backfill {
+            stretch,
+            every: (!every.is_empty()).then(|| every.to_owned()),
+            reprocess: if self.reprocess.is_empty() {
+                Reprocess::default()
+            } else {
+                self.reprocess.parse()?
+            },
+            params: self.params,
+            keep_going: self.keep_going,
+            words: format!("{} – {}", clock.field(stretch.start), clock.field(stretch.end)).replace('T', " "),
+        })
+    }
+}
+
+/// A backfill whose runs wait.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Its runs, the oldest interval first.
+    pub(crate) runs: Vec<RunId>,
+    /// Whether it had been asked for before, with the same idempotency key.
+    pub(crate) existed: bool,
+}
+
 /// An interval, and what is known of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Day {
@@ -60,6 +111,11 @@ pub(crate) struct Day {
 pub(crate) enum FillError {
     #[error(transparent)]
     Backfill(#[from] BackfillError),
+    #[error("`{name}` = `{text}` is no date or time")]
+    NoTime { name: &'static str, text: String },
+    /// Its idempotency key does not do.
+    #[error(transparent)]
+    Key(#[from] SubmitError),
     #[error("{count} intervals are more than the {PLANNED_MAX} that are planned at once here")]
     TooMany { count: usize },
     #[error(
@@ -91,13 +147,16 @@ impl FillError {
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::Backfill(error) => Some(error.help()),
+            Self::NoTime { .. } => {
+                Some("write for example `2026-01-31`, or `2026-01-31T06:00:00`".to_owned())
+            }
             Self::Planning => Some("one is planned at a time: ask again in a moment".to_owned()),
             Self::TooMany { .. } | Self::TooMuch { .. } => {
                 Some("fill a shorter stretch at a time, or use `cairn backfill` at a terminal".to_owned())
             }
             Self::Launch(error) => error.help(),
             Self::Nothing => Some("ask for `all` to have them executed anew".to_owned()),
-            Self::Wrong { .. } | Self::LookUp(_) | Self::Store(_) => None,
+            Self::Key(_) | Self::Wrong { .. } | Self::LookUp(_) | Self::Store(_) => None,
         }
     }
 }
@@ -153,8 +212,26 @@ impl Daemon {
     }
 
     /// Has a run wait for each interval that is to be made, the oldest first: all of them, or none, are durable when this
-    /// returns. An interval that has a run already that waits or goes on gets no second one.
-    pub(crate) fn start_backfill(&self, entry: &Entry, asked: &Backfill) -> Result<Vec<RunId>, FillError> {
+    /// returns. An interval that has a run already that waits or goes on gets no second one. With an idempotency key the same
+    /// request is taken once, however often it comes.
+    pub(crate) fn start_backfill(
+        &self,
+        entry: &Entry,
+        asked: &Backfill,
+        key: Option<&str>,
+    ) -> Result<Started, FillError> {
+        let key = key.map(key_of);
+        let _asking = key.map(|key| Asking::begin(&self.asking, key)).transpose()?;
+        let fingerprint = fingerprint(entry, asked);
+        if let Some(key) = &key
+            && let Some(before) = self.store.submission(key)?
+        {
+            if before.fingerprint != fingerprint {
+                return Err(SubmitError::KeyReused.into());
+            }
+            let runs = self.backfill_of(before.run)?.into_iter().map(|(run, _)| run).collect();
+            return Ok(Started { runs, existed: true });
+        }
         let days = self.plan_backfill(entry, asked)?;
         let _deciding = lock(&self.deciding);
         // Whoever pressed the button twice planned twice as well.
@@ -180,18 +257,17 @@ impl Daemon {
             let run = RunId::generate(&*self.clock);
             all.push((run, enter(&mut batch, run, entry, &order, now)));
         }
-        if all.is_empty() {
-            return Err(FillError::Nothing);
+        let Some((first, _)) = all.first() else { return Err(FillError::Nothing) };
+        if let Some(key) = &key {
+            batch.put_submission(key, &Submission { fingerprint, run: *first, at: now });
         }
         self.commit(batch)?;
         tracing::info!(pipeline = %entry.name, runs = all.len(), stretch = asked.words, "a backfill waits");
-        Ok(all
-            .into_iter()
-            .map(|(run, waiting)| {
-                self.has_waiting(waiting);
-                run
-            })
-            .collect())
+        let has_waiting = |(run, waiting)| {
+            self.has_waiting(waiting);
+            run
+        };
+        Ok(Started { runs: all.into_iter().map(has_waiting).collect(), existed: false })
     }
 
     /// Returns the runs of the backfill that a run is part of, the oldest first; none where it is part of none.
@@ -322,4 +398,16 @@ fn given<'p>(entry: &Entry, params: &'p [(String, String)]) -> BTreeMap<&'p str,
 fn request(asked: &Backfill) -> Request {
     let force = if asked.reprocess == Reprocess::All { Force::All } else { Force::None };
     Request { force, ..Request::default() }
+}
+
+/// A digest of all that a request asks for.
+fn fingerprint(entry: &Entry, asked: &Backfill) -> Digest {
+    // The words follow from the stretch.
+    let Backfill { stretch, every, reprocess, params, keep_going, words: _ } = asked;
+    let mut parts = vec!["backfill".to_owned(), entry.name.to_string(), reprocess.to_string()];
+    parts.push(format!("{} {} {every:?} {keep_going}", stretch.start.0, stretch.end.0));
+    for (name, value) in params {
+        parts.extend([name.clone(), value.clone()]);
+    }
+    digest_of(&parts)
 }

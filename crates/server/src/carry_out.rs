@@ -166,7 +166,7 @@ impl Daemon {
             resumed.held = lock(&self.held).get(&run).cloned().unwrap_or_default();
         }
         let asked = asked_for(&ticket.selection, &ticket.options, &ticket.params);
-        let asked = Asked { jobs: asked.jobs.or(self.jobs), ..asked };
+        let asked = Asked { jobs: asked.jobs.or(self.jobs), caller: ticket.caller, ..asked };
         let of = (run, ticket.logical_time);
         let clock = Arc::clone(&self.clock);
         let mut entered = None;

@@ -4,8 +4,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use cairn_model::{DropReason, Name};
+use cairn_scheduler::spans::Exported;
 use cairn_store::{Recipient, RunRecord, Ticket};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -54,6 +56,11 @@ struct DeadLabels {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpanLabels {
+    result: &'static str,
+}
+
 /// What is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -66,6 +73,7 @@ pub(crate) struct Metrics {
     dropped: Family<DropLabels, Counter>,
     told: Family<ToldLabels, Counter>,
     untold: Gauge,
+    spans: Family<SpanLabels, Counter>,
     waiting: Gauge,
     running: Gauge,
     pipelines: Gauge,
@@ -103,6 +111,7 @@ impl Default for Metrics {
             dropped: Family::default(),
             told: Family::default(),
             untold: Gauge::default(),
+            spans: Family::default(),
             waiting: Gauge::default(),
             running: Gauge::default(),
             pipelines: Gauge::default(),
@@ -130,6 +139,7 @@ impl Metrics {
         cairn.register("schedule_dropped", "Times of schedules that have no run", self.dropped.clone());
         cairn.register("deliveries", "Tries to tell somebody outside", self.told.clone());
         cairn.register("outbox_waiting", "Messages that are not delivered", self.untold.clone());
+        cairn.register("spans", "Spans of traces, by what became of them", self.spans.clone());
         cairn.register("queue_waiting", "Runs that wait", self.waiting.clone());
         cairn.register("runs_running", "Runs that go on", self.running.clone());
         cairn.register("pipelines", "Pipelines", self.pipelines.clone());
@@ -221,6 +231,14 @@ impl Daemon {
         metrics.paused.set(number(paused));
         metrics.untold.set(number(self.store.messages(UNTOLD_MAX)?.len()));
         metrics.store_bytes.set(i64::try_from(bytes_in(&self.state.join("store"))).unwrap_or(i64::MAX));
+        // Counted by who sends them; where nobody does, there is nothing to be told.
+        if let Some(spans) = &self.spans {
+            let Exported { sent, failed, dropped } = spans.exported();
+            for (result, count) in [("sent", sent), ("failed", failed), ("dropped", dropped)] {
+                let counter = metrics.spans.get_or_create(&SpanLabels { result });
+                counter.inner().fetch_max(count, Ordering::Relaxed);
+            }
+        }
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &metrics.registry);

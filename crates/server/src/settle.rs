@@ -205,6 +205,7 @@ mod tests {
             params: Vec::new(),
             selection: Vec::new(),
             options: options.clone(),
+            caller: None,
             logical_time: Timestamp(0),
             interval: None,
             priority: 0,

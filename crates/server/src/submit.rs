@@ -188,7 +188,7 @@ impl Daemon {
         key: Option<&str>,
     ) -> Result<Submitted, SubmitError> {
         let now = self.clock.now();
-        let key = key.map(|key| Domain::NoteKey.digest(format!("submission {key}").as_bytes()));
+        let key = key.map(key_of);
         let _asking = key.map(|key| Asking::begin(&self.asking, key)).transpose()?;
         let fingerprint = fingerprint(order);
         if let Some(key) = &key
@@ -341,6 +341,7 @@ impl Daemon {
                 params: record.params.clone(),
                 selection: words_of(&asked),
                 options: RunOptions { frozen: false, ..record.options.clone() },
+                caller: record.caller,
                 logical_time: record.logical_time,
                 interval: asked.interval,
                 priority: 0,
@@ -431,6 +432,7 @@ pub(crate) fn enter(batch: &mut Batch, run: RunId, entry: &Entry, order: &Order,
         params: order.asked.params.clone(),
         selection: words_of(&order.asked),
         options: options_of(&order.asked),
+        caller: order.asked.caller,
         logical_time: order.logical_time.unwrap_or(now),
         interval: order.asked.interval,
         priority: order.priority,
@@ -483,6 +485,7 @@ fn never_begun(ticket: &Ticket, status: RunStatus, now: Timestamp) -> RunRecord 
         counts: Counts::default(),
         selection: ticket.selection.clone(),
         options: ticket.options.clone(),
+        caller: ticket.caller,
         command_line: std::env::args().collect(),
         process: ProcessId::current(),
         cairn_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -490,35 +493,42 @@ fn never_begun(ticket: &Ticket, status: RunStatus, now: Timestamp) -> RunRecord 
     }
 }
 
+/// Returns what an idempotency key goes by.
+pub(crate) fn key_of(key: &str) -> Digest {
+    Domain::NoteKey.digest(format!("submission {key}").as_bytes())
+}
+
 /// A digest of all that a request asks for.
 fn fingerprint(order: &Order) -> Digest {
     let Order { pipeline, asked, logical_time, priority, trigger: _, not_before } = order;
-    let mut hasher = Domain::Definition.hasher();
-    let mut part = |text: &str| {
-        hasher.update(&(text.len() as u64).to_be_bytes()).update(text.as_bytes());
-    };
-    part(pipeline.as_str());
-    // Who asks once more may do so in another trace.
-    for word in words_of(&Asked { caller: None, ..asked.clone() }) {
-        part(&word);
-    }
-    part("params");
+    let mut parts = vec![pipeline.to_string()];
+    // Not its caller's span: who asks once more may do so in another trace.
+    parts.extend(words_of(asked));
+    parts.push("params".to_owned());
     for (name, value) in &asked.params {
-        part(name);
-        part(value);
+        parts.extend([name.clone(), value.clone()]);
     }
-    part(&format!("{:?} {logical_time:?} {priority} {not_before:?}", options_of(asked)));
+    parts.push(format!("{:?} {logical_time:?} {priority} {not_before:?}", options_of(asked)));
+    digest_of(&parts)
+}
+
+/// A digest of texts, none of which can be taken for a part of another.
+pub(crate) fn digest_of(parts: &[String]) -> Digest {
+    let mut hasher = Domain::Definition.hasher();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes()).update(part.as_bytes());
+    }
     hasher.finalize().into()
 }
 
 /// An idempotency key that is being looked at; no other request with it is, meanwhile.
-struct Asking<'a> {
+pub(crate) struct Asking<'a> {
     all: &'a Mutex<HashSet<Digest>>,
     key: Digest,
 }
 
 impl<'a> Asking<'a> {
-    fn begin(all: &'a Mutex<HashSet<Digest>>, key: Digest) -> Result<Self, SubmitError> {
+    pub(crate) fn begin(all: &'a Mutex<HashSet<Digest>>, key: Digest) -> Result<Self, SubmitError> {
         if lock(all).insert(key) { Ok(Self { all, key }) } else { Err(SubmitError::InProgress) }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - a page a file, each with its template in `templates/`; `shell`: what stands around all of them
 //! - `markup`, `words`, `state`: how text, times and states look on every page; `newest`: the few of many that are listed
+//! - `attention`: what a person wants to know first
 //! - `calendar`: days by week, `heat`: what schedules did on them and will do
 //! - `picture`: a pipeline as a graph, `layout`: where its nodes stand, `timeline`: a run by the clock
 //! - `log`, `ansi`: what commands printed; `preview`: what they made
@@ -13,6 +14,7 @@
 mod ancestry;
 mod ansi;
 mod assets;
+mod attention;
 mod backfill;
 mod calendar;
 mod dead;

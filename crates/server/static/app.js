@@ -194,7 +194,7 @@
       });
     }
     // What runs gets longer, though nothing happens.
-    setInterval(() => { if (source && !document.hidden && document.querySelector('[data-since]')) look(); }, 2000);
+    setInterval(() => { if (source && !document.hidden && document.querySelector('[data-since]:not([data-by-itself])')) look(); }, 2000);
     document.addEventListener('visibilitychange', () => (document.hidden ? close() : open()));
     // A page that is left keeps no connection: a browser has few for each host.
     addEventListener('pagehide', close);

@@ -31,6 +31,7 @@ mod process;
 mod run;
 mod schedule;
 mod ticket;
+mod trace;
 
 use std::sync::LazyLock;
 

@@ -1,6 +1,6 @@
 //! `cairn mark`: a checkpoint inside a long stage.
 
-use cairn_executor::notes::protocol::{Reply, Request};
+use cairn_notes::protocol::{Reply, Request};
 
 use super::Context;
 use crate::args::examples;

@@ -1,13 +1,11 @@
 //! `cairn once`: a command that succeeds once under a key.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus as Ended};
+use std::ffi::OsString;
+use std::process::ExitStatus as Ended;
 
-use cairn_executor::notes::protocol::{CutOff, Reply, Request};
-use cairn_executor::notes::{ONCE_KEY_HOLDER, ONCE_KEY_VARIABLE, ONCE_WITHIN_VARIABLE};
 use cairn_model::Timestamp;
+use cairn_notes::once::{self, is_cut_off, status_of};
+use cairn_notes::protocol::{CutOff, Reply, Request};
 
 use super::Context;
 use crate::args::examples;
@@ -48,8 +46,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let mut caller = Caller::find(&args.scope, context)?;
     let key = &args.key;
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let within: Vec<String> = variable(ONCE_WITHIN_VARIABLE).split_whitespace().map(str::to_owned).collect();
+    let within = once::within();
     // Given back before the conversation ends: that may wait for who waits for this.
     let lock = caller.lock_once(key, &within)?;
     let asked = Request::Once { key: key.clone(), hold: args.hold, within: within.clone() };
@@ -77,14 +74,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         ));
     }
     caller.share_with_commands()?;
-    let ended = execute(&args.command, &once_key, within);
+    let ended = once::run(&args.command, &once_key, within).map_err(|error| {
+        let program = args.command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
+        Failure::new(ExitStatus::StageFailed, format!("cannot run `{program}`")).because_of(Some(&error))
+    });
     if let Ok(ended) = &ended
         && is_cut_off(*ended, args.hold)
     {
         // What became of it is not known: that it was started stays written down.
         drop(lock);
         caller.end()?;
-        std::process::exit(status_of(*ended));
+        std::process::exit(status_of(*ended).into());
     }
     let succeeded = ended.as_ref().is_ok_and(Ended::success);
     let told = caller.ask_anyone(&Request::OnceEnded { key: key.clone(), succeeded });
@@ -93,56 +93,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         (Ok(ended), Ok(Reply::Ok)) => {
             caller.end()?;
             let code = status_of(ended);
-            if code == 0 { Ok(ExitStatus::Done) } else { std::process::exit(code) }
+            if code == 0 { Ok(ExitStatus::Done) } else { std::process::exit(code.into()) }
         }
         (Err(failure), _) | (_, Err(failure)) => Err(failure),
         (Ok(_), Ok(other)) => Err(unexpected(&other)),
     }
-}
-
-/// Returns whether a command did not end by itself. A shell says of one that it ran by a status above 128; that may also be
-/// a failure, and who holds is not to have it done twice.
-fn is_cut_off(ended: Ended, hold: bool) -> bool {
-    ended.code().is_none_or(|code| hold && code > 128)
-}
-
-/// Returns the exit status that a shell would.
-fn status_of(ended: Ended) -> i32 {
-    ended.code().unwrap_or_else(|| 128 + ended.signal().unwrap_or(0))
-}
-
-/// Runs the command with this one's input and outputs.
-fn execute(command: &[OsString], once_key: &str, mut within: Vec<String>) -> Result<Ended, Failure> {
-    let (program, arguments) = command.split_first().expect("one word at least is required");
-    // Within the command of another key a shell, or that other one, put that key there.
-    let inherited = std::env::var(ONCE_KEY_VARIABLE).ok().filter(|key| !key.is_empty());
-    let arguments = arguments.iter().map(|argument| {
-        let filled = with_key(argument, ONCE_KEY_HOLDER, once_key);
-        inherited.as_ref().map_or_else(|| filled.clone(), |other| with_key(&filled, other, once_key))
-    });
-    within.push(once_key.to_owned());
-    let status = Command::new(program)
-        .args(arguments)
-        .env(ONCE_KEY_VARIABLE, once_key)
-        .env(ONCE_WITHIN_VARIABLE, within.join(" "))
-        .status();
-    status.map_err(|error| {
-        Failure::new(ExitStatus::StageFailed, format!("cannot run `{}`", program.to_string_lossy()))
-            .because_of(Some(&error))
-    })
-}
-
-/// Puts the key where a shell put what was in its place.
-fn with_key(argument: &OsStr, holder: &str, once_key: &str) -> OsString {
-    let (mut rest, holder) = (argument.as_bytes(), holder.as_bytes());
-    let mut filled = Vec::with_capacity(rest.len());
-    while let Some(at) = rest.windows(holder.len()).position(|window| window == holder) {
-        filled.extend_from_slice(&rest[..at]);
-        filled.extend_from_slice(once_key.as_bytes());
-        rest = &rest[at + holder.len()..];
-    }
-    filled.extend_from_slice(rest);
-    OsString::from_vec(filled)
 }
 
 fn started(cut_off: &CutOff) -> String {
@@ -151,18 +106,4 @@ fn started(cut_off: &CutOff) -> String {
     let times =
         if cut_off.starts > 1 { format!(" for the {}th time", cut_off.starts) } else { String::new() };
     format!("was started{times} at {at}{run}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_key_takes_its_holders_place() {
-        let fill = |text: &str| with_key(OsStr::new(text), ONCE_KEY_HOLDER, "k1").into_string().unwrap();
-        assert_eq!(fill("Idempotency-Key: %CAIRN_ONCE_KEY%"), "Idempotency-Key: k1");
-        assert_eq!(fill("%CAIRN_ONCE_KEY%%CAIRN_ONCE_KEY%x"), "k1k1x");
-        assert_eq!(fill("plain %CAIRN"), "plain %CAIRN");
-        assert_eq!(fill(""), "");
-    }
 }

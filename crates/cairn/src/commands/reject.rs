@@ -1,6 +1,6 @@
 //! `cairn reject`: records that a stage's command refuses become dead letters.
 
-use cairn_executor::notes::protocol::{Reply, Request};
+use cairn_notes::protocol::{Reply, Request};
 
 use super::Context;
 use crate::args::examples;

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
-use cairn_executor::notes::protocol::{Reply, Request};
 use cairn_model::{Domain, FieldPath};
+use cairn_notes::protocol::{Reply, Request};
 use cairn_records::fields::Extractor;
 use cairn_records::source::BadRecord;
 

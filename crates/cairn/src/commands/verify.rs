@@ -13,11 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use crate::args::{Params, Target, examples};
-use crate::execute::{interval_of, open_for_writing, start_keeper};
+use crate::execute::{interval_of, start_keeper};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::json;
 use crate::past::{Past, damaged};
+use crate::remote::Writer;
 use crate::terminal::style::Paint;
 use crate::terminal::table::{Cell, Column, table};
 use crate::terminal::text::append;
@@ -77,7 +78,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         select::Target::Only(settled.stages.clone())
     };
     let selected = selection(&checked, &Request { target, ..Request::default() }, false)?.selected;
-    let store = open_for_writing(&checked.project)?;
+    let store = match Writer::find(checked.project.state(), checked.project.root())? {
+        Writer::Here(store) => store,
+        // It is read as it stands now, and written by the daemon alone.
+        Writer::There(_) => Past::open_state(checked.project.state())?.ok_or_else(no_run)?.store,
+    };
     // A result counts whether or not the stage is executed in each run.
     let done_before = checked.pipeline.instances.iter().map(|instance| instance.name.clone()).collect();
     let clock = Arc::new(SystemClock);

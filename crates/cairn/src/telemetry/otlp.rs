@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use cairn_model::Timestamp;
-use cairn_scheduler::spans::{Export, Fact, Span};
+use cairn_scheduler::spans::{Export, Exported, Fact, Span};
 use futures_util::FutureExt as _;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
@@ -35,7 +35,15 @@ const ANSWER_MAX: u64 = 1024 * 1024;
 /// Sends spans.
 pub(super) struct Otlp {
     queue: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+/// How many spans came to what.
+#[derive(Debug, Default)]
+struct Counts {
+    sent: AtomicU64,
+    failed: AtomicU64,
+    dropped: AtomicU64,
 }
 
 enum Message {
@@ -105,10 +113,11 @@ impl Otlp {
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         exporter.set_resource(&resource.with_attribute(version).build());
         let (queue, received) = sync_channel(QUEUE);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let sender = Sender { exporter, received, dropped: Arc::clone(&dropped), is_told: false };
+        let counts = Arc::<Counts>::default();
+        let sender =
+            Sender { exporter, received, counts: Arc::clone(&counts), dropped_before: 0, is_told: false };
         std::thread::Builder::new().name("traces".to_owned()).spawn(move || sender.run())?;
-        Ok(Arc::new(Self { queue, dropped }))
+        Ok(Arc::new(Self { queue, counts }))
     }
 }
 
@@ -144,8 +153,14 @@ fn says_service(variable: &str, said: &str) -> bool {
 impl Export for Otlp {
     fn export(&self, span: Span) {
         if self.queue.try_send(Message::Span(Box::new(span))).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn exported(&self) -> Exported {
+        let Counts { sent, failed, dropped } = &*self.counts;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Exported { sent: read(sent), failed: read(failed), dropped: read(dropped) }
     }
 }
 
@@ -153,7 +168,9 @@ impl Export for Otlp {
 struct Sender {
     exporter: SpanExporter,
     received: Receiver<Message>,
-    dropped: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+    /// How many had been dropped when the last batch was sent.
+    dropped_before: u64,
     /// Whether it was told that spans do not arrive, and not yet that they do again.
     is_told: bool,
 }
@@ -196,7 +213,11 @@ impl Sender {
             Some(Err(error)) => Some(error.to_string()),
             None => Some("it waits for something".to_owned()),
         };
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        let Counts { sent, failed: not_sent, dropped } = &*self.counts;
+        let counted = if failed.is_none() { sent } else { not_sent };
+        counted.fetch_add(count as u64, Ordering::Relaxed);
+        let dropped_now = dropped.load(Ordering::Relaxed);
+        let dropped = dropped_now - std::mem::replace(&mut self.dropped_before, dropped_now);
         if let Some(error) = failed {
             if !std::mem::replace(&mut self.is_told, true) {
                 tracing::warn!(spans = count, %error, "traces do not reach the collector; runs go on without");

@@ -14,7 +14,6 @@ use crate::effects::Part;
 use crate::engine::{Engine, LookUpError};
 use crate::isolation::Job;
 use crate::lookup::level_given;
-use crate::notes;
 use crate::recover;
 use crate::staging::Staging;
 
@@ -146,7 +145,7 @@ impl Engine {
             }
         };
         if let Some(listening) = self.listening() {
-            let epoch = held.job.env.iter().find(|(name, _)| name == notes::EPOCH_VARIABLE);
+            let epoch = held.job.env.iter().find(|(name, _)| name == cairn_notes::EPOCH_VARIABLE);
             let epoch = epoch.and_then(|(_, epoch)| epoch.parse().ok()).unwrap_or(record.epoch);
             let mark = Some(prepared.staging.told());
             listening.service.enter((&self.pipeline.name, &attempt), record.input_hash, epoch, mark);

@@ -1,5 +1,5 @@
-//! Where client and server meet: a folder with a socket and a link to the running binary, which is put on the stages'
-//! `PATH`, so that they find `cairn` whatever is installed.
+//! Where client and server meet: a folder with a socket and a link to the running binary, or to the brief one beside it,
+//! which is put on the stages' `PATH`, so that they find `cairn` whatever is installed.
 //!
 //! It is `run` in the state folder. A socket's path has a hundred bytes at most, not every filesystem has sockets, and a
 //! `PATH` cannot name a folder with a colon: then it is a folder of the user's own in `/tmp`. Both follow from the state
@@ -12,6 +12,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use cairn_content::durable;
+use cairn_notes::BRIEF_PROGRAM;
 
 /// Bytes of a socket's path on every system (104 on macOS, 108 on Linux, with the closing zero).
 const SOCKET_PATH_MAX: usize = 103;
@@ -55,7 +56,7 @@ impl Place {
             // What is not there need not go; what cannot go is told by who makes it anew.
             let _ = fs::remove_file(part);
         }
-        symlink(std::env::current_exe()?, &link)?;
+        symlink(program_for_stages()?, &link)?;
         durable::rename(&link, &place.link()).map_err(io::Error::other)?;
         let listener = UnixListener::bind(&socket)?;
         durable::rename(&socket, &place.socket()).map_err(io::Error::other)?;
@@ -96,6 +97,18 @@ impl Drop for Place {
         self.clear();
         let _ = fs::remove_dir(&self.folder);
     }
+}
+
+/// Returns what stages find as `cairn`.
+fn program_for_stages() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let brief = own.with_file_name(BRIEF_PROGRAM);
+    Ok(if is_brief_of(&own, &brief) { brief } else { own })
+}
+
+/// Returns whether `brief` starts `own` for what it does not do itself.
+fn is_brief_of(own: &Path, brief: &Path) -> bool {
+    own.file_name().is_some_and(|name| name == "cairn") && brief.is_file()
 }
 
 /// Connects to the process that holds the store in `state`.

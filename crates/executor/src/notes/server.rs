@@ -14,8 +14,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::place::Place;
-use super::protocol::{Hello, Reply, Request, receive, send};
 use super::service::Service;
+use cairn_notes::protocol::{Hello, Reply, Request, receive, send};
 
 /// Callers that are listened to at once, of all attempts; more are sent away. Each is a thread and a descriptor, and half of
 /// the descriptors are for other things.
@@ -227,8 +227,8 @@ mod tests {
     use cairn_store::{Access, Store};
 
     use super::super::Writer;
-    use super::super::protocol::PROTOCOL;
     use super::*;
+    use cairn_notes::protocol::PROTOCOL;
 
     #[test]
     fn an_attempt_that_takes_all_its_places_takes_none_of_others() {

@@ -13,8 +13,8 @@ use cairn_store::{
 };
 
 use super::attempts::{Attempts, Caller, OfAttempt, REJECTED_BYTES_MAX, Told, stage_scope};
-use super::protocol::{CutOff, Hello, PROTOCOL, Reply, Request};
 use crate::attempt::Hands;
+use cairn_notes::protocol::{CutOff, Hello, PROTOCOL, Reply, Request};
 
 /// Bytes of a key, of a mark's name, and of a reason, at most.
 const TEXT_MAX: usize = 4096;

@@ -23,7 +23,7 @@ use super::{
 use crate::collect::collect;
 use crate::environment::{self, Context};
 use crate::gather::{Gathered, stdout_path};
-use crate::isolation::{Ended, ExitKind, Job};
+use crate::isolation::{Ended, ExitKind, Job, TOKEN_VARIABLE};
 
 /// Bytes of one execution's output that are kept.
 const LOG_MAX: u64 = 1024 * 1024;
@@ -161,7 +161,7 @@ impl Subject<'_> {
 
     pub(super) fn place(&self, start: Start) -> Result<Place, VerifyError> {
         let number = self.verifier.attempts.fetch_add(1, Ordering::Relaxed);
-        let folder = self.verifier.scratch.folder.join(format!("place-{number}"));
+        let folder = self.verifier.scratch.folder().join(format!("place-{number}"));
         let wanted = Wanted {
             engine: &self.verifier.engine,
             instance: self.instance,
@@ -226,10 +226,17 @@ impl Subject<'_> {
             notes: None,
             trace: None,
         };
+        let token = self.verifier.scratch.token(&attempt.slug());
+        let mut env = environment::of_attempt(&engine.project, self.instance, &context);
+        for (name, value) in &mut env {
+            if name == TOKEN_VARIABLE {
+                value.clone_from(&token);
+            }
+        }
         let job = Job {
-            token: attempt.slug(),
+            token,
             argv: self.instance.command.argv().into_iter().map(str::to_owned).collect(),
-            env: environment::of_attempt(&engine.project, self.instance, &context),
+            env,
             cwd: place.base.clone(),
             stdin: None,
             stdout: stdout_path(self.instance).map(|path| path.below(&place.base)),
@@ -352,7 +359,7 @@ impl Subject<'_> {
     pub(super) fn known(&self) -> Known {
         let verifier = self.verifier;
         Known {
-            folders: vec![verifier.scratch.folder.to_string_lossy().into_owned()],
+            folders: vec![verifier.scratch.folder().to_string_lossy().into_owned()],
             ids: vec![verifier.run.to_string()],
         }
     }

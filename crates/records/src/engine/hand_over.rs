@@ -1,5 +1,6 @@
 //! Hands a batch over to the sinks: one after the other, each with its tries, or all in two phases.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,13 +12,22 @@ use super::Pause;
 use super::deliver::Deliverer;
 use super::error::EngineError;
 use crate::ledger::Changes;
-use crate::sink::{BatchId, Delivery, RecordFault, SinkError};
+use crate::sink::{BatchId, Delivery, Encoded, RecordFault, SinkError};
 
 /// Bytes of receipts after which the older ones go.
 const RECEIPTS_MAX: u64 = if cfg!(test) { 4 << 10 } else { 64 << 20 };
 
 /// From this on a pause is told of: a person wonders.
 const TOLD_MS: u64 = if cfg!(test) { 50 } else { 5_000 };
+
+/// What is handed over.
+pub(super) struct Deliveries<'d> {
+    pub all: &'d [Delivery],
+    /// The index of each delivery's record.
+    pub owners: &'d [usize],
+    /// All of them, as the one sink's encoder has made them ahead.
+    pub encoded: Option<Encoded>,
+}
 
 /// How far a batch came.
 pub(super) enum Handed {
@@ -38,11 +48,11 @@ impl Deliverer<'_> {
     pub(super) fn hand_over(
         &mut self,
         id: &BatchId,
-        deliveries: &[Delivery],
-        owners: &[usize],
+        deliveries: Deliveries<'_>,
         from: usize,
         asking: bool,
     ) -> Result<Handed, EngineError> {
+        let Deliveries { all: deliveries, owners, mut encoded } = deliveries;
         // One that was begun each for itself is ended so, whatever the stage says by now.
         if self.records.commit == CommitMode::TwoPhase && !asking {
             return self.in_two_phases(id, deliveries, owners);
@@ -51,7 +61,7 @@ impl Deliverer<'_> {
             if asking && self.sinks[sink].last_applied(&id.scope)?.is_some_and(|last| last >= id.sequence) {
                 continue;
             }
-            let (taken, faults) = match self.hand_to(sink, id, deliveries) {
+            let (taken, faults) = match self.hand_to(sink, id, deliveries, encoded.take()) {
                 Ok(faults) if faults.is_empty() => continue,
                 Ok(faults) => (true, faults),
                 Err(EngineError::Sink(SinkError::Records(faults))) => (false, faults),
@@ -71,15 +81,21 @@ impl Deliverer<'_> {
         number: usize,
         id: &BatchId,
         deliveries: &[Delivery],
+        mut encoded: Option<Encoded>,
     ) -> Result<Vec<RecordFault>, EngineError> {
         let attempts = self.records.retries.attempts.max(1);
         let mut indices: Vec<usize> = (0..deliveries.len()).collect();
-        let (mut batch, mut refused) = (deliveries.to_vec(), Vec::new());
+        let (mut batch, mut refused) = (Cow::Borrowed(deliveries), Vec::new());
         // Tries of the sink in a row, and of each record that failed.
         let (mut idle, mut failures) = (0, HashMap::<usize, u32>::new());
         loop {
             self.hands.check_stop()?;
-            let (again, least_ms, tries, error) = match self.sinks[number].deliver(id, &batch) {
+            let sink = &mut self.sinks[number];
+            let delivered = match encoded.take() {
+                Some(encoded) => sink.deliver_encoded(id, &batch, encoded),
+                None => sink.deliver(id, &batch),
+            };
+            let (again, least_ms, tries, error) = match delivered {
                 Ok(delivered) => {
                     self.note_receipts(&batch, delivered.receipts)?;
                     let (mut again, mut least, mut tries, mut unserved) = (Vec::new(), None, 0, None);
@@ -129,7 +145,7 @@ impl Deliverer<'_> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            batch = again.iter().map(|index| deliveries[*index].clone()).collect();
+            batch = again.iter().map(|index| deliveries[*index].clone()).collect::<Vec<_>>().into();
             indices = again;
             let pause = self.hands.delay_ms(&self.records.retries, tries).max(least_ms.unwrap_or(0));
             if pause < TOLD_MS {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use bytes::{Bytes, BytesMut};
 use cairn_model::{RecordCounts, Records, Sink, SinkMode, SinkPlace};
 
+use super::ahead::{self, Batch};
 use super::deliver::Deliverer;
 use super::entries::{AGAIN, BAD, Entries, Entry, UNNAMED};
 use super::error::EngineError;
@@ -358,29 +359,24 @@ pub(super) fn deliver(
     spool: &Path,
 ) -> Result<(), EngineError> {
     let most = source.records.batch.map_or(BATCH, |batch| batch as usize);
-    let (items, taken) = mpsc::sync_channel::<Vec<Finished>>(1);
+    let (items, taken) = mpsc::sync_channel::<Batch>(1);
     let (records, hands) = (source.records, deliverer.hands);
-    // Keys under which records are delivered are made while the batch before is.
-    let known_in = (!deliverer.sinks.is_empty()).then(|| deliverer.scope.token.clone());
-    let known = move |mut batch: Vec<Finished>| {
-        if let Some(scope) = &known_in {
-            for one in &mut batch {
-                one.make_known(scope);
-            }
-        }
-        batch
-    };
+    let sorted = spawn.is_none() && is_sorted(source.records, joined, most);
+    if sorted {
+        deliverer.lend();
+    }
+    let maker = ahead::Maker::new(deliverer);
     std::thread::scope(|scope| {
         // Whatever ends first closes its end of the channel, and so ends the others.
         let reading: std::thread::ScopedJoinHandle<'_, Result<(), EngineError>> = match spawn {
-            None if is_sorted(source.records, joined, most) => scope.spawn(move || {
+            None if sorted => scope.spawn(move || {
                 read_sorted(source, joined, most, spool, &mut |batch| {
-                    items.send(known(batch)).map_err(|_| EngineError::Stopped)
+                    items.send(maker.make(batch)).map_err(|_| EngineError::Stopped)
                 })
             }),
             None => scope.spawn(move || {
                 read_marked(source, &joined.marks, &joined.priors, most, &mut |batch| {
-                    items.send(known(batch)).map_err(|_| EngineError::Stopped)
+                    items.send(maker.make(batch)).map_err(|_| EngineError::Stopped)
                 })
             }),
             Some(spawn) => {
@@ -394,7 +390,7 @@ pub(super) fn deliver(
                             })
                         });
                         let worked = work::work(work, spawn, records, hands, most, &mut |batch| {
-                            items.send(batch).map_err(|_| EngineError::Stopped)
+                            items.send(Batch::plain(batch)).map_err(|_| EngineError::Stopped)
                         });
                         let read = reading.join().expect("reading does not panic");
                         worked.and(read)

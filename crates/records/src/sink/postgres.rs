@@ -28,7 +28,7 @@ mod encode;
 mod error;
 mod key;
 
-use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, SinkMode};
@@ -37,14 +37,14 @@ use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
-use self::batch::{Staging, Target};
+use self::batch::{Encoded, Staging, Target};
 use self::columns::Table;
 use self::connect::Server;
 use self::error::{Failure, of_schema};
 use super::apart::Forms;
 use super::fingerprint::Rows;
 use super::table::{Kind, LEDGER_KEEPS, Wanted, list, puts, quoted};
-use super::{BatchId, Delivered, Delivery, Sink, SinkError};
+use super::{BatchId, Delivered, Delivery, Encode, Sink, SinkError};
 
 /// How long a transaction of a process that is gone may take to end.
 const UNDECIDED: Duration = Duration::from_mins(1);
@@ -73,13 +73,13 @@ impl Postgres {
             fence: format!("{schema}\"cairn_fence\""),
             schema,
             server,
-            wanted,
+            wanted: Arc::new(wanted),
             client: None,
             database: String::new(),
             table: None,
             has_ledger: false,
             fenced: None,
-            forms: RefCell::default(),
+            forms: Arc::default(),
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -140,7 +140,27 @@ impl Sink for Postgres {
     }
 
     fn deliver(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError> {
-        self.run(async |session| session.deliver(batch, records, false).await)?;
+        let mut load = Load { batch, records, encoded: None };
+        self.run(async |session| session.deliver(&mut load, false).await)?;
+        Ok(Delivered::default())
+    }
+
+    fn encoder(&mut self) -> Option<Arc<dyn Encode>> {
+        // What is in the way, the delivery tells.
+        self.run(async |session| session.look().await).ok()?;
+        let table = Arc::clone(self.session.table.as_ref()?);
+        let (wanted, forms) = (Arc::clone(&self.session.wanted), Arc::clone(&self.session.forms));
+        Some(Arc::new(Encoder { table, wanted, forms }))
+    }
+
+    fn deliver_encoded(
+        &mut self,
+        batch: &BatchId,
+        records: &[Delivery],
+        encoded: super::Encoded,
+    ) -> Result<Delivered, SinkError> {
+        let mut load = Load { batch, records, encoded: encoded.downcast().ok() };
+        self.run(async |session| session.deliver(&mut load, false).await)?;
         Ok(Delivered::default())
     }
 
@@ -149,7 +169,8 @@ impl Sink for Postgres {
     }
 
     fn prepare(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<(), SinkError> {
-        self.run(async |session| session.deliver(batch, records, true).await)
+        let mut load = Load { batch, records, encoded: None };
+        self.run(async |session| session.deliver(&mut load, true).await)
     }
 
     fn settle(&mut self, batch: &BatchId, commit: bool) -> Result<(), SinkError> {
@@ -161,11 +182,56 @@ impl Sink for Postgres {
     }
 }
 
+/// Encodes for a table as it was in the last transaction that was committed.
+struct Encoder {
+    table: Arc<Table>,
+    wanted: Arc<Wanted>,
+    forms: Arc<Mutex<Forms>>,
+}
+
+/// Records as they are encoded for a table.
+struct EncodedFor {
+    table: Arc<Table>,
+    encoded: Encoded,
+}
+
+impl Encode for Encoder {
+    fn encode(&self, records: &[Delivery]) -> super::Encoded {
+        let encoded = encode(&self.table, &self.wanted, records, &self.forms);
+        Box::new(EncodedFor { table: Arc::clone(&self.table), encoded })
+    }
+}
+
+/// Encodes records, with the forms of the load's keys so far.
+fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms: &Mutex<Forms>) -> Encoded {
+    // Each change to them is one call, so that a thread that panicked left them whole.
+    let mut forms = forms.lock().unwrap_or_else(PoisonError::into_inner);
+    batch::encode(table, wanted, records, &mut forms)
+}
+
+/// A batch that is delivered.
+struct Load<'l> {
+    batch: &'l BatchId,
+    records: &'l [Delivery],
+    /// The records, where they were encoded ahead.
+    encoded: Option<Box<EncodedFor>>,
+}
+
+impl Load<'_> {
+    /// Returns the records encoded for `table`: as they are, where that is the one they were encoded for.
+    fn encoded_for(&mut self, table: &Arc<Table>, wanted: &Wanted, forms: &Mutex<Forms>) -> Encoded {
+        match self.encoded.take() {
+            Some(ahead) if Arc::ptr_eq(&ahead.table, table) => ahead.encoded,
+            _ => encode(table, wanted, self.records, forms),
+        }
+    }
+}
+
 /// What there is to know of server and table.
 struct Session {
     name: String,
     server: Server,
-    wanted: Wanted,
+    wanted: Arc<Wanted>,
     /// The table's schema, quoted, with a dot behind it; empty when it is the default one.
     schema: String,
     /// Tables, quoted, with their schema.
@@ -176,12 +242,12 @@ struct Session {
     /// The database that the client is connected to.
     database: String,
     /// The table as it was in the last transaction that was committed.
-    table: Option<Table>,
+    table: Option<Arc<Table>>,
     has_ledger: bool,
     /// The scope that is known to have a row in the table of fences.
     fenced: Option<String>,
     /// Of the keys so far.
-    forms: RefCell<Forms>,
+    forms: Arc<Mutex<Forms>>,
 }
 
 impl Session {
@@ -278,24 +344,38 @@ impl Session {
         Ok(())
     }
 
-    async fn deliver(&mut self, batch: &BatchId, records: &[Delivery], prepare: bool) -> Result<(), Failure> {
+    /// Looks at the table, where it is there and was not looked at yet.
+    async fn look(&mut self) -> Result<(), Failure> {
+        if self.table.is_none() {
+            let mut client =
+                self.client.take().ok_or_else(|| self.refused("not connected".to_owned(), None))?;
+            let found = self.find_table(&mut client).await;
+            self.client = Some(client);
+            self.table = found?.map(Arc::new);
+        }
+        Ok(())
+    }
+
+    async fn find_table(&self, client: &mut Client) -> Result<Option<Table>, Failure> {
+        let transaction = client.transaction().await?;
+        let Some(table) = Table::read(&transaction, &self.quoted).await? else { return Ok(None) };
+        self.check_table(table).map(Some)
+    }
+
+    async fn deliver(&mut self, load: &mut Load<'_>, prepare: bool) -> Result<(), Failure> {
         let known = self.table.is_some();
-        match self.try_deliver(batch, records, prepare).await {
+        match self.try_deliver(load, prepare).await {
             // The table was altered since it was looked at.
             Err(Failure::Sql(error)) if known && of_schema(&error) => {
                 self.table = None;
-                self.try_deliver(batch, records, prepare).await
+                self.try_deliver(load, prepare).await
             }
             done => done,
         }
     }
 
-    async fn try_deliver(
-        &mut self,
-        batch: &BatchId,
-        records: &[Delivery],
-        prepare: bool,
-    ) -> Result<(), Failure> {
+    async fn try_deliver(&mut self, load: &mut Load<'_>, prepare: bool) -> Result<(), Failure> {
+        let batch = load.batch;
         let scope = self.scope(&batch.scope);
         // A connection that broke since the last batch is made anew.
         self.client().await?;
@@ -307,7 +387,7 @@ impl Session {
         }
         let known = self.table.take();
         let mut client = self.client.take().ok_or_else(|| self.refused("not connected".to_owned(), None))?;
-        let done = self.transact(&mut client, known, &scope, batch, records, prepare.then_some(gid)).await;
+        let done = self.transact(&mut client, known, &scope, load, prepare.then_some(gid)).await;
         self.client = Some(client);
         self.table = done?;
         Ok(())
@@ -317,12 +397,12 @@ impl Session {
     async fn transact(
         &self,
         client: &mut Client,
-        known: Option<Table>,
+        known: Option<Arc<Table>>,
         scope: &str,
-        batch: &BatchId,
-        records: &[Delivery],
+        load: &mut Load<'_>,
         gid: Option<String>,
-    ) -> Result<Option<Table>, Failure> {
+    ) -> Result<Option<Arc<Table>>, Failure> {
+        let Load { batch, records, .. } = *load;
         let mut transaction = client.transaction().await?;
         self.raise_fence(&transaction, scope, batch).await?;
         if recorded(&transaction, &self.name, &self.ledger, scope, batch).await? {
@@ -332,14 +412,11 @@ impl Session {
         self.record(&transaction, scope, batch, puts(records)).await?;
         let table = match known {
             Some(table) => Some(table),
-            None => self.table(&transaction, records).await?,
+            None => self.table(&transaction, records).await?.map(Arc::new),
         };
         let mut faults = Vec::new();
-        let encoded = table.as_ref().map(|table| {
-            let forms = &mut self.forms.borrow_mut();
-            (table, batch::encode(table, &self.wanted, records, forms, &mut faults))
-        });
-        if let Some((table, encoded)) = encoded.filter(|_| faults.is_empty()) {
+        if let Some(table) = &table {
+            let mut encoded = load.encoded_for(table, &self.wanted, &self.forms);
             let staging = Staging {
                 name: match &gid {
                     // Its name stays taken until the transaction is settled.
@@ -349,7 +426,10 @@ impl Session {
                 for_prepare: gid.is_some(),
             };
             let target = Target { table, wanted: &self.wanted, quoted: &self.quoted, staging };
-            faults = target.apply(&mut transaction, &encoded, records).await?;
+            faults = std::mem::take(&mut encoded.faults);
+            if faults.is_empty() {
+                faults = target.apply(&mut transaction, &encoded, records).await?;
+            }
         }
         if !faults.is_empty() {
             faults.sort_by_key(|fault| fault.index);
@@ -422,6 +502,11 @@ impl Session {
             let made = Table::read(transaction, &self.quoted).await?;
             made.ok_or_else(|| self.refused("the table is not there after it was made".to_owned(), None))?
         };
+        self.check_table(table).map(Some)
+    }
+
+    /// Gives a table back that has what is needed.
+    fn check_table(&self, table: Table) -> Result<Table, Failure> {
         let name = &self.wanted.table;
         for path in self.wanted.paths().map(ToString::to_string) {
             if table.position(&path).is_none() {
@@ -440,7 +525,7 @@ impl Session {
                 Some(format!("CREATE UNIQUE INDEX ON {} ({})", self.quoted, list("", &key))),
             ));
         }
-        Ok(Some(table))
+        Ok(table)
     }
 
     fn create(&self, records: &[Delivery]) -> String {

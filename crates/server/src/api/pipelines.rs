@@ -201,6 +201,18 @@ pub(super) fn text_of(file: Option<&String>, definition: Option<&String>) -> Res
     }
 }
 
+/// Reads params: as texts, as a command line has them.
+pub(super) fn params_of(
+    params: BTreeMap<String, serde_json::Value>,
+) -> Result<Vec<(String, String)>, Problem> {
+    let text = |(name, value): (String, serde_json::Value)| match value {
+        serde_json::Value::String(text) => Ok((name, text)),
+        value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Ok((name, value.to_string())),
+        _ => Err(Problem::bad(format!("param `{name}` is neither a text, nor a number, nor true or false"))),
+    };
+    params.into_iter().map(text).collect()
+}
+
 impl Submit {
     fn order(self, pipeline: Name) -> Result<Order, Problem> {
         let target = match (self.stages.is_empty(), self.only.is_empty()) {
@@ -214,16 +226,7 @@ impl Submit {
             Some(ForceWords::All(true)) => Force::All,
             Some(ForceWords::Stages(stages)) => Force::Named(stages),
         };
-        let text = |(name, value): (String, serde_json::Value)| match value {
-            serde_json::Value::String(text) => Ok((name, text)),
-            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
-                Ok((name, value.to_string()))
-            }
-            _ => Err(Problem::bad(format!(
-                "param `{name}` is neither a text, nor a number, nor true or false"
-            ))),
-        };
-        let params = self.params.into_iter().map(text).collect::<Result<_, _>>()?;
+        let params = params_of(self.params)?;
         let interval = self.interval.map(|words| {
             let (start, end) =
                 (instant("interval.start", &words.start)?, instant("interval.end", &words.end)?);
@@ -258,7 +261,7 @@ impl Submit {
 const KEY_MAX: usize = 255;
 
 /// Returns the key of a request; the draft has it as a quoted string, and people send it bare.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all("idempotency-key").into_iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

@@ -4,8 +4,10 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use cairn_scheduler::backfill::BackfillError;
 use serde::Serialize;
 
+use crate::backfill::FillError;
 use crate::daemon::StoreError;
 use crate::submit::SubmitError;
 
@@ -111,6 +113,27 @@ impl From<SubmitError> for Problem {
             _ => None,
         };
         Self { help, report, ..Self::new(status, error.to_string()) }
+    }
+}
+
+impl From<FillError> for Problem {
+    fn from(error: FillError) -> Self {
+        let help = error.help();
+        let status = match &error {
+            FillError::NoTime { .. } | FillError::Backfill(BackfillError::NoWord { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
+            FillError::Nothing | FillError::Planning => StatusCode::CONFLICT,
+            FillError::LookUp(_) | FillError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        match error {
+            FillError::Store(error) => error.into(),
+            FillError::Key(error) => error.into(),
+            FillError::Launch(error) => SubmitError::from(error).into(),
+            FillError::Wrong { report } => SubmitError::Wrong { report }.into(),
+            other => Self::new(status, other.to_string()).maybe_help(help),
+        }
     }
 }
 

@@ -52,10 +52,10 @@ struct Runs {
     next: Option<String>,
 }
 
-const LIMIT: usize = 50;
-const LIMIT_MAX: usize = 1000;
+pub(super) const LIMIT: usize = 50;
+pub(super) const LIMIT_MAX: usize = 1000;
 /// Runs that one answer looks at, at most: a store keeps all that there ever were.
-const LOOKED_AT_MAX: usize = 10_000;
+pub(super) const LOOKED_AT_MAX: usize = 10_000;
 
 /// Lists runs, the newest first; those that wait for their turn are the newest of all.
 #[utoipa::path(get, path = "/api/v1/runs", params(Which), responses((status = 200, body = Runs), (status = 400, body = Problem)))]

@@ -107,10 +107,18 @@ pub(crate) fn status_word(status: RunStatus) -> &'static str {
     }
 }
 
+/// The word for how a run stands, by what is known of it.
+pub(crate) fn standing_word(record: Option<&RunRecord>, ticket: Option<&Ticket>) -> &'static str {
+    match record {
+        _ if ticket.is_some_and(|ticket| ticket.stage == TicketStage::Queued) => "queued",
+        None => "running",
+        Some(record) => status_word(record.status),
+    }
+}
+
 impl Run {
     /// Describes a run by what is known of it: its ticket, its record, or both.
     pub(crate) fn of(id: RunId, record: Option<&RunRecord>, ticket: Option<&Ticket>) -> Option<Self> {
-        let queued = ticket.is_some_and(|ticket| ticket.stage == TicketStage::Queued);
         let (pipeline, file, params, logical_time) = match (record, ticket) {
             (Some(record), _) => (&record.pipeline, &record.file, &record.params, record.logical_time),
             (None, Some(ticket)) => (&ticket.pipeline, &ticket.file, &ticket.params, ticket.logical_time),
@@ -121,11 +129,7 @@ impl Run {
             short: id.short(),
             pipeline: pipeline.to_string(),
             file: file.clone(),
-            status: if queued {
-                "queued"
-            } else {
-                record.map_or("running", |record| status_word(record.status))
-            },
+            status: standing_word(record, ticket),
             trigger: ticket.map(|ticket| Trigger {
                 kind: ticket.trigger.kind.as_str(),
                 detail: ticket.trigger.detail.clone(),

@@ -100,6 +100,20 @@ fn nearest(red: u16, green: u16, blue: u16) -> u8 {
     }
 }
 
+/// Returns the text of one line without its colours and its end. Of what a carriage return was to overwrite, only what came
+/// last is left.
+pub(super) fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut rest = text.trim_end_matches(['\r', '\n']).rsplit('\r').next().unwrap_or_default();
+    let mut plain = String::new();
+    while let Some(at) = rest.find('\x1b') {
+        plain.push_str(&rest[..at]);
+        rest = escape(&rest[at + 1..]).1;
+    }
+    plain.push_str(rest);
+    plain
+}
+
 /// Marks one line up, without its end. Of what a carriage return was to overwrite, only what came last is left.
 pub(super) fn line(bytes: &[u8], paint: &mut Paint) -> Markup {
     let text = String::from_utf8_lossy(bytes);

@@ -10,14 +10,12 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
-use cairn_dag::{instant, rfc3339_in};
+use cairn_dag::instant;
 use cairn_model::{Interval, RunId, Timestamp};
 use cairn_scheduler::backfill::{Reprocess, Would};
-use cairn_scheduler::schedule::Times;
 use cairn_store::TriggerKind;
 use jiff::ToSpan as _;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use super::calendar::{self, Marks};
 use super::form::{self, Fields, Form, field};
@@ -27,7 +25,7 @@ use super::shell::{Fault, Place, Shell, page, show};
 use super::state::{self, Look};
 use super::words;
 use crate::api::{App, Problem, find_run};
-use crate::backfill::{Backfill, Day, FillError};
+use crate::backfill::{Backfill, Clock, Day, Words};
 use crate::carry_out::blocking;
 use crate::catalog::Entry;
 
@@ -89,96 +87,28 @@ struct BackfillPage {
     passed_words: String,
 }
 
-/// The clock and the intervals of a pipeline's schedule.
-struct Clock {
-    zone: TimeZone,
-    zone_name: String,
-    /// Whether an interval is shorter than a day, so that dates do not do.
-    short: bool,
-    scheduled: bool,
-}
-
-/// Below this an interval is no day: the shortest has 23 hours.
-const DAY_MS: u64 = 23 * 3_600_000;
-
-impl Clock {
-    fn of(entry: &Entry, now: Timestamp) -> Self {
-        let times = entry.schedule.as_ref().and_then(|schedule| Times::new(&entry.name, schedule).ok());
-        let next = times.as_ref().and_then(|times| times.next_after(now));
-        Self {
-            zone: times.as_ref().map_or(TimeZone::UTC, |times| times.zone().clone()),
-            zone_name: entry
-                .schedule
-                .as_ref()
-                .map_or("UTC", |schedule| schedule.timezone.as_str())
-                .to_owned(),
-            short: next.is_some_and(|next| next.interval.end.millis_since(next.interval.start) < DAY_MS),
-            scheduled: entry.schedule.as_ref().is_some_and(|schedule| schedule.trigger.is_some()),
-        }
-    }
-
-    fn date(&self, at: Timestamp) -> Date {
-        let at = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
-        at.to_zoned(self.zone.clone()).date()
-    }
-
-    /// Writes a time as a field for times has it.
-    fn field(&self, at: Timestamp) -> String {
-        let zoned = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default().to_zoned(self.zone.clone());
-        zoned.strftime(if self.short { "%Y-%m-%dT%H:%M" } else { "%Y-%m-%d" }).to_string()
-    }
-
-    /// Writes an interval as people read it: as a day where it is one, as days, or as times.
-    fn interval(&self, interval: Interval) -> String {
-        let texts = [interval.start, interval.end].map(|at| rfc3339_in(at, &self.zone));
-        let dates = texts
-            .each_ref()
-            .map(|text| text.split_once('T').filter(|(_, time)| time.starts_with("00:00:00")));
-        match dates {
-            [Some((start, _)), Some(_)] if interval.end.millis_since(interval.start) < DAY_MS + 7_200_001 => {
-                start.to_owned()
-            }
-            [Some((start, _)), Some((end, _))] => format!("{start} – {end}"),
-            _ => format!("{} – {}", &texts[0], &texts[1]),
-        }
-    }
-}
-
 /// Days that are proposed.
 const PROPOSED_DAYS: i64 = 30;
 
 /// Reads what is asked for; `None` where nothing is.
 fn asked(entry: &Entry, clock: &Clock, fields: &Fields) -> Result<Option<Backfill>, Problem> {
-    let (from, to) = (field(fields, "from").trim(), field(fields, "to").trim());
-    if from.is_empty() && to.is_empty() {
+    let (from, to) = (field(fields, "from"), field(fields, "to"));
+    if from.trim().is_empty() && to.trim().is_empty() {
         return Ok(None);
     }
-    let time = |name: &str, text: &str| {
-        instant(text, &clock.zone).ok_or_else(|| {
-            Problem::bad(format!("`{name}` = `{text}` is no date or time"))
-                .help("write for example `2026-01-31`, or `2026-01-31T06:00:00`")
-        })
-    };
-    let stretch = Interval { start: time("from", from)?, end: time("to", to)? };
-    let every = field(fields, "every").trim();
-    let reprocess = match field(fields, "reprocess") {
-        "" => Reprocess::default(),
-        word => word.parse().map_err(|error: cairn_scheduler::backfill::BackfillError| {
-            Problem::bad(error.to_string()).help(error.help())
-        })?,
-    };
     let params = entry.params.iter().filter_map(|(name, default)| {
         let typed = fields.iter().find(|(field, _)| field.strip_prefix("param-") == Some(name))?;
         (typed.1 != default.to_string()).then(|| (name.clone(), typed.1.clone()))
     });
-    Ok(Some(Backfill {
-        stretch,
-        every: (!every.is_empty()).then(|| every.to_owned()),
-        reprocess,
+    let words = Words {
+        from,
+        to,
+        every: field(fields, "every"),
+        reprocess: field(fields, "reprocess"),
         params: params.collect(),
         keep_going: !field(fields, "keep_going").is_empty(),
-        words: format!("{} – {}", clock.field(stretch.start), clock.field(stretch.end)).replace('T', " "),
-    }))
+    };
+    Ok(Some(words.read(clock)?))
 }
 
 async fn plan(
@@ -419,7 +349,7 @@ async fn start(
         let clock = Clock::of(&entry, app.daemon.clock.now());
         let started = asked(&entry, &clock, &fields).and_then(|asked| {
             let asked = asked.ok_or_else(|| Problem::bad("neither `from` nor `to` is given"))?;
-            Ok(app.daemon.start_backfill(&entry, &asked)?)
+            Ok(app.daemon.start_backfill(&entry, &asked, None)?.runs)
         });
         match started {
             Ok(runs) => {
@@ -473,7 +403,7 @@ async fn progress(
         let clock = match daemon.entry(&name) {
             Ok(entry) => Clock::of(&entry, now),
             // The pipeline is gone; its runs are not.
-            Err(_) => Clock { zone: TimeZone::UTC, zone_name: String::new(), short: false, scheduled: false },
+            Err(_) => Clock::default(),
         };
         let mut rows = Vec::with_capacity(all.len());
         let mut marks = Vec::with_capacity(all.len());
@@ -539,20 +469,4 @@ async fn cancel(
     })
     .await?;
     Ok(Redirect::to(&to).into_response())
-}
-
-impl From<FillError> for Problem {
-    fn from(error: FillError) -> Self {
-        let help = error.help();
-        match error {
-            FillError::Store(error) => error.into(),
-            FillError::Launch(error) => crate::submit::SubmitError::from(error).into(),
-            FillError::Wrong { report } => crate::submit::SubmitError::Wrong { report }.into(),
-            FillError::LookUp(error) => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            other @ (FillError::Nothing | FillError::Planning) => {
-                Self::new(StatusCode::CONFLICT, other.to_string()).maybe_help(help)
-            }
-            other => Self::new(StatusCode::UNPROCESSABLE_ENTITY, other.to_string()).maybe_help(help),
-        }
-    }
 }

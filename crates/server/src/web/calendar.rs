@@ -18,9 +18,14 @@ pub(super) struct Marks {
     looks: Vec<(Look, usize)>,
     /// More about them.
     notes: Vec<String>,
+    /// Whether there may be more than was counted.
+    more: bool,
     /// Where the day leads.
     pub(super) href: Option<String>,
 }
+
+/// A day of which nothing is known because it was not looked at.
+const NOT_COUNTED: Look = Look { class: "next", sign: "…", word: "not counted" };
 
 /// Different notes of one day that are told.
 const NOTES_MAX: usize = 3;
@@ -41,6 +46,11 @@ impl Marks {
         }
     }
 
+    /// Tells that there may be more than was counted.
+    pub(super) fn may_be_more(&mut self) {
+        self.more = true;
+    }
+
     /// Returns the looks of what there is.
     pub(super) fn looks(&self) -> impl Iterator<Item = Look> {
         self.looks.iter().map(|(look, _)| *look)
@@ -50,16 +60,34 @@ impl Marks {
         self.looks.iter().map(|(_, count)| count).sum()
     }
 
+    /// Returns how many there are in three characters: `147`, `1k`; `42+` where there may be more.
+    fn short(&self) -> String {
+        match (self.count(), self.more) {
+            (count @ ..100, true) => format!("{count}+"),
+            (_, true) => "99+".to_owned(),
+            (count @ ..1000, false) => count.to_string(),
+            (count, false) => format!("{}k", count / 1000),
+        }
+    }
+
     /// Returns the look that asks most for a person's eye.
     fn worst(&self) -> Option<Look> {
-        self.looks.iter().map(|(look, _)| *look).max_by_key(|look| look.weight())
+        let worst = self.looks.iter().map(|(look, _)| *look).max_by_key(|look| look.weight());
+        worst.or(self.more.then_some(NOT_COUNTED))
     }
 
     /// Says what there is: `2 succeeded, 1 dropped (overlap)`.
     pub(super) fn words(&self) -> String {
         let all: Vec<String> =
             self.looks.iter().map(|(look, count)| format!("{count} {}", look.word)).collect();
-        let words = all.join(", ");
+        let mut words = all.join(", ");
+        if self.more {
+            words.push_str(if words.is_empty() {
+                NOT_COUNTED.word
+            } else {
+                ", and more that is not counted"
+            });
+        }
         if self.notes.is_empty() { words } else { format!("{words} ({})", self.notes.join("; ")) }
     }
 }
@@ -130,8 +158,8 @@ fn cell<'m>(markup: &'m mut Markup, day: Date, marks: Option<&Marks>, today: Opt
         markup.attribute("href", href).attribute("aria-label", &label);
     }
     markup.html("><span aria-hidden=\"true\">").html(look.sign);
-    if marks.count() > 1 {
-        markup.html("<small>").text(marks.count()).html("</small>");
+    if marks.count() > 1 || (marks.more && marks.count() > 0) {
+        markup.html("<small>").text(marks.short()).html("</small>");
     }
     markup.html("</span>");
     if marks.href.is_some() {
@@ -146,6 +174,21 @@ mod tests {
 
     use super::super::state::{QUEUED, WAITING};
     use super::*;
+
+    #[test]
+    fn a_day_that_was_not_counted_is_no_day_without_anything() {
+        let mut marks = Marks::default();
+        marks.may_be_more();
+        assert_eq!((marks.words().as_str(), marks.worst()), ("not counted", Some(NOT_COUNTED)));
+        marks.add(QUEUED);
+        assert_eq!(marks.words(), "1 queued, and more that is not counted");
+        let (day, mut markup) = (date(2026, 11, 26), Markup::default());
+        cell(&mut markup, day, Some(&marks), None);
+        assert!(markup.to_string().contains("<small>1+</small>"), "{markup}");
+        (0..1151).for_each(|_| marks.add(QUEUED));
+        assert_eq!(marks.short(), "99+");
+        assert_eq!(Marks { more: false, ..marks }.short(), "1k");
+    }
 
     #[test]
     fn a_day_stands_in_its_week_and_says_what_there_is() {

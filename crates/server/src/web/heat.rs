@@ -21,9 +21,11 @@ use crate::daemon::Daemon;
 /// Weeks that are shown, of those that passed and of those that come.
 const WEEKS_BACK: i64 = 11;
 const WEEKS_ON: i64 = 4;
-/// Times of one pipeline that are counted in each direction, and past times of all: the run of each is looked up.
+/// Times of one pipeline that are counted in each direction.
 const EACH_MAX: usize = 2_000;
-const PAST_MAX: usize = 20_000;
+/// Times of all pipelines that are counted in each direction, however many there are: the run of each that passed is looked
+/// up. Every pipeline has its part of what those before it have left.
+const ALL_MAX: usize = 10_000;
 /// Times of one day that are listed.
 const LISTED_MAX: usize = 500;
 
@@ -138,12 +140,18 @@ pub(super) fn read(
     let stretch = clock.stretch(first, last);
     let moment = Moment::of(daemon);
     let mut marked: BTreeMap<Date, Marks> = BTreeMap::new();
-    let (mut left, mut cut) = (PAST_MAX, false);
-    for entry in entries.iter().filter(|entry| entry.schedule.is_some()) {
-        let most = EACH_MAX.min(left);
+    let scheduled: Vec<_> = entries.iter().filter(|entry| entry.schedule.is_some()).collect();
+    let (mut past_left, mut coming_left) = (ALL_MAX, ALL_MAX);
+    // The days up to which, and from which on, not all is counted.
+    let (mut cut_until, mut cut_from): (Option<Date>, Option<Date>) = (None, None);
+    for (at, entry) in scheduled.iter().enumerate() {
+        let share = |left: usize| (left / (scheduled.len() - at)).clamp(1, EACH_MAX);
+        let most = share(past_left);
         let past = daemon.store().occurrences_within(&entry.name, stretch, most)?;
-        cut |= past.len() == most;
-        left -= past.len();
+        past_left = past_left.saturating_sub(past.len());
+        if let Some((oldest, ..)) = past.last().filter(|_| past.len() == most) {
+            cut_until = cut_until.max(Some(clock.date(*oldest)));
+        }
         for (nominal, _, occurrence) in &past {
             let marks = marked.entry(clock.date(*nominal)).or_default();
             match &occurrence.fate {
@@ -154,10 +162,25 @@ pub(super) fn read(
                 Fate::Run(run) => marks.add(moment.standing(daemon.store(), *run)?),
             }
         }
-        let coming = coming(daemon, entry, now, stretch, EACH_MAX)?;
-        cut |= coming.len() == EACH_MAX;
+        let most = share(coming_left);
+        let coming = coming(daemon, entry, now, stretch, most)?;
+        coming_left = coming_left.saturating_sub(coming.len());
+        if let Some(last) = coming.last().filter(|_| coming.len() == most) {
+            let from = clock.date(*last);
+            cut_from = Some(cut_from.map_or(from, |other: Date| other.min(from)));
+        }
         for at in coming {
             marked.entry(clock.date(at)).or_default().add(COMES);
+        }
+    }
+    let cut = cut_until.is_some() || cut_from.is_some();
+    if cut {
+        let is_cut = |day: &Date| {
+            cut_until.is_some_and(|until| *day <= until) || cut_from.is_some_and(|from| *day >= from)
+        };
+        let days = first.series(1.day()).take_while(|day| *day <= last);
+        for day in days.filter(is_cut) {
+            marked.entry(day).or_default().may_be_more();
         }
     }
     let of = if pipeline.is_empty() { String::new() } else { format!("pipeline={}&", url_part(pipeline)) };
@@ -173,6 +196,7 @@ pub(super) fn read(
     let days = marked
         .iter()
         .rev()
+        .filter(|(_, marks)| marks.looks().next().is_some())
         .map(|(day, marks)| {
             (calendar::day_words(*day), marks.href.clone().unwrap_or_default(), marks.words())
         })

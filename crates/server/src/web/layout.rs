@@ -4,8 +4,8 @@
 //! the order in a layer is that of the means of the neighbours (Sugiyama's method), and the heights are the nearest to
 //! those means that keep the order and the distances (pool adjacent violators).
 
-/// Width and height of a node.
-pub(super) const NODE: (f64, f64) = (184.0, 46.0);
+/// Height of a node.
+pub(super) const HEIGHT: f64 = 46.0;
 /// Between layers, and between nodes of one.
 const GAP: (f64, f64) = (52.0, 16.0);
 /// Height of the place that a line has in a layer it passes.
@@ -19,6 +19,8 @@ const SWEEPS: usize = 16;
 pub(super) struct Layout {
     /// The left upper corner of each node.
     pub(super) nodes: Vec<(f64, f64)>,
+    /// How wide each is.
+    pub(super) widths: Vec<f64>,
     pub(super) lines: Vec<Line>,
     pub(super) width: f64,
     pub(super) height: f64,
@@ -41,11 +43,12 @@ struct Item {
     after: Vec<usize>,
 }
 
-/// Lays a graph out; `needs` says for each node what it stands after. Of a circle one line is not minded.
-pub(super) fn lay_out(needs: &[Vec<usize>]) -> Layout {
+/// Lays a graph out; `needs` says for each node what it stands after, `widths` how wide it has to be: a layer is as wide as
+/// the widest of its nodes, and all of them are. Of a circle one line is not minded.
+pub(super) fn lay_out(needs: &[Vec<usize>], widths: &[f64]) -> Layout {
     let layer = layers(needs);
     let mut items: Vec<Item> =
-        layer.iter().map(|layer| Item { layer: *layer, height: NODE.1, ..Item::default() }).collect();
+        layer.iter().map(|layer| Item { layer: *layer, height: HEIGHT, ..Item::default() }).collect();
     let mut chains = Vec::new();
     for (to, needs) in needs.iter().enumerate() {
         for &from in needs.iter().filter(|from| layer[**from] < layer[to]) {
@@ -65,20 +68,25 @@ pub(super) fn lay_out(needs: &[Vec<usize>]) -> Layout {
     let count = layer.iter().max().map_or(0, |last| last + 1);
     let order = ordered(&items, count);
     let heights = heights(&items, &order);
-    let x = |layer: usize| EDGE + as_f64(layer) * (NODE.0 + GAP.0);
+    let mut wide = vec![0.0_f64; count];
+    for (layer, width) in layer.iter().zip(widths) {
+        wide[*layer] = wide[*layer].max(*width);
+    }
+    let x = |layer: usize| EDGE + wide[..layer].iter().map(|wide| wide + GAP.0).sum::<f64>();
     let top = (0..items.len()).map(|at| heights[at] - items[at].height / 2.0).fold(f64::INFINITY, f64::min);
     let y = |at: usize| heights[at] - top + EDGE;
     let bottom = (0..items.len()).map(|at| y(at) + items[at].height / 2.0).fold(0.0, f64::max);
     let lines = chains.into_iter().map(|(from, to, chain)| {
         let passes = chain.into_iter().map(|lane| {
             let left = x(items[lane].layer);
-            (left, left + NODE.0, y(lane))
+            (left, left + wide[items[lane].layer], y(lane))
         });
         Line { from, to, passes: passes.collect() }
     });
     Layout {
         lines: lines.collect(),
-        nodes: (0..needs.len()).map(|at| (x(layer[at]), y(at) - NODE.1 / 2.0)).collect(),
+        nodes: (0..needs.len()).map(|at| (x(layer[at]), y(at) - HEIGHT / 2.0)).collect(),
+        widths: layer.iter().map(|layer| wide[*layer]).collect(),
         width: x(count) - GAP.0 + EDGE,
         height: bottom + EDGE,
     }
@@ -252,37 +260,39 @@ mod tests {
     #[test]
     fn nodes_stand_after_what_they_need_and_none_on_another() {
         let needs = [vec![], vec![0], vec![0], vec![1, 2], vec![0, 3], vec![]];
-        let layout = lay_out(&needs);
+        let layout = lay_out(&needs, &[100.0, 130.0, 184.0, 140.0, 100.0, 184.0]);
+        assert!((layout.widths[1] - 184.0).abs() < 0.01, "those of one layer are as wide as the widest");
         for (to, needs) in needs.iter().enumerate() {
             for from in needs {
-                assert!(layout.nodes[*from].0 + NODE.0 < layout.nodes[to].0, "{from} {to}");
+                assert!(layout.nodes[*from].0 + layout.widths[*from] < layout.nodes[to].0, "{from} {to}");
             }
         }
         for one in 0..needs.len() {
             for other in 0..one {
                 let ((x, y), (u, v)) = (layout.nodes[one], layout.nodes[other]);
-                assert!((x - u).abs() >= NODE.0 || (y - v).abs() >= NODE.1, "{one} {other}");
+                let apart = if x < u { x + layout.widths[one] <= u } else { u + layout.widths[other] <= x };
+                assert!(apart || (y - v).abs() >= HEIGHT, "{one} {other}");
             }
         }
         assert_eq!(layout.lines.len(), 6);
-        assert!(layout.nodes.iter().all(|(x, y)| *x >= 0.0
-            && x + NODE.0 <= layout.width
+        assert!(layout.nodes.iter().zip(&layout.widths).all(|((x, y), width)| *x >= 0.0
+            && x + width <= layout.width
             && *y >= 0.0
-            && y + NODE.1 <= layout.height));
+            && y + HEIGHT <= layout.height));
         let long = layout.lines.iter().find(|line| (line.from, line.to) == (0, 4)).unwrap();
         assert_eq!(long.passes.len(), 2, "it has a place in each layer it passes");
     }
 
     #[test]
     fn nothing_and_a_circle_are_laid_out_too() {
-        assert!(lay_out(&[]).nodes.is_empty());
-        assert_eq!(lay_out(&[vec![1], vec![0]]).nodes.len(), 2);
+        assert!(lay_out(&[], &[]).nodes.is_empty());
+        assert_eq!(lay_out(&[vec![1], vec![0]], &[90.0; 2]).nodes.len(), 2);
     }
 
     #[test]
     fn two_chains_do_not_cross() {
         let needs = [vec![], vec![], vec![1], vec![0]];
-        let layout = lay_out(&needs);
+        let layout = lay_out(&needs, &[90.0; 4]);
         assert_eq!(layout.nodes[0].1 < layout.nodes[1].1, layout.nodes[3].1 < layout.nodes[2].1);
     }
 }

@@ -179,6 +179,34 @@ pub(super) fn tail(path: &Path, count: usize) -> Markup {
     markup
 }
 
+/// Lines of a log among which its last words are looked for, and characters of these that are told.
+const LAST_LINES: usize = 40;
+const LAST_MAX: usize = 240;
+
+/// Returns the line that most likely says why a command ended, without colours, and whether it was said as an error: the last
+/// of these that has a word in it, else the last of all.
+pub(super) fn last_words(path: &Path) -> Option<(String, bool)> {
+    let mut reader = Reader::from_last_lines(path, LAST_LINES).ok()?;
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    // A log that grows faster than it is read is not read for ever.
+    for _ in 0..SENT_MAX {
+        let Ok(Some(chunk)) = reader.next_chunk() else { break };
+        match chunk.stream {
+            // What is missing says nothing about why.
+            Stream::Mark => continue,
+            Stream::Stderr => errors.extend_from_slice(&chunk.bytes),
+            Stream::Stdout | Stream::Unknown => {}
+        }
+        all.extend_from_slice(&chunk.bytes);
+    }
+    let last = |bytes: &[u8]| -> Option<String> {
+        let mut lines = bytes.rsplit(|byte| *byte == b'\n').map(ansi::plain);
+        let line = lines.find(|line| line.chars().any(char::is_alphanumeric))?;
+        Some(line.trim().chars().take(LAST_MAX).collect())
+    };
+    last(&errors).map(|words| (words, true)).or_else(|| Some((last(&all)?, false)))
+}
+
 /// How often a log is looked at that somebody follows.
 const LOOK: Duration = Duration::from_millis(250);
 /// Pieces of a log that are sent at once.
@@ -301,6 +329,29 @@ mod tests {
             .skip(1)
             .map(|rest| rest.split("</span>").next().unwrap())
             .collect()
+    }
+
+    #[test]
+    fn the_last_words_are_those_of_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.log");
+        assert_eq!(last_words(&path), None);
+        let (mut text, mut index) = (Vec::new(), Vec::new());
+        let mut say = |stream: u32, bytes: &str| {
+            text.extend_from_slice(bytes.as_bytes());
+            index.extend_from_slice(&[0; 8]);
+            index.extend_from_slice(&stream.to_be_bytes());
+            index.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
+            std::fs::write(cairn_executor::isolation::log::index_path(&path), &index).unwrap();
+            std::fs::write(&path, &text).unwrap();
+        };
+        let (out, err) = (1, 2);
+        say(out, "10%\r\x1b[32mall read\x1b[0m\n\n---\n");
+        assert_eq!(last_words(&path), Some(("all read".to_owned(), false)));
+        say(err, "error: \x1b[1mno");
+        say(err, " room\x1b[0m\n^^^\n");
+        say(out, "cleaned up\n");
+        assert_eq!(last_words(&path), Some(("error: no room".to_owned(), true)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use cairn_scheduler::definition::{Definition, Given};
 use cairn_scheduler::launch::interval_of;
 use cairn_store::{RunRecord, Ticket};
 
-use super::layout::{self, NODE};
+use super::layout::{self, HEIGHT};
 use super::markup::Markup;
 use super::state::Look;
 use crate::catalog::Entry;
@@ -169,6 +169,18 @@ pub(super) struct Dress {
 /// Characters of a label that have room in a node.
 const LABEL: usize = 19;
 const NOTE: usize = 25;
+/// How wide a node is at least, so that what a stage becomes does not move the picture, and at most.
+const NARROW: f64 = 136.0;
+const WIDE: f64 = 184.0;
+/// What a node is wide without its label, and a character of this.
+const AROUND: f64 = 46.0;
+const CHARACTER: f64 = 7.8;
+
+/// Returns how wide a node is that its label has room in it.
+fn width_of(label: &str) -> f64 {
+    let characters = u32::try_from(label.chars().count().min(LABEL)).unwrap_or(0);
+    (AROUND + f64::from(characters) * CHARACTER).clamp(NARROW, WIDE)
+}
 
 fn short(text: &str, max: usize) -> String {
     if text.chars().count() <= max {
@@ -179,7 +191,8 @@ fn short(text: &str, max: usize) -> String {
 
 /// Draws a graph: links in the order of the nodes, each named in full for those who hear it.
 pub(super) fn draw(shape: &Shape, name: &str, dress: &dyn Fn(&Node) -> Dress) -> Markup {
-    let layout = layout::lay_out(&shape.needs);
+    let widths: Vec<f64> = shape.nodes.iter().map(|node| width_of(&node.label)).collect();
+    let layout = layout::lay_out(&shape.needs, &widths);
     let mut svg = Markup::default();
     if shape.nodes.is_empty() {
         return svg;
@@ -191,7 +204,7 @@ pub(super) fn draw(shape: &Shape, name: &str, dress: &dyn Fn(&Node) -> Dress) ->
     svg.attribute("viewBox", format!("0 0 {width} {height}")).html("><g aria-hidden=\"true\">");
     for line in &layout.lines {
         let (from, to) = (layout.nodes[line.from], layout.nodes[line.to]);
-        let (mut x, mut y) = (from.0 + NODE.0, from.1 + NODE.1 / 2.0);
+        let (mut x, mut y) = (from.0 + layout.widths[line.from], from.1 + HEIGHT / 2.0);
         let mut path = format!("M{x:.1} {y:.1}");
         let mut curve = |u: f64, v: f64, end: f64| {
             use std::fmt::Write as _;
@@ -206,7 +219,7 @@ pub(super) fn draw(shape: &Shape, name: &str, dress: &dyn Fn(&Node) -> Dress) ->
         for (left, right, height) in &line.passes {
             curve(*left, *height, *right);
         }
-        curve(to.0, to.1 + NODE.1 / 2.0, to.0);
+        curve(to.0, to.1 + HEIGHT / 2.0, to.0);
         svg.html("<path class=\"edge ")
             .html(dressed[line.from].look.class)
             .html("\"")
@@ -214,7 +227,8 @@ pub(super) fn draw(shape: &Shape, name: &str, dress: &dyn Fn(&Node) -> Dress) ->
             .html("/>");
     }
     svg.html("</g>");
-    for ((node, dress), (x, y)) in shape.nodes.iter().zip(&dressed).zip(&layout.nodes) {
+    let places = layout.nodes.iter().zip(&layout.widths);
+    for ((node, dress), ((x, y), wide)) in shape.nodes.iter().zip(&dressed).zip(places) {
         let said = if dress.note.starts_with(dress.look.word) {
             format!("{}, {}", node.label, dress.note)
         } else {
@@ -224,8 +238,8 @@ pub(super) fn draw(shape: &Shape, name: &str, dress: &dyn Fn(&Node) -> Dress) ->
         svg.html("><title>").text(&said).html("</title><g aria-hidden=\"true\"><rect");
         svg.attribute("x", x)
             .attribute("y", y)
-            .attribute("width", NODE.0)
-            .attribute("height", NODE.1)
+            .attribute("width", wide)
+            .attribute("height", HEIGHT)
             .html(" rx=\"9\"/>");
         svg.html("<text class=\"sign\" text-anchor=\"middle\"")
             .attribute("x", x + 18.0)
@@ -238,7 +252,7 @@ pub(super) fn draw(shape: &Shape, name: &str, dress: &dyn Fn(&Node) -> Dress) ->
             .html("</text>");
         if !dress.note.is_empty() {
             svg.html("<text class=\"note\"").attribute("x", x + 34.0).attribute("y", y + 36.0).html(">");
-            svg.text(short(&dress.note, NOTE)).html("</text>");
+            svg.text(short(&dress.note, if *wide < WIDE { NOTE * 2 / 3 } else { NOTE })).html("</text>");
         }
         svg.html("</g></a>");
     }

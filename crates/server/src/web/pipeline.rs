@@ -15,6 +15,7 @@ use cairn_scheduler::launch::Asked;
 use cairn_scheduler::select::{Force, Request, Target};
 use cairn_store::{Trigger, TriggerKind};
 
+use super::attention::{self, Trouble};
 use super::backfill;
 use super::form::{self, Fields, Form, field};
 use super::heat::{self, Heat};
@@ -72,6 +73,8 @@ struct PipelinePage {
     overlap: &'static str,
     next: Option<(Markup, Markup)>,
     past: Vec<Past>,
+    /// What went wrong in the last run.
+    trouble: Option<Trouble>,
     rows: Vec<Row>,
     columns: Vec<(String, String, String, Look)>,
     grid: Vec<GridRow>,
@@ -227,6 +230,7 @@ fn read(
         } else {
             format!("{good} of the last {} succeeded", words::count(ended, "run"))
         },
+        trouble: rows.first().map(|row| attention::trouble(daemon, row)).transpose()?.flatten(),
         rows,
     })
 }

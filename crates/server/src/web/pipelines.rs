@@ -12,6 +12,7 @@ use cairn_dag::circle_text;
 use cairn_model::{Name, Timestamp};
 use serde::Deserialize;
 
+use super::attention::{self, Going, Trouble};
 use super::form;
 use super::markup::Markup;
 use super::runs::{self, Row};
@@ -51,13 +52,6 @@ struct Line {
     has_params: bool,
 }
 
-/// A run that ended badly, the last of its pipeline.
-struct Trouble {
-    row: Row,
-    stage: String,
-    error: String,
-}
-
 struct BrokenFile {
     file: String,
     report: String,
@@ -76,9 +70,18 @@ struct PipelinesPage {
     circles: Vec<String>,
     unlisted: Option<String>,
     query: String,
+    state: String,
+    states: [&'static str; 3],
+    /// How many pipelines there are.
+    total: usize,
     shown: String,
     running: usize,
     waiting: usize,
+    going: Vec<Going>,
+    /// The run that a schedule asks for next: when, and of which pipeline.
+    soonest: Option<(Markup, String)>,
+    /// Whether all runs that there ever were have been looked at.
+    are_all: bool,
     previous: Option<usize>,
     following: Option<usize>,
 }
@@ -87,8 +90,24 @@ struct PipelinesPage {
 struct Asked {
     #[serde(default)]
     q: String,
+    /// Only those that stand so: one of [`STATES`]; all else is all of them.
+    #[serde(default)]
+    state: String,
     #[serde(default)]
     page: usize,
+}
+
+const STATES: [&str; 3] = ["failed", "running", "paused"];
+
+/// Returns whether a pipeline stands as is asked for; `last` is its last run.
+fn stands(daemon: &Daemon, entry: &Entry, last: Option<&Row>, state: &str) -> Result<bool, Fault> {
+    let class = last.map(|row| row.look.class);
+    Ok(match state {
+        "failed" => matches!(class, Some("bad" | "doubt")),
+        "running" => class == Some("run"),
+        "paused" => daemon.store().schedule(&entry.name)?.paused.is_some(),
+        _ => true,
+    })
 }
 
 /// Marks outcomes up as links, the newest last.
@@ -124,30 +143,11 @@ fn line(daemon: &Daemon, entry: &Entry, mut rows: Vec<Row>, now: Timestamp) -> R
     })
 }
 
-fn trouble(daemon: &Daemon, row: &Row) -> Result<Option<(String, String)>, Fault> {
-    if !matches!(row.look.class, "bad" | "doubt") {
-        return Ok(None);
-    }
-    if let Some(error) = &row.error {
-        return Ok(Some((String::new(), first_line(error))));
-    }
-    let events = daemon.store().events(row.run)?;
-    let history = cairn_scheduler::history::History::of(events.iter().map(|(_, event)| event));
-    let bad = history.instances.iter().find(|instance| {
-        matches!(instance.state, cairn_model::State::Failed { .. } | cairn_model::State::InDoubt { .. })
-    });
-    Ok(Some(bad.map_or_else(Default::default, |bad| (bad.name.to_string(), first_line(&bad.reason)))))
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(200).collect()
-}
-
 async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Response, Fault> {
     page(move || {
         let daemon = &app.daemon;
         let now = daemon.clock.now();
-        let mut rows = runs::by_pipeline(daemon, STRIP)?;
+        let (mut rows, are_all) = runs::by_pipeline(daemon, STRIP)?;
         let entries: Vec<_> = daemon.catalog().entries().cloned().collect();
         let query = asked.q.trim().to_lowercase();
         let fits = |entry: &&std::sync::Arc<Entry>| {
@@ -155,15 +155,24 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
                 || entry.name.as_str().contains(&query)
                 || entry.description.to_lowercase().contains(&query)
         };
-        let found: Vec<_> = entries.iter().filter(fits).collect();
+        let mut found = Vec::new();
+        for entry in entries.iter().filter(fits) {
+            let last = rows.get(&entry.name).and_then(|rows| rows.first());
+            if stands(daemon, entry, last, &asked.state)? {
+                found.push(entry);
+            }
+        }
         let (mut lines, mut troubles) = (Vec::new(), Vec::new());
+        let mut soonest: Option<(Timestamp, &Name)> = None;
         for entry in &entries {
-            let Some(row) = rows.get_mut(&entry.name).and_then(|rows| rows.first()) else { continue };
-            if let Some((stage, error)) = trouble(daemon, row)? {
-                let ticket = daemon.store().ticket(row.run)?;
-                let record = daemon.store().run(row.run)?;
-                let row = Row::of(daemon, row.run, record.as_ref(), ticket.as_ref(), now);
-                troubles.extend(row.map(|row| Trouble { row, stage, error }));
+            if let Some(row) = rows.get(&entry.name).and_then(|rows| rows.first()) {
+                troubles.extend(attention::trouble(daemon, row)?);
+            }
+            if let Some(at) = next_run(entry, now)
+                && soonest.is_none_or(|(soonest, _)| at < soonest)
+                && daemon.store().schedule(&entry.name)?.paused.is_none()
+            {
+                soonest = Some((at, &entry.name));
             }
         }
         for entry in found.iter().skip(asked.page * ROWS).take(ROWS) {
@@ -196,7 +205,7 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
             let queue = daemon.queue();
             (queue.waiting().len(), queue.running().len())
         };
-        let shown = if query.is_empty() {
+        let shown = if found.len() == entries.len() {
             words::count(entries.len(), "pipeline")
         } else {
             format!("{} of {}", found.len(), words::count(entries.len(), "pipeline"))
@@ -212,8 +221,14 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
             circles,
             unlisted,
             query: asked.q.trim().to_owned(),
+            state: asked.state,
+            states: STATES,
+            total: entries.len(),
             running,
             waiting,
+            going: attention::going(daemon, now)?,
+            soonest: soonest.map(|(at, name)| (words::when(at, now), name.to_string())),
+            are_all,
         })
     })
     .await

@@ -134,8 +134,16 @@ struct StageRow {
 struct Wrong {
     name: String,
     href: String,
+    pill: Markup,
     reason: String,
     help: Option<String>,
+    tail: Markup,
+}
+
+/// An instance that runs, and the end of what it printed so far.
+struct Going {
+    name: String,
+    href: String,
     tail: Markup,
 }
 
@@ -158,6 +166,7 @@ struct RunPage {
     file: String,
     version: Option<String>,
     wrong: Vec<Wrong>,
+    going: Vec<Going>,
     stages: Vec<StageRow>,
     left_out: usize,
     scale: Markup,
@@ -177,6 +186,9 @@ const STAGES_MAX: usize = 400;
 /// Failures that are shown with the ends of their logs.
 const WRONG_MAX: usize = 5;
 const TAIL_LINES: usize = 12;
+/// Instances that run and are shown with the ends of their logs.
+const GOING_MAX: usize = 2;
+const GOING_LINES: usize = 6;
 
 #[derive(Deserialize)]
 struct Wanted {
@@ -261,6 +273,7 @@ async fn one(
             file,
             version: seen.record.as_ref().map(|record| record.cairn_version.clone()),
             wrong: wrong(&app, &seen),
+            going: going(&app, &seen),
             scale: timeline.scale(until),
             graph: graph(&seen, &unfold),
             folds: seen.pipeline.as_deref().map_or_else(Vec::new, |pipeline| folds(pipeline, &unfold)),
@@ -323,6 +336,24 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
+/// Returns the end of what an instance printed last.
+fn tail(app: &App, run: RunId, heard: &InstanceHistory, lines: usize) -> Markup {
+    heard.last_attempt.map_or_else(Markup::default, |number| {
+        let attempt = AttemptId { run, instance: heard.name.clone(), number };
+        log::tail(&log::path(&app.daemon.state, &attempt), lines)
+    })
+}
+
+fn going(app: &App, seen: &Seen) -> Vec<Going> {
+    let runs = |heard: &&InstanceHistory| Look::of_state(&heard.state, seen.goes_on).class == "run";
+    let going = seen.history.instances.iter().filter(runs).take(GOING_MAX).map(|heard| Going {
+        name: heard.name.to_string(),
+        href: instance_href(seen.run, &heard.name),
+        tail: tail(app, seen.run, heard, GOING_LINES),
+    });
+    going.filter(|going| !going.tail.is_empty()).collect()
+}
+
 fn wrong(app: &App, seen: &Seen) -> Vec<Wrong> {
     let bad = |heard: &&InstanceHistory| {
         matches!(Look::of_state(&heard.state, seen.goes_on).class, "bad" | "doubt")
@@ -335,12 +366,10 @@ fn wrong(app: &App, seen: &Seen) -> Vec<Wrong> {
         .map(|heard| Wrong {
             name: heard.name.to_string(),
             href: instance_href(seen.run, &heard.name),
+            pill: Look::of_state(&heard.state, seen.goes_on).pill(),
             reason: heard.reason.clone(),
             help: heard.help.clone(),
-            tail: heard.last_attempt.map_or_else(Markup::default, |number| {
-                let attempt = AttemptId { run: seen.run, instance: heard.name.clone(), number };
-                log::tail(&log::path(&app.daemon.state, &attempt), TAIL_LINES)
-            }),
+            tail: tail(app, seen.run, heard, TAIL_LINES),
         })
         .collect()
 }
@@ -432,8 +461,6 @@ async fn rerun(
             let request = Request { from: vec![from], force: Force::None, ..asked.request };
             Asked { request, ..asked }
         };
-        // It is asked for by another than the first.
-        let asked = Asked { caller: None, ..asked };
         let order = Order {
             pipeline,
             // One without an interval is about now.

@@ -23,6 +23,7 @@ pub(super) fn router() -> Router<App> {
 }
 
 /// A run as it is listed.
+#[derive(Clone)]
 pub(super) struct Row {
     pub(super) run: RunId,
     pub(super) short: String,
@@ -192,8 +193,12 @@ pub(super) fn newest(
     Ok(rows)
 }
 
-/// Reads the last `each` runs of every pipeline, the newest first.
-pub(super) fn by_pipeline(daemon: &Daemon, each: usize) -> Result<HashMap<Name, Vec<Row>>, ReadError> {
+/// Reads the last `each` runs of every pipeline, the newest first, and tells whether all were looked at that there are: of a
+/// pipeline whose runs are older than very many of others none is found.
+pub(super) fn by_pipeline(
+    daemon: &Daemon,
+    each: usize,
+) -> Result<(HashMap<Name, Vec<Row>>, bool), ReadError> {
     let (store, now) = (daemon.store(), daemon.clock.now());
     let mut found: HashMap<Name, Vec<Row>> = HashMap::new();
     for (run, ticket) in store.open_tickets()? {
@@ -210,13 +215,15 @@ pub(super) fn by_pipeline(daemon: &Daemon, each: usize) -> Result<HashMap<Name, 
     for rows in found.values_mut() {
         rows.sort_by_key(|row| std::cmp::Reverse(row.run));
     }
-    for (run, record) in store.runs(LOOK_MAX)? {
+    let records = store.runs(LOOK_MAX)?;
+    let are_all = records.len() < LOOK_MAX;
+    for (run, record) in records {
         let rows = found.entry(record.pipeline.clone()).or_default();
         if rows.len() < each {
             rows.extend(Row::of(daemon, run, Some(&record), store.ticket(run)?.as_ref(), now));
         }
     }
-    Ok(found)
+    Ok((found, are_all))
 }
 
 #[derive(Deserialize)]

@@ -121,7 +121,7 @@ fn coming(entry: &Entry, now: Timestamp) -> Vec<Coming> {
     let coming = |at: Timestamp| Coming {
         name: entry.name.to_string(),
         at,
-        clock: words::at_clock(at),
+        clock: words::at_minute(at),
         when: words::when(at, now),
     };
     occurrences.take(COMING_EACH).map(|occurrence| coming(occurrence.fires_at)).collect()

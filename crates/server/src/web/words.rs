@@ -51,6 +51,20 @@ pub(super) fn when(at: Timestamp, now: Timestamp) -> Markup {
     markup
 }
 
+/// Marks a time up by its day and minute, as the clock of this machine shows it: `Thu 26 Nov 11:28`.
+pub(super) fn at_minute(at: Timestamp) -> Markup {
+    let mut markup = Markup::default();
+    let text = instant(at).to_zoned(TimeZone::system()).strftime("%a %-d %b %H:%M").to_string();
+    markup
+        .html("<time")
+        .attribute("datetime", rfc3339(at))
+        .attribute("title", clock(at))
+        .html(">")
+        .text(text);
+    markup.html("</time>");
+    markup
+}
+
 /// Marks a time up as the clock shows it.
 pub(super) fn at_clock(at: Timestamp) -> Markup {
     at_clock_in(at, &TimeZone::system())

@@ -44,6 +44,8 @@ async fn ids_that_are_none_or_lead_elsewhere() {
             ("GET", format!("/api/v1/runs/{id}/events")),
             ("POST", format!("/api/v1/runs/{id}/cancel")),
             ("POST", format!("/api/v1/runs/{id}/resume")),
+            ("GET", format!("/api/v1/backfills/{id}")),
+            ("POST", format!("/api/v1/backfills/{id}/cancel")),
         ] {
             let Ok(request) = Request::builder().method(method).uri(&path).body(Body::empty()) else {
                 continue;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 #![allow(clippy::disallowed_methods, reason = "tests break what the program must not")]
 
+mod backfills;
 mod bad_input;
 mod daemon;
 mod gate;

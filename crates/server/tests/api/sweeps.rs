@@ -203,6 +203,7 @@ fn ran(batch: &mut Batch, number: u8, logical_time: Timestamp) {
         counts: Counts::default(),
         selection: vec!["--interval=2024-01-01T00:00:00Z/2024-01-02T00:00:00Z".to_owned()],
         options: RunOptions { jobs: 0, keep_going: false, frozen: false, force: Force::Nothing },
+        caller: None,
         command_line: Vec::new(),
         process: ProcessId::current(),
         cairn_version: String::new(),

@@ -1,8 +1,8 @@
 //! A run: what was asked for and how it stands.
 
-use cairn_model::{Counts, Digest, Name, RunStatus, Timestamp};
+use cairn_model::{Counts, Digest, Name, RunStatus, Timestamp, TraceParent};
 
-use super::{Damage, Record, event, from_postcard, names, to_postcard};
+use super::{Damage, Record, event, from_postcard, names, to_postcard, trace};
 use crate::ProcessId;
 
 /// A run's head; what happened in it are its events.
@@ -30,6 +30,8 @@ pub struct RunRecord {
     pub selection: Vec<String>,
     /// How it was asked to run.
     pub options: RunOptions,
+    /// The span that it was asked for in, of another program's trace.
+    pub caller: Option<TraceParent>,
     /// The command line, program first.
     pub command_line: Vec<String>,
     /// The process that runs it, or ran it last.
@@ -136,21 +138,36 @@ mod v2 {
     }
 }
 
+mod v3 {
+    use serde::{Deserialize, Serialize};
+
+    use super::v2;
+    use crate::record::trace::v1::TraceParent;
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct RunRecord<'a> {
+        #[serde(borrow)]
+        pub(super) before: v2::RunRecord<'a>,
+        pub(super) caller: Option<TraceParent>,
+    }
+}
+
 impl Record for RunRecord {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn body(&self) -> Vec<u8> {
-        to_postcard(&v2::RunRecord { before: self.into(), in_doubt: self.counts.in_doubt })
+        let before = v2::RunRecord { before: self.into(), in_doubt: self.counts.in_doubt };
+        to_postcard(&v3::RunRecord { before, caller: self.caller.map(Into::into) })
     }
 
     fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
         match version {
             1 => from_postcard::<v1::RunRecord<'_>>(body)?.try_into(),
-            2 => {
-                let v2::RunRecord { before, in_doubt } = from_postcard(body)?;
-                let mut run = Self::try_from(before)?;
-                run.counts.in_doubt = in_doubt;
-                Ok(run)
+            2 => from_postcard::<v2::RunRecord<'_>>(body)?.try_into(),
+            3 => {
+                let v3::RunRecord { before, caller } = from_postcard(body)?;
+                let caller = caller.map(TryInto::try_into).transpose()?;
+                Ok(Self { caller, ..before.try_into()? })
             }
             version => Err(Damage::Version { version }),
         }
@@ -182,7 +199,8 @@ impl<'a> From<&'a RunRecord> for v1::RunRecord<'a> {
 impl TryFrom<v1::RunRecord<'_>> for RunRecord {
     type Error = Damage;
 
-    fn try_from(stored: v1::RunRecord<'_>) -> Result<Self, Damage> {
+    fn try_from(mut stored: v1::RunRecord<'_>) -> Result<Self, Damage> {
+        let caller = trace::taken_from(&mut stored.selection);
         Ok(Self {
             pipeline: names::name(&stored.pipeline)?,
             file: stored.file.into_owned(),
@@ -195,11 +213,23 @@ impl TryFrom<v1::RunRecord<'_>> for RunRecord {
             counts: stored.counts.into(),
             selection: stored.selection,
             options: stored.options.into(),
+            caller,
             command_line: stored.command_line,
             process: stored.process.into(),
             cairn_version: stored.cairn_version.into_owned(),
             saved_ms: stored.saved_ms,
         })
+    }
+}
+
+impl TryFrom<v2::RunRecord<'_>> for RunRecord {
+    type Error = Damage;
+
+    fn try_from(stored: v2::RunRecord<'_>) -> Result<Self, Damage> {
+        let v2::RunRecord { before, in_doubt } = stored;
+        let mut run = Self::try_from(before)?;
+        run.counts.in_doubt = in_doubt;
+        Ok(run)
     }
 }
 

@@ -103,6 +103,9 @@ fn golden_checkpoint() {
     check(&Recorded { checkpoint, demoted }, &format!("01 01 04 'gone' {outputs} {rest}"));
 }
 
+const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const CALLER_BYTES: &str = "01 0af7651916cd43dd8448eb211c80319c b7ad6b7169203331 01";
+
 #[test]
 fn golden_run() {
     let run = RunRecord {
@@ -122,14 +125,16 @@ fn golden_run() {
             frozen: false,
             force: Force::Stages(vec!["grid".to_owned()]),
         },
+        caller: Some(CALLER.parse().unwrap()),
         command_line: vec!["cairn".to_owned(), "run".to_owned()],
         process: process(),
         cairn_version: "0.1.0".to_owned(),
         saved_ms: 128,
     };
-    let head = "02 07 'flights' 06 'p.toml' 03*32 01 04 'year' 04 '2013' 02 04";
+    let head = "03 07 'flights' 06 'p.toml' 03*32 01 04 'year' 04 '2013' 02 04";
     let middle = "01 02 ac02 04 05 01 05 'clean' 02 01 00";
-    let tail = "02 05 'cairn' 03 'run' 04 'boot' ac02 e724 05 '0.1.0' 8001 06";
+    let before = "02 05 'cairn' 03 'run' 04 'boot' ac02 e724 05 '0.1.0' 8001 06";
+    let tail = &format!("{before} {CALLER_BYTES}");
     check(&run, &format!("{head} 01 05 03 {middle} 02 01 04 'grid' {tail}"));
     let statuses = [
         RunStatus::Running,
@@ -147,6 +152,38 @@ fn golden_run() {
         let run = RunRecord { options: RunOptions { force, ..run.options.clone() }, ..run.clone() };
         check(&run, &format!("{head} 01 05 03 {middle} 0{number} {tail}"));
     }
+}
+
+#[test]
+fn a_run_without_a_caller() {
+    let second = "07 'flights' 06 'p.toml' 03*32 00 02 04 00 01 01 02 ac02 04 05 01 05 'clean' 02 01 00 00 00 04 'boot' ac02 \
+        e724 05 '0.1.0' 8001 06";
+    let run = RunRecord::read(2, &bytes(second)).unwrap();
+    assert_eq!((&run.selection[..], run.caller, run.counts.in_doubt), (&["clean".to_owned()][..], None, 6));
+    check(&run, &format!("03 {second} 00"));
+}
+
+#[test]
+fn the_caller_of_older_values_is_a_word_of_their_selection() {
+    let word = format!("45 '--traceparent={CALLER}'");
+    let asked = format!("03 05 'clean' {word} 03 '--x'");
+    let second = format!(
+        "07 'flights' 06 'p.toml' 03*32 00 02 04 00 01 01 02 ac02 04 05 {asked} 02 01 00 00 00 04 'boot' ac02 e724 05 \
+        '0.1.0' 8001 06"
+    );
+    let run = RunRecord::read(2, &bytes(&second)).unwrap();
+    assert_eq!(
+        (&run.selection[..], run.caller),
+        (&["clean".to_owned(), "--x".to_owned()][..], CALLER.parse().ok())
+    );
+    let ticket = format!("01 'p' 06 'p.toml' 01*32 00 {asked} 00 01 00 00 02 00 00 00 00 08 00 00 00 00 00");
+    let ticket = Ticket::read(1, &bytes(&ticket)).unwrap();
+    assert_eq!((ticket.selection.len(), ticket.caller), (2, CALLER.parse().ok()));
+    // As before, what cannot be read counts as none.
+    let unread =
+        second.replace(&word, &format!("45 '--traceparent={}'", CALLER.to_uppercase().replace("00-", "zz-")));
+    let run = RunRecord::read(2, &bytes(&unread)).unwrap();
+    assert_eq!((run.selection.len(), run.caller), (2, None));
 }
 
 #[test]
@@ -259,6 +296,7 @@ fn golden_of_the_daemon() {
         params: vec![("a".to_owned(), "b".to_owned())],
         selection: vec!["--only=s".to_owned()],
         options: RunOptions { jobs: 0, keep_going: true, frozen: false, force: Force::Nothing },
+        caller: Some(CALLER.parse().unwrap()),
         logical_time: Timestamp(1),
         interval: Some(Interval { start: Timestamp(2), end: Timestamp(3) }),
         priority: -1,
@@ -274,7 +312,7 @@ fn golden_of_the_daemon() {
     check(
         &ticket,
         &format!(
-            "01 01 'p' 06 'p.toml' 01*32 {asked} 02 01 04 06 01 03 01 'f' 08 00 02 01 01 01 'e' 01 01 'c'"
+            "02 01 'p' 06 'p.toml' 01*32 {asked} 02 01 04 06 01 03 01 'f' 08 00 02 01 01 01 'e' 01 01 'c' {CALLER_BYTES}"
         ),
     );
     let run = RunId::from_bytes([9; 16]);

@@ -1,9 +1,9 @@
 //! A run that the daemon was asked for.
 
-use cairn_model::{Digest, Interval, Name, Timestamp};
+use cairn_model::{Digest, Interval, Name, Timestamp, TraceParent};
 
 use super::run::{RunOptions, v1 as run_v1};
-use super::{Damage, Record, from_postcard, names, to_postcard};
+use super::{Damage, Record, from_postcard, names, to_postcard, trace};
 
 /// What a run that was asked for is to do, who asked, and how far it has come. It goes by the id of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Ticket {
     pub selection: Vec<String>,
     /// How it is to run; 0 jobs: as many as there are processors.
     pub options: RunOptions,
+    /// The span that it was asked for in, of another program's trace.
+    pub caller: Option<TraceParent>,
     /// The run's logical time.
     pub logical_time: Timestamp,
     /// The stretch of time that it is about, where it has one.
@@ -159,11 +161,24 @@ mod v1 {
     }
 }
 
+mod v2 {
+    use serde::{Deserialize, Serialize};
+
+    use super::v1;
+    use crate::record::trace::v1::TraceParent;
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Ticket {
+        pub(super) before: v1::Ticket,
+        pub(super) caller: Option<TraceParent>,
+    }
+}
+
 impl Record for Ticket {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     fn body(&self) -> Vec<u8> {
-        to_postcard(&v1::Ticket {
+        let before = v1::Ticket {
             pipeline: self.pipeline.to_string(),
             file: self.file.clone(),
             definition: *self.definition.as_bytes(),
@@ -194,12 +209,18 @@ impl Record for Ticket {
             },
             error: self.error.clone(),
             cancel: self.cancel.clone(),
-        })
+        };
+        to_postcard(&v2::Ticket { before, caller: self.caller.map(Into::into) })
     }
 
     fn read(version: u8, body: &[u8]) -> Result<Self, Damage> {
         match version {
             1 => from_postcard::<v1::Ticket>(body)?.try_into(),
+            2 => {
+                let v2::Ticket { before, caller } = from_postcard(body)?;
+                let caller = caller.map(TryInto::try_into).transpose()?;
+                Ok(Self { caller, ..before.try_into()? })
+            }
             version => Err(Damage::Version { version }),
         }
     }
@@ -208,7 +229,8 @@ impl Record for Ticket {
 impl TryFrom<v1::Ticket> for Ticket {
     type Error = Damage;
 
-    fn try_from(stored: v1::Ticket) -> Result<Self, Damage> {
+    fn try_from(mut stored: v1::Ticket) -> Result<Self, Damage> {
+        let caller = trace::taken_from(&mut stored.selection);
         Ok(Self {
             pipeline: names::name(&stored.pipeline)?,
             file: stored.file,
@@ -216,6 +238,7 @@ impl TryFrom<v1::Ticket> for Ticket {
             params: stored.params,
             selection: stored.selection,
             options: stored.options.into(),
+            caller,
             logical_time: Timestamp(stored.logical_time),
             interval: stored
                 .interval

@@ -16,6 +16,7 @@ fn ticket(stage: TicketStage) -> Ticket {
         params: Vec::new(),
         selection: Vec::new(),
         options: RunOptions { jobs: 0, keep_going: false, frozen: false, force: Force::Nothing },
+        caller: None,
         logical_time: Timestamp(1),
         interval: None,
         priority: 0,

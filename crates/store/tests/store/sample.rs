@@ -152,6 +152,7 @@ pub(crate) fn run_record(definition: Digest) -> RunRecord {
         counts: Counts::default(),
         selection: Vec::new(),
         options: RunOptions { jobs: 2, keep_going: false, frozen: false, force: Force::Nothing },
+        caller: None,
         command_line: vec!["cairn".to_owned(), "run".to_owned()],
         process: ProcessId { boot_id: "b".to_owned(), pid: 7, start_ticks: 8 },
         cairn_version: "0.1.0".to_owned(),

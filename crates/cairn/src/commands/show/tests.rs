@@ -61,6 +61,7 @@ pub(in crate::commands) fn past_run(status: RunStatus) -> PastRun {
         counts: Counts { ran: 1, fresh: 1, failed: 1, blocked: 1, restored: 0, in_doubt: 0 },
         selection: vec![],
         options: RunOptions { jobs: 2, keep_going: false, frozen: false, force: Force::Nothing },
+        caller: None,
         command_line: ["/opt/bin/cairn", "run", "-p", "late=30"].map(str::to_owned).to_vec(),
         process: ProcessId { boot_id: "never".into(), pid: 1, start_ticks: 1 },
         cairn_version: "0.1.0".into(),

@@ -33,6 +33,8 @@ pub(super) struct Encoded {
     /// For each group of rows, by number: which columns they leave to their default.
     groups: Vec<Vec<bool>>,
     deletes: bool,
+    /// What does not fit; the rows are those of the other records.
+    pub(super) faults: Vec<RecordFault>,
 }
 
 struct Row {
@@ -41,21 +43,21 @@ struct Row {
     bytes: Range<usize>,
 }
 
-/// Encodes `records`; what does not fit goes to `faults`. `forms`: those of the load's keys so far.
-pub(super) fn encode(
-    table: &Table,
-    wanted: &Wanted,
-    records: &[Delivery],
-    forms: &mut Forms,
-    faults: &mut Vec<RecordFault>,
-) -> Encoded {
+/// Encodes `records`. `forms`: those of the load's keys so far.
+pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms: &mut Forms) -> Encoded {
     let columns = &table.columns;
     let at = |path: &FieldPath| table.position(&path.to_string());
     let key: Vec<usize> = wanted.key.iter().filter_map(at).collect();
     let guard: Option<usize> = wanted.version.as_ref().and_then(at);
     let keyed = wanted.mode != SinkMode::Append;
     let mut layout = Layout::new(columns.iter().map(|column| column.name.clone()).collect(), wanted.paths());
-    let mut encoded = Encoded { bytes: Vec::new(), rows: Vec::new(), groups: Vec::new(), deletes: false };
+    let mut encoded = Encoded {
+        bytes: Vec::new(),
+        rows: Vec::new(),
+        groups: Vec::new(),
+        deletes: false,
+        faults: Vec::new(),
+    };
     let (mut keys, mut keys_at): (Vec<u8>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
     let width = i16::try_from(columns.len() + 1).expect("a table has at most 1600 columns");
     let mut slots = Vec::new();
@@ -108,7 +110,7 @@ pub(super) fn encode(
             }
             Err(error) => {
                 encoded.bytes.truncate(start);
-                faults.push(fault(index, error));
+                encoded.faults.push(fault(index, error));
             }
         }
     }
@@ -121,7 +123,7 @@ pub(super) fn encode(
             order.windows(2).filter(|pair| keys[keys_at[pair[0]].clone()] == keys[keys_at[pair[1]].clone()])
         {
             let [one, other] = [pair[0], pair[1]].map(|row| encoded.rows[row].index);
-            faults.extend(key::is_one_row(table, wanted, records, one, other));
+            encoded.faults.extend(key::is_one_row(table, wanted, records, one, other));
         }
         encoded.rows = order
             .into_iter()

@@ -1,4 +1,4 @@
-//! The callers' side.
+//! A caller.
 
 use std::io::{self, BufReader};
 use std::net::Shutdown;
@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::protocol::{Hello, PROTOCOL, Reply, Request, receive, send};
+use crate::protocol::{Hello, PROTOCOL, Reply, Request, receive, send};
 
 /// Why a caller is not served.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +49,9 @@ impl Client {
         Ok(client)
     }
 
-    /// Calls whichever process holds the store of a state folder, from outside of any attempt.
-    pub fn of_scope(state: &Path, state_id: &str, scope: String) -> io::Result<Self> {
-        Ok(Self::new(super::place::connect(state, state_id)?, None, Some(scope)))
+    /// Calls the process that holds the store, which listens at the other end of `stream`, from outside of any attempt.
+    pub fn of_scope(stream: UnixStream, scope: String) -> Self {
+        Self::new(stream, None, Some(scope))
     }
 
     fn new(stream: UnixStream, attempt: Option<(String, u64)>, scope: Option<String>) -> Self {
