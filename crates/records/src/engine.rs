@@ -301,22 +301,29 @@ fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
         ..Changes::default()
     })?;
     (setup.hands.progress)(&counts);
-    let scope = deliverer.scope;
-    if worker && !setup.files.is_empty() {
-        let standing = joined.kept.iter().map(|(_, kept)| u64::from(kept.length)).sum();
-        match reclaim::reclaim(setup, &scope, standing) {
-            // All is delivered: what is left for the next time harms nobody.
-            Err(error @ (EngineError::Kept { .. } | EngineError::File { .. })) => {
-                tracing::warn!(%error, "results that count no more stay where they are");
-            }
-            Err(EngineError::Stopped) | Ok(()) => {}
-            Err(error) => return Err(error),
-        }
-    } else if scope.results_bytes == 0 {
-        // Of a time when files were made of what workers made.
-        let _ = std::fs::remove_file(&setup.results);
-    }
+    let standing = joined.kept.iter().map(|(_, kept)| u64::from(kept.length)).sum();
+    tidy_results(setup, &deliverer.scope, standing)?;
     Ok(Report { counts, began_anew })
+}
+
+/// Gives the disk back what the file of results no longer needs, of which `standing` bytes count. All is delivered by now.
+fn tidy_results(setup: &Setup<'_>, scope: &Scope, standing: u64) -> Result<(), EngineError> {
+    if setup.records.worker.is_none() || setup.files.is_empty() {
+        if scope.results_bytes == 0 {
+            // Of a time when files were made of what workers made.
+            let _ = std::fs::remove_file(&setup.results);
+        }
+        return Ok(());
+    }
+    match reclaim::reclaim(setup, scope, standing) {
+        // What is left for the next time harms nobody.
+        Err(error @ (EngineError::Kept { .. } | EngineError::File { .. })) => {
+            tracing::warn!(%error, "results that count no more stay where they are");
+            Ok(())
+        }
+        Err(EngineError::Stopped) | Ok(()) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A scope, the sinks, and which sink it was for which everything begins anew.
