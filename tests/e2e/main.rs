@@ -26,6 +26,7 @@ mod museum;
 mod notes;
 mod oracle;
 mod orders;
+mod pauses;
 mod publishing;
 mod questions;
 mod records;
