@@ -15,10 +15,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("content", &["model"]),
     ("store", &["model"]),
     ("records", &["model"]),
-    ("executor", &["model", "content", "dag", "store", "records"]),
+    ("notes", &[]),
+    ("executor", &["model", "content", "dag", "store", "records", "notes"]),
     ("scheduler", &["model", "dag", "executor", "store"]),
     ("server", &["model", "dag", "executor", "scheduler", "store"]),
-    ("cairn", &["model", "dag", "content", "store", "executor", "scheduler", "records", "server"]),
+    ("cairn", &["model", "dag", "content", "store", "executor", "scheduler", "records", "server", "notes"]),
     ("testkit", &[]),
 ];
 
