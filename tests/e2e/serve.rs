@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use cairn_testkit::Project;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::BINARY;
@@ -394,6 +395,51 @@ fn while_a_daemon_begins_commands_wait_for_it_and_it_waits_for_a_command_that_en
         project.cairn(&["run", "quick.toml", "--force"]).expect(0);
         drop(daemon);
     }
+}
+
+/// Reads what a command says until a line has these words.
+fn says(child: &mut std::process::Child, words: &str) {
+    let mut said = Vec::new();
+    let mut byte = [0];
+    let stderr = child.stderr.as_mut().unwrap();
+    while !String::from_utf8_lossy(&said).contains(words) {
+        assert_eq!(stderr.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&said));
+        said.extend(byte);
+    }
+}
+
+#[test]
+fn a_request_that_meets_a_restart_is_sent_again_and_nothing_is_begun_twice() {
+    let project = project();
+    let failing = "[stages.a]\nrun = 'echo x >> fails; exit 1'\n[isolation]\nmode = 'off'\n";
+    project.write("failing.toml", failing.replace("fails", &project.file("fails").display().to_string()));
+    project.write("cairn.toml", "pipelines = ['slow.toml', 'quick.toml', 'failing.toml']\n");
+    let mut daemon = Daemon::start(&project);
+    let failed = daemon.submit("failing", &json!({}));
+    daemon.until_status(&failed, "failed");
+    for (command, ends, runs) in [
+        (&["run", "quick"][..], 0, 2),
+        (&["submit", "quick"], 0, 3),
+        (&["resume", &failed], 1, 3),
+        (&["pause", "quick"], 0, 3),
+    ] {
+        // It hears what it is asked, and is killed before it reads it.
+        daemon.signal(Signal::STOP);
+        let mut child = project.command(command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        says(&mut child, &format!("waiting for the daemon, process {}", daemon.child.id()));
+        daemon.kill();
+        daemon = Daemon::start(&project);
+        let mut rest = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(ends), "{command:?}: {rest}");
+        until("its run", || {
+            let (_, all) = daemon.ask("GET", "/api/v1/runs", "");
+            let all = all["items"].as_array().unwrap().clone();
+            assert_eq!(all.len(), runs, "{command:?}");
+            all.iter().all(|run| !["queued", "running"].contains(&run["status"].as_str().unwrap()))
+        });
+    }
+    assert_eq!(lines(&project, "fails"), 2);
 }
 
 #[test]

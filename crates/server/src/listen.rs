@@ -55,6 +55,11 @@ pub fn find_socket(state: &Path) -> Option<PathBuf> {
     places(state).into_iter().find(listens).map(|place| place.socket)
 }
 
+/// Returns where a daemon of a state folder listens, unless it has to elsewhere.
+pub fn expected_socket(state: &Path) -> PathBuf {
+    places(state).into_iter().next().map_or_else(|| state.join(SOCKET), |place| place.socket)
+}
+
 /// A socket that was bound: who connects waits until it is served.
 #[derive(Debug)]
 pub struct Socket {

@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
             Failure::new(ExitStatus::Wrong, "the daemon has no port: there are no pages to log in to")
                 .help("start it without `--no-port`")
         })?;
-        let answer = remote.ask(Method::POST, "/api/v1/login-links", None, None)?;
+        let answer = remote.ask_again(Method::POST, "/api/v1/login-links")?;
         let path = answer.get("path").and_then(serde_json::Value::as_str).unwrap_or("/");
         context.print(&format!("http://{}{path}\n", listen::called(port)))?;
         return Ok(ExitStatus::Done);

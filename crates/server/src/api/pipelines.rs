@@ -22,7 +22,7 @@ use super::{App, Problem};
 use crate::carry_out::blocking;
 use crate::catalog::Entry;
 use crate::daemon::Daemon;
-use crate::submit::{Order, Text};
+use crate::submit::{Order, SubmitError, Text};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -297,8 +297,8 @@ async fn submit(
     let caller = headers.get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok());
     let daemon = Arc::clone(&app.daemon);
     let submitted = blocking(move || -> Result<_, Problem> {
-        let entry = daemon.entry_of(&name, text.as_ref())?;
-        let mut order = submit.order(entry.name.clone())?;
+        let unknown = || SubmitError::UnknownPipeline { name: name.clone() };
+        let mut order = submit.order(name.parse().map_err(|_| unknown())?)?;
         order.asked.caller = caller;
         Ok(daemon.submit_text(&order, text.as_ref(), key.as_deref())?)
     });
@@ -358,7 +358,7 @@ async fn hook(
     Path(name): Path<String>,
     Raw(body): Raw,
 ) -> Result<Json<Called>, Problem> {
-    let unknown = || crate::submit::SubmitError::UnknownHook { name: name.clone() };
+    let unknown = || SubmitError::UnknownHook { name: name.clone() };
     let hook: Name = name.parse().map_err(|_| unknown())?;
     let daemon = Arc::clone(&app.daemon);
     let runs = blocking(move || daemon.called(&hook, &body)).await?;
