@@ -208,9 +208,23 @@ pub(super) fn params_of(
     let text = |(name, value): (String, serde_json::Value)| match value {
         serde_json::Value::String(text) => Ok((name, text)),
         value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Ok((name, value.to_string())),
-        _ => Err(Problem::bad(format!("param `{name}` is neither a text, nor a number, nor true or false"))),
+        _ => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("param `{name}` is neither a text, nor a number, nor true or false"),
+        )),
     };
     params.into_iter().map(text).collect()
+}
+
+/// Cpus at most, as the command line has it.
+const JOBS_MAX: u32 = 10_000;
+
+/// Reads `jobs`.
+pub(super) fn jobs_of(jobs: Option<u32>) -> Result<Option<u32>, Problem> {
+    if jobs.is_some_and(|jobs| jobs == 0 || jobs > JOBS_MAX) {
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("`jobs` is 1 to {JOBS_MAX}")));
+    }
+    Ok(jobs)
 }
 
 impl Submit {
@@ -240,7 +254,7 @@ impl Submit {
             pipeline,
             asked: Asked {
                 request: Request { target, from: self.from, force },
-                jobs: self.jobs.filter(|jobs| *jobs > 0),
+                jobs: jobs_of(self.jobs)?,
                 keep_going: self.keep_going,
                 frozen: self.frozen,
                 force_effects: self.force_effects,
