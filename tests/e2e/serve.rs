@@ -160,6 +160,47 @@ fn only_its_user_reads_the_token_and_uses_the_socket() {
 }
 
 #[test]
+fn a_token_that_can_be_guessed_or_read_is_none() {
+    let project = project();
+    project.write(".cairn/token", "abc\n");
+    let refused = project.cairn(&["serve", "--no-port"]).expect(2);
+    assert!(
+        refused.stderr.contains("3 characters") && refused.stderr.contains("at least 32"),
+        "{}",
+        refused.shown()
+    );
+    project.write(".cairn/token", format!("{}\n", "s".repeat(32)));
+    let token = project.file(".cairn/token");
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let daemon = Daemon::start(&project);
+    assert_eq!(daemon.ask("GET", "/api/v1/system", "").0, 200);
+    assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
+    daemon.kill();
+    std::fs::remove_file(&token).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &token).unwrap();
+    let refused = project.cairn(&["serve", "--no-port"]).expect(2);
+    assert!(refused.stderr.contains("is no file"), "{}", refused.shown());
+}
+
+#[test]
+fn a_socket_that_was_removed_is_back_before_commands_give_up() {
+    let project = project();
+    let daemon = Daemon::start(&project);
+    let socket = project.file(".cairn/daemon.sock");
+    std::fs::remove_file(&socket).unwrap();
+    project.cairn(&["submit", "quick"]).expect(0);
+    until("its run", || daemon.ask("GET", "/api/v1/runs", "").1["items"][0]["status"] == "succeeded");
+    std::fs::remove_file(&socket).unwrap();
+    project.cairn(&["run", "quick.toml"]).expect(0);
+    // One that does not make it anew is told by what is missing.
+    daemon.signal(Signal::STOP);
+    std::fs::remove_file(&socket).unwrap();
+    let missing = project.cairn(&["submit", "quick"]).expect(5);
+    let pid = format!("process {}", daemon.child.id());
+    assert!(missing.stderr.contains(&pid) && missing.stderr.contains("daemon.sock"), "{}", missing.shown());
+}
+
+#[test]
 fn a_body_of_100_mb_is_refused_before_it_is_read() {
     let project = project();
     let daemon = Daemon::start(&project);
@@ -200,7 +241,7 @@ fn a_client_that_is_slow_with_its_head_is_given_up_and_holds_up_nobody() {
     first.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut rest = Vec::new();
     let _ = first.read_to_end(&mut rest);
-    assert!(began.elapsed() >= Duration::from_secs(5), "10 s are given");
+    assert!(began.elapsed() >= Duration::from_secs(4), "5 s are given");
     assert!(began.elapsed() < Duration::from_secs(40), "the connection is ended");
 }
 
@@ -425,7 +466,8 @@ fn a_request_that_meets_a_restart_is_sent_again_and_nothing_is_begun_twice() {
     ] {
         // It hears what it is asked, and is killed before it reads it.
         daemon.signal(Signal::STOP);
-        let mut child = project.command(command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            project.command(command).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         says(&mut child, &format!("waiting for the daemon, process {}", daemon.child.id()));
         daemon.kill();
         daemon = Daemon::start(&project);
