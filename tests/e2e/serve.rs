@@ -452,7 +452,7 @@ fn says(child: &mut std::process::Child, words: &str) {
 #[test]
 fn a_request_that_meets_a_restart_is_sent_again_and_nothing_is_begun_twice() {
     let project = project();
-    let failing = "[stages.a]\nrun = 'echo x >> fails; exit 1'\n[isolation]\nmode = 'off'\n";
+    let failing = "[stages.a]\nrun = 'echo x >> fails; exit 1'\noutputs = ['f.txt']\n";
     project.write("failing.toml", failing.replace("fails", &project.file("fails").display().to_string()));
     project.write("cairn.toml", "pipelines = ['slow.toml', 'quick.toml', 'failing.toml']\n");
     let mut daemon = Daemon::start(&project);

@@ -20,8 +20,8 @@ use crate::daemon::lock;
 /// Connections over which the token came, at once.
 pub(crate) const KNOWN_MAX: usize = 512;
 /// Other connections at once.
-pub(crate) const STRANGERS_MAX: usize = 128;
-/// Connections that are told at once that there is no place; what is beyond is ended without a word.
+pub(crate) const STRANGERS_MAX: usize = 256;
+/// Connections that are waited for, at once, until they heard that there is no place; what is beyond is told and ended.
 const TURNED_AWAY_MAX: usize = 32;
 /// How long such a one may take to hear it.
 const HEARS_WITHIN: Duration = Duration::from_secs(1);
@@ -58,14 +58,18 @@ impl Crowd {
 
     /// Answers a connection that there is no place for.
     pub(crate) fn turn_away(&self, mut stream: TcpStream) {
-        let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
+        let length = NO_PLACE.len();
+        let answer = format!(
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{NO_PLACE}"
+        );
+        let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() else {
+            // It hears it if it has said nothing yet.
+            let _ = stream.try_write(answer.as_bytes());
+            return;
+        };
         tokio::spawn(async move {
             let told = async {
-                let length = NO_PLACE.len();
-                let answer = format!(
-                    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n\
-                     Content-Length: {length}\r\nConnection: close\r\n\r\n{NO_PLACE}"
-                );
                 stream.write_all(answer.as_bytes()).await?;
                 stream.shutdown().await?;
                 // Ended before what it sends was read, it would not hear the answer.

@@ -352,7 +352,7 @@ async fn those_who_say_nothing_do_not_deafen_it() {
     assert!(head(&mut follower, &events, &token).await.starts_with("HTTP/1.1 200"));
 
     let mut silent = Vec::new();
-    for _ in 0..300 {
+    for _ in 0..400 {
         let mut stream = connect().await;
         stream.write_all(b"G").await.unwrap();
         silent.push(stream);
