@@ -12,6 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{BINARY, run};
 
+mod postgres;
+
 /// A disk in memory, mounted for as long as it is not dropped.
 struct Disk {
     folder: PathBuf,

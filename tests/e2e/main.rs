@@ -24,6 +24,7 @@ mod museum;
 mod notes;
 mod oracle;
 mod orders;
+mod pauses;
 mod publishing;
 mod questions;
 mod records;

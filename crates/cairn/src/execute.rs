@@ -73,6 +73,8 @@ pub(crate) fn execute(
         let tell = teller.clone();
         let now = Arc::clone(&clock);
         engine.on_records(Box::new(move |name, counts| tell.records(name, *counts, now.now())));
+        let (tell, now) = (teller.clone(), Arc::clone(&clock));
+        engine.on_pause(Box::new(move |name, pause| tell.pause(name, pause.cloned(), now.now())));
         let (signals, pressed) = signals(&teller);
         let driven = async {
             let keeper = start_keeper()?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cairn_executor::Pause;
 use cairn_model::{Event, InstanceName, RecordCounts, RunEvent, RunId, Timestamp};
 use tokio::sync::oneshot;
 
@@ -64,6 +65,12 @@ impl Shown {
                     Self::Lines(show) => show.records(&name, counts),
                     Self::Json(events) => print(&events.progress(&name, counts, at), false),
                 },
+                Told::Pause(name, pause, at) => match (&mut self, pause) {
+                    (Self::Lines(show), pause) => show.pause(&name, pause.as_ref(), at),
+                    (Self::Json(events), Some(pause)) => print(&events.pause(&name, &pause, at), false),
+                    // What comes next tells that it goes on.
+                    (Self::Json(_), None) => {}
+                },
                 Told::Note(lines) => write_above(lines.as_bytes()),
                 Told::End => break,
             }
@@ -114,6 +121,7 @@ const RECORDS_PAUSE_MS: u64 = 200;
 enum Told {
     Event(Event, Option<PathBuf>),
     Records(InstanceName, RecordCounts, Timestamp),
+    Pause(InstanceName, Option<Pause>, Timestamp),
     Note(&'static str),
     End,
 }
@@ -137,6 +145,11 @@ impl Teller {
             }
             Some(_) => {}
         }
+    }
+
+    /// Shows that the records of an instance wait for a sink, or go on.
+    pub(crate) fn pause(&self, name: &InstanceName, pause: Option<Pause>, at: Timestamp) {
+        self.tell(Told::Pause(name.clone(), pause, at));
     }
 
     /// Writes whole lines to standard error, where they stand above the live lines.

@@ -11,6 +11,7 @@ use cairn_model::{
     AttemptId, Clock, Digest, InputHash, InstanceName, Manifest, Output, Reason, RecordCounts, RunId,
     RunTrace, Timestamp, TraceParent,
 };
+use cairn_records::engine::Pause;
 use cairn_store::{ReadError, Store};
 
 use crate::attempt::{Hands, HeldAttempt};
@@ -86,6 +87,8 @@ pub struct Engine {
     shared_spares: OnceLock<Arc<Spares>>,
     /// Is told how far the records of an instance are.
     pub(crate) on_records: OnceLock<OnRecords>,
+    /// Is told that the records of an instance wait for a sink, and that they do no more.
+    pub(crate) on_pause: OnceLock<OnPause>,
     pub(crate) force_effects: bool,
     /// Instances whose effect is to be done again although it is known to have taken place.
     insisted: Vec<AtomicBool>,
@@ -125,6 +128,9 @@ pub(crate) struct Listening {
 
 /// Takes how far the records of an instance are.
 pub type OnRecords = Box<dyn Fn(&InstanceName, &RecordCounts) + Send + Sync>;
+
+/// Takes what the records of an instance wait for; `None` once they go on.
+pub type OnPause = Box<dyn Fn(&InstanceName, Option<&Pause>) + Send + Sync>;
 
 /// What is in the state folder.
 pub(crate) struct Kept {
@@ -228,6 +234,7 @@ impl Engine {
         let collector = Mutex::new(Collector::new(clock.now()));
         Ok(Self {
             on_records: OnceLock::new(),
+            on_pause: OnceLock::new(),
             spares: Spares::new(project.state().to_owned()),
             shared_spares: OnceLock::new(),
             force_effects,
@@ -335,6 +342,11 @@ impl Engine {
     /// Has `told` called now and then with how far the records of an instance are. The first one stays.
     pub fn on_records(&self, told: OnRecords) {
         let _ = self.on_records.set(told);
+    }
+
+    /// Has `told` called when the records of an instance wait for a sink, and when they go on. The first one stays.
+    pub fn on_pause(&self, told: OnPause) {
+        let _ = self.on_pause.set(told);
     }
 
     /// Starts the thread that makes results durable.

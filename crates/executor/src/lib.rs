@@ -42,10 +42,11 @@ pub mod verify;
 pub use cairn_content::FileError;
 
 pub use attempt::{AttemptError, AttemptErrorKind, Done, Hands, HeldAttempt, Unsaid};
+pub use cairn_records::engine::Pause;
 pub use committer::{Committer, PublishError};
 pub use disk_world::DiskWorld;
 pub use effects::UndoError;
-pub use engine::{Engine, LookUpError, OnRecords, Setup, Verdict, stored_bytes};
+pub use engine::{Engine, LookUpError, OnPause, OnRecords, Setup, Verdict, stored_bytes};
 pub use project::Project;
 pub use records::worker_log;
 pub use spares::Spares;

@@ -233,6 +233,11 @@ impl Engine {
                         told(&instance.name, counts);
                     }
                 },
+                pauses: &|pause| {
+                    if let Some(told) = self.on_pause.get() {
+                        told(&instance.name, pause);
+                    }
+                },
                 now: &|| self.clock.now().0,
                 stop: &|| is_stopped() || is_late(),
                 fence: self.epoch(),

@@ -18,7 +18,7 @@ const SPARES_MAX: usize = 32;
 pub struct Spares {
     state: PathBuf,
     /// `None` when no more are kept.
-    spares: Mutex<Option<Vec<Staging>>>,
+    kept: Mutex<Option<Vec<Staging>>>,
     expected: Arc<Expected>,
 }
 
@@ -43,7 +43,7 @@ impl Drop for Returning {
 impl Spares {
     /// Makes a list without any, for the state folder `state`.
     pub fn new(state: PathBuf) -> Self {
-        Self { state, spares: Mutex::new(Some(Vec::new())), expected: Arc::default() }
+        Self { state, kept: Mutex::new(Some(Vec::new())), expected: Arc::default() }
     }
 
     /// Returns the empty working folder `folder`: a spare one renamed, or a new one.
@@ -99,6 +99,6 @@ impl Spares {
 
     fn with<T>(&self, use_it: impl FnOnce(&mut Option<Vec<Staging>>) -> T) -> T {
         // Each change to it is one call, so that a thread that panicked left it whole.
-        use_it(&mut self.spares.lock().unwrap_or_else(PoisonError::into_inner))
+        use_it(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

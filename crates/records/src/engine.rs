@@ -8,7 +8,8 @@
 //!    in batches that are written down before and confirmed after (`deliver`, `hand_over`), each made ready while the one
 //!    before is delivered (`ahead`); what was cut off is carried on first (`in_flight`). Where tables take them and there are many, they are first brought into the order of their keys
 //!    (`sorted`).
-//! 4. *Files*: sinks that are files are written anew from what the source holds (`files`).
+//! 4. *Files*: sinks that are files are written anew from what the source holds (`files`); what workers made and nothing
+//!    speaks of any more goes (`reclaim`).
 //!
 //! Memory does not grow with the source but for two bits a record, and some 60 bytes for each record that was known before
 //! and is to be delivered again.
@@ -25,6 +26,7 @@ mod item;
 mod join;
 mod marks;
 mod read;
+mod reclaim;
 mod sorted;
 mod walk;
 mod work;
@@ -44,6 +46,7 @@ use crate::source::SourceFile;
 use crate::state::Place;
 
 pub use error::EngineError;
+pub use reclaim::copy_results;
 pub use work::{Process, Spawn, SpawnError};
 
 /// All that a run of the engine needs.
@@ -78,6 +81,8 @@ pub struct Setup<'e> {
 pub struct Hands<'e> {
     /// Is told of counts now and then.
     pub progress: &'e (dyn Fn(&RecordCounts) + Sync),
+    /// Is told of a long pause before a sink is tried again, and with `None` that it is over.
+    pub pauses: &'e (dyn Fn(Option<&Pause>) + Sync),
     /// Returns the time in milliseconds since 1970.
     pub now: &'e (dyn Fn() -> i64 + Sync),
     /// Whether the run is being stopped.
@@ -86,6 +91,30 @@ pub struct Hands<'e> {
     pub fence: u64,
     /// What pauses are drawn with.
     pub seed: u64,
+}
+
+/// A pause before a sink is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Which sink, without a password.
+    pub sink: String,
+    /// When it is tried again, in milliseconds since 1970.
+    pub until_ms: i64,
+    /// Whether the sink asked for it.
+    pub asked: bool,
+    /// What it answered, or what happened.
+    pub error: String,
+}
+
+impl Pause {
+    /// Says who pauses.
+    pub fn who(&self) -> String {
+        if self.asked {
+            format!("{} asked for a pause", self.sink)
+        } else {
+            format!("{} did not take all", self.sink)
+        }
+    }
 }
 
 /// What a run of the engine led to.
@@ -263,15 +292,38 @@ fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
         joined.kept.append(&mut deliverer.kept);
         files::write(setup, &source, &mut joined, &deliverer.excluded, worker)?;
     }
-    deliverer.scope.counts = Some(deliverer.counts);
+    let counts = deliverer.counts;
+    deliverer.scope.counts = Some(counts);
     deliverer.scope.weighed = Weighed::default();
     setup.ledger.apply(Changes {
         scope: Some(deliverer.scope.clone()),
         durable: true,
         ..Changes::default()
     })?;
-    (setup.hands.progress)(&deliverer.counts);
-    Ok(Report { counts: deliverer.counts, began_anew })
+    (setup.hands.progress)(&counts);
+    let standing = joined.kept.iter().map(|(_, kept)| u64::from(kept.length)).sum();
+    tidy_results(setup, &deliverer.scope, standing)?;
+    Ok(Report { counts, began_anew })
+}
+
+/// Gives the disk back what the file of results no longer needs, of which `standing` bytes count. All is delivered by now.
+fn tidy_results(setup: &Setup<'_>, scope: &Scope, standing: u64) -> Result<(), EngineError> {
+    if setup.records.worker.is_none() || setup.files.is_empty() {
+        if scope.results_bytes == 0 {
+            // Of a time when files were made of what workers made.
+            let _ = std::fs::remove_file(&setup.results);
+        }
+        return Ok(());
+    }
+    match reclaim::reclaim(setup, scope, standing) {
+        // What is left for the next time harms nobody.
+        Err(error @ (EngineError::Kept { .. } | EngineError::File { .. })) => {
+            tracing::warn!(%error, "results that count no more stay where they are");
+            Ok(())
+        }
+        Err(EngineError::Stopped) | Ok(()) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A scope, the sinks, and which sink it was for which everything begins anew.

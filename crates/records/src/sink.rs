@@ -1,5 +1,6 @@
 //! Sinks outside of cairn's own files: what each must be able to do so that every record reaches it once.
 
+mod apart;
 mod fingerprint;
 mod http;
 mod postgres;

@@ -32,6 +32,7 @@ impl Daemon {
             self.signals().remove(&run);
             queue.end(run);
         }
+        self.pauses.end(run);
         self.work.notify_one();
         // Who follows it sees only now that it is over.
         if let Ok(Some(ticket)) = self.store.ticket(run) {
@@ -213,6 +214,11 @@ impl Daemon {
             }
             daemon.hub.tell(Change::Run { run, pipeline: of.clone() });
         };
+        let (daemon, of) = (Arc::clone(self), pipeline.clone());
+        engine.on_pause(Box::new(move |instance, pause| {
+            daemon.pauses.set(run, instance, pause);
+            daemon.hub.tell(Change::Run { run, pipeline: of.clone() });
+        }));
         engine.share_spares(&self.spares);
         if let Some(notes) = &self.notes {
             engine.listen_at(notes);

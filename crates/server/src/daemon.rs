@@ -26,6 +26,7 @@ use crate::hub::{Change, Hub};
 use crate::lineage::Lineage;
 use crate::metrics::Metrics;
 use crate::notify::Notify;
+use crate::pauses::Pauses;
 use crate::queue::{Queue, Waiting};
 
 /// Lists the pipeline files of the project as they are now, or says why that cannot be done.
@@ -101,6 +102,8 @@ pub struct Daemon {
     pub(crate) notes: Option<Server>,
     /// Working folders of ended attempts, for those of all runs.
     pub(crate) spares: Arc<Spares>,
+    /// Records that wait for a sink.
+    pub(crate) pauses: Pauses,
     /// Attempts of a daemon before, until their runs take them over.
     pub(crate) held: Mutex<HashMap<RunId, Vec<HeldAttempt>>>,
     /// Idempotency keys that are being looked at.
@@ -176,6 +179,7 @@ impl Daemon {
             signals: Mutex::default(),
             notes,
             spares,
+            pauses: Pauses::default(),
             held: Mutex::new(by_run),
             asking: Mutex::default(),
             deciding: Mutex::default(),

@@ -29,6 +29,7 @@ pub mod listen;
 mod metrics;
 pub mod notify;
 mod outbox;
+mod pauses;
 pub mod queue;
 mod schedules;
 mod sensors;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cairn_executor::Pause;
 use cairn_model::{
     Blocker, Counts, Event, InstanceEvent, InstanceName, Outcome, Reason, RecordCounts, RunEvent, RunId,
     Timestamp,
@@ -84,6 +85,12 @@ enum What<'a> {
     RecordsSoFar {
         #[serde(flatten)]
         records: RecordCounts,
+    },
+    Paused {
+        sink: &'a str,
+        until: String,
+        asked: bool,
+        error: &'a str,
     },
     Trashed {
         attempt: u32,
@@ -215,6 +222,19 @@ impl Events {
             at: time::rfc3339(at),
             instance: Some(name.to_string()),
             what: What::RecordsSoFar { records },
+        })
+    }
+
+    /// Returns the line that says that the records of an instance wait for a sink: nothing that is kept.
+    pub(crate) fn pause(&self, name: &InstanceName, pause: &Pause, at: Timestamp) -> String {
+        let until = time::rfc3339(Timestamp(pause.until_ms));
+        super::line(&Line {
+            schema: "cairn.event/1",
+            kind: "instance_records_paused",
+            run: self.run.to_string(),
+            at: time::rfc3339(at),
+            instance: Some(name.to_string()),
+            what: What::Paused { sink: &pause.sink, until, asked: pause.asked, error: &pause.error },
         })
     }
 }

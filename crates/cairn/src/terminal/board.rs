@@ -31,6 +31,8 @@ struct Running {
     retry: Option<(Instant, String)>,
     /// What became of its records so far.
     records: Option<RecordCounts>,
+    /// Until when they wait for a sink, whose pause it is, and why.
+    pause: Option<(Instant, String, String)>,
 }
 
 /// Lines for running instances where there is room for them.
@@ -67,6 +69,7 @@ impl Board {
                     expected_ms,
                     retry: None,
                     records: None,
+                    pause: None,
                 });
             }
             InstanceEvent::AttemptFailed { error, .. } => {
@@ -94,6 +97,13 @@ impl Board {
     pub(crate) fn records(&mut self, name: &InstanceName, counts: RecordCounts) {
         if let Some(running) = self.running.iter_mut().find(|running| running.name == *name) {
             running.records = Some(counts);
+        }
+    }
+
+    /// Takes in that the records of an instance wait for a sink, or go on.
+    pub(crate) fn pause(&mut self, name: &InstanceName, pause: Option<(Instant, String, String)>) {
+        if let Some(running) = self.running.iter_mut().find(|running| running.name == *name) {
+            running.pause = pause;
         }
     }
 
@@ -171,6 +181,19 @@ impl Running {
                 style: style::WARNING,
                 name: &self.shown,
                 took: "",
+                reason: &reason,
+                dim: false,
+            };
+            return fit.cut(&line, paint);
+        }
+        if let Some((until, whose, error)) = &self.pause {
+            let left = time::about(millis(until.saturating_duration_since(now)));
+            let (took, reason) = (time::ticking(elapsed), format!("{whose} {left}: {error}"));
+            let line = Line {
+                word: "waiting",
+                style: style::WARNING,
+                name: &self.shown,
+                took: &took,
                 reason: &reason,
                 dim: false,
             };
@@ -265,6 +288,25 @@ mod tests {
           and 2 more
           ━━━━━━━━──────────────────  1 of 3 · 1 running · about 5 s left
         ");
+    }
+
+    #[test]
+    fn records_that_wait_for_a_sink_say_so_until_they_go_on() {
+        let names = names(1);
+        let mut board = Board::new(&names, &[], 2);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        board.add(&names[0], &started(1), Duration::ZERO, start);
+        let why = ("`http` asked for a pause, the next try in".to_owned(), "answered by 429".to_owned());
+        board.pause(&names[0], Some((at(60), why.0, why.1)));
+        insta::assert_snapshot!(draw(&board, at(2), 100, 24), @r"
+        waiting   carrier[C0]   2.0 s  `http` asked for a pause, the next try in 58 s: answered by 429
+
+        ──────────────────────────────  0 of 1 · 1 running
+        ");
+        board.pause(&names[0], None);
+        let text = draw(&board, at(61), 100, 24);
+        assert!(text.trim_start().starts_with("running   carrier[C0]") && !text.contains("429"), "{text}");
     }
 
     #[test]

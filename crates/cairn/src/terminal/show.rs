@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cairn_model::{Event, InstanceEvent, InstanceName, RecordCounts, RunEvent, RunId};
+use cairn_executor::Pause;
+use cairn_model::{Event, InstanceEvent, InstanceName, RecordCounts, RunEvent, RunId, Timestamp};
 
 use super::board::Board;
 use super::fit::Fit;
@@ -86,6 +87,16 @@ impl Show {
     /// Shows how far the records of an instance are: in its live line alone.
     pub(crate) fn records(&mut self, name: &InstanceName, counts: RecordCounts) {
         live::lock(&self.scene).board.records(name, counts);
+    }
+
+    /// Shows that the records of an instance wait for a sink, or go on: in its live line alone. `at`: now.
+    pub(crate) fn pause(&mut self, name: &InstanceName, pause: Option<&Pause>, at: Timestamp) {
+        let now = Instant::now();
+        let pause = pause.map(|pause| {
+            let left = Duration::from_millis(Timestamp(pause.until_ms).millis_since(at));
+            (now + left, format!("{}, the next try in", pause.who()), pause.error.clone())
+        });
+        live::lock(&self.scene).board.pause(name, pause);
     }
 
     /// Removes the live lines and shows the summary, where the run has ended.

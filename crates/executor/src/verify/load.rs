@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cairn_content::{FileError, copy};
+use cairn_content::FileError;
 use cairn_model::{
     Address, AttemptId, Digest, Format, InputHash, OnChange, RecordCounts, Records, Sink as Told, SinkMode,
     SinkPlace,
@@ -549,7 +549,11 @@ impl Load {
         }
         let kept = self.engine.results_of(&self.attempt.instance);
         if kept.exists() {
-            copy::file(&kept, &self.results())?;
+            engine::copy_results(&kept, &self.results()).map_err(|cause| FileError {
+                action: "copy",
+                path: kept,
+                cause,
+            })?;
         }
         Ok(())
     }
@@ -619,6 +623,7 @@ impl Load {
             results: self.results(),
             hands: Hands {
                 progress: &|_| {},
+                pauses: &|_| {},
                 now: &|| self.engine.clock.now().0,
                 stop: &|| self.cut.load(Ordering::SeqCst),
                 fence: self.fence,

@@ -103,7 +103,7 @@ pub(super) fn check_of(result: &[u8]) -> Short {
     *digest.as_bytes().first_chunk().expect("a digest has 32 bytes")
 }
 
-fn damaged(path: &Path, offset: u64) -> EngineError {
+pub(super) fn damaged(path: &Path, offset: u64) -> EngineError {
     EngineError::File {
         error: format!("`{}` is damaged at byte {offset}: it is not what was written there", path.display()),
         help: Some(format!(

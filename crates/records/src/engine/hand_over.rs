@@ -2,17 +2,23 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 
 use cairn_model::CommitMode;
 
+use super::Pause;
 use super::deliver::Deliverer;
 use super::error::EngineError;
 use crate::ledger::Changes;
 use crate::sink::{BatchId, Delivery, Encoded, RecordFault, SinkError};
 
+/// Bytes of receipts after which the older ones go.
+const RECEIPTS_MAX: u64 = if cfg!(test) { 4 << 10 } else { 64 << 20 };
+
 /// From this on a pause is told of: a person wonders.
-const TOLD_MS: u64 = 5_000;
+const TOLD_MS: u64 = if cfg!(test) { 50 } else { 5_000 };
 
 /// What is handed over.
 pub(super) struct Deliveries<'d> {
@@ -89,10 +95,11 @@ impl Deliverer<'_> {
                 Some(encoded) => sink.deliver_encoded(id, &batch, encoded),
                 None => sink.deliver(id, &batch),
             };
-            let (again, least_ms, tries) = match delivered {
+            let (again, least_ms, tries, error) = match delivered {
                 Ok(delivered) => {
                     self.note_receipts(&batch, delivered.receipts)?;
                     let (mut again, mut least, mut tries, mut unserved) = (Vec::new(), None, 0, None);
+                    let mut why = String::new();
                     let mut dealt_with = batch.len();
                     for fault in delivered.refused {
                         let index = indices[fault.index];
@@ -107,6 +114,7 @@ impl Deliverer<'_> {
                                 continue;
                             }
                             tries = tries.max(*failures);
+                            why = fault.error;
                         }
                         least = least.max(fault.retry_after_ms);
                         again.push(index);
@@ -114,17 +122,20 @@ impl Deliverer<'_> {
                     if again.is_empty() {
                         return Ok(refused);
                     }
+                    if let Some((error, _)) = &unserved {
+                        why.clone_from(error);
+                    }
                     idle = if unserved.is_some() && dealt_with == 0 { idle + 1 } else { 0 };
                     if let Some((error, retry_after_ms)) = unserved.filter(|_| idle >= attempts) {
                         let sink = self.sinks[number].name();
                         return Err(SinkError::Unavailable { sink, error, retry_after_ms }.into());
                     }
-                    (again, least, tries.max(idle).max(1))
+                    (again, least, tries.max(idle).max(1), why)
                 }
                 Err(SinkError::Unavailable { retry_after_ms, error, sink }) if idle + 1 < attempts => {
                     idle += 1;
                     tracing::warn!(%sink, %error, tries = idle, "the sink is not available; trying again");
-                    (indices, retry_after_ms, idle)
+                    (indices, retry_after_ms, idle, error)
                 }
                 Err(SinkError::Records(mut faults)) => {
                     for fault in &mut faults {
@@ -137,12 +148,18 @@ impl Deliverer<'_> {
             batch = again.iter().map(|index| deliveries[*index].clone()).collect::<Vec<_>>().into();
             indices = again;
             let pause = self.hands.delay_ms(&self.records.retries, tries).max(least_ms.unwrap_or(0));
-            if pause >= TOLD_MS {
-                let sink = self.sinks[number].name();
-                let asked = if least_ms >= Some(pause) { ", as it asked for" } else { "" };
-                tracing::warn!(seconds = pause / 1000, "{sink} is tried again after a pause{asked}");
+            if pause < TOLD_MS {
+                self.hands.pause(pause)?;
+                continue;
             }
-            self.hands.pause(pause)?;
+            let (sink, asked) = (self.sinks[number].name(), least_ms >= Some(pause));
+            let as_asked = if asked { ", as it asked for" } else { "" };
+            tracing::warn!(seconds = pause / 1000, "{sink} is tried again after a pause{as_asked}");
+            let until_ms = (self.hands.now)().saturating_add_unsigned(pause);
+            (self.hands.pauses)(Some(&Pause { sink, until_ms, asked, error }));
+            let waited = self.hands.pause(pause);
+            (self.hands.pauses)(None);
+            waited?;
         }
     }
 
@@ -163,8 +180,7 @@ impl Deliverer<'_> {
             lines.extend_from_slice(line.to_string().as_bytes());
             lines.push(b'\n');
         }
-        let opened = std::fs::OpenOptions::new().create(true).append(true).open(self.receipts);
-        opened.and_then(|mut file| file.write_all(&lines)).map_err(EngineError::kept(self.receipts))
+        append_receipts(self.receipts, &lines).map_err(EngineError::kept(self.receipts))
     }
 
     fn in_two_phases(
@@ -200,6 +216,42 @@ impl Deliverer<'_> {
     }
 }
 
+/// Appends lines; a file that is full becomes the older one, whose lines go.
+fn append_receipts(path: &Path, lines: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    if file.metadata()?.len() >= RECEIPTS_MAX {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "cairn itself reads neither: none has to outlive a power cut"
+        )]
+        std::fs::rename(path, path.with_extension("receipts.old"))?;
+        file = OpenOptions::new().create(true).append(true).open(path)?;
+    }
+    file.write_all(lines)
+}
+
 fn by_record(faults: Vec<RecordFault>, owners: &[usize]) -> HashMap<usize, RecordFault> {
     faults.into_iter().map(|fault| (owners[fault.index], fault)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_are_kept_up_to_a_limit_and_the_newest_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.load.receipts");
+        let line = |number: usize| format!("{number:0>99}\n");
+        for number in 0..1000 {
+            append_receipts(&path, line(number).as_bytes()).unwrap();
+        }
+        let (old, new) = (folder.path().join("p.load.receipts.old"), &path);
+        let [old, new] = [old, new.clone()].map(|path| std::fs::read_to_string(path).unwrap());
+        let kept = format!("{old}{new}");
+        assert!(kept.len() <= 2 * (usize::try_from(RECEIPTS_MAX).unwrap() + 100), "{}", kept.len());
+        let first = 1000 - kept.len() / 100;
+        assert_eq!(kept, (first..1000).map(line).collect::<String>(), "no line is lost between the two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
 }

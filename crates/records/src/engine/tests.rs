@@ -3,3 +3,4 @@
 mod fakes;
 mod promises;
 mod property;
+mod reclaim;

@@ -26,8 +26,9 @@ mod columns;
 mod connect;
 mod encode;
 mod error;
+mod key;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, SinkMode};
@@ -40,6 +41,7 @@ use self::batch::{Encoded, Staging, Target};
 use self::columns::Table;
 use self::connect::Server;
 use self::error::{Failure, of_schema};
+use super::apart::Forms;
 use super::fingerprint::Rows;
 use super::table::{Kind, LEDGER_KEEPS, Wanted, list, puts, quoted};
 use super::{BatchId, Delivered, Delivery, Encode, Sink, SinkError};
@@ -77,6 +79,7 @@ impl Postgres {
             table: None,
             has_ledger: false,
             fenced: None,
+            forms: Arc::default(),
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -146,7 +149,8 @@ impl Sink for Postgres {
         // What is in the way, the delivery tells.
         self.run(async |session| session.look().await).ok()?;
         let table = Arc::clone(self.session.table.as_ref()?);
-        Some(Arc::new(Encoder { table, wanted: Arc::clone(&self.session.wanted) }))
+        let (wanted, forms) = (Arc::clone(&self.session.wanted), Arc::clone(&self.session.forms));
+        Some(Arc::new(Encoder { table, wanted, forms }))
     }
 
     fn deliver_encoded(
@@ -182,6 +186,7 @@ impl Sink for Postgres {
 struct Encoder {
     table: Arc<Table>,
     wanted: Arc<Wanted>,
+    forms: Arc<Mutex<Forms>>,
 }
 
 /// Records as they are encoded for a table.
@@ -192,9 +197,16 @@ struct EncodedFor {
 
 impl Encode for Encoder {
     fn encode(&self, records: &[Delivery]) -> super::Encoded {
-        let encoded = batch::encode(&self.table, &self.wanted, records);
+        let encoded = encode(&self.table, &self.wanted, records, &self.forms);
         Box::new(EncodedFor { table: Arc::clone(&self.table), encoded })
     }
+}
+
+/// Encodes records, with the forms of the load's keys so far.
+fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms: &Mutex<Forms>) -> Encoded {
+    // Each change to them is one call, so that a thread that panicked left them whole.
+    let mut forms = forms.lock().unwrap_or_else(PoisonError::into_inner);
+    batch::encode(table, wanted, records, &mut forms)
 }
 
 /// A batch that is delivered.
@@ -207,10 +219,10 @@ struct Load<'l> {
 
 impl Load<'_> {
     /// Returns the records encoded for `table`: as they are, where that is the one they were encoded for.
-    fn encoded_for(&mut self, table: &Arc<Table>, wanted: &Wanted) -> Encoded {
+    fn encoded_for(&mut self, table: &Arc<Table>, wanted: &Wanted, forms: &Mutex<Forms>) -> Encoded {
         match self.encoded.take() {
             Some(ahead) if Arc::ptr_eq(&ahead.table, table) => ahead.encoded,
-            _ => batch::encode(table, wanted, self.records),
+            _ => encode(table, wanted, self.records, forms),
         }
     }
 }
@@ -234,6 +246,8 @@ struct Session {
     has_ledger: bool,
     /// The scope that is known to have a row in the table of fences.
     fenced: Option<String>,
+    /// Of the keys so far.
+    forms: Arc<Mutex<Forms>>,
 }
 
 impl Session {
@@ -402,7 +416,7 @@ impl Session {
         };
         let mut faults = Vec::new();
         if let Some(table) = &table {
-            let mut encoded = load.encoded_for(table, &self.wanted);
+            let mut encoded = load.encoded_for(table, &self.wanted, &self.forms);
             let staging = Staging {
                 name: match &gid {
                     // Its name stays taken until the transaction is settled.
@@ -414,7 +428,7 @@ impl Session {
             let target = Target { table, wanted: &self.wanted, quoted: &self.quoted, staging };
             faults = std::mem::take(&mut encoded.faults);
             if faults.is_empty() {
-                faults = target.apply(&mut transaction, &encoded).await?;
+                faults = target.apply(&mut transaction, &encoded, records).await?;
             }
         }
         if !faults.is_empty() {

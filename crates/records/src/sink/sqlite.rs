@@ -22,16 +22,18 @@ mod order;
 mod statement;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, SinkMode};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-use self::columns::{Bound, Column, Form, Table};
+use self::columns::{Bound, Column, Table};
 use self::error::{error_text, failed, is_of_the_record};
 use self::statement::{Row, Statements, positions};
+use super::apart::{Forms, one_row};
 use super::fingerprint::Rows;
 use super::record::{Layout, Value};
 use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, puts, quoted, unknown_fields};
@@ -55,8 +57,7 @@ pub(super) struct Sqlite {
     path: PathBuf,
     wanted: Wanted,
     connection: Connection,
-    /// In which form the first value of each key column came.
-    forms: RefCell<HashMap<String, Form>>,
+    forms: RefCell<Forms>,
 }
 
 impl Sqlite {
@@ -75,6 +76,9 @@ impl Sqlite {
             });
         }
         let connect = || -> Result<Connection, rusqlite::Error> {
+            if is_read_only(&path) {
+                return open_read_only(&path);
+            }
             let connection = Connection::open(&path)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.pragma_update(None, "journal_mode", "wal")?;
@@ -391,7 +395,7 @@ impl Sqlite {
                         wrong = Some(format!("the key field `{}` is missing or null", column.name));
                     }
                     Ok(value) => {
-                        wrong = original.and_then(|original| column.rounded(&original, &value));
+                        wrong = original.and_then(|original| column.altered(&original, &value));
                         row.values.push(value);
                     }
                     Err(error) => wrong = Some(error),
@@ -417,20 +421,7 @@ impl Sqlite {
 
     /// Says why a key's value is of another form than those before, when both would be stored alike.
     fn other_form(&self, column: &Column, value: &Value<'_>) -> Option<String> {
-        let form = column.form(value)?;
-        let first = self.forms.borrow().get(&column.name).copied();
-        let first = first.unwrap_or_else(|| {
-            self.forms.borrow_mut().insert(column.name.clone(), form);
-            form
-        });
-        (first != form).then(|| {
-            format!(
-                "the key field `{}` is {} here and {} elsewhere: SQLite would make one row of both; have the worker write it in one way",
-                column.name,
-                form.as_str(),
-                first.as_str()
-            )
-        })
+        self.forms.borrow_mut().other(&column.name, column.form(value)?, "SQLite")
     }
 
     /// Finds keys that are two and would be one row; `rows` are sorted.
@@ -449,12 +440,7 @@ impl Sqlite {
                 [&pair[0], &pair[1]].map(|row| key_text(&records[row.index].record, &self.wanted.key));
             // A worker may make two records of one key.
             if one != other {
-                faults.push(fault(
-                    pair[1].index,
-                    format!(
-                        "the keys `{one}` and `{other}` would be one row: have the worker write them alike"
-                    ),
-                ));
+                faults.push(fault(pair[1].index, one_row(&one, &other)));
             }
         }
     }
@@ -559,6 +545,34 @@ fn plain(address: &str) -> &str {
 
 fn name(table: &str, path: &Path) -> String {
     format!("sqlite table `{table}` in `{}`", path.display())
+}
+
+/// Returns whether the file is there, and this user may not write it.
+fn is_read_only(path: &Path) -> bool {
+    path.exists() && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err()
+}
+
+/// Opens a file that is only to be asked what it has. SQLite would make a `-wal` and a `-shm` beside one in WAL mode, and could
+/// not remove them afterwards: unless there is a log to be read, it is told that nobody writes to the file.
+fn open_read_only(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    let has_log = std::fs::metadata(&name).is_ok_and(|log| log.len() > 0);
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut uri = b"file://".to_vec();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => uri.push(*byte),
+            other => uri.extend_from_slice(format!("%{other:02x}").as_bytes()),
+        }
+    }
+    uri.extend_from_slice(if has_log { b"" } else { b"?immutable=1" });
+    let connection = Connection::open_with_flags(OsStr::from_bytes(&uri), flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    order::register(&connection)?;
+    Ok(connection)
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {

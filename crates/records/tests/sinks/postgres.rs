@@ -11,6 +11,7 @@ use cairn_testkit::PostgresServer;
 use crate::proxy::{Cut, Proxy};
 use crate::support::{Given, SCOPE, batch, delete, deliver, faults, outage, put, refusal};
 
+mod keys;
 mod several;
 
 /// One server for all tests of this binary; it ends with it.
@@ -341,11 +342,11 @@ fn what_was_encoded_ahead_is_encoded_anew_for_a_table_that_was_altered() {
     let encoder = sink.encoder().expect("the table is there");
     let mut go = |sequence, change: &str, record: &str| {
         let records = [put(record)];
-        let encoded = encoder.encode(&records);
+        let ahead = encoder.encode(&records);
         if !change.is_empty() {
             db.sql(change);
         }
-        sink.deliver_encoded(&batch(sequence, &records), &records, encoded)
+        sink.deliver_encoded(&batch(sequence, &records), &records, ahead)
     };
     go(1, "", r#"{"id":1,"v":7}"#).unwrap();
     go(

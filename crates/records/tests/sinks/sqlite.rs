@@ -483,9 +483,13 @@ fn keys_that_are_two_do_not_become_one_row() {
         ("INTEGER", "1", "true", "is a boolean here and a number elsewhere"),
         ("TEXT", "\"1\"", "1", "is a number here and a string elsewhere"),
         ("TEXT", "\"true\"", "true", "is a boolean here and a string elsewhere"),
-        ("INTEGER", "\"7\"", "\"07\"", "the keys `7` and `07` would be one row"),
-        ("", "18446744073709551615", "18446744073709551614", "SQLite would round"),
-        ("REAL", "9007199254740993", "9007199254740992", "SQLite would round"),
+        ("INTEGER", "\"7\"", "\"07\"", "a string `07`, which SQLite stores as `7`, the row of that key"),
+        ("DECIMAL", "7", "\"7\"", "is a string here and a number elsewhere"),
+        ("DECIMAL", "\"100\"", "\" 1e2\"", "a string ` 1e2`, which SQLite stores as `100`"),
+        ("REAL", "\"1.5\"", "\"1.50\"", "a string `1.50`, which SQLite stores as `1.5`"),
+        ("", "18446744073709551615", "18446744073709551614", "which SQLite stores as `18446744073709552000`"),
+        ("REAL", "9007199254740992", "9007199254740993", "which SQLite stores as `9007199254740992`"),
+        ("REAL", "0.1", "0.1000000000000000055", "which SQLite stores as `0.1`"),
     ] {
         let (folder, connection) = file();
         connection.execute_batch(&format!("CREATE TABLE orders (id {declared} PRIMARY KEY, x)")).unwrap();
@@ -494,11 +498,19 @@ fn keys_that_are_two_do_not_become_one_row() {
         let faults = faults(deliver(&mut *sink, &records));
         assert!(faults.last().unwrap().1.contains(said), "{declared} {one} {other}: {faults:?}");
         assert!(rows(&connection, "SELECT * FROM orders").is_empty());
+        // The one is there when the other comes, in a batch of its own. The first of all may be what does not fit.
+        if crate::support::deliver(&mut *sink, &records[..1]).is_ok() {
+            let told = crate::support::faults(deliver(&mut *sink, &records[1..]));
+            assert!(told[0].1.contains(said), "{declared} {one} {other}: {told:?}");
+            assert_eq!(rows(&connection, "SELECT * FROM orders").len(), 1);
+        }
     }
     // What is told apart stays so, in one batch or in several.
     for (declared, ids) in [
         ("TEXT", ["1", "2.5"]),
         ("INTEGER", ["\"1\"", "\"2\""]),
+        ("REAL", ["1", "2.5"]),
+        ("DECIMAL", ["\"1\"", "\"2.5\""]),
         ("TEXT", ["\"a\"", "2"]),
         ("", ["1", "\"1\""]),
     ] {
@@ -530,4 +542,40 @@ fn names_that_differ_in_letter_case_alone_are_told_of() {
     connection.execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY, x)").unwrap();
     let found = faults(deliver(&mut *sink, &[put("{\"id\":1,\"X\":2}")]));
     assert!(found[0].1.contains("the field `X` and the column `x`"), "{found:?}");
+}
+
+/// What is beside a database that may not be written is what was beside it, whoever asks it.
+#[test]
+fn a_database_that_is_only_read_has_nothing_new_beside_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, db) = file();
+    let records = [put(r#"{"id":1}"#)];
+    deliver(&mut *given().open(folder.path()), &records).unwrap();
+    drop(db);
+    let listed = || {
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    let before = listed();
+    assert_eq!(before.len(), 1, "{before:?}");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let file = folder.path().join(&before[0]);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o444)).unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            if rustix::process::getuid().is_root() {
+                // What is forbidden is not forbidden to root: this thread is somebody else.
+                let nobody = rustix::process::Uid::from_raw(65_534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            }
+            let mut sink = given().open(folder.path());
+            assert_eq!(sink.last_applied(crate::support::SCOPE).unwrap(), Some(1));
+            let (error, help) = refusal(deliver(&mut *sink, &records));
+            assert!(error.contains("readonly") && help.contains("write the file"), "{error} {help}");
+        });
+        asked.join().unwrap();
+    });
+    assert_eq!(listed(), before);
 }

@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Sse};
-use cairn_executor::{Project, worker_log};
+use cairn_executor::{Pause, Project, worker_log};
 use cairn_model::{AttemptId, RunId, State as Stands};
 use cairn_scheduler::history::{History, InstanceHistory};
 use futures_util::Stream;
@@ -27,6 +27,7 @@ use super::wire::time;
 use super::{App, Problem, runs};
 use crate::carry_out::blocking;
 use crate::daemon::Daemon;
+use crate::pauses;
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(log)).routes(routes!(follow))
@@ -64,6 +65,22 @@ struct Instance {
     /// What to do about a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
+    /// Where it runs, and its records wait because a sink asked for a pause or is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<Paused>,
+}
+
+/// A pause before a sink is tried again.
+#[derive(Debug, Serialize, ToSchema)]
+struct Paused {
+    /// The sink, without a password.
+    sink: String,
+    /// When it is tried again.
+    until: String,
+    /// Whether the sink asked for it, by `Retry-After`.
+    asked: bool,
+    /// What it answered, or what happened.
+    error: String,
 }
 
 /// The instances of a run, in the order in which something happened to them.
@@ -91,7 +108,7 @@ fn state_word(state: &Stands) -> String {
 }
 
 impl Instance {
-    fn of(instance: &InstanceHistory) -> Self {
+    fn of(instance: &InstanceHistory, pause: Option<Pause>) -> Self {
         Self {
             instance: instance.name.to_string(),
             stage: instance.name.stage().to_string(),
@@ -106,6 +123,12 @@ impl Instance {
             saved_ms: instance.saved_ms,
             input_hash: instance.input_hash.map(|hash| hash.to_string()),
             help: instance.help.clone(),
+            paused: pause.map(|pause| Paused {
+                until: time(pauses::until(&pause)),
+                sink: pause.sink,
+                asked: pause.asked,
+                error: pause.error,
+            }),
         }
     }
 }
@@ -137,7 +160,8 @@ async fn list(State(app): State<App>, Path(run): Path<String>) -> Result<Json<In
     blocking(move || {
         let mut heard = Heard::default();
         heard.catch_up(&app.daemon, run)?;
-        let items = heard.history.instances.iter().map(Instance::of).collect();
+        let items = heard.history.instances.iter();
+        let items = items.map(|one| Instance::of(one, app.daemon.pauses.of(run, &one.name))).collect();
         Ok(Json(Instances { total: heard.history.instances_total, items }))
     })
     .await

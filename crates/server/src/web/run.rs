@@ -29,6 +29,8 @@ use super::timeline::Timeline;
 use super::words;
 use crate::api::{App, Problem, find_run, find_run_here};
 use crate::carry_out::blocking;
+use crate::daemon::Daemon;
+use crate::pauses;
 use crate::submit::{Order, Otherwise};
 
 pub(super) fn router() -> Router<App> {
@@ -210,7 +212,7 @@ async fn one(
         let timeline = Timeline::of(&seen.events, seen.goes_on);
         let names = seen.instances();
         let mut stages: Vec<StageRow> =
-            names.iter().map(|name| stage_row(&seen, name, &timeline, until)).collect();
+            names.iter().map(|name| stage_row(daemon, &seen, name, &timeline, until)).collect();
         let left_out = stages.len().saturating_sub(STAGES_MAX);
         if left_out > 0 {
             stages.sort_by_key(|stage| matches!(stage.class, "fresh" | "good" | "wait"));
@@ -297,7 +299,13 @@ fn is_over(seen: &Seen, name: &InstanceName) -> bool {
     seen.history.instance(name).is_some_and(|heard| heard.state.outcome().is_some())
 }
 
-fn stage_row(seen: &Seen, name: &InstanceName, timeline: &Timeline, until: Option<Timestamp>) -> StageRow {
+fn stage_row(
+    daemon: &Daemon,
+    seen: &Seen,
+    name: &InstanceName,
+    timeline: &Timeline,
+    until: Option<Timestamp>,
+) -> StageRow {
     let heard = seen.history.instance(name);
     let look = seen.look_of(name);
     let running = look.class == "run";
@@ -311,7 +319,10 @@ fn stage_row(seen: &Seen, name: &InstanceName, timeline: &Timeline, until: Optio
         href: instance_href(seen.run, name),
         pill: look.pill(),
         class: look.class,
-        reason: heard.map_or_else(String::new, |heard| first_line(&heard.reason)),
+        reason: match daemon.pauses.of(seen.run, name) {
+            Some(pause) => first_line(&pauses::words(&pause, &words::clock(pauses::until(&pause)))),
+            None => heard.map_or_else(String::new, |heard| first_line(&heard.reason)),
+        },
         tries: heard.map_or_else(String::new, |heard| match heard.attempts {
             0 | 1 => String::new(),
             tries => format!("{tries} tries"),

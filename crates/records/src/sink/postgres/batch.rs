@@ -8,9 +8,11 @@ use cairn_model::{FieldPath, SinkMode};
 use futures_util::SinkExt;
 use tokio_postgres::Transaction;
 
-use super::columns::{Column, Table};
+use super::columns::{Column, Compares, Table};
 use super::encode::Kind;
 use super::error::{Failure, of_records, sentence};
+use super::key::{self, Asked};
+use crate::sink::apart::Forms;
 use crate::sink::record::{Layout, Value};
 use crate::sink::table::{NO_KEY, Wanted, fault, list, quoted, unknown_fields};
 use crate::sink::{Delivery, Operation, RecordFault};
@@ -41,8 +43,8 @@ struct Row {
     bytes: Range<usize>,
 }
 
-/// Encodes `records`.
-pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> Encoded {
+/// Encodes `records`. `forms`: those of the load's keys so far.
+pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms: &mut Forms) -> Encoded {
     let columns = &table.columns;
     let at = |path: &FieldPath| table.position(&path.to_string());
     let key: Vec<usize> = wanted.key.iter().filter_map(at).collect();
@@ -89,6 +91,9 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
                 } else {
                     let value = slot.as_ref().unwrap_or(&Value::Null);
                     column.encode(value, is_key && keyed, &mut encoded.bytes)?;
+                    if is_key && keyed {
+                        key::check(column, value, forms)?;
+                    }
                 }
                 if is_key {
                     // Without its length: a shorter text comes first only when it is the beginning of the other.
@@ -113,6 +118,13 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
         // Indexes grow at their right end more often, and two processes lock rows in the same order.
         let mut order: Vec<usize> = (0..encoded.rows.len()).collect();
         order.sort_unstable_by(|a, b| keys[keys_at[*a].clone()].cmp(&keys[keys_at[*b].clone()]));
+        // Of what is sorted by its bytes, equals stand side by side.
+        for pair in
+            order.windows(2).filter(|pair| keys[keys_at[pair[0]].clone()] == keys[keys_at[pair[1]].clone()])
+        {
+            let [one, other] = [pair[0], pair[1]].map(|row| encoded.rows[row].index);
+            encoded.faults.extend(key::is_one_row(table, wanted, records, one, other));
+        }
         encoded.rows = order
             .into_iter()
             .map(|row| Row { index: encoded.rows[row].index, bytes: encoded.rows[row].bytes.clone() })
@@ -156,12 +168,13 @@ pub(super) struct Target<'t> {
 }
 
 impl Target<'_> {
-    /// Puts and deletes all rows; returns the faults of those that the server does not take. After faults the
+    /// Puts and deletes all rows of `records`; returns the faults of those that the server does not take. After faults the
     /// transaction must not be committed.
     pub(super) async fn apply(
         &self,
         transaction: &mut Transaction<'_>,
         encoded: &Encoded,
+        records: &[Delivery],
     ) -> Result<Vec<RecordFault>, Failure> {
         let mut faults = Vec::new();
         // Parts yet to be tried; the last first.
@@ -171,8 +184,12 @@ impl Target<'_> {
                 break;
             }
             let savepoint = transaction.savepoint("cairn_part").await?;
-            match self.apply_rows(&savepoint, encoded, &encoded.rows[part.clone()]).await {
-                Ok(()) => savepoint.commit().await?,
+            match self.apply_rows(&savepoint, encoded, &encoded.rows[part.clone()], records).await {
+                Ok(found) if found.is_empty() => savepoint.commit().await?,
+                Ok(found) => {
+                    faults.extend(found);
+                    savepoint.rollback().await?;
+                }
                 Err(error) => {
                     let Some(cause) = of_records(&error) else { return Err(error.into()) };
                     if let [row] = &encoded.rows[part.clone()] {
@@ -194,7 +211,8 @@ impl Target<'_> {
         transaction: &Transaction<'_>,
         encoded: &Encoded,
         rows: &[Row],
-    ) -> Result<(), tokio_postgres::Error> {
+        records: &[Delivery],
+    ) -> Result<Vec<RecordFault>, tokio_postgres::Error> {
         let stage = &self.staging.name;
         let columns = &self.table.columns;
         let staged: Vec<String> =
@@ -217,6 +235,14 @@ impl Target<'_> {
         chunk.put_i16(-1);
         copy.send(chunk.freeze()).await?;
         copy.finish().await?;
+        if self.wanted.mode != SinkMode::Append
+            && let Some(asked) = Asked::of(self.table, self.wanted, self.quoted, stage)
+        {
+            let faults = asked.faults(transaction, self.wanted, records, |row| rows[row].index).await?;
+            if !faults.is_empty() {
+                return Ok(faults);
+            }
+        }
         let mut statements: Vec<String> = Vec::new();
         for (number, group) in encoded.groups.iter().enumerate() {
             let condition = if encoded.groups.len() > 1 || encoded.deletes {
@@ -232,7 +258,8 @@ impl Target<'_> {
         // What is checked at the end of the transaction otherwise: here it is known which records are at fault.
         statements.push("SET CONSTRAINTS ALL IMMEDIATE".to_owned());
         statements.push(format!("DROP TABLE {stage}"));
-        transaction.batch_execute(&statements.join(";\n")).await
+        transaction.batch_execute(&statements.join(";\n")).await?;
+        Ok(Vec::new())
     }
 
     /// Returns the statement that puts the rows of one group.
@@ -240,7 +267,7 @@ impl Target<'_> {
         let columns = &self.table.columns;
         let staged = columns.iter().enumerate().filter(|(n, _)| !left_out[*n]);
         let (names, values): (Vec<String>, Vec<String>) =
-            staged.map(|(n, column)| (column.name.clone(), staged_value(n, column))).unzip();
+            staged.map(|(n, column)| (column.name.clone(), staged_value("s.", n, column))).unzip();
         let insert = format!(
             "INSERT INTO {} AS t ({}) SELECT {} FROM {} AS s{condition}",
             self.quoted,
@@ -283,13 +310,13 @@ impl Target<'_> {
         let mut conditions = vec![format!("s.g = {DELETE}")];
         for name in self.wanted.key_names() {
             if let Some(position) = self.table.position(&name) {
-                let value = staged_value(position, &self.table.columns[position]);
+                let value = staged_value("s.", position, &self.table.columns[position]);
                 conditions.push(format!("t.{} = {value}", quoted(&name)));
             }
         }
         if let Some((position, column)) = self.version() {
             let old = format!("t.{}", quoted(&column.name));
-            conditions.push(not_older(column, &staged_value(position, column), &old));
+            conditions.push(not_older(column, &staged_value("s.", position, column), &old));
         }
         let stage = &self.staging.name;
         format!("DELETE FROM {} AS t USING {stage} AS s WHERE {}", self.quoted, conditions.join(" AND "))
@@ -301,13 +328,16 @@ impl Target<'_> {
     }
 }
 
-/// Returns the expression for a staged value in the column's type.
-fn staged_value(position: usize, column: &Column) -> String {
+/// Returns the expression for a staged value in the column's type and collation; `of` stands before its name.
+pub(super) fn staged_value(of: &str, position: usize, column: &Column) -> String {
+    let mut value = format!("{of}c{position}");
     if column.kind.is_cast() {
-        format!("CAST(s.c{position} AS {})", column.declared)
-    } else {
-        format!("s.c{position}")
+        value = format!("CAST({value} AS {})", column.declared);
     }
+    if let Compares::ByServer { collation: Some(collation), .. } = &column.compares {
+        value = format!("{value} COLLATE {collation}");
+    }
+    value
 }
 
 /// Returns the condition that a row's new value is another one. Types without equality are compared as text.

@@ -25,6 +25,24 @@ pub(super) struct Column {
     not_null: bool,
     /// Whether the server fills it in when a statement does not name it.
     pub(super) has_default: bool,
+    /// How it compares what stands in it.
+    pub(super) compares: Compares,
+}
+
+/// How a column of a key compares its values.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Compares {
+    /// Two that are sent with other bytes are two.
+    Bytes,
+    /// As `char(n)`: without the blanks at the end.
+    WithoutBlanks,
+    /// By rules that only the server knows: `citext`, a collation that makes equals of several texts (named here, quoted),
+    /// types that are sent as text.
+    ByServer {
+        collation: Option<String>,
+        /// Whether what stands in the table is the text that was sent.
+        keeps_text: bool,
+    },
 }
 
 impl Table {
@@ -33,8 +51,11 @@ impl Table {
         let rows = transaction
             .query(
                 "SELECT a.attname::text, t.typname::text, a.atttypmod, format_type(a.atttypid, a.atttypmod),
-                        a.attnotnull, a.atthasdef OR a.attidentity = 'd', a.attgenerated <> '' OR a.attidentity = 'a'
+                        a.attnotnull, a.atthasdef OR a.attidentity = 'd', a.attgenerated <> '' OR a.attidentity = 'a',
+                        t.typtype = 'e',
+                        CASE WHEN NOT c.collisdeterministic THEN quote_ident(n.nspname) || '.' || quote_ident(c.collname) END
                  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                   LEFT JOIN pg_collation c ON c.oid = a.attcollation LEFT JOIN pg_namespace n ON n.oid = c.collnamespace
                  WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
                 &[&table],
             )
@@ -45,12 +66,16 @@ impl Table {
         let columns = rows
             .iter()
             .filter(|row| !row.get::<_, bool>(6))
-            .map(|row| Column {
-                name: row.get(0),
-                kind: Kind::of(row.get(1), row.get(2)),
-                declared: row.get(3),
-                not_null: row.get(4),
-                has_default: row.get(5),
+            .map(|row| {
+                let kind = Kind::of(row.get(1), row.get(2));
+                Column {
+                    name: row.get(0),
+                    kind,
+                    declared: row.get(3),
+                    not_null: row.get(4),
+                    has_default: row.get(5),
+                    compares: Compares::of(row.get(1), kind, row.get(7), row.get(8)),
+                }
             })
             .collect();
         let indexes = transaction
@@ -76,6 +101,18 @@ impl Table {
     /// Returns where the column `name` stands.
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
+    }
+}
+
+impl Compares {
+    fn of(type_name: &str, kind: Kind, is_enum: bool, collation: Option<String>) -> Self {
+        match (type_name, kind) {
+            ("citext", _) => Self::ByServer { collation: None, keeps_text: true },
+            ("bpchar", _) if collation.is_none() => Self::WithoutBlanks,
+            (_, Kind::Text(_)) if collation.is_some() => Self::ByServer { collation, keeps_text: true },
+            (_, Kind::Other) if !is_enum => Self::ByServer { collation, keeps_text: false },
+            _ => Self::Bytes,
+        }
     }
 }
 

@@ -202,7 +202,7 @@ fn names_nul(text: &str) -> bool {
     })
 }
 
-fn boolean(value: &Value<'_>) -> Option<bool> {
+pub(super) fn boolean(value: &Value<'_>) -> Option<bool> {
     match value {
         Value::Bool(value) => Some(*value),
         Value::Number("0") => Some(false),
@@ -216,7 +216,7 @@ fn boolean(value: &Value<'_>) -> Option<bool> {
     }
 }
 
-fn integer(value: &Value<'_>) -> Option<i64> {
+pub(super) fn integer(value: &Value<'_>) -> Option<i64> {
     /// Whole numbers below this are all different as `f64`.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if let Value::Bool(value) = value {
@@ -297,6 +297,33 @@ fn instant(text: &str) -> Option<i64> {
     };
     let micros = (instant.as_nanosecond() + 500).div_euclid(1000);
     Some(i64::try_from(micros).ok()? - EPOCH_MICROS)
+}
+
+/// Returns a day as PostgreSQL writes it.
+pub(super) fn date_text(text: &str) -> Option<String> {
+    match text {
+        "infinity" | "-infinity" => Some(text.to_owned()),
+        _ => text.parse::<Date>().ok().map(|day| day.to_string()),
+    }
+}
+
+/// Returns an instant in microseconds, where `text` names one between two.
+pub(super) fn without_nanoseconds(text: &str) -> Option<String> {
+    let instant: Timestamp = match text.parse() {
+        Ok(instant) => instant,
+        Err(_) => text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp(),
+    };
+    if instant.as_nanosecond() % 1000 == 0 {
+        return None;
+    }
+    let micros = (instant.as_nanosecond() + 500).div_euclid(1000);
+    Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok().map(|instant| instant.to_string())
+}
+
+/// Returns a UUID as PostgreSQL writes it.
+pub(super) fn uuid_text(text: &str) -> Option<String> {
+    let digits = format!("{:032x}", u128::from_be_bytes(uuid(text)?));
+    Some([&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-"))
 }
 
 fn uuid(text: &str) -> Option<[u8; 16]> {

@@ -92,6 +92,9 @@ fn classify(name: &str, error: &tokio_postgres::Error) -> SinkError {
                     ),
                 )
             }
+            (_, code) if *code == SqlState::DISK_FULL => {
+                unavailable(format!("the disk of the server is full ({text})"))
+            }
             // Connections, resources, operators' interventions, locks, deadlocks.
             ("08" | "53" | "57" | "55" | "40", _) => unavailable(text),
             _ => refused(text, hint),

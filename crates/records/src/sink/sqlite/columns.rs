@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::sink::apart::{self, Form};
 use crate::sink::record::Value;
 
 /// A table that is there.
@@ -181,53 +182,42 @@ impl Bound<'_> {
     }
 }
 
-/// The forms of a key that one stored value may stand for. Keys of different forms can be two for cairn and one row here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    Number,
-    Boolean,
-    Text,
-}
-
-impl Form {
-    /// Returns the words for it.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Number => "a number",
-            Self::Boolean => "a boolean",
-            Self::Text => "a string",
-        }
-    }
-}
-
 impl Column {
     /// Returns the form of a key's value, where a value of another form may be stored alike.
     pub(super) fn form(&self, value: &Value<'_>) -> Option<Form> {
-        match value {
-            Value::Number(_) => Some(Form::Number),
-            Value::Bool(_) => Some(Form::Boolean),
-            // Of texts only those that read like the others.
-            Value::Text(text) if self.affinity == Affinity::Text => {
-                let is_alike = matches!(text.as_ref(), "true" | "false") || real(text).is_some();
-                is_alike.then_some(Form::Text)
-            }
-            Value::Text(text) if matches!(self.affinity, Affinity::Integer | Affinity::Real) => {
-                real(text).map(|_| Form::Text)
-            }
-            Value::Text(_) | Value::Null | Value::Nested(_) => None,
+        match self.affinity {
+            Affinity::Text => apart::form_as_text(value),
+            // Texts stay what they are; `true` becomes 1.
+            Affinity::Blob if matches!(value, Value::Text(_)) => None,
+            _ => apart::form_as_number(value),
         }
     }
 
-    /// Says why a number cannot be a key here: it is a whole one that would be rounded.
-    pub(super) fn rounded(&self, value: &Value<'_>, bound: &Bound<'_>) -> Option<String> {
-        let (Value::Number(text), Bound::Real(_)) = (value, bound) else { return None };
-        let is_whole = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-        is_whole.then(|| {
-            format!(
-                "the key field `{}` is {text}, which SQLite would round to that of others: declare the column as TEXT",
-                self.name
-            )
-        })
+    /// Says why a value cannot be a key here: it would stand in the table as another one.
+    pub(super) fn altered(&self, value: &Value<'_>, bound: &Bound<'_>) -> Option<String> {
+        let stored = match (value, bound) {
+            (Value::Number(text), Bound::Real(stored)) => {
+                let stored = stored.to_string();
+                (!apart::is_exact(text, &stored)).then_some(stored)?
+            }
+            (Value::Text(text), _) if self.makes_numbers() => {
+                let read = apart::as_float(text)?;
+                let stored = match bound {
+                    Bound::Integer(stored) => stored.to_string(),
+                    // What SQLite makes of it by itself.
+                    _ => read.to_string(),
+                };
+                let is_kept = *text == stored && apart::is_canonical(text);
+                (!is_kept).then_some(stored)?
+            }
+            _ => return None,
+        };
+        Some(apart::stored_as(&self.name, value, &stored, "SQLite"))
+    }
+
+    /// Returns whether a text that reads like a number becomes one.
+    fn makes_numbers(&self) -> bool {
+        matches!(self.affinity, Affinity::Integer | Affinity::Real | Affinity::Numeric)
     }
 
     /// Returns `value` as this column stores it, or what is wrong with it.

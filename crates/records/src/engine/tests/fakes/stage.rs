@@ -82,6 +82,8 @@ pub(in crate::engine::tests) struct Stage {
     /// How often a run asks whether it is to stop before it is.
     pub(in crate::engine::tests) stop_after: i64,
     folder: tempfile::TempDir,
+    /// What it was told that it waits for.
+    pub(in crate::engine::tests) pauses: Mutex<Vec<engine::Pause>>,
     runs: Cell<u64>,
     clock: Rc<AtomicI64>,
 }
@@ -124,6 +126,7 @@ impl Stage {
             worker: None,
             stop_after: i64::MAX,
             folder: tempfile::tempdir().unwrap(),
+            pauses: Mutex::default(),
             runs: Cell::new(0),
             clock: Rc::default(),
         }
@@ -192,6 +195,7 @@ impl Stage {
         let stops = AtomicI64::new(self.stop_after);
         let clock = AtomicI64::new(self.clock.load(Ordering::SeqCst));
         let by = self.worker.as_ref().map_or(0, |worker| worker.by);
+        let pauses = &self.pauses;
         let setup = Setup {
             records: &self.records,
             sources: sources.collect(),
@@ -206,6 +210,7 @@ impl Stage {
             receipts: self.path().join("receipts"),
             hands: Hands {
                 progress: &|_| {},
+                pauses: &|pause| pauses.lock().unwrap().extend(pause.cloned()),
                 now: &|| clock.fetch_add(1, Ordering::SeqCst),
                 stop: &|| stops.fetch_sub(1, Ordering::SeqCst) <= 0,
                 fence: run,
