@@ -1,5 +1,6 @@
 //! Listens on TCP and on the socket in the state folder, and serves what comes in.
 
+use std::fs::Metadata;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
@@ -98,7 +99,7 @@ impl Socket {
     /// Returns it for [`serve_socket`]; within a runtime.
     pub fn into_listening(self) -> io::Result<Listening> {
         let Self { listener, path, state } = self;
-        let (socket, folder) = (identity(&path), identity(&state));
+        let (socket, folder) = (identity(path.symlink_metadata()), identity(state.metadata()));
         Ok(Listening { listener: UnixListener::from_std(listener)?, path, state, socket, folder })
     }
 }
@@ -118,7 +119,8 @@ impl Listening {
     /// Opens the socket anew where somebody removed it. In a state folder that took the place of its own it is another
     /// daemon's to listen.
     fn mend(&mut self) -> io::Result<()> {
-        if identity(&self.path) == self.socket || identity(&self.state) != self.folder {
+        let is_there = identity(self.path.symlink_metadata()) == self.socket;
+        if is_there || identity(self.state.metadata()) != self.folder {
             return Ok(());
         }
         *self = Socket::bind(&self.state)?.into_listening()?;
@@ -128,9 +130,8 @@ impl Listening {
 }
 
 /// Returns what tells a file from all others.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let metadata = std::fs::symlink_metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
+fn identity(of: io::Result<Metadata>) -> Option<(u64, u64)> {
+    of.ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Returns the address by which a listener is called from this machine: one that is bound to all is called by the
@@ -276,7 +277,7 @@ mod tests {
         std::fs::write(&listening.path, "something else").unwrap();
         listening.mend().unwrap();
         assert!(find_socket(&state).is_some());
-        std::fs::rename(&state, folder.path().join("moved")).unwrap();
+        rustix::fs::rename(&state, folder.path().join("moved")).unwrap();
         listening.mend().unwrap();
         std::fs::create_dir(&state).unwrap();
         listening.mend().unwrap();

@@ -346,9 +346,9 @@ async fn those_who_say_nothing_do_not_deafen_it() {
     let token = format!("Authorization: Bearer {TOKEN}\r\n");
     let mut known = connect().await;
     assert!(head(&mut known, "/api/v1/system", &token).await.starts_with("HTTP/1.1 200"));
-    let followed = served.submit("quick", "").await;
+    let run = served.submit("quick", "").await;
     let mut follower = connect().await;
-    let events = format!("/api/v1/runs/{followed}/events");
+    let events = format!("/api/v1/runs/{run}/events");
     assert!(head(&mut follower, &events, &token).await.starts_with("HTTP/1.1 200"));
 
     let mut silent = Vec::new();
