@@ -122,7 +122,9 @@ fn ends_well(project: &Project, disk: &Disk, bytes: usize) {
 fn full_state_folder_while_a_command_writes() {
     let project = Project::with_pipeline(BINARY, &pipeline("private", 4 * MEGABYTES));
     let Some(disk) = Disk::mount(&project.file(".cairn"), "3m") else { return };
-    let outcome = project.cairn(&["run", "-j1"]).expect(1);
+    let outcome = project.cairn(&["run", "-j1"]);
+    // The store may be at work on what was written down before, and then it is the one that finds no room.
+    assert!(matches!(outcome.status, Some(1 | 5)), "{}", outcome.shown());
     assert!(outcome.stderr.contains("FAILED    big"), "{}", outcome.shown());
     assert!(!project.exists("big.bin") && !project.exists("last.txt"), "{}", outcome.shown());
     assert_eq!(run(&project, &["small"]), "small=FRESH");

@@ -1,5 +1,7 @@
 //! The daemon that holds the project's store, asked by its socket: HTTP, as its API has it.
 
+mod ask;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,7 @@ use crate::failure::Failure;
 use crate::past::Past;
 use crate::project::claim;
 
-/// How long it is waited for the next daemon when one went away while a run is followed.
+/// How long it is waited for the next daemon when one went away while it is asked, or while a run is followed.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 /// A daemon that was heard for so long is there: one that ends each conversation at once is not.
@@ -28,11 +30,14 @@ const HEARD: Duration = Duration::from_secs(1);
 /// How long it is waited for a daemon that holds the store and does not listen: it is about to begin, or to end.
 const BEGINS_WITHIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
+/// How long it is waited for a daemon of which nothing is to be seen: it may have been started a moment ago.
+const STARTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A daemon that answers.
 #[derive(Debug)]
 pub(crate) struct Remote {
     socket: PathBuf,
+    state: PathBuf,
     runtime: Runtime,
 }
 
@@ -61,12 +66,22 @@ impl Writer {
                 {
                     std::thread::sleep(LOOK);
                 }
+                Err(OpenError::Locked { path, holder: Some(holder) }) if is_daemon(&holder) => {
+                    let error = OpenError::Locked { path, holder: Some(holder) };
+                    return Err(Failure::of(ExitStatus::Store, &error).help(no_socket(state)));
+                }
                 Err(error) => {
                     return Err(Failure::of(ExitStatus::Store, &error).maybe_help(error.help()));
                 }
             }
         }
     }
+}
+
+/// Says what is amiss with a daemon that holds the store and cannot be asked.
+fn no_socket(state: &Path) -> String {
+    let socket = cairn_server::listen::expected_socket(state);
+    format!("its socket `{}` is missing: its log tells why; restart it if it stays so", socket.display())
 }
 
 /// Returns whether a process is a daemon, as far as its command line tells: one that is none is waited for in vain.
@@ -114,8 +129,24 @@ impl Held {
 
 /// Who can be connected to, but does not talk as a daemon does.
 #[derive(Debug, thiserror::Error)]
-#[error("the daemon does not answer: {0}")]
-pub(crate) struct Silent(String);
+#[error("the daemon does not answer: {why}")]
+pub(crate) struct Silent {
+    why: String,
+    /// Whether it may have heard what it was asked.
+    heard: bool,
+}
+
+impl Silent {
+    /// It may have heard the request.
+    fn heard(why: impl std::fmt::Display) -> Self {
+        Self { why: why.to_string(), heard: true }
+    }
+
+    /// Nothing was sent to it.
+    fn unheard(why: impl std::fmt::Display) -> Self {
+        Self { why: why.to_string(), heard: false }
+    }
+}
 
 impl Remote {
     /// Finds the daemon of a state folder.
@@ -125,52 +156,37 @@ impl Remote {
             .enable_all()
             .build()
             .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
-        Ok(Some(Self { socket, runtime }))
+        Ok(Some(Self { socket, state: state.to_owned(), runtime }))
     }
 
-    /// Finds the daemon of a state folder, and fails where none runs.
+    /// Finds the daemon of a state folder, waiting for one that begins or ends, and fails where none runs.
     pub(crate) fn require(state: &Path) -> Result<Self, Failure> {
-        Self::find(state)?.ok_or_else(|| {
-            Failure::new(ExitStatus::Wrong, "no daemon runs for this project")
-                .help("start one: `cairn serve`")
-        })
+        let began = Instant::now();
+        loop {
+            if let Some(remote) = Self::find(state)? {
+                return Ok(remote);
+            }
+            let daemon = Store::holder(state).filter(is_daemon);
+            let within = if daemon.is_some() { BEGINS_WITHIN } else { STARTS_WITHIN };
+            if began.elapsed() < within {
+                std::thread::sleep(LOOK);
+                continue;
+            }
+            return Err(match daemon {
+                Some(holder) => {
+                    let Holder { process, command, .. } = &holder;
+                    let text = format!("the daemon, process {} (`{command}`), does not listen", process.pid);
+                    Failure::new(ExitStatus::Store, text).help(no_socket(state))
+                }
+                None => Failure::new(ExitStatus::Wrong, "no daemon runs for this project")
+                    .help("start one: `cairn serve`"),
+            });
+        }
     }
 
     /// Runs what talks to the daemon.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
-    }
-
-    /// Asks, and returns the answer; an error that the daemon tells is a failure.
-    pub(crate) fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        key: Option<&str>,
-    ) -> Result<Value, Failure> {
-        self.block_on(async {
-            let (status, answer) = self.exchange(method, path, body, key).await.map_err(silent)?;
-            if status.is_success() { Ok(answer) } else { Err(told(status, &answer)) }
-        })
-    }
-
-    /// Asks within [`Self::block_on`], without looking at the answer.
-    pub(crate) async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        key: Option<&str>,
-    ) -> Result<(StatusCode, Value), Silent> {
-        let mut response = self.send(method, path, body, key.map(|key| ("idempotency-key", key))).await?;
-        let status = response.status();
-        let mut bytes = Vec::new();
-        while let Some(frame) = response.frame().await {
-            let frame = frame.map_err(|error| Silent(error.to_string()))?;
-            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-        }
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
     /// Sends a request, and returns the response with its body to come.
@@ -181,10 +197,9 @@ impl Remote {
         body: Option<&Value>,
         extra: Option<(&str, &str)>,
     ) -> Result<hyper::Response<hyper::body::Incoming>, Silent> {
-        let failed = |error: &dyn std::fmt::Display| Silent(error.to_string());
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| failed(&error))?;
+        let stream = UnixStream::connect(&self.socket).await.map_err(Silent::unheard)?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
+        let (mut sender, connection) = handshake.map_err(Silent::unheard)?;
         tokio::spawn(async move {
             // What goes wrong with it is told by the request.
             let _ = connection.await;
@@ -200,8 +215,8 @@ impl Remote {
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(Bytes::from(bytes))).map_err(|error| failed(&error))?;
-        sender.send_request(request).await.map_err(|error| failed(&error))
+        let request = request.body(Full::new(Bytes::from(bytes))).map_err(Silent::unheard)?;
+        sender.send_request(request).await.map_err(Silent::heard)
     }
 
     /// Follows the events of a run after the one with number `after` until it is over; each is given to `take`.
@@ -254,12 +269,12 @@ impl Remote {
         let after = Some(("last-event-id", last.as_str())).filter(|(_, last)| !last.is_empty());
         let mut response = self.send(Method::GET, &path, None, after).await?;
         if !response.status().is_success() {
-            return Err(Silent(format!("it answered {}", response.status())));
+            return Err(Silent::heard(format!("it answered {}", response.status())));
         }
         *answered = Some(Instant::now());
         let mut pending = Vec::new();
         while let Some(frame) = response.frame().await {
-            let frame = frame.map_err(|error| Silent(error.to_string()))?;
+            let frame = frame.map_err(Silent::heard)?;
             pending.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
             while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
                 let message: Vec<u8> = pending.drain(..end + 2).collect();
@@ -276,7 +291,7 @@ impl Remote {
                 }
             }
         }
-        Err(Silent("it ended the conversation".to_owned()))
+        Err(Silent::heard("it ended the conversation"))
     }
 }
 

@@ -19,6 +19,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use rand::RngExt as _;
 
 use crate::api::Problem;
+use crate::crowd::Standing;
 use crate::daemon::lock;
 
 /// Paths that answer without a token; the style sheet is for the page that says so.
@@ -175,11 +176,15 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// Lets a request pass, or answers it.
 pub(crate) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let way = request.extensions().get::<Way>().copied().unwrap_or(Way::Tcp);
+    let standing = request.extensions().get::<Arc<Standing>>().cloned();
     let mut response = match check(&gate, way, &request) {
         Ok(()) => next.run(request).await,
         Err(response) => *response,
     };
     let headers = response.headers_mut();
+    if standing.is_some_and(|standing| !standing.is_known()) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -196,10 +201,14 @@ pub(crate) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
 fn check(gate: &Gate, way: Way, request: &Request) -> Result<(), Box<Response>> {
+    let headers = request.headers();
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        // Who passes it on may go by another of them.
+        return Err(Box::new(Problem::bad("there are several `Host`").into_response()));
+    }
     if way == Way::Socket {
         return Ok(());
     }
-    let headers = request.headers();
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = text(header::HOST).unwrap_or_default();
     if !gate.is_own(host) {
@@ -208,7 +217,15 @@ fn check(gate: &Gate, way: Way, request: &Request) -> Result<(), Box<Response>> 
         return Err(Box::new(problem.into_response()));
     }
     let path = request.uri().path();
-    if !PUBLIC.contains(&path) && !gate.knows(headers) {
+    let is_known = gate.knows(headers);
+    let standing = request.extensions().get::<Arc<Standing>>();
+    if is_known && standing.is_some_and(|standing| !standing.become_known()) {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "there are too many connections");
+        return Err(Box::new(
+            problem.help("end some: each event stream that is followed is one").into_response(),
+        ));
+    }
+    if !PUBLIC.contains(&path) && !is_known {
         // A person gets a page that says what to do; a program an answer that it can read.
         let wants_page = text(header::ACCEPT).is_some_and(|accept| accept.contains("text/html"));
         if wants_page && request.method() == Method::GET {

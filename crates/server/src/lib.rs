@@ -18,6 +18,7 @@ pub mod api;
 mod backfill;
 mod carry_out;
 pub mod catalog;
+mod crowd;
 mod daemon;
 mod fire;
 pub mod gate;

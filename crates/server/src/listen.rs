@@ -1,7 +1,9 @@
 //! Listens on TCP and on the socket in the state folder, and serves what comes in.
 
+use std::fs::Metadata;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,18 +12,21 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use cairn_executor::Project;
 use cairn_executor::notes::place::{candidates, is_ours, listen};
+use hyper::body::Incoming;
+use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 
+use crate::crowd::{Crowd, Standing};
 use crate::gate::Way;
 
-/// Connections that are served at once; more wait.
-const CONNECTIONS_MAX: usize = 512;
 /// How long a client may take for the head of a request.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether the socket is still there.
+const LOOK: Duration = Duration::from_secs(1);
 /// The socket's name, and the one that it has while it is made.
 const SOCKET: &str = "daemon.sock";
 const PART: &str = "daemon.part";
@@ -55,11 +60,18 @@ pub fn find_socket(state: &Path) -> Option<PathBuf> {
     places(state).into_iter().find(listens).map(|place| place.socket)
 }
 
+/// Returns where a daemon of a state folder listens, unless it has to elsewhere.
+pub fn expected_socket(state: &Path) -> PathBuf {
+    places(state).into_iter().next().map_or_else(|| state.join(SOCKET), |place| place.socket)
+}
+
 /// A socket that was bound: who connects waits until it is served.
 #[derive(Debug)]
 pub struct Socket {
     listener: StdListener,
     path: PathBuf,
+    /// The state folder that it is for.
+    state: PathBuf,
 }
 
 impl Socket {
@@ -72,7 +84,7 @@ impl Socket {
                 Ok(listener)
             });
             match bound {
-                Ok(listener) => return Ok(Self { listener, path: place.socket }),
+                Ok(listener) => return Ok(Self { listener, path: place.socket, state: state.to_owned() }),
                 Err(error) => failed = error,
             }
         }
@@ -85,9 +97,41 @@ impl Socket {
     }
 
     /// Returns it for [`serve_socket`]; within a runtime.
-    pub fn into_listener(self) -> io::Result<UnixListener> {
-        UnixListener::from_std(self.listener)
+    pub fn into_listening(self) -> io::Result<Listening> {
+        let Self { listener, path, state } = self;
+        let (socket, folder) = (identity(path.symlink_metadata()), identity(state.metadata()));
+        Ok(Listening { listener: UnixListener::from_std(listener)?, path, state, socket, folder })
     }
+}
+
+/// A socket that is served.
+#[derive(Debug)]
+pub struct Listening {
+    listener: UnixListener,
+    path: PathBuf,
+    state: PathBuf,
+    /// Which file the socket is, and which folder the state folder.
+    socket: Option<(u64, u64)>,
+    folder: Option<(u64, u64)>,
+}
+
+impl Listening {
+    /// Opens the socket anew where somebody removed it. In a state folder that took the place of its own it is another
+    /// daemon's to listen.
+    fn mend(&mut self) -> io::Result<()> {
+        let is_there = identity(self.path.symlink_metadata()) == self.socket;
+        if is_there || identity(self.state.metadata()) != self.folder {
+            return Ok(());
+        }
+        *self = Socket::bind(&self.state)?.into_listening()?;
+        tracing::warn!(socket = %self.path.display(), "the socket was gone: it is made anew");
+        Ok(())
+    }
+}
+
+/// Returns what tells a file from all others.
+fn identity(of: io::Result<Metadata>) -> Option<(u64, u64)> {
+    of.ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Returns the address by which a listener is called from this machine: one that is bound to all is called by the
@@ -104,30 +148,45 @@ pub fn called(mut bound: SocketAddr) -> SocketAddr {
 /// Serves what comes in by TCP, for ever.
 pub async fn serve_tcp(listener: TcpListener, router: Router) {
     let router = router.layer(Extension(Way::Tcp));
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let crowd = Crowd::default();
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve_one(stream, router).await;
-                    drop(place);
-                });
-            }
+            Ok((stream, _)) => match crowd.enter() {
+                Some(standing) => {
+                    let router = router.clone();
+                    tokio::spawn(serve_one(stream, router, Some(standing)));
+                }
+                None => crowd.turn_away(stream),
+            },
             Err(error) => refused(&error).await,
         }
     }
 }
 
 /// Serves what comes in by the socket, for ever.
-pub async fn serve_socket(listener: UnixListener, router: Router) {
+pub async fn serve_socket(mut listening: Listening, router: Router) {
     let router = router.layer(Extension(Way::Socket));
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_told = false;
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listening.listener.accept() => accepted,
+            _ = look.tick() => {
+                let mended = listening.mend();
+                if let Err(error) = &mended
+                    && !is_told
+                {
+                    tracing::error!(%error, socket = %listening.path.display(), "the socket is gone, and cannot be made");
+                }
+                is_told = mended.is_err();
+                continue;
+            }
+        };
+        match accepted {
             Ok((stream, _)) => {
                 let router = router.clone();
-                tokio::spawn(serve_one(stream, router));
+                tokio::spawn(serve_one(stream, router, None));
             }
             Err(error) => refused(&error).await,
         }
@@ -140,11 +199,22 @@ async fn refused(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+async fn serve_one(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    standing: Option<Arc<Standing>>,
+) {
+    let inner = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        if let Some(standing) = &standing {
+            request.extensions_mut().insert(Arc::clone(standing));
+        }
+        inner.call(request)
+    });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
         // Clients come and go.
@@ -159,7 +229,7 @@ pub async fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -192,6 +262,26 @@ mod tests {
                 std::fs::remove_file(&place.folder).unwrap();
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_removed_is_made_anew_and_not_in_a_folder_that_took_the_place_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("s");
+        std::fs::create_dir(&state).unwrap();
+        let mut listening = Socket::bind(&state).unwrap().into_listening().unwrap();
+        std::fs::remove_file(&listening.path).unwrap();
+        listening.mend().unwrap();
+        assert!(find_socket(&state).is_some());
+        std::fs::remove_file(&listening.path).unwrap();
+        std::fs::write(&listening.path, "something else").unwrap();
+        listening.mend().unwrap();
+        assert!(find_socket(&state).is_some());
+        rustix::fs::rename(&state, folder.path().join("moved")).unwrap();
+        listening.mend().unwrap();
+        std::fs::create_dir(&state).unwrap();
+        listening.mend().unwrap();
+        assert_eq!(find_socket(&state), None, "another daemon may be about to listen there");
     }
 
     #[test]

@@ -299,14 +299,22 @@ impl Daemon {
     /// Has a run that failed, or was interrupted, wait to go on.
     pub fn resume(&self, run: RunId, trigger: Trigger, otherwise: &Otherwise) -> Result<(), SubmitError> {
         self.until_settled(run)?;
+        let ticket = self.store.ticket(run)?;
+        let not_begun = || match &ticket {
+            None => unknown(run),
+            Some(ticket) if ticket.stage == TicketStage::Ended => {
+                SubmitError::NotNow { run: run.short(), why: "ended before it began: ask for another" }
+            }
+            Some(_) => SubmitError::NotNow { run: run.short(), why: "goes on already" },
+        };
         let text = otherwise.text.as_ref();
         let of_text = |text| {
-            let record = self.store.run(run)?.ok_or_else(|| unknown(run))?;
+            let record = self.store.run(run)?.ok_or_else(not_begun)?;
             self.entry_of(record.pipeline.as_str(), Some(text))
         };
         let entry = text.map(of_text).transpose()?;
         let _deciding = lock(&self.deciding);
-        let record = self.store.run(run)?.ok_or_else(|| unknown(run))?;
+        let record = self.store.run(run)?.ok_or_else(not_begun)?;
         let goes_on = {
             let queue = self.queue();
             queue.is_waiting(run) || queue.is_running(run)

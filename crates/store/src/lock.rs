@@ -125,6 +125,13 @@ pub(crate) fn is_held(state: &Path) -> bool {
     File::open(state.join(FILE)).is_ok_and(|file| is_locked_alone(&file))
 }
 
+/// Returns the process that has the store in `state` open for writing, once it has signed.
+pub(crate) fn holder(state: &Path) -> Option<Holder> {
+    let mut file = File::open(state.join(FILE)).ok()?;
+    // A signature of one that has ended is left from before.
+    is_locked_alone(&file).then(|| read(&mut file).ok())??.filter(|holder| holder.process.is_alive())
+}
+
 impl Holder {
     fn current(clock: &dyn Clock) -> Self {
         let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());

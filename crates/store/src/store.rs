@@ -9,7 +9,7 @@ use cairn_model::{Clock, Digest};
 use crate::batch::Batch;
 use crate::commit::{CommitError, Committed, Durability};
 use crate::database::Database;
-use crate::lock::Lock;
+use crate::lock::{Holder, Lock};
 use crate::sync::Syncing;
 use crate::{OpenError, format, head_file, lock, open};
 
@@ -88,6 +88,11 @@ impl Store {
     /// Returns whether a process, be it this one, has the store in `state` open for writing.
     pub fn is_held(state: &Path) -> bool {
         lock::is_held(state)
+    }
+
+    /// Returns the process that has the store in `state` open for writing; `None` where none has, or none can be told.
+    pub fn holder(state: &Path) -> Option<Holder> {
+        lock::holder(state)
     }
 
     /// Writes a batch, whole or not at all. An empty one counts as well; synced, it makes durable what was written

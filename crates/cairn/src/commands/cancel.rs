@@ -24,7 +24,13 @@ pub(crate) struct Args {
 /// Does it.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let remote = Remote::require(&context.project()?.state()?)?;
-    let run = remote.ask(Method::POST, &format!("/api/v1/runs/{}/cancel", args.run), None, None)?;
+    let path = format!("/api/v1/runs/{}", args.run);
+    // Asked twice, it would end it at once.
+    let done = || {
+        let run = remote.ask(Method::GET, &path, None, None)?;
+        Ok(Some(run).filter(|run| run.get("cancelled").is_some_and(Value::is_string)))
+    };
+    let run = remote.ask_unless(&Method::POST, &format!("{path}/cancel"), None, done)?;
     let text = |key: &str| run.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     context.remark(&format!("  {} of `{}` is cancelled\n", text("short"), text("pipeline")));
     Ok(ExitStatus::Done)

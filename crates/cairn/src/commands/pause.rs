@@ -23,7 +23,7 @@ pub(crate) struct Args {
 /// Does it.
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let remote = Remote::require(&context.project()?.state()?)?;
-    let _ = remote.ask(Method::POST, &format!("/api/v1/pipelines/{}/pause", args.pipeline), None, None)?;
+    let _ = remote.ask_again(Method::POST, &format!("/api/v1/pipelines/{}/pause", args.pipeline))?;
     context.remark(&format!("  the schedule of `{}` is paused\n", args.pipeline));
     Ok(ExitStatus::Done)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
             Failure::new(ExitStatus::Wrong, "the daemon has no port: there are no pages to log in to")
                 .help("start it without `--no-port`")
         })?;
-        let answer = remote.ask(Method::POST, "/api/v1/login-links", None, None)?;
+        let answer = remote.ask_again(Method::POST, "/api/v1/login-links")?;
         let path = answer.get("path").and_then(serde_json::Value::as_str).unwrap_or("/");
         context.print(&format!("http://{}{path}\n", listen::called(port)))?;
         return Ok(ExitStatus::Done);
@@ -199,7 +199,7 @@ async fn served(
     };
     let router = api::router(Arc::clone(daemon), Arc::clone(gate));
     let path = socket.path().to_owned();
-    let socket = socket.into_listener();
+    let socket = socket.into_listening();
     let socket = socket.map_err(|error| cannot(&format!("listen at `{}`", path.display()), error))?;
     tokio::spawn(listen::serve_socket(socket, router.clone()));
     let mut link = None;
@@ -287,15 +287,51 @@ fn tell(daemon: &Daemon, link: Option<&str>, context: &Context) {
     context.remark(&text);
 }
 
-/// Reads the token of a state folder, or makes one.
+/// Characters of a token at least that a person wrote: who guesses it may have anything executed.
+const TOKEN_MIN: usize = 32;
+
+/// Reads the token of a state folder, or makes one. What others can read is no secret.
 fn token(state: &Path) -> Result<String, Failure> {
     let path = state.join("token");
     let failed = |error: std::io::Error| {
         Failure::new(ExitStatus::Store, format!("cannot use `{}`", path.display())).because_of(Some(&error))
     };
-    match std::fs::read_to_string(&path) {
-        Ok(token) if !token.trim().is_empty() => return Ok(token.trim().to_owned()),
-        Ok(_) => {}
+    match std::fs::metadata(&path) {
+        Ok(metadata) => {
+            let shown = path.display();
+            let wrong = |what: String, help: String| Err(Failure::new(ExitStatus::Wrong, what).help(help));
+            let anew = "remove it: the daemon makes a file with a token";
+            if !metadata.is_file() {
+                return wrong(format!("`{shown}` is no file"), anew.to_owned());
+            }
+            let mode = metadata.mode() & 0o777;
+            if mode & 0o077 != 0 {
+                if metadata.uid() != rustix::process::geteuid().as_raw() {
+                    let what = format!(
+                        "others can read the token in `{shown}` (mode {mode:04o}), and it is not ours to change"
+                    );
+                    return wrong(what, format!("give it to this user, and `chmod 600 {shown}`"));
+                }
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+                tracing::warn!(
+                    file = %shown, mode = %format_args!("{mode:04o}"),
+                    "others could read the token: its mode is 0600 now; remove the file for another one"
+                );
+            }
+            let text = std::fs::read_to_string(&path).map_err(failed)?;
+            match text.trim() {
+                "" => {}
+                token if token.chars().count() < TOKEN_MIN => {
+                    let count = crate::terminal::text::count(token.chars().count(), "character");
+                    let what = format!("the token in `{shown}` has {count}: that can be guessed");
+                    return wrong(
+                        what,
+                        format!("write at least {TOKEN_MIN}, from a random source; or {anew}"),
+                    );
+                }
+                token => return Ok(token.to_owned()),
+            }
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }

@@ -1,5 +1,6 @@
 //! `cairn submit`: asks the daemon for a run.
 
+use cairn_server::gate::random_hex;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -41,7 +42,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
         args.params.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     let body = json!({ "params": params, "priority": args.priority, "by_hand": true });
     let path = format!("/api/v1/pipelines/{}/runs", args.pipeline);
-    let run = remote.ask(Method::POST, &path, Some(&body), args.key.as_deref())?;
+    // Without one of its caller's, one of its own has it be sent again to the next daemon.
+    let key = args.key.clone().unwrap_or_else(random_hex);
+    let run = remote.ask(Method::POST, &path, Some(&body), Some(&key))?;
     let text = |key: &str| run.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     if args.json {
         context.print(&format!("{run}\n"))?;

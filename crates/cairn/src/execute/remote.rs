@@ -6,6 +6,7 @@ use cairn_executor::Project;
 use cairn_model::{AttemptId, Domain, Event, InstanceEvent, RunEvent, RunId, RunStatus, Timestamp};
 use cairn_scheduler::launch::{Asked, expected};
 use cairn_scheduler::select::{Force, Target};
+use cairn_server::gate::random_hex;
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +29,9 @@ pub(crate) fn execute_remotely(
     manner: Manner,
 ) -> Result<(RunId, ExitStatus), Failure> {
     let path = format!("/api/v1/pipelines/{}/runs", checked.pipeline.name);
-    let run = remote.ask(Method::POST, &path, Some(&body(checked, asked, logical_time)), None)?;
+    // Sent again to the next daemon, it is the same run.
+    let key = random_hex();
+    let run = remote.ask(Method::POST, &path, Some(&body(checked, asked, logical_time)), Some(&key))?;
     let run = id_of(&run)?;
     Ok((run, follow(remote, (&run, 0), checked, asked, manner)?))
 }
@@ -59,12 +62,26 @@ pub(crate) fn resume_remotely(
         body["definition"] = digest_of(checked).into();
     }
     // How it ended before is not how it ends now.
-    let past = Past::open_state(checked.project.state())?;
-    let events = past.map(|past| past.store.events(run)).transpose().map_err(damaged)?;
-    let after = events.and_then(|events| events.last().map(|(number, _)| *number)).unwrap_or(0);
-    let _ = remote.ask(Method::POST, &format!("/api/v1/runs/{run}/resume"), Some(&body), None)?;
+    let last_event = || -> Result<u64, Failure> {
+        let past = Past::open_state(checked.project.state())?;
+        let events = past.map(|past| past.store.events(run)).transpose().map_err(damaged)?;
+        Ok(events.and_then(|events| events.last().map(|(number, _)| *number)).unwrap_or(0))
+    };
+    let after = last_event()?;
+    // Asked twice, it could go on twice: with what failed the first time.
+    let done = || -> Result<Option<Value>, Failure> {
+        let known = remote.ask(Method::GET, &format!("/api/v1/runs/{run}"), None, None)?;
+        let goes_on =
+            known.get("status").and_then(Value::as_str).is_some_and(|status| GOES_ON.contains(&status));
+        Ok((goes_on || last_event()? > after).then_some(known))
+    };
+    let path = format!("/api/v1/runs/{run}/resume");
+    let _ = remote.ask_unless(&Method::POST, &path, Some(&body), done)?;
     follow(remote, (&run, after), checked, asked, manner)
 }
+
+/// How a run stands that was taken up again.
+const GOES_ON: [&str; 2] = ["queued", "running"];
 
 fn id_of(run: &Value) -> Result<RunId, Failure> {
     let id = run.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());

@@ -263,17 +263,19 @@ fn find_in(
     Ok(Log { id, path, is_complete })
 }
 
-/// Reads a log's bytes from `after` on, so many at most; none where nothing was printed.
+/// Reads a log's bytes from `after` on, so many at most; none where nothing was printed, or nothing so far on.
 fn read(path: &FilePath, after: u64) -> io::Result<Vec<u8>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut bytes = vec![0; PART_MAX];
+    // Room for what there is and no more: each who follows a log looks often, and mostly for nothing.
+    let more = usize::try_from(file.metadata()?.len().saturating_sub(after)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; more.min(PART_MAX)];
     let mut read = 0;
-    while read < PART_MAX {
-        match file.read_at(&mut bytes[read..], after.saturating_add(read as u64)) {
+    while read < bytes.len() {
+        match file.read_at(&mut bytes[read..], after + read as u64) {
             Ok(0) => break,
             Ok(more) => read += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -284,8 +286,8 @@ fn read(path: &FilePath, after: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unread(path: &FilePath, error: &io::Error) -> Problem {
-    let detail = format!("cannot read the log `{}`: {error}", path.display());
+fn unread(id: &AttemptId, error: &io::Error) -> Problem {
+    let detail = format!("cannot read the log `{}`: {error}", Project::log_path(id).display());
     Problem::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, detail)
 }
 
@@ -309,7 +311,7 @@ async fn log(
         move || read(&path, after)
     })
     .await
-    .map_err(|error| unread(&path, &error))?;
+    .map_err(|error| unread(&id, &error))?;
     let text = |text: String| HeaderValue::from_str(&text).expect("digits, letters and hyphens");
     let is_complete = is_complete && bytes.len() < PART_MAX;
     let headers = HeaderMap::from_iter([
@@ -339,7 +341,7 @@ async fn follow(
     let (log, heard) = find(&app.daemon, run, &instance, part, Heard::default()).await?;
     // The attempt stays the same, whatever comes after it.
     let part = Part { attempt: Some(log.id.number).filter(|_| log.id.run == run), ..part };
-    let following = Following { daemon: app.daemon, run, instance, part, log, heard, after, told: false };
+    let following = Following { daemon: app.daemon, run, instance, part, heard, after, told: false };
     let stream = futures_util::stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
         Some((Ok(event), following))
@@ -352,7 +354,6 @@ struct Following {
     run: RunId,
     instance: String,
     part: Part,
-    log: Log,
     heard: Heard,
     after: u64,
     told: bool,
@@ -364,9 +365,7 @@ impl Following {
             return None;
         }
         loop {
-            let (path, after, is_complete) = (self.log.path.clone(), self.after, self.log.is_complete);
-            let read = blocking(move || read(&path, after)).await;
-            let bytes = read.inspect_err(|error| tracing::error!(%error, "a log cannot be read")).ok()?;
+            let (bytes, is_complete) = self.look().await?;
             let whole = if is_complete { bytes.len() } else { whole_characters(&bytes) };
             if whole > 0 {
                 self.after += whole as u64;
@@ -379,10 +378,26 @@ impl Following {
                 return Some(Event::default().event("done").data("{}"));
             }
             tokio::time::sleep(LOOK).await;
-            let heard = std::mem::take(&mut self.heard);
-            let found = find(&self.daemon, self.run, &self.instance, self.part, heard).await;
-            (self.log, self.heard) = found.ok()?;
         }
+    }
+
+    /// Reads what is new in the log, and returns whether nothing more comes; `None` where it cannot be read.
+    async fn look(&mut self) -> Option<(Vec<u8>, bool)> {
+        let Self { daemon, run, part, after, .. } = self;
+        let (daemon, run, part, after) = (Arc::clone(daemon), *run, *part, *after);
+        let instance = self.instance.clone();
+        let mut heard = std::mem::take(&mut self.heard);
+        let looked = blocking(move || {
+            heard.catch_up(&daemon, run)?;
+            // How it stands is found out first: what was printed before its end is read.
+            let log = find_in(&heard.history, &daemon, run, &instance, part)?;
+            let bytes = read(&log.path, after).map_err(|error| unread(&log.id, &error))?;
+            Ok::<_, Problem>((heard, bytes, log.is_complete))
+        });
+        let (heard, bytes, is_complete) =
+            looked.await.inspect_err(|problem| tracing::error!(?problem, "a log cannot be read")).ok()?;
+        self.heard = heard;
+        Some((bytes, is_complete))
     }
 }
 

@@ -22,7 +22,7 @@ use super::{App, Problem};
 use crate::carry_out::blocking;
 use crate::catalog::Entry;
 use crate::daemon::Daemon;
-use crate::submit::{Order, Text};
+use crate::submit::{Order, SubmitError, Text};
 use crate::trouble::Trouble;
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -235,9 +235,23 @@ pub(super) fn params_of(
     let text = |(name, value): (String, serde_json::Value)| match value {
         serde_json::Value::String(text) => Ok((name, text)),
         value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Ok((name, value.to_string())),
-        _ => Err(Problem::bad(format!("param `{name}` is neither a text, nor a number, nor true or false"))),
+        _ => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("param `{name}` is neither a text, nor a number, nor true or false"),
+        )),
     };
     params.into_iter().map(text).collect()
+}
+
+/// Cpus at most, as the command line has it.
+const JOBS_MAX: u32 = 10_000;
+
+/// Reads `jobs`.
+pub(super) fn jobs_of(jobs: Option<u32>) -> Result<Option<u32>, Problem> {
+    if jobs.is_some_and(|jobs| jobs == 0 || jobs > JOBS_MAX) {
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("`jobs` is 1 to {JOBS_MAX}")));
+    }
+    Ok(jobs)
 }
 
 impl Submit {
@@ -267,7 +281,7 @@ impl Submit {
             pipeline,
             asked: Asked {
                 request: Request { target, from: self.from, force },
-                jobs: self.jobs.filter(|jobs| *jobs > 0),
+                jobs: jobs_of(self.jobs)?,
                 keep_going: self.keep_going,
                 frozen: self.frozen,
                 force_effects: self.force_effects,
@@ -324,8 +338,8 @@ async fn submit(
     let caller = headers.get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok());
     let daemon = Arc::clone(&app.daemon);
     let submitted = blocking(move || -> Result<_, Problem> {
-        let entry = daemon.entry_of(&name, text.as_ref())?;
-        let mut order = submit.order(entry.name.clone())?;
+        let unknown = || SubmitError::UnknownPipeline { name: name.clone() };
+        let mut order = submit.order(name.parse().map_err(|_| unknown())?)?;
         order.asked.caller = caller;
         Ok(daemon.submit_text(&order, text.as_ref(), key.as_deref())?)
     });
@@ -385,7 +399,7 @@ async fn hook(
     Path(name): Path<String>,
     Raw(body): Raw,
 ) -> Result<Json<Called>, Problem> {
-    let unknown = || crate::submit::SubmitError::UnknownHook { name: name.clone() };
+    let unknown = || SubmitError::UnknownHook { name: name.clone() };
     let hook: Name = name.parse().map_err(|_| unknown())?;
     let daemon = Arc::clone(&app.daemon);
     let runs = blocking(move || daemon.called(&hook, &body)).await?;

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{Body, Path, Query};
-use super::pipelines::text_of;
+use super::pipelines::{jobs_of, text_of};
 use super::wire::{Run, STATUSES};
 use super::{App, Problem};
 use crate::carry_out::blocking;
@@ -205,7 +205,7 @@ async fn resume(
     let run = find(&app.daemon, &run).await?;
     let Resume { jobs, keep_going, file, definition } = resume;
     let text = text_of(file.as_ref(), definition.as_ref())?;
-    let otherwise = Otherwise { text, jobs: jobs.filter(|jobs| *jobs > 0), keep_going };
+    let otherwise = Otherwise { text, jobs: jobs_of(jobs)?, keep_going };
     let daemon = Arc::clone(&app.daemon);
     let trigger = Trigger { kind: TriggerKind::Api, detail: "resumed".to_owned() };
     blocking(move || daemon.resume(run, trigger, &otherwise)).await?;

@@ -96,6 +96,10 @@ async fn bodies_that_are_wrong() {
         r#"{"unknown":1}"#,
         r#"{"stages":"a"}"#,
         r#"{"jobs":-1}"#,
+        r#"{"jobs":0}"#,
+        r#"{"jobs":10001}"#,
+        r#"{"params":{"word":["a"]}}"#,
+        r#"{"params":{"word":null}}"#,
         r#"{"interval":{"start":"2024-01-01T00:00:00Z"}}"#,
         r#"{"force":3}"#,
         r#"{"priority":1,"priority":2}"#,
@@ -107,8 +111,6 @@ async fn bodies_that_are_wrong() {
         post(value).await.problem(422);
     }
     for words in [
-        r#"{"params":{"word":["a"]}}"#,
-        r#"{"params":{"word":null}}"#,
         r#"{"logical_time":"yesterday"}"#,
         r#"{"stages":["a"],"only":["a"]}"#,
         r#"{"not_before":"2024-13-01T00:00:00Z"}"#,
@@ -120,6 +122,29 @@ async fn bodies_that_are_wrong() {
     assert!(wrong["report"].as_str().unwrap().contains("unknown"), "{wrong}");
     let none = served.get("/api/v1/runs").await.expect(200);
     assert_eq!(none["items"], serde_json::json!([]), "none of these is a run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_has_not_begun_cannot_be_resumed() {
+    let served = Served::idle().await;
+    let run = served.submit("quick", "").await;
+    let resume = async |body: &str| served.post(&format!("/api/v1/runs/{run}/resume"), body).await;
+    let told = resume("").await.problem(409);
+    assert!(told["detail"].as_str().unwrap().ends_with("goes on already"), "{told}");
+    resume(r#"{"jobs":0}"#).await.problem(422);
+    served.post(&format!("/api/v1/runs/{run}/cancel"), "").await.expect(200);
+    assert_eq!(served.status(&run).await, "interrupted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_two_hosts_is_refused_by_either_way() {
+    let served = Served::idle().await;
+    let request = || {
+        let request = Request::get("/healthz").header(header::HOST, "localhost");
+        request.header(header::HOST, "localhost").body(Body::empty()).unwrap()
+    };
+    served.send_tcp(request()).await.problem(400);
+    Answer::of(served.send(request()).await).await.problem(400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

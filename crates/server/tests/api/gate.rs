@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use axum::http::Request;
-use cairn_server::api;
 use cairn_server::gate::PUBLIC;
+use cairn_server::{api, listen};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use super::daemon::{Answer, Served, TOKEN};
+use super::daemon::{Answer, PATIENCE, Served, TOKEN, until};
 
 /// Ways to write a path that routers have been made to take for it, or for one that is public.
 fn variants(path: &str) -> Vec<String> {
@@ -322,4 +324,71 @@ async fn the_socket_needs_no_token() {
     let answer = Answer::of(served.send(request("GET", "/api/v1/system", &[]).unwrap()).await).await;
     answer.expect(200);
     assert_eq!(served.gate.login_code().len(), 64);
+}
+
+/// Sends a head, and returns that of the answer.
+async fn head(stream: &mut TcpStream, path: &str, headers: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    // It may be refused before it is sent.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = vec![0; 4096];
+    let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await.unwrap().unwrap_or(0);
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_say_nothing_do_not_deafen_it() {
+    let served = Served::idle().await;
+    let listener = listen::bind_tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(listen::serve_tcp(listener, served.router.clone()));
+    let connect = async || TcpStream::connect(address).await.unwrap();
+    let token = format!("Authorization: Bearer {TOKEN}\r\n");
+    let mut known = connect().await;
+    assert!(head(&mut known, "/api/v1/system", &token).await.starts_with("HTTP/1.1 200"));
+    let run = served.submit("quick", "").await;
+    let mut follower = connect().await;
+    let events = format!("/api/v1/runs/{run}/events");
+    assert!(head(&mut follower, &events, &token).await.starts_with("HTTP/1.1 200"));
+
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        let mut stream = connect().await;
+        stream.write_all(b"G").await.unwrap();
+        silent.push(stream);
+    }
+    // They have their places before this one comes, which is told at once that there is none.
+    let turned_away = head(&mut connect().await, "/healthz", "").await;
+    assert!(turned_away.is_empty() || turned_away.starts_with("HTTP/1.1 503"), "{turned_away}");
+    let mut told = 0;
+    for stream in &mut silent {
+        let mut answer = [0; 12];
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut answer)).await.unwrap().unwrap_or(0);
+        told += usize::from(&answer[..read] == b"HTTP/1.1 503");
+    }
+    assert!(told > 0, "those beyond the bound are told");
+    // All were ended, by it.
+    until("an answer", async || head(&mut connect().await, "/healthz", "").await.starts_with("HTTP/1.1 200"))
+        .await;
+    drop(follower);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_not_brought_the_token_keeps_no_connection() {
+    let served = Served::idle().await;
+    let listener = listen::bind_tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(listen::serve_tcp(listener, served.router.clone()));
+    let token = format!("Authorization: Bearer {TOKEN}\r\n");
+    for (path, headers, kept) in [
+        ("/healthz", "", false),
+        ("/api/v1/system", "", false),
+        ("/api/v1/system", "Authorization: Bearer x\r\n", false),
+        ("/healthz", token.as_str(), true),
+        ("/api/v1/system", token.as_str(), true),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let answer = head(&mut stream, path, headers).await.to_lowercase();
+        assert_eq!(!answer.contains("\nconnection: close"), kept, "{path} {headers}: {answer}");
+    }
 }

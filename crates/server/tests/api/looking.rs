@@ -55,6 +55,11 @@ async fn logs_are_read_from_any_byte_on_and_those_of_the_run_that_printed_them()
     // What it did not have to do again was printed by the first.
     let second = served.submit("quick", r#"{"params":{"word":"w"}}"#).await;
     served.until_status(&second, "succeeded").await;
+    for beyond in [u64::MAX, 1 << 63, (1 << 63) - 1] {
+        let part = served.get(&format!("/api/v1/runs/{first}/logs/a?after={beyond}")).await;
+        assert_eq!((part.status.as_u16(), part.text.as_str()), (200, ""));
+        assert_eq!(part.header("cairn-next-offset"), beyond.to_string());
+    }
     let log = served.get(&format!("/api/v1/runs/{second}/logs/a")).await;
     assert_eq!((log.text.as_str(), log.header("cairn-run")), ("said w\n", first.as_str()));
     for wrong in [
