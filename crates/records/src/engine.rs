@@ -11,8 +11,8 @@
 //! 4. *Files*: sinks that are files are written anew from what the source holds (`files`); what workers made and nothing
 //!    speaks of any more goes (`reclaim`).
 //!
-//! Memory does not grow with the source but for two bits a record, and some 60 bytes for each record that was known before
-//! and is to be delivered again.
+//! Memory does not grow with the source but for two bits a record, some 60 bytes for each record that was known before
+//! and is to be delivered again, and 24 for each key while results are moved together (`reclaim`).
 
 mod ahead;
 mod deliver;

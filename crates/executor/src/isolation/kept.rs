@@ -3,6 +3,7 @@
 //! A file counts only in the boot it was written in: after a power cut what a command wrote may not be there, and how it
 //! ended says nothing of that.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,20 @@ pub(super) fn write(folder: &Path, held: &HeldJob) -> io::Result<()> {
     durable::rename(&part, &path).map_err(io::Error::other)
 }
 
+/// Removes what a keeper that was killed had not finished writing. No other may be writing there: one of another version,
+/// whose file goes, takes that for a failure to write.
+pub(super) fn clear_parts(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if is_part(&entry.file_name()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn is_part(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(PART.as_bytes())
+}
+
 /// Forgets it.
 pub(super) fn remove(folder: &Path, token: &str) {
     if let Ok(path) = path(folder, token) {
@@ -68,8 +83,8 @@ pub(super) fn read_all(folder: &Path) -> Vec<HeldJob> {
         }
     };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        // One that is being written is not looked at: what is left of it goes with the folder.
-        if entry.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
+        // One that is being written is not looked at: what is left of it the next keeper removes.
+        if is_part(&entry.file_name()) {
             continue;
         }
         match read_file(&entry.path(), &boot_id) {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use cairn_content::durable;
 use rustix::fs::FlockOperation;
 
+use super::kept;
 use crate::notes::place::{candidates, make_folder};
 
 /// What each socket's name begins with.
@@ -106,6 +107,7 @@ impl Post {
     pub(super) fn listen(&self) -> io::Result<UnixListener> {
         let part = self.folder.join("part");
         let _ = fs::remove_file(&part);
+        kept::clear_parts(&self.ended());
         let listener = UnixListener::bind(&part)?;
         fs::set_permissions(&part, Permissions::from_mode(0o600))?;
         durable::rename(&part, &self.socket()).map_err(io::Error::other)?;

@@ -108,7 +108,9 @@ fn program_for_stages() -> io::Result<PathBuf> {
 
 /// Returns whether `brief` starts `own` for what it does not do itself.
 fn is_brief_of(own: &Path, brief: &Path) -> bool {
-    own.file_name().is_some_and(|name| name == "cairn") && brief.is_file()
+    own.file_name().is_some_and(|name| name == "cairn")
+        && brief.is_file()
+        && rustix::fs::access(brief, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 /// Connects to the process that holds the store in `state`.

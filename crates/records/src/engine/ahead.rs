@@ -4,6 +4,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cairn_model::CommitMode;
+
 use super::deliver::{Deliverer, Prepared};
 use super::item::{Fate, Finished};
 use crate::sink::{Encode, Encoded};
@@ -61,9 +63,12 @@ impl Maker {
 }
 
 impl Deliverer<'_> {
-    /// Has records encoded from here on as the one sink wants them now.
+    /// Has records encoded from here on as the one sink wants them now; in two phases each is encoded when it is prepared.
     pub(super) fn lend(&mut self) {
-        let encoder = if let [sink] = self.sinks.as_mut_slice() { sink.encoder() } else { None };
+        let encoder = match self.sinks.as_mut_slice() {
+            [sink] if self.records.commit != CommitMode::TwoPhase => sink.encoder(),
+            _ => None,
+        };
         *self.lent.lock().unwrap_or_else(PoisonError::into_inner) = encoder;
     }
 }

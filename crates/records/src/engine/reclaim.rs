@@ -22,7 +22,7 @@ use crate::state::{Kept, Rows, Short, State};
 /// Room that is not worth the copying.
 const SPARED: u64 = if cfg!(test) { 16 << 10 } else { 16 << 20 };
 
-/// Bytes of changed pages that are written at once.
+/// Bytes of changed pages that are written at once, and of results that are copied between two looks whether to stop.
 const WRITE: usize = 4 << 20;
 
 /// Bytes before each result: its check.
@@ -40,25 +40,21 @@ pub(super) fn reclaim(setup: &Setup<'_>, scope: &Scope, standing: u64) -> Result
     if !too_much(standing, taken) {
         return Ok(());
     }
-    // Keys that the source has no more may come back: theirs count as well.
-    let mut moved = Vec::new();
-    for page in setup.ledger.pages() {
-        let (_, page) = page?;
-        let mut rows = Rows::new(&page);
-        while let Some((state, _)) = rows.next_row()? {
-            moved.extend(state.kept.map(|kept| Moved { from: kept.offset, length: kept.length, to: 0 }));
-        }
-    }
-    let counts = moved.iter().map(|one| CHECK + u64::from(one.length)).sum();
-    if !too_much(counts, taken) {
-        return Ok(());
-    }
-    moved.sort_unstable_by_key(|one| one.from);
     let before = scope.results_bytes;
     let mut file = open_results(path, before)?;
     if !can_give_back(&file, before).map_err(EngineError::kept(path))? {
         return Ok(());
     }
+    // Keys that the source has no more may come back: theirs count as well. They are counted before they are gathered, which
+    // takes memory.
+    let mut counts = 0;
+    each_kept(setup, &mut |kept| counts += CHECK + u64::from(kept.length))?;
+    if !too_much(counts, taken) {
+        return Ok(());
+    }
+    let mut moved = Vec::new();
+    each_kept(setup, &mut |kept| moved.push(Moved { from: kept.offset, length: kept.length, to: 0 }))?;
+    moved.sort_unstable_by_key(|one| one.from);
     let appended = append(setup, &mut file, before, &mut moved)
         .and_then(|after| file.sync_data().map(|()| after).map_err(EngineError::kept(path)));
     let after = appended.inspect_err(|_| {
@@ -81,15 +77,31 @@ struct Moved {
     to: u64,
 }
 
+/// Goes over the results that rows speak of.
+fn each_kept(setup: &Setup<'_>, take: &mut dyn FnMut(Kept)) -> Result<(), EngineError> {
+    for page in setup.ledger.pages() {
+        setup.hands.check_stop()?;
+        let (_, page) = page?;
+        let mut rows = Rows::new(&page);
+        while let Some((state, _)) = rows.next_row()? {
+            state.kept.into_iter().for_each(&mut *take);
+        }
+    }
+    Ok(())
+}
+
 /// Appends all that counts; returns how long the file is then.
 fn append(setup: &Setup<'_>, file: &mut File, before: u64, moved: &mut [Moved]) -> Result<u64, EngineError> {
     let path = setup.results.as_path();
     let kept = || EngineError::kept(path);
     let mut read = BufReader::with_capacity(1 << 20, File::open(path).map_err(kept())?);
     let mut write = BufWriter::with_capacity(1 << 20, file);
-    let (mut at, mut end, mut bytes) = (0_u64, before, Vec::new());
-    for (count, one) in moved.iter_mut().enumerate() {
-        setup.hands.check_stop_at(count as u64)?;
+    let (mut at, mut end, mut bytes, mut looked) = (0_u64, before, Vec::new(), before);
+    for one in moved {
+        if end - looked >= WRITE as u64 {
+            looked = end;
+            setup.hands.check_stop()?;
+        }
         let away = i64::try_from(one.from).unwrap_or(i64::MAX) - i64::try_from(at).unwrap_or(0);
         read.seek_relative(away).map_err(kept())?;
         let mut check = Short::default();

@@ -21,6 +21,7 @@
 //! are shared by all databases of a server), and committed or rolled back later, by whichever process; it holds its locks
 //! until then.
 
+mod ahead;
 mod batch;
 mod columns;
 mod connect;
@@ -28,7 +29,7 @@ mod encode;
 mod error;
 mod key;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, SinkMode};
@@ -37,11 +38,11 @@ use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
-use self::batch::{Encoded, Staging, Target};
+use self::ahead::{Encoder, Load};
+use self::batch::{Staging, Target};
 use self::columns::Table;
 use self::connect::Server;
 use self::error::{Failure, of_schema};
-use super::apart::Forms;
 use super::fingerprint::Rows;
 use super::table::{Kind, LEDGER_KEEPS, Wanted, list, puts, quoted};
 use super::{BatchId, Delivered, Delivery, Encode, Sink, SinkError};
@@ -79,7 +80,6 @@ impl Postgres {
             table: None,
             has_ledger: false,
             fenced: None,
-            forms: Arc::default(),
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -149,8 +149,7 @@ impl Sink for Postgres {
         // What is in the way, the delivery tells.
         self.run(async |session| session.look().await).ok()?;
         let table = Arc::clone(self.session.table.as_ref()?);
-        let (wanted, forms) = (Arc::clone(&self.session.wanted), Arc::clone(&self.session.forms));
-        Some(Arc::new(Encoder { table, wanted, forms }))
+        Some(Arc::new(Encoder { table, wanted: Arc::clone(&self.session.wanted) }))
     }
 
     fn deliver_encoded(
@@ -182,51 +181,6 @@ impl Sink for Postgres {
     }
 }
 
-/// Encodes for a table as it was in the last transaction that was committed.
-struct Encoder {
-    table: Arc<Table>,
-    wanted: Arc<Wanted>,
-    forms: Arc<Mutex<Forms>>,
-}
-
-/// Records as they are encoded for a table.
-struct EncodedFor {
-    table: Arc<Table>,
-    encoded: Encoded,
-}
-
-impl Encode for Encoder {
-    fn encode(&self, records: &[Delivery]) -> super::Encoded {
-        let encoded = encode(&self.table, &self.wanted, records, &self.forms);
-        Box::new(EncodedFor { table: Arc::clone(&self.table), encoded })
-    }
-}
-
-/// Encodes records, with the forms of the load's keys so far.
-fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms: &Mutex<Forms>) -> Encoded {
-    // Each change to them is one call, so that a thread that panicked left them whole.
-    let mut forms = forms.lock().unwrap_or_else(PoisonError::into_inner);
-    batch::encode(table, wanted, records, &mut forms)
-}
-
-/// A batch that is delivered.
-struct Load<'l> {
-    batch: &'l BatchId,
-    records: &'l [Delivery],
-    /// The records, where they were encoded ahead.
-    encoded: Option<Box<EncodedFor>>,
-}
-
-impl Load<'_> {
-    /// Returns the records encoded for `table`: as they are, where that is the one they were encoded for.
-    fn encoded_for(&mut self, table: &Arc<Table>, wanted: &Wanted, forms: &Mutex<Forms>) -> Encoded {
-        match self.encoded.take() {
-            Some(ahead) if Arc::ptr_eq(&ahead.table, table) => ahead.encoded,
-            _ => encode(table, wanted, self.records, forms),
-        }
-    }
-}
-
 /// What there is to know of server and table.
 struct Session {
     name: String,
@@ -246,8 +200,6 @@ struct Session {
     has_ledger: bool,
     /// The scope that is known to have a row in the table of fences.
     fenced: Option<String>,
-    /// Of the keys so far.
-    forms: Arc<Mutex<Forms>>,
 }
 
 impl Session {
@@ -416,7 +368,7 @@ impl Session {
         };
         let mut faults = Vec::new();
         if let Some(table) = &table {
-            let mut encoded = load.encoded_for(table, &self.wanted, &self.forms);
+            let mut encoded = load.encoded_for(table, &self.wanted);
             let staging = Staging {
                 name: match &gid {
                     // Its name stays taken until the transaction is settled.

@@ -483,10 +483,8 @@ fn keys_that_are_two_do_not_become_one_row() {
         ("INTEGER", "1", "true", "is a boolean here and a number elsewhere"),
         ("TEXT", "\"1\"", "1", "is a number here and a string elsewhere"),
         ("TEXT", "\"true\"", "true", "is a boolean here and a string elsewhere"),
-        ("INTEGER", "\"7\"", "\"07\"", "a string `07`, which SQLite stores as `7`, the row of that key"),
+        ("INTEGER", "\"7\"", "\"07\"", "the keys `7` and `07` would be one row"),
         ("DECIMAL", "7", "\"7\"", "is a string here and a number elsewhere"),
-        ("DECIMAL", "\"100\"", "\" 1e2\"", "a string ` 1e2`, which SQLite stores as `100`"),
-        ("REAL", "\"1.5\"", "\"1.50\"", "a string `1.50`, which SQLite stores as `1.5`"),
         ("", "18446744073709551615", "18446744073709551614", "which SQLite stores as `18446744073709552000`"),
         ("REAL", "9007199254740992", "9007199254740993", "which SQLite stores as `9007199254740992`"),
         ("REAL", "0.1", "0.1000000000000000055", "which SQLite stores as `0.1`"),
@@ -498,8 +496,9 @@ fn keys_that_are_two_do_not_become_one_row() {
         let faults = faults(deliver(&mut *sink, &records));
         assert!(faults.last().unwrap().1.contains(said), "{declared} {one} {other}: {faults:?}");
         assert!(rows(&connection, "SELECT * FROM orders").is_empty());
-        // The one is there when the other comes, in a batch of its own. The first of all may be what does not fit.
-        if crate::support::deliver(&mut *sink, &records[..1]).is_ok() {
+        // The one is there when the other comes, in a batch of its own. The first of all may be what does not fit; how a key
+        // is written is told of only where a batch has both.
+        if !said.contains("would be one row") && crate::support::deliver(&mut *sink, &records[..1]).is_ok() {
             let told = crate::support::faults(deliver(&mut *sink, &records[1..]));
             assert!(told[0].1.contains(said), "{declared} {one} {other}: {told:?}");
             assert_eq!(rows(&connection, "SELECT * FROM orders").len(), 1);

@@ -12,7 +12,6 @@ use super::columns::{Column, Compares, Table};
 use super::encode::Kind;
 use super::error::{Failure, of_records, sentence};
 use super::key::{self, Asked};
-use crate::sink::apart::Forms;
 use crate::sink::record::{Layout, Value};
 use crate::sink::table::{NO_KEY, Wanted, fault, list, quoted, unknown_fields};
 use crate::sink::{Delivery, Operation, RecordFault};
@@ -43,8 +42,8 @@ struct Row {
     bytes: Range<usize>,
 }
 
-/// Encodes `records`. `forms`: those of the load's keys so far.
-pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms: &mut Forms) -> Encoded {
+/// Encodes `records`.
+pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> Encoded {
     let columns = &table.columns;
     let at = |path: &FieldPath| table.position(&path.to_string());
     let key: Vec<usize> = wanted.key.iter().filter_map(at).collect();
@@ -92,12 +91,12 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms
                     let value = slot.as_ref().unwrap_or(&Value::Null);
                     column.encode(value, is_key && keyed, &mut encoded.bytes)?;
                     if is_key && keyed {
-                        key::check(column, value, forms)?;
+                        key::check(column, value)?;
                     }
                 }
                 if is_key {
                     // Without its length: a shorter text comes first only when it is the beginning of the other.
-                    keys.extend_from_slice(&encoded.bytes[before + 4..]);
+                    keys.extend_from_slice(&key::compared(column, &encoded.bytes[before + 4..]));
                 }
             }
             Ok(key_start..keys.len())

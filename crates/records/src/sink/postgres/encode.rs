@@ -299,14 +299,6 @@ fn instant(text: &str) -> Option<i64> {
     Some(i64::try_from(micros).ok()? - EPOCH_MICROS)
 }
 
-/// Returns a day as PostgreSQL writes it.
-pub(super) fn date_text(text: &str) -> Option<String> {
-    match text {
-        "infinity" | "-infinity" => Some(text.to_owned()),
-        _ => text.parse::<Date>().ok().map(|day| day.to_string()),
-    }
-}
-
 /// Returns an instant in microseconds, where `text` names one between two.
 pub(super) fn without_nanoseconds(text: &str) -> Option<String> {
     let instant: Timestamp = match text.parse() {
@@ -318,12 +310,6 @@ pub(super) fn without_nanoseconds(text: &str) -> Option<String> {
     }
     let micros = (instant.as_nanosecond() + 500).div_euclid(1000);
     Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok().map(|instant| instant.to_string())
-}
-
-/// Returns a UUID as PostgreSQL writes it.
-pub(super) fn uuid_text(text: &str) -> Option<String> {
-    let digits = format!("{:032x}", u128::from_be_bytes(uuid(text)?));
-    Some([&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-"))
 }
 
 fn uuid(text: &str) -> Option<[u8; 16]> {

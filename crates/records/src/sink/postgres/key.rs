@@ -1,8 +1,10 @@
 //! Keys that are two for cairn and would be one row here.
 //!
-//! What shows in one value is looked for as it is encoded ([`check`]); two values that are sent alike stand side by side in a
+//! A value that is rounded is told of as it is encoded ([`check`]); two values that are sent alike stand side by side in a
 //! sorted batch ([`is_one_row`]); and where only the server knows what it holds to be equal, it is asked ([`Asked`]).
 //! Columns that compare bytes, which are nearly all, cost no statement.
+
+use std::borrow::Cow;
 
 use tokio_postgres::Transaction;
 
@@ -10,7 +12,7 @@ use super::columns::{Column, Compares, Table};
 use super::encode::{self, Kind};
 use crate::fields::key_text;
 use crate::order::decimal::Decimal;
-use crate::sink::apart::{self, CAPITALS, Form, Forms, TEXT, one_row, stored_as};
+use crate::sink::apart::{self, one_row, stored_as};
 use crate::sink::record::{Layout, Value};
 use crate::sink::table::{Wanted, fault, quoted};
 use crate::sink::{Delivery, RecordFault};
@@ -20,97 +22,59 @@ const DATABASE: &str = "PostgreSQL";
 /// How many faulty keys of one batch are looked for.
 const FOUND_MAX: usize = 100;
 
-/// Says why a value that `column` takes cannot be a key there: it would be one row with another.
-pub(super) fn check(column: &Column, value: &Value<'_>, forms: &mut Forms) -> Result<(), String> {
-    if let Some(stored) = altered(column, value) {
-        return Err(stored_as(&column.name, value, &stored, DATABASE));
-    }
-    if let Kind::Numeric(Some((_, scale))) = column.kind
-        && let Value::Number(text) = value
-        && places(text) > scale
-    {
-        return Err(format!(
+/// Says why a value that `column` takes cannot be a key there: it is rounded, as others are to the same.
+pub(super) fn check(column: &Column, value: &Value<'_>) -> Result<(), String> {
+    let text = match value {
+        Value::Number(text) => text,
+        Value::Text(text) => text.as_ref(),
+        Value::Null | Value::Bool(_) | Value::Nested(_) => return Ok(()),
+    };
+    let number = text.trim_ascii().trim_start_matches('+');
+    match column.kind {
+        Kind::Numeric(Some((_, scale))) if places(number) > scale => Err(format!(
             "the key field `{}` is {}, which PostgreSQL rounds to {scale} places, as it does others: declare the column as \
              `numeric`",
             column.name,
             value.shown(),
-        ));
-    }
-    match form(column.kind, value).and_then(|form| forms.other(&column.name, form, DATABASE)) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
-}
-
-fn form(kind: Kind, value: &Value<'_>) -> Option<Form> {
-    match (kind, value) {
-        (Kind::Text(_) | Kind::Other, _) => apart::form_as_text(value),
-        (Kind::Bool, Value::Text(_)) => Some(TEXT),
-        (Kind::Uuid | Kind::Bytea, Value::Text(text)) => {
-            let has = |of: fn(&u8) -> bool| text.as_bytes().iter().any(of);
-            // Digits alone are the same in both.
-            (has(u8::is_ascii_uppercase) || has(|byte| byte.is_ascii_lowercase() && *byte != b'x'))
-                .then(|| if has(u8::is_ascii_uppercase) { CAPITALS } else { TEXT })
-        }
-        (
-            Kind::Bool
-            | Kind::Int2
-            | Kind::Int4
-            | Kind::Int8
-            | Kind::Float4
-            | Kind::Float8
-            | Kind::Numeric(_),
-            _,
-        ) => apart::form_as_number(value),
-        _ => None,
+        )),
+        Kind::Float4 | Kind::Float8 => match float(column.kind, number) {
+            Some(stored) if !apart::is_exact(number, &stored) => {
+                Err(stored_as(&column.name, value, &stored, DATABASE))
+            }
+            _ => Ok(()),
+        },
+        Kind::Timestamp | Kind::TimestampTz => match encode::without_nanoseconds(text) {
+            Some(stored) => Err(stored_as(&column.name, value, &stored, DATABASE)),
+            None => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 
-/// Returns what stands in the column where that is not the one way to write `value`.
-fn altered(column: &Column, value: &Value<'_>) -> Option<String> {
-    let stored = match (column.kind, value) {
-        (Kind::Text(_), Value::Text(text)) if column.compares == Compares::WithoutBlanks => {
-            text.trim_end_matches(' ').to_owned()
+/// Returns that of an encoded key's value by which its column compares: two that are one row have the same.
+pub(super) fn compared<'a>(column: &Column, encoded: &'a [u8]) -> Cow<'a, [u8]> {
+    match (column.kind, &column.compares) {
+        // Sent as text.
+        (Kind::Numeric(_), _) => {
+            let number = str::from_utf8(encoded).ok().map(|text| text.trim_ascii().trim_start_matches('+'));
+            number.and_then(apart::canonical).map_or(encoded.into(), |number| number.into_bytes().into())
         }
-        (Kind::Int2 | Kind::Int4 | Kind::Int8, Value::Text(_)) => encode::integer(value)?.to_string(),
-        (Kind::Float4 | Kind::Float8, Value::Number(text)) => {
-            let stored = float(column.kind, text)?;
-            return (!apart::is_exact(text, &stored)).then_some(stored);
+        (_, Compares::WithoutBlanks) => {
+            let blanks = encoded.iter().rev().take_while(|byte| **byte == b' ').count();
+            encoded[..encoded.len() - blanks].into()
         }
-        (Kind::Float4 | Kind::Float8, Value::Text(text)) => float(column.kind, text)?,
-        (Kind::Numeric(_), Value::Text(text)) if !apart::is_canonical(text) => {
-            let plain = text.trim().trim_start_matches('+');
-            apart::as_float(plain).and_then(|_| apart::canonical(plain)).unwrap_or_else(|| plain.to_owned())
-        }
-        (Kind::Bool, Value::Text(_)) => encode::boolean(value)?.to_string(),
-        (Kind::Date, Value::Text(text)) => encode::date_text(text)?,
-        (Kind::Timestamp | Kind::TimestampTz, Value::Text(text)) => return encode::without_nanoseconds(text),
-        (Kind::Uuid, Value::Text(text)) => in_one_case(text, &encode::uuid_text(text)?),
-        (Kind::Bytea, Value::Text(text)) => in_one_case(text, &text.to_ascii_lowercase()),
-        _ => return None,
-    };
-    (value != &Value::Text(stored.as_str().into())).then_some(stored)
+        _ => encoded.into(),
+    }
 }
 
-/// Returns `small` in the letters of `text`, where those are all of one case.
-fn in_one_case(text: &str, small: &str) -> String {
-    let is_small = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-    let capitals = small.to_ascii_uppercase().replace("\\X", "\\x");
-    if !is_small && text == capitals { capitals } else { small.to_owned() }
-}
-
+/// Returns how a float holds a number; `None` for words such as `Infinity`.
 fn float(kind: Kind, text: &str) -> Option<String> {
-    let value: f64 = text.parse().ok()?;
+    let value = apart::as_float(text)?;
     #[expect(
         clippy::cast_possible_truncation,
         reason = "what is asked is how it stands in the narrower type"
     )]
-    let stored = if kind == Kind::Float4 { (value as f32).to_string() } else { value.to_string() };
-    Some(match stored.as_str() {
-        "inf" => "Infinity".to_owned(),
-        "-inf" => "-Infinity".to_owned(),
-        _ => stored,
-    })
+    Some(if kind == Kind::Float4 { (value as f32).to_string() } else { value.to_string() })
 }
 
 /// Returns how many digits a number has behind the point.
@@ -130,24 +94,34 @@ pub(super) fn is_one_row(
     one: usize,
     other: usize,
 ) -> Option<RecordFault> {
-    let of = |index: usize| -> Option<Vec<Vec<u8>>> {
+    // Of each field how it came, and what is compared.
+    let of = |index: usize| -> Option<Vec<(&str, Vec<u8>)>> {
         let names = table.columns.iter().map(|column| column.name.clone()).collect();
         let mut layout = Layout::new(names, wanted.paths());
         let mut slots = vec![None; layout.width()];
         layout.read(&records[index].record, &mut slots).ok()?;
         let encoded = wanted.key.iter().map(|path| {
             let position = table.position(&path.to_string())?;
+            let (column, value) = (&table.columns[position], slots[position].as_ref()?);
             let mut bytes = Vec::new();
-            table.columns[position].kind.encode(slots[position].as_ref()?, &mut bytes)?;
-            Some(bytes)
+            column.kind.encode(value, &mut bytes)?;
+            // Behind its length.
+            Some((value.kind(), compared(column, &bytes[4..]).into_owned()))
         });
         encoded.collect()
     };
+    let (fields, others) = (of(one)?, of(other)?);
     // Where one field's value ends does not show in bytes that were put one behind the other.
-    if of(one)? != of(other)? {
+    if fields.iter().map(|(_, bytes)| bytes).ne(others.iter().map(|(_, bytes)| bytes)) {
         return None;
     }
-    of_two(wanted, records, one, other)
+    let unlike = fields.iter().zip(&others).find(|((kind, _), (other, _))| kind != other);
+    of_two(wanted, records, one, other).or_else(|| {
+        let ((kind, _), (other_kind, _)) = unlike?;
+        let key = key_text(&records[one].record, &wanted.key);
+        let text = format!("the key `{key}` is {kind} and {other_kind}, which would be one row: have the worker write them alike");
+        Some(fault(one.max(other), text))
+    })
 }
 
 /// Returns the fault of the later of two records that are one row; `None` where they have one key, as a worker can make them.
@@ -233,5 +207,19 @@ impl Asked {
             faults.extend(found.filter(|found| faults.iter().all(|known| known.index != found.index)));
         }
         Ok(faults)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_at_the_end_are_no_places() {
+        for (number, expected) in
+            [("7", 0), ("7.0000000000", 0), ("-7.50", 1), ("1.011", 3), ("1e-3", 3), ("1e3", -3), ("0.00", 0)]
+        {
+            assert_eq!(places(number), expected, "{number}");
+        }
     }
 }

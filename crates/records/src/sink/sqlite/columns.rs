@@ -193,31 +193,17 @@ impl Column {
         }
     }
 
-    /// Says why a value cannot be a key here: it would stand in the table as another one.
+    /// Says why a value cannot be a key here: it is rounded, as others are to the same.
     pub(super) fn altered(&self, value: &Value<'_>, bound: &Bound<'_>) -> Option<String> {
-        let stored = match (value, bound) {
-            (Value::Number(text), Bound::Real(stored)) => {
-                let stored = stored.to_string();
-                (!apart::is_exact(text, &stored)).then_some(stored)?
-            }
-            (Value::Text(text), _) if self.makes_numbers() => {
-                let read = apart::as_float(text)?;
-                let stored = match bound {
-                    Bound::Integer(stored) => stored.to_string(),
-                    // What SQLite makes of it by itself.
-                    _ => read.to_string(),
-                };
-                let is_kept = *text == stored && apart::is_canonical(text);
-                (!is_kept).then_some(stored)?
-            }
-            _ => return None,
+        let number = match value {
+            Value::Number(text) => text,
+            Value::Text(text) => text.as_ref(),
+            Value::Null | Value::Bool(_) | Value::Nested(_) => return None,
         };
-        Some(apart::stored_as(&self.name, value, &stored, "SQLite"))
-    }
-
-    /// Returns whether a text that reads like a number becomes one.
-    fn makes_numbers(&self) -> bool {
-        matches!(self.affinity, Affinity::Integer | Affinity::Real | Affinity::Numeric)
+        let Bound::Real(stored) = bound else { return None };
+        let stored = stored.to_string();
+        let is_kept = apart::is_exact(number.trim_ascii().trim_start_matches('+'), &stored);
+        (!is_kept).then(|| apart::stored_as(&self.name, value, &stored, "SQLite"))
     }
 
     /// Returns `value` as this column stores it, or what is wrong with it.
