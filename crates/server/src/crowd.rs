@@ -63,11 +63,8 @@ impl Crowd {
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n\
              Content-Length: {length}\r\nConnection: close\r\n\r\n{NO_PLACE}"
         );
-        let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() else {
-            // It hears it if it has said nothing yet.
-            let _ = stream.try_write(answer.as_bytes());
-            return;
-        };
+        // Beyond so many that are being told, one is ended without a word.
+        let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() else { return };
         tokio::spawn(async move {
             let told = async {
                 stream.write_all(answer.as_bytes()).await?;

@@ -92,12 +92,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let store = open(&state)?;
     // What a daemon that was killed left is no longer so.
     let _ = std::fs::remove_file(state.join(ADDRESS));
+    // Refused, it leaves no socket behind at which others would wait.
+    let token = token(&state)?;
     // From here on who asks for something waits until all is ready.
     let socket = Socket::bind(&state).map_err(|error| {
         let text = format!("cannot listen at a socket in `{}`", state.display());
         Failure::new(ExitStatus::Store, text).because_of(Some(&error))
     })?;
-    let token = token(&state)?;
     let gate = Arc::new(Gate::new(token, serve.hosts.clone()));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let whole = cairn_executor::Project::new(root.clone(), state.clone(), root.clone());
@@ -305,18 +306,28 @@ fn token(state: &Path) -> Result<String, Failure> {
                 return wrong(format!("`{shown}` is no file"), anew.to_owned());
             }
             let mode = metadata.mode() & 0o777;
-            if mode & 0o077 != 0 {
-                if metadata.uid() != rustix::process::geteuid().as_raw() {
+            let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
+            if !is_ours && mode & 0o077 == 0o040 {
+                // As containers are handed secrets: by a group, on a file system that nothing can be changed on.
+                tracing::warn!(file = %shown, "the token can be read by a group");
+            } else if mode & 0o077 != 0 {
+                if !is_ours {
                     let what = format!(
                         "others can read the token in `{shown}` (mode {mode:04o}), and it is not ours to change"
                     );
                     return wrong(what, format!("give it to this user, and `chmod 600 {shown}`"));
                 }
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-                tracing::warn!(
-                    file = %shown, mode = %format_args!("{mode:04o}"),
-                    "others could read the token: its mode is 0600 now; remove the file for another one"
-                );
+                match std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)) {
+                    Ok(()) => tracing::warn!(
+                        file = %shown, mode = %format_args!("{mode:04o}"),
+                        "others could read the token: its mode is 0600 now; remove the file for another one"
+                    ),
+                    Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => tracing::warn!(
+                        file = %shown, mode = %format_args!("{mode:04o}"),
+                        "others can read the token, and the file system is read-only"
+                    ),
+                    Err(error) => return Err(failed(error)),
+                }
             }
             let text = std::fs::read_to_string(&path).map_err(failed)?;
             match text.trim() {

@@ -407,7 +407,9 @@ mod tests {
             for run in &runs[over.clone()] {
                 daemon.cancel(*run, "it is not wanted").unwrap();
             }
-            expected.insert(0, (runs[0], 3 - over.len(), over.len()));
+            // Tests beside this one have clocks of their own, and break the order of ids within a millisecond.
+            let first = *runs.iter().min().unwrap();
+            expected.insert(0, (first, 3 - over.len(), over.len()));
         }
         for limit in [1, 2, 3, 50] {
             for looked_at_max in [1, 2, 3, 4, 50] {

@@ -31,8 +31,11 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(REASON_MAX).collect()
 }
 
-/// Returns what is wrong with a run, `None` where nothing is.
-pub(super) fn trouble(daemon: &Daemon, row: &Row) -> Result<Option<Trouble>, ReadError> {
+/// Runs of which a page reads why they ended badly: that takes all events of each.
+pub(super) const READ_MAX: usize = 12;
+
+/// Returns what is wrong with a run, `None` where nothing is. Why is left empty unless it `is_read`.
+pub(super) fn trouble(daemon: &Daemon, row: &Row, is_read: bool) -> Result<Option<Trouble>, ReadError> {
     if !matches!(row.look.class, "bad" | "doubt") {
         return Ok(None);
     }
@@ -44,7 +47,7 @@ pub(super) fn trouble(daemon: &Daemon, row: &Row) -> Result<Option<Trouble>, Rea
         words: None,
         printed: None,
     };
-    if row.error.is_some() {
+    if row.error.is_some() || !is_read {
         return Ok(Some(trouble));
     }
     let events = daemon.store().events(row.run)?;

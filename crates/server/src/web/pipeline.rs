@@ -242,7 +242,7 @@ fn read(
         } else {
             format!("{good} of the last {} succeeded", words::count(ended, "run"))
         },
-        trouble: rows.first().map(|row| attention::trouble(daemon, row)).transpose()?.flatten(),
+        trouble: rows.first().map(|row| attention::trouble(daemon, row, true)).transpose()?.flatten(),
         rows,
     })
 }

@@ -166,7 +166,8 @@ async fn list(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Resp
         let mut soonest: Option<(Timestamp, &Name)> = None;
         for entry in &entries {
             if let Some(row) = rows.get(&entry.name).and_then(|rows| rows.first()) {
-                troubles.extend(attention::trouble(daemon, row)?);
+                let is_read = troubles.len() < attention::READ_MAX;
+                troubles.extend(attention::trouble(daemon, row, is_read)?);
             }
             if let Some(at) = next_run(entry, now)
                 && soonest.is_none_or(|(soonest, _)| at < soonest)

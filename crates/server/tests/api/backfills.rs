@@ -121,7 +121,7 @@ async fn backfills_that_cannot_be() {
         (json!({ "from": "soon" }), 400, "no date or time"),
         (json!({ "to": "" }), 400, "no date or time"),
         (json!({ "reprocess": "some" }), 400, "does not say which intervals"),
-        (json!({ "params": { "word": [] } }), 400, "neither a text"),
+        (json!({ "params": { "word": [] } }), 422, "neither a text"),
         (json!({ "from": "2026-02-01" }), 422, "no later than"),
         (json!({ "every": "x" }), 422, "no length of an interval"),
         (json!({ "from": "2000-01-01" }), 422, "more than the 1000"),
