@@ -6,8 +6,8 @@
 //!    to be done (`marks`).
 //! 3. *Deliver*: marked records are read again, pass through the worker where there is one (`work`), and go to the sinks
 //!    in batches that are written down before and confirmed after (`deliver`, `hand_over`), each made ready while the one
-//!    before is delivered (`ahead`); what was cut off is carried on first (`in_flight`). Where tables take them and there are many, they are first brought into the order of their keys
-//!    (`sorted`).
+//!    before is delivered (`ahead`); what was cut off is carried on first (`in_flight`). Where tables take them and there
+//!    are many, they are first brought into the order of their keys (`sorted`).
 //! 4. *Files*: sinks that are files are written anew from what the source holds (`files`); what workers made and nothing
 //!    speaks of any more goes (`reclaim`).
 //!

@@ -21,7 +21,7 @@ use crate::daemon::lock;
 pub(crate) const KNOWN_MAX: usize = 512;
 /// Other connections at once.
 pub(crate) const STRANGERS_MAX: usize = 256;
-/// Connections that are waited for, at once, until they heard that there is no place; what is beyond is told and ended.
+/// Connections that are waited for, at once, until they heard that there is no place; what is beyond is ended.
 const TURNED_AWAY_MAX: usize = 32;
 /// How long such a one may take to hear it.
 const HEARS_WITHIN: Duration = Duration::from_secs(1);

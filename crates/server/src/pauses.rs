@@ -2,24 +2,21 @@
 //! kept: whoever takes such a run over asks the sink anew.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use cairn_executor::Pause;
 use cairn_model::{InstanceName, RunId, Timestamp};
+
+use crate::daemon::lock;
 
 /// The pauses of all runs.
 #[derive(Debug, Default)]
 pub(crate) struct Pauses(Mutex<HashMap<RunId, HashMap<InstanceName, Pause>>>);
 
 impl Pauses {
-    fn all(&self) -> MutexGuard<'_, HashMap<RunId, HashMap<InstanceName, Pause>>> {
-        // Each change to it is one call, so that a thread that panicked left it whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes in that an instance pauses, or goes on.
     pub(crate) fn set(&self, run: RunId, instance: &InstanceName, pause: Option<&Pause>) {
-        let mut all = self.all();
+        let mut all = lock(&self.0);
         match pause {
             Some(pause) => drop(all.entry(run).or_default().insert(instance.clone(), pause.clone())),
             None => {
@@ -32,12 +29,12 @@ impl Pauses {
 
     /// Forgets a run that goes on no more.
     pub(crate) fn end(&self, run: RunId) {
-        self.all().remove(&run);
+        lock(&self.0).remove(&run);
     }
 
     /// Returns the pause of an instance.
     pub(crate) fn of(&self, run: RunId, instance: &InstanceName) -> Option<Pause> {
-        self.all().get(&run)?.get(instance).cloned()
+        lock(&self.0).get(&run)?.get(instance).cloned()
     }
 }
 

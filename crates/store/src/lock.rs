@@ -41,9 +41,7 @@ pub struct Holder {
 pub(crate) struct Lock {
     /// The state folder.
     state: PathBuf,
-    /// The folder that was at that path when the lock was taken.
-    folder: Identity,
-    /// The file that is locked.
+    /// The file that is locked, which is open as long as this lives.
     locked: Identity,
     _file: File,
 }
@@ -74,9 +72,8 @@ impl Lock {
                 Ok(()) => {
                     let holder = Holder::current(clock);
                     write(&mut file, &holder).map_err(io)?;
-                    let folder = identity(&fs::metadata(state).map_err(io)?);
                     let locked = identity(&file.metadata().map_err(io)?);
-                    return Ok(Self { state: state.to_owned(), folder, locked, _file: file });
+                    return Ok(Self { state: state.to_owned(), locked, _file: file });
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     // A signature of one that has ended is left from before: the new holder has not signed yet.
@@ -95,11 +92,10 @@ impl Lock {
     /// Returns whether who looks for the state folder still finds this lock. What cannot be looked at counts as in place: who
     /// uses it is told why.
     pub(crate) fn is_in_place(&self) -> bool {
-        let is = |path: &Path, held: Identity| match fs::metadata(path) {
-            Ok(meta) => identity(&meta) == held,
+        match fs::metadata(self.state.join(FILE)) {
+            Ok(meta) => identity(&meta) == self.locked,
             Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
-        };
-        is(&self.state, self.folder) && is(&self.state.join(FILE), self.locked)
+        }
     }
 
     /// Returns the state folder.

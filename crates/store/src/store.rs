@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Returns whether the state folder at its path is still the one that this process holds. Once it was renamed, removed or
-    /// replaced, another process may hold what stands there now: nothing is to be begun any more. It looks at two paths.
+    /// replaced, another process may hold what stands there now: nothing is to be begun any more. It looks at one file.
     pub fn in_place(&self) -> Result<(), CommitError> {
         match &self.inner.lock {
             Some(lock) if !lock.is_in_place() => {

@@ -2,61 +2,10 @@
 //!
 //! A column makes one value of several: of `7`, `"7"` and `"07"`, of whole numbers that a float has no room for, of the
 //! letter cases of a UUID. A value that is rounded is refused by itself, with what would stand there; two that a batch holds
-//! are told of with both. For SQLite a number and the string that reads like it are two *forms*, of which a load may use one.
+//! are told of with both.
 
 use super::record::Value;
 use crate::order::decimal::Decimal;
-
-/// The words for how a key's value came.
-pub(super) type Form = &'static str;
-
-pub(super) const NUMBER: Form = "a number";
-pub(super) const BOOLEAN: Form = "a boolean";
-pub(super) const TEXT: Form = "a string";
-
-/// In which form the first value of each key column came.
-#[derive(Debug, Default)]
-pub(super) struct Forms(Vec<(String, Form)>);
-
-impl Forms {
-    /// Says why a value of `form` cannot be a key of `column` beside those before it, in `database`.
-    pub(super) fn other(&mut self, column: &str, form: Form, database: &str) -> Option<String> {
-        let known = self.0.iter().find(|(name, _)| name == column);
-        let first = known.map_or(form, |(_, first)| *first);
-        if known.is_none() {
-            self.0.push((column.to_owned(), form));
-        }
-        (first != form).then(|| {
-            format!(
-                "the key field `{column}` is {form} here and {first} elsewhere: {database} would make one row of both; \
-                 have the worker write it in one way"
-            )
-        })
-    }
-}
-
-/// Returns the form of a key's value in a column of texts: one that reads like a number or a boolean would be one with it.
-pub(super) fn form_as_text(value: &Value<'_>) -> Option<Form> {
-    match value {
-        Value::Number(_) => Some(NUMBER),
-        Value::Bool(_) => Some(BOOLEAN),
-        Value::Text(text) => {
-            let is_alike = matches!(text.as_ref(), "true" | "false") || as_float(text).is_some();
-            is_alike.then_some(TEXT)
-        }
-        Value::Null | Value::Nested(_) => None,
-    }
-}
-
-/// Returns the form of a key's value in a column of numbers.
-pub(super) fn form_as_number(value: &Value<'_>) -> Option<Form> {
-    match value {
-        Value::Number(_) => Some(NUMBER),
-        Value::Bool(_) => Some(BOOLEAN),
-        Value::Text(text) => as_float(text).map(|_| TEXT),
-        Value::Null | Value::Nested(_) => None,
-    }
-}
 
 /// Returns what `text` is as a number, infinite when it is too large. Words are none.
 pub(super) fn as_float(text: &str) -> Option<f64> {
@@ -122,18 +71,5 @@ mod tests {
         for text in ["", "-", "A-7", "infinity", "-inf", "nan", "7a", "2024-01-01"] {
             assert!(as_float(text).is_none(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_load_writes_a_key_in_one_form() {
-        let mut forms = Forms::default();
-        assert_eq!(forms.other("id", NUMBER, "PostgreSQL"), None);
-        assert_eq!(forms.other("of", TEXT, "PostgreSQL"), None, "each column has its own");
-        assert!(
-            forms
-                .other("id", TEXT, "PostgreSQL")
-                .is_some_and(|told| told.contains("a string here and a number"))
-        );
-        assert_eq!(forms.other("id", NUMBER, "PostgreSQL"), None, "the first stays");
     }
 }

@@ -18,6 +18,7 @@
 
 mod columns;
 mod error;
+mod forms;
 mod order;
 mod statement;
 
@@ -32,8 +33,9 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 
 use self::columns::{Bound, Column, Table};
 use self::error::{error_text, failed, is_of_the_record};
+use self::forms::Forms;
 use self::statement::{Row, Statements, positions};
-use super::apart::{Forms, one_row};
+use super::apart::one_row;
 use super::fingerprint::Rows;
 use super::record::{Layout, Value};
 use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, puts, quoted, unknown_fields};
@@ -421,7 +423,7 @@ impl Sqlite {
 
     /// Says why a key's value is of another form than those before, when both would be stored alike.
     fn other_form(&self, column: &Column, value: &Value<'_>) -> Option<String> {
-        self.forms.borrow_mut().other(&column.name, column.form(value)?, "SQLite")
+        self.forms.borrow_mut().other(&column.name, column.form(value)?)
     }
 
     /// Finds keys that are two and would be one row; `rows` are sorted.

@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::extract::{Body, Path, Query};
 use super::pipelines::{idempotency_key, params_of};
-use super::runs::{LIMIT, LIMIT_MAX, LOOKED_AT_MAX, find_here};
+use super::runs::{LOOKED_AT_MAX, find_here, page};
 use super::wire::{Interval, Run, standing_word, status_word, time};
 use super::{App, Problem};
 use crate::backfill::{self, Clock, Day, Words};
@@ -293,16 +293,7 @@ struct Backfills {
 #[utoipa::path(get, path = "/api/v1/backfills", params(Which),
     responses((status = 200, body = Backfills), (status = 400, body = Problem)))]
 async fn list(State(app): State<App>, Query(which): Query<Which>) -> Result<Json<Backfills>, Problem> {
-    let limit = which.limit.unwrap_or(LIMIT);
-    if limit == 0 || limit > LIMIT_MAX {
-        return Err(Problem::bad(format!("`limit` is 1 to {LIMIT_MAX}")));
-    }
-    let before: Option<RunId> = which
-        .before
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .map_err(|error: cairn_model::RunIdError| Problem::bad(format!("`before`: {error}")))?;
+    let (limit, before) = page(which.limit, which.before.as_deref())?;
     let (items, next) =
         blocking(move || some(&app.daemon, before, (limit, LOOKED_AT_MAX), which.pipeline.as_deref()))
             .await?;

@@ -52,24 +52,15 @@ struct Runs {
     next: Option<String>,
 }
 
-pub(super) const LIMIT: usize = 50;
-pub(super) const LIMIT_MAX: usize = 1000;
+const LIMIT: usize = 50;
+const LIMIT_MAX: usize = 1000;
 /// Runs that one answer looks at, at most: a store keeps all that there ever were.
 pub(super) const LOOKED_AT_MAX: usize = 10_000;
 
 /// Lists runs, the newest first; those that wait for their turn are the newest of all.
 #[utoipa::path(get, path = "/api/v1/runs", params(Which), responses((status = 200, body = Runs), (status = 400, body = Problem)))]
 async fn list(State(app): State<App>, Query(which): Query<Which>) -> Result<Json<Runs>, Problem> {
-    let limit = which.limit.unwrap_or(LIMIT);
-    if limit == 0 || limit > LIMIT_MAX {
-        return Err(Problem::bad(format!("`limit` is 1 to {LIMIT_MAX}")));
-    }
-    let before: Option<RunId> = which
-        .before
-        .as_deref()
-        .map(str::parse)
-        .transpose()
-        .map_err(|error: cairn_model::RunIdError| Problem::bad(format!("`before`: {error}")))?;
+    let (limit, before) = page(which.limit, which.before.as_deref())?;
     if let Some(status) = which.status.as_ref().filter(|status| !STATUSES.contains(&status.as_str())) {
         let problem = Problem::bad(format!("no run is ever `{status}`"));
         return Err(problem.help(format!("`status` is one of {}", STATUSES.join(", "))));
@@ -82,6 +73,18 @@ async fn list(State(app): State<App>, Query(which): Query<Which>) -> Result<Json
     let next =
         if more { items.last().map(|run| run.id.clone()) } else { looked_up_to.map(|run| run.to_string()) };
     Ok(Json(Runs { items, next }))
+}
+
+/// Returns how many a page of a list has at most, and before which run it begins.
+pub(super) fn page(limit: Option<usize>, before: Option<&str>) -> Result<(usize, Option<RunId>), Problem> {
+    let limit = limit.unwrap_or(LIMIT);
+    if limit == 0 || limit > LIMIT_MAX {
+        return Err(Problem::bad(format!("`limit` is 1 to {LIMIT_MAX}")));
+    }
+    let before = before.map(str::parse).transpose();
+    let before =
+        before.map_err(|error: cairn_model::RunIdError| Problem::bad(format!("`before`: {error}")))?;
+    Ok((limit, before))
 }
 
 /// Reads runs from the newest on until there are enough: those with a record, and those that only have a ticket yet. Also

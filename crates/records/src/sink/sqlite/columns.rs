@@ -9,7 +9,8 @@ use std::cmp::Ordering;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::sink::apart::{self, Form};
+use super::forms::{self, Form};
+use crate::sink::apart;
 use crate::sink::record::Value;
 
 /// A table that is there.
@@ -186,10 +187,10 @@ impl Column {
     /// Returns the form of a key's value, where a value of another form may be stored alike.
     pub(super) fn form(&self, value: &Value<'_>) -> Option<Form> {
         match self.affinity {
-            Affinity::Text => apart::form_as_text(value),
+            Affinity::Text => forms::as_text(value),
             // Texts stay what they are; `true` becomes 1.
             Affinity::Blob if matches!(value, Value::Text(_)) => None,
-            _ => apart::form_as_number(value),
+            _ => forms::as_number(value),
         }
     }
 

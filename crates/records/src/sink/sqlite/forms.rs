@@ -1,0 +1,70 @@
+//! A number, a boolean and the string that reads like it are two keys for cairn and one value for a column: two *forms*, of
+//! which a load may use one.
+
+use crate::sink::apart::as_float;
+use crate::sink::record::Value;
+
+/// The words for how a key's value came.
+pub(super) type Form = &'static str;
+
+const NUMBER: Form = "a number";
+const BOOLEAN: Form = "a boolean";
+const TEXT: Form = "a string";
+
+/// In which form the first value of each key column came.
+#[derive(Debug, Default)]
+pub(super) struct Forms(Vec<(String, Form)>);
+
+impl Forms {
+    /// Says why a value of `form` cannot be a key of `column` beside those before it.
+    pub(super) fn other(&mut self, column: &str, form: Form) -> Option<String> {
+        let known = self.0.iter().find(|(name, _)| name == column);
+        let first = known.map_or(form, |(_, first)| *first);
+        if known.is_none() {
+            self.0.push((column.to_owned(), form));
+        }
+        (first != form).then(|| {
+            format!(
+                "the key field `{column}` is {form} here and {first} elsewhere: SQLite would make one row of both; \
+                 have the worker write it in one way"
+            )
+        })
+    }
+}
+
+/// Returns the form of a key's value in a column of texts: one that reads like a number or a boolean would be one with it.
+pub(super) fn as_text(value: &Value<'_>) -> Option<Form> {
+    match value {
+        Value::Number(_) => Some(NUMBER),
+        Value::Bool(_) => Some(BOOLEAN),
+        Value::Text(text) => {
+            let is_alike = matches!(text.as_ref(), "true" | "false") || as_float(text).is_some();
+            is_alike.then_some(TEXT)
+        }
+        Value::Null | Value::Nested(_) => None,
+    }
+}
+
+/// Returns the form of a key's value in a column of numbers.
+pub(super) fn as_number(value: &Value<'_>) -> Option<Form> {
+    match value {
+        Value::Number(_) => Some(NUMBER),
+        Value::Bool(_) => Some(BOOLEAN),
+        Value::Text(text) => as_float(text).map(|_| TEXT),
+        Value::Null | Value::Nested(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_writes_a_key_in_one_form() {
+        let mut forms = Forms::default();
+        assert_eq!(forms.other("id", NUMBER), None);
+        assert_eq!(forms.other("of", TEXT), None, "each column has its own");
+        assert!(forms.other("id", TEXT).is_some_and(|told| told.contains("a string here and a number")));
+        assert_eq!(forms.other("id", NUMBER), None, "the first stays");
+    }
+}
