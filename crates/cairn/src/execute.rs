@@ -14,7 +14,7 @@ use cairn_scheduler::launch::{
 };
 use cairn_scheduler::run::{Run, Signal};
 use cairn_scheduler::spans::{Export, Spans};
-use cairn_store::{ProcessId, RunRecord, Store};
+use cairn_store::{Durability, ProcessId, RunRecord, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
@@ -100,6 +100,7 @@ pub(crate) fn execute(
                 engine: Arc::clone(&engine),
                 hands: Arc::clone(&hands),
                 leases: None,
+                end: Durability::Synced,
                 rollback: asked.rollback,
                 clock,
                 signals,

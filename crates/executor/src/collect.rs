@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
-use cairn_content::{DigestError, Digests, durable};
+use cairn_content::{DigestError, Digests, SMALL_MAX, durable};
 use cairn_dag::{Declared, Instance};
 use cairn_model::{Content, EntryKind, Manifest, Output, OutputKind, ProjectPath};
 
@@ -24,6 +24,12 @@ pub struct Collected {
 }
 
 impl Collected {
+    /// Returns whether publishing it moves files away, before the commit: what is small stays until after it.
+    pub(crate) fn moves(&self) -> bool {
+        let files = self.manifest.outputs.iter().flat_map(|output| output.content.files());
+        files.into_iter().any(|(_, file)| file.size > SMALL_MAX)
+    }
+
     /// Writes it down, for a process that goes on from here.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let staged: Vec<&[u8]> = self.staged.iter().map(|path| path.as_os_str().as_bytes()).collect();

@@ -1,4 +1,4 @@
-//! The committer: the one thread through which every result becomes durable.
+//! The committer: the one thread through which every result of a run becomes durable.
 //!
 //! It takes all that is pending, a group, and gives each step of the group one barrier (DESIGN: P3 to P6):
 //!
@@ -11,13 +11,12 @@
 //! run puts in place. The barrier that makes the renames of step 4 durable is shared with the next group, and
 //! [`Committer::flush`] waits for the last.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fmt, io};
 
 use cairn_content::durable::Barrier;
 use cairn_content::{Digests, FileError, ObjectError, Objects, PlaceError, Placement, Placer, SMALL_MAX};
@@ -89,16 +88,17 @@ enum Message {
     Publish(Box<Publication>, Reply<Vec<String>>),
     Write(Batch),
     Written(Batch, Reply<()>),
-    Flush(Batch, Reply<()>),
+    Flush(Batch, Durability, Reply<()>),
     Note(Batch, Reply<()>),
     /// The group is not to wait for more.
     Hurry,
 }
 
-/// A handle to the committer thread; dropping it waits for the thread's end.
+/// A handle to the committer's thread; dropping it waits until all that was handed over is done.
 pub struct Committer {
     sender: Option<Sender<Message>>,
-    thread: Option<JoinHandle<()>>,
+    /// Is closed at the worker's end.
+    ended: Mutex<Receiver<()>>,
     /// Whether no group is to wait for more.
     hurry: Arc<AtomicBool>,
 }
@@ -120,15 +120,23 @@ pub struct Parts {
 }
 
 impl Committer {
-    /// Starts the thread.
-    pub fn start(parts: Parts) -> io::Result<Self> {
+    /// Starts on one of the runtime's threads that may wait for the disk, which a run after this one is given again.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[must_use]
+    pub fn start(parts: Parts) -> Self {
         let (sender, receiver) = channel();
         let hurry = Arc::new(AtomicBool::new(true));
         let unsynced = Barrier::new();
         let worker =
             Worker { parts, receiver, unsynced, hurry: Arc::clone(&hurry), synced: None, broken: None };
-        let thread = std::thread::Builder::new().name("cairn-committer".to_owned()).spawn(|| worker.run())?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), hurry })
+        let (end, ended) = channel();
+        tokio::task::spawn_blocking(move || {
+            let _end: Sender<()> = end;
+            worker.run();
+        });
+        Self { sender: Some(sender), ended: Mutex::new(ended), hurry }
     }
 
     /// Says whether nothing but commits is under way, so that to wait for more to commit with them is to lose time.
@@ -181,8 +189,14 @@ impl Committer {
 
     /// Writes `batch` and makes it, and all before it, durable.
     pub async fn flush(&self, batch: Batch) -> Result<(), PublishError> {
+        self.finish(batch, Durability::Synced).await
+    }
+
+    /// Writes `batch`, and returns when all outputs before it are in their places for good; whether the batch is durable by then
+    /// is up to `durability`.
+    pub async fn finish(&self, batch: Batch, durability: Durability) -> Result<(), PublishError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Flush(batch, reply));
+        self.send(Message::Flush(batch, durability, reply));
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -194,9 +208,8 @@ fn gone() -> PublishError {
 impl Drop for Committer {
     fn drop(&mut self) {
         drop(self.sender.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = ended.recv();
     }
 }
 
@@ -218,7 +231,9 @@ enum Wanted {
     Nothing,
     /// That the batch is durable.
     Batch,
-    /// That outputs are in their places for good, too.
+    /// That outputs are in their places for good.
+    Places,
+    /// Both.
     All,
 }
 
@@ -263,6 +278,7 @@ impl Worker {
         let mut pending = Vec::new();
         let mut flushes = Vec::new();
         let mut notes = Vec::new();
+        let mut durable = false;
         let mut written = Vec::new();
         for message in group {
             match message {
@@ -272,12 +288,14 @@ impl Worker {
                     batch.append(write);
                     written.push(reply);
                 }
-                Message::Flush(write, reply) => {
+                Message::Flush(write, durability, reply) => {
                     batch.append(write);
+                    durable |= durability == Durability::Synced;
                     flushes.push(reply);
                 }
                 Message::Note(write, reply) => {
                     batch.append(write);
+                    durable = true;
                     notes.push(reply);
                 }
                 Message::Publish(publication, reply) => {
@@ -290,10 +308,11 @@ impl Worker {
         if batch.is_empty() && pending.is_empty() && flushes.is_empty() && notes.is_empty() {
             return;
         }
-        let wanted = match (flushes.is_empty(), notes.is_empty()) {
-            (false, _) => Wanted::All,
-            (true, false) => Wanted::Batch,
-            (true, true) => Wanted::Nothing,
+        let wanted = match (flushes.is_empty(), durable) {
+            (false, true) => Wanted::All,
+            (false, false) => Wanted::Places,
+            (true, true) => Wanted::Batch,
+            (true, false) => Wanted::Nothing,
         };
         match self.make_durable(&mut batch, pending, wanted) {
             Ok(published) => {
@@ -334,7 +353,7 @@ impl Worker {
     ) -> Result<Vec<Pending>, PublishError> {
         let mut bytes = std::mem::replace(&mut self.unsynced, Barrier::new());
         let pending = each(pending, &mut bytes, |pending, bytes| self.prepare(pending, bytes));
-        if !pending.is_empty() || wanted == Wanted::All {
+        if !pending.is_empty() || matches!(wanted, Wanted::Places | Wanted::All) {
             if let Err(error) = bytes.sync() {
                 return Err(fail_all(pending, &sync_error(&error)));
             }
@@ -357,8 +376,8 @@ impl Worker {
             batch.append(std::mem::take(&mut pending.batch));
         }
         let durability = match wanted {
-            Wanted::Nothing if pending.is_empty() => Durability::Written,
-            Wanted::Nothing | Wanted::Batch | Wanted::All => Durability::Synced,
+            Wanted::Nothing | Wanted::Places if pending.is_empty() => Durability::Written,
+            Wanted::Nothing | Wanted::Places | Wanted::Batch | Wanted::All => Durability::Synced,
         };
         let committed = self.parts.store.commit(std::mem::take(batch), durability);
         self.parts.objects.forget_taken();
@@ -525,7 +544,7 @@ fn refuse(group: Vec<Message>, error: &PublishError) {
     for message in group {
         match message {
             Message::Publish(_, reply) => drop(reply.send(Err(error.clone()))),
-            Message::Written(_, reply) | Message::Flush(_, reply) | Message::Note(_, reply) => {
+            Message::Written(_, reply) | Message::Flush(_, _, reply) | Message::Note(_, reply) => {
                 drop(reply.send(Err(error.clone())));
             }
             Message::Write(_) | Message::Hurry => {}

@@ -355,14 +355,14 @@ impl Engine {
             std::fs::create_dir_all(self.project.state().join(folder))?;
         }
         let Kept { store, objects, placer } = self.kept();
-        Committer::start(Parts {
+        Ok(Committer::start(Parts {
             store: store.clone(),
             objects: objects.clone(),
             placer: Arc::clone(placer),
             digests: Arc::clone(&self.digests),
             folder: self.project.folder().to_owned(),
             root: self.project.root().to_owned(),
-        })
+        }))
     }
 
     /// Returns the pipeline.

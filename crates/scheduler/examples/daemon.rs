@@ -18,7 +18,7 @@ use cairn_model::{Clock, InstanceEvent, Reason, RunEvent, RunId, RunStatus, Syst
 use cairn_scheduler::definition::{Definition, Given};
 use cairn_scheduler::launch::{Asked, Launched, Leftovers, Resumed, alone, launch};
 use cairn_scheduler::run::Run;
-use cairn_store::{Access, ProcessId, Store};
+use cairn_store::{Access, Durability, ProcessId, Store};
 
 fn main() -> ExitCode {
     let argument = std::env::args_os().nth(1).expect("a folder");
@@ -79,6 +79,7 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
     for attempt in &not_held {
         runtime.block_on(recover::give_up(&project, &store, &keeper, None, attempt))?;
     }
+    let _inside = runtime.enter();
     let committer = engine.committer()?;
     let process = ProcessId::current();
     let hands =
@@ -95,6 +96,7 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
     };
     let run = Run {
         leases: None,
+        end: Durability::Synced,
         id: run,
         record,
         resumed: resumed.is_some(),

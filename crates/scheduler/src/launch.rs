@@ -278,11 +278,11 @@ pub fn write_index(checked: &Checked, engine: &Engine, store: &Store, asked: &As
 
 /// Returns how many threads may wait for the disk in a run of `checked`.
 ///
-/// Look-ups and collecting read and hash: more threads than cores only wait for each other. A stage that passes records on
-/// keeps one for as long as it runs.
+/// Look-ups and collecting read and hash: more threads than cores only wait for each other. The committer keeps one, and so
+/// does a stage that passes records on, for as long as it runs.
 pub fn blocking_threads(checked: &Checked, jobs: u32) -> usize {
     let passing = checked.pipeline.instances.iter().filter(|instance| instance.records.is_some()).count();
-    cpus() as usize + 1 + (jobs as usize).min(passing)
+    cpus() as usize + 2 + (jobs as usize).min(passing)
 }
 
 /// Runs among which the last of a pipeline is looked for.

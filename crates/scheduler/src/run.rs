@@ -10,7 +10,7 @@ use cairn_executor::{
     AttemptError, AttemptErrorKind as Kind, Engine, Hands, LookUpError, Project, Unsaid, Verdict,
 };
 use cairn_model::{Clock, Counts, Event, InstanceEvent, RunEvent, RunId, RunStatus, Timestamp};
-use cairn_store::{Batch, RunRecord};
+use cairn_store::{Batch, Durability, RunRecord};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -69,6 +69,8 @@ pub struct Run<'a> {
     pub leases: Option<Arc<Leases>>,
     /// Whether its effects are undone when it fails for good, whatever the pipeline says.
     pub rollback: bool,
+    /// How its end is written: who commits at once what follows from it makes it durable with that.
+    pub end: Durability,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Interrupts.
@@ -287,7 +289,7 @@ impl Run<'_> {
         let event = Event { at: self.clock.now(), what: RunEvent::Ended { status: ended.status } };
         batch.event(self.id, &event);
         self.engine.save_rows(&mut batch);
-        self.hands.committer.flush(batch).await.map_err(run_error)?;
+        self.hands.committer.finish(batch, self.end).await.map_err(run_error)?;
         (self.observe)(event, None);
         self.engine.clear();
         Ok(ended)

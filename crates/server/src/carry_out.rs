@@ -230,6 +230,8 @@ impl Daemon {
             engine: Arc::clone(&engine),
             hands,
             leases: Some(Arc::clone(&self.leases)),
+            // `settle` commits what follows from it.
+            end: Durability::Written,
             rollback: asked.rollback,
             clock: Arc::clone(&self.clock),
             signals,

@@ -393,7 +393,7 @@ impl Daemon {
         let mut runs = tokio::task::JoinSet::new();
         loop {
             let now = self.clock.now();
-            while !*stopping.borrow() && self.may_begin() {
+            while !*stopping.borrow() && self.queue().is_due(now) && self.may_begin() {
                 let Some((run, signals)) = self.begin_next(now) else { break };
                 let daemon = Arc::clone(self);
                 runs.spawn(async move { daemon.carry_out(run, signals).await });

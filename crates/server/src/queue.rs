@@ -105,12 +105,20 @@ impl Queue {
         Some(waiting)
     }
 
-    /// Chooses the run that begins now, and counts it as running.
-    pub fn begin_next(&mut self, now: Timestamp) -> Option<RunId> {
+    /// Returns whether a run can begin now.
+    pub fn is_due(&mut self, now: Timestamp) -> bool {
         if self.running.len() >= self.runs_max {
-            return None;
+            return false;
         }
         self.let_in(now);
+        !self.heads.is_empty()
+    }
+
+    /// Chooses the run that begins now, and counts it as running.
+    pub fn begin_next(&mut self, now: Timestamp) -> Option<RunId> {
+        if !self.is_due(now) {
+            return None;
+        }
         let (_, run) = *self.heads.first()?;
         let Waiting { pipeline, .. } = self.remove(run).expect("every head waits");
         self.change_lane(&pipeline, |lane| lane.running = Some(run));

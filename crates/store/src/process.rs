@@ -1,7 +1,7 @@
 //! Which process: never a bare pid, which the kernel gives out again.
 
 use std::fs;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A process, told from all others that ever had its number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,8 +17,15 @@ pub struct ProcessId {
 impl ProcessId {
     /// Returns the calling process.
     pub fn current() -> Self {
+        /// This process's number and start; a child that was forked has a number of its own.
+        static STARTED: Mutex<Option<(u32, u64)>> = Mutex::new(None);
         let pid = std::process::id();
-        let start_ticks = Stat::of(pid).map_or(0, |stat| stat.start_ticks);
+        let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+        let start_ticks = match *started {
+            Some((of, start_ticks)) if of == pid => start_ticks,
+            _ => Stat::of(pid).map_or(0, |stat| stat.start_ticks),
+        };
+        *started = Some((pid, start_ticks));
         Self { boot_id: boot_id().to_owned(), pid, start_ticks }
     }
 

@@ -107,8 +107,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     })?;
     let (keeper, held) = Keeper::outliving(&program, &state, &whole.state_id())
         .map_err(|error| Failure::of(ExitStatus::Store, &error).maybe_help(error.help()))?;
+    let runs = serve.runs.unwrap_or_else(|| cpus().max(2)) as usize;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // The committer of each run keeps one.
+        .max_blocking_threads(BLOCKING_THREADS + runs)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
@@ -124,7 +127,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     if found != TakenOver::default() {
         tracing::info!(attempts = found.attempts.len(), cleared = ?found.recovered, "took over from the daemon before");
     }
-    let runs = serve.runs.unwrap_or_else(|| cpus().max(2)) as usize;
     let telemetry = crate::telemetry::of_process();
     let setup = Setup {
         telling: project.settings.telling.clone(),
@@ -163,6 +165,9 @@ fn stays_here(address: SocketAddr) -> Result<(), Failure> {
                 `--expose`, or `expose = true` in `[serve]` of `cairn.toml`";
     Err(Failure::new(ExitStatus::Wrong, text).help(help))
 }
+
+/// Threads that may wait for the disk, beside those of the runs' committers.
+const BLOCKING_THREADS: usize = 512;
 
 /// How long it is waited for another process that holds the store: commands do for a moment.
 const HELD_FOR: Duration = Duration::from_secs(10);
