@@ -17,6 +17,9 @@ use crate::sink::{BatchId, Delivery, Encoded, RecordFault, SinkError};
 /// Bytes of receipts after which the older ones go.
 const RECEIPTS_MAX: u64 = if cfg!(test) { 4 << 10 } else { 64 << 20 };
 
+/// What the name of the older receipts ends with.
+const OLDER: &str = "receipts.old";
+
 /// From this on a pause is told of: a person wonders.
 const TOLD_MS: u64 = if cfg!(test) { 50 } else { 5_000 };
 
@@ -180,7 +183,16 @@ impl Deliverer<'_> {
             lines.extend_from_slice(line.to_string().as_bytes());
             lines.push(b'\n');
         }
-        append_receipts(self.receipts, &lines).map_err(EngineError::kept(self.receipts))
+        if append_receipts(self.receipts, &lines).map_err(EngineError::kept(self.receipts))? {
+            let older = self.receipts.with_extension(OLDER);
+            tracing::warn!(
+                "older receipts were removed: `{}` holds the last {} MiB before `{}`; copy them away to keep them",
+                older.display(),
+                RECEIPTS_MAX >> 20,
+                self.receipts.display(),
+            );
+        }
+        Ok(())
     }
 
     fn in_two_phases(
@@ -216,18 +228,22 @@ impl Deliverer<'_> {
     }
 }
 
-/// Appends lines; a file that is full becomes the older one, whose lines go.
-fn append_receipts(path: &Path, lines: &[u8]) -> std::io::Result<()> {
+/// Appends lines; a file that is full becomes the older one, whose lines go. Returns whether there were any.
+fn append_receipts(path: &Path, lines: &[u8]) -> std::io::Result<bool> {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    let mut lost = false;
     if file.metadata()?.len() >= RECEIPTS_MAX {
+        let older = path.with_extension(OLDER);
+        lost = older.exists();
         #[expect(
             clippy::disallowed_methods,
             reason = "cairn itself reads neither: none has to outlive a power cut"
         )]
-        std::fs::rename(path, path.with_extension("receipts.old"))?;
+        std::fs::rename(path, older)?;
         file = OpenOptions::new().create(true).append(true).open(path)?;
     }
-    file.write_all(lines)
+    file.write_all(lines)?;
+    Ok(lost)
 }
 
 fn by_record(faults: Vec<RecordFault>, owners: &[usize]) -> HashMap<usize, RecordFault> {
@@ -243,15 +259,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.load.receipts");
         let line = |number: usize| format!("{number:0>99}\n");
-        for number in 0..1000 {
-            append_receipts(&path, line(number).as_bytes()).unwrap();
-        }
+        let lost: Vec<bool> =
+            (0..1000).map(|number| append_receipts(&path, line(number).as_bytes()).unwrap()).collect();
         let (old, new) = (folder.path().join("p.load.receipts.old"), &path);
         let [old, new] = [old, new.clone()].map(|path| std::fs::read_to_string(path).unwrap());
         let kept = format!("{old}{new}");
         assert!(kept.len() <= 2 * (usize::try_from(RECEIPTS_MAX).unwrap() + 100), "{}", kept.len());
         let first = 1000 - kept.len() / 100;
         assert_eq!(kept, (first..1000).map(line).collect::<String>(), "no line is lost between the two");
+        let told = lost.iter().filter(|lost| **lost).count();
+        assert_eq!(told, first / old.lines().count(), "each time that older ones go is told");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }
