@@ -61,6 +61,17 @@ pub struct Otherwise {
     pub keep_going: bool,
 }
 
+/// How a run that goes on is to end. What says how has the same effect asked for once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Gently the first time that it is asked for, at once the second.
+    Next,
+    /// Nothing more is begun, and what runs is asked to end; where that was asked for before, it stays as it is.
+    Gently,
+    /// What runs is killed.
+    Now,
+}
+
 /// A run that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Submitted {
@@ -224,15 +235,14 @@ impl Daemon {
         self.work.notify_one();
     }
 
-    /// Takes a run from the queue, or asks it to end: gently the first time, at once the second. That it is to end is durable
-    /// when this returns.
-    pub fn cancel(&self, run: RunId, why: &str) -> Result<(), SubmitError> {
+    /// Takes a run from the queue, or asks it to end. That it is to end is durable when this returns.
+    pub fn cancel(&self, run: RunId, ending: Ending, why: &str) -> Result<(), SubmitError> {
         let _deciding = lock(&self.deciding);
-        self.cancel_decided(run, why)
+        self.cancel_decided(run, ending, why)
     }
 
     /// The same for one that decides already.
-    pub(crate) fn cancel_decided(&self, run: RunId, why: &str) -> Result<(), SubmitError> {
+    pub(crate) fn cancel_decided(&self, run: RunId, ending: Ending, why: &str) -> Result<(), SubmitError> {
         let ticket = self.store.ticket(run)?.ok_or_else(|| unknown(run))?;
         // What goes on of it under the keeper is taken over first, and then ended.
         let waiting = if lock(&self.held).contains_key(&run) { None } else { self.queue().remove(run) };
@@ -250,13 +260,23 @@ impl Daemon {
         if !goes_on {
             return Err(SubmitError::NotNow { run: run.short(), why: "is over" });
         }
-        let mut batch = Batch::new();
-        batch.put_ticket(run, &Ticket { cancel: Some(why.to_owned()), ..ticket });
-        self.commit(batch)?;
-        tracing::info!(run = %run.short(), why, "cancelled");
+        let was_asked = ticket.cancel.is_some();
+        if was_asked && ending == Ending::Gently {
+            return Ok(());
+        }
+        if !was_asked || ending == Ending::Next {
+            let mut batch = Batch::new();
+            batch.put_ticket(run, &Ticket { cancel: Some(why.to_owned()), ..ticket });
+            self.commit(batch)?;
+        }
+        tracing::info!(run = %run.short(), why, ?ending, "cancelled");
+        // Whether the first was sent by an earlier daemon or is on its way does not matter: one too many says nothing more.
+        let signals = if ending == Ending::Now { 2 } else { 1 };
         if let Some(sender) = self.signals().get(&run) {
-            // One that is just over needs none.
-            let _ = sender.send(Signal::Interrupt);
+            for _ in 0..signals {
+                // One that is just over needs none.
+                let _ = sender.send(Signal::Interrupt);
+            }
         }
         Ok(())
     }
@@ -577,7 +597,7 @@ mod tests {
             not_before: None,
         };
         let run = daemon.submit(&order, None).unwrap().run;
-        daemon.cancel(run, "it is not wanted").unwrap();
+        daemon.cancel(run, Ending::Next, "it is not wanted").unwrap();
         let resume = |stage: &str| {
             let otherwise = Otherwise { text: Some(write(stage)), ..Otherwise::default() };
             daemon.resume(run, trigger.clone(), &otherwise)

@@ -176,9 +176,10 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::thread::JoinHandle;
 
+    use super::super::Ending;
     use super::*;
 
-    /// Reads a request without a body.
+    /// Reads a request.
     fn heard(stream: &mut UnixStream) -> String {
         let mut bytes = Vec::new();
         while !bytes.ends_with(b"\r\n\r\n") {
@@ -186,7 +187,11 @@ mod tests {
             stream.read_exact(&mut byte).unwrap();
             bytes.extend(byte);
         }
-        String::from_utf8(bytes).unwrap()
+        let head = String::from_utf8(bytes).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).unwrap();
+        head + &String::from_utf8(body).unwrap()
     }
 
     /// A daemon that is killed while it answers the first request, and its next, which answers all others with these
@@ -230,6 +235,18 @@ mod tests {
                 method => remote.ask_again(method, path).unwrap(),
             };
             assert_eq!(heard.join().unwrap().len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_cancel_whose_answer_was_lost_is_sent_again_as_it_was() {
+        for (ending, how) in [(Ending::Gently, "gently"), (Ending::Now, "now")] {
+            let folder = tempfile::tempdir().unwrap();
+            let (remote, heard) = replaced(folder.path(), &[200]);
+            remote.block_on(remote.cancel("x", ending)).unwrap();
+            let all = heard.join().unwrap();
+            assert!(all.len() == 2 && all[0] == all[1], "{all:?}");
+            assert!(all[0].ends_with(&format!("{{\"how\":\"{how}\"}}")), "{all:?}");
         }
     }
 
