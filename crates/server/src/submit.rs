@@ -81,6 +81,44 @@ pub struct Submitted {
     pub existed: bool,
 }
 
+/// How a run stands that nothing can be done with as asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has ended.
+    Over,
+    /// It ended well.
+    Succeeded,
+    /// It ended before anything of it began.
+    NeverBegan,
+    /// It waits in the queue.
+    Waits,
+    /// It is carried out.
+    GoesOn,
+}
+
+impl Standing {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Over => "is over",
+            Self::Succeeded => "succeeded: there is nothing to go on with",
+            Self::NeverBegan => "ended before it began: ask for another",
+            Self::Waits => "waits for its turn already",
+            Self::GoesOn => "goes on already",
+        }
+    }
+
+    /// Returns the `type` of the problem that it is (RFC 9457).
+    pub fn problem_type(self) -> &'static str {
+        match self {
+            Self::Over => "urn:cairn:run-over",
+            Self::Succeeded => "urn:cairn:run-succeeded",
+            Self::NeverBegan => "urn:cairn:run-never-began",
+            Self::Waits => "urn:cairn:run-waits",
+            Self::GoesOn => "urn:cairn:run-goes-on",
+        }
+    }
+}
+
 /// Why a run is not begun.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
@@ -134,12 +172,12 @@ pub enum SubmitError {
         run: String,
     },
     /// The run is over, or is not.
-    #[error("run {run} {why}")]
+    #[error("run {run} {}", standing.words())]
     NotNow {
         /// The run.
         run: String,
         /// How it stands.
-        why: &'static str,
+        standing: Standing,
     },
     /// The store does not do what it is for.
     #[error(transparent)]
@@ -258,7 +296,7 @@ impl Daemon {
             queue.is_waiting(run) || queue.is_running(run)
         };
         if !goes_on {
-            return Err(SubmitError::NotNow { run: run.short(), why: "is over" });
+            return Err(not_now(run, Standing::Over));
         }
         let was_asked = ticket.cancel.is_some();
         if was_asked && ending == Ending::Gently {
@@ -320,12 +358,17 @@ impl Daemon {
     pub fn resume(&self, run: RunId, trigger: Trigger, otherwise: &Otherwise) -> Result<(), SubmitError> {
         self.until_settled(run)?;
         let ticket = self.store.ticket(run)?;
+        let goes_on = || {
+            let queue = self.queue();
+            if queue.is_waiting(run) {
+                return Some(Standing::Waits);
+            }
+            queue.is_running(run).then_some(Standing::GoesOn)
+        };
         let not_begun = || match &ticket {
             None => unknown(run),
-            Some(ticket) if ticket.stage == TicketStage::Ended => {
-                SubmitError::NotNow { run: run.short(), why: "ended before it began: ask for another" }
-            }
-            Some(_) => SubmitError::NotNow { run: run.short(), why: "goes on already" },
+            Some(ticket) if ticket.stage == TicketStage::Ended => not_now(run, Standing::NeverBegan),
+            Some(_) => not_now(run, goes_on().unwrap_or(Standing::GoesOn)),
         };
         let text = otherwise.text.as_ref();
         let of_text = |text| {
@@ -335,18 +378,11 @@ impl Daemon {
         let entry = text.map(of_text).transpose()?;
         let _deciding = lock(&self.deciding);
         let record = self.store.run(run)?.ok_or_else(not_begun)?;
-        let goes_on = {
-            let queue = self.queue();
-            queue.is_waiting(run) || queue.is_running(run)
-        };
-        if goes_on {
-            return Err(SubmitError::NotNow { run: run.short(), why: "goes on already" });
+        if let Some(standing) = goes_on() {
+            return Err(not_now(run, standing));
         }
         if record.status == RunStatus::Succeeded {
-            return Err(SubmitError::NotNow {
-                run: run.short(),
-                why: "succeeded: there is nothing to go on with",
-            });
+            return Err(not_now(run, Standing::Succeeded));
         }
         let now = self.clock.now();
         let asked = asked_of(&record);
@@ -480,6 +516,10 @@ pub(crate) fn enter(batch: &mut Batch, run: RunId, entry: &Entry, order: &Order,
 /// How often it is looked whether a run that ended is settled, and how many times.
 const SETTLED_LOOK: Duration = Duration::from_millis(5);
 const SETTLED_WITHIN_LOOKS: u32 = 2000;
+
+fn not_now(run: RunId, standing: Standing) -> SubmitError {
+    SubmitError::NotNow { run: run.short(), standing }
+}
 
 fn unknown(run: RunId) -> SubmitError {
     SubmitError::UnknownRun { run: run.short() }

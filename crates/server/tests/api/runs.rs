@@ -24,7 +24,8 @@ async fn one_that_goes_on_is_ended_and_can_go_on_later() {
     let served = Served::start().await;
     let run = served.submit("slow", "").await;
     until("its start", async || served.path("starts").exists()).await;
-    served.post(&format!("/api/v1/runs/{run}/resume"), "").await.problem(409);
+    let goes_on = served.post(&format!("/api/v1/runs/{run}/resume"), "").await.problem(409);
+    assert_eq!(goes_on["type"], "urn:cairn:run-goes-on");
     served.post(&format!("/api/v1/runs/{run}/cancel"), "").await.expect(200);
     served.until_status(&run, "interrupted").await;
     assert!(!served.path("b.txt").exists());
