@@ -300,6 +300,7 @@ mod tests {
 
     use super::*;
     use crate::fire::simulate::{idle_daemon, order_of_p};
+    use crate::submit::Ending;
 
     #[test]
     fn a_cancel_that_comes_while_a_run_is_prepared_is_not_written_over() {
@@ -309,7 +310,7 @@ mod tests {
         let run = daemon.submit(&order_of_p(), None).unwrap().run;
         assert_eq!(daemon.queue().begin_next(Timestamp(0)), Some(run));
         let as_read = daemon.store.ticket(run).unwrap().unwrap();
-        daemon.cancel(run, "it is not wanted").unwrap();
+        daemon.cancel(run, Ending::Next, "it is not wanted").unwrap();
         let prepared = daemon.try_prepare(run, &as_read).unwrap();
         let stands = daemon.store.ticket(run).unwrap().unwrap();
         assert_eq!(
