@@ -318,3 +318,108 @@ fn a_password_is_mended_in_its_file_and_is_nowhere_else() {
     let found = String::from_utf8(found.stdout).unwrap();
     assert_eq!(found.trim(), project.file("secret/smtp").display().to_string(), "nowhere but in the file");
 }
+
+/// A server that speaks TLS: `smtps` from the first byte, `starttls` when it is asked to. It writes down what it is told.
+const ENCRYPTED: &str = r#"
+import socket, ssl, sys, threading
+mode = sys.argv[1]
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain("server.pem", "server.key")
+listener = socket.create_server(("127.0.0.1", 0))
+log = open(f"{mode}.log", "a", buffering=1)
+
+def converse(stream):
+    safe = mode == "smtps"
+    if safe:
+        stream = tls.wrap_socket(stream, server_side=True)
+    lines, in_mail = stream.makefile("rb"), False
+    stream.sendall(b"220 post.example\r\n")
+    for line in iter(lambda: lines.readline(), b""):
+        word = line.split()[0].decode() if line.split() else ""
+        log.write(f"{'safe' if safe else 'clear'} {word}\n")
+        if in_mail and word != ".":
+            continue
+        in_mail = word == "DATA"
+        offer = b"250-AUTH PLAIN\r\n" if safe else b"250-STARTTLS\r\n"
+        answers = {"EHLO": b"250-post.example\r\n" + offer + b"250 8BITMIME", "AUTH": b"235 fine", "DATA": b"354 go on"}
+        stream.sendall(answers.get(word, b"250 fine") + b"\r\n" if word != "STARTTLS" else b"220 go on\r\n")
+        if word == "STARTTLS":
+            stream, safe = tls.wrap_socket(stream, server_side=True), True
+            lines = stream.makefile("rb")
+
+def ends_as_it_does(stream):
+    try:
+        converse(stream)
+    except OSError as error:
+        log.write(f"broken {type(error).__name__}\n")
+
+with open(f"{mode}.port", "w") as port:
+    port.write(f"{listener.getsockname()[1]}\n")
+while True:
+    threading.Thread(target=ends_as_it_does, args=(listener.accept()[0],), daemon=True).start()
+"#;
+
+/// A process that is killed when the test ends, however it does.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Makes an authority, and a certificate for `localhost` by it.
+fn certify(project: &Project) {
+    project.write("names", "subjectAltName=DNS:localhost\n").write("post.py", ENCRYPTED);
+    let steps = [
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
+    ];
+    for step in steps {
+        let mut openssl = std::process::Command::new("openssl");
+        let made = openssl.args(step.split(' ')).current_dir(project.path()).output().unwrap();
+        assert!(made.status.success(), "{step}: {}", String::from_utf8_lossy(&made.stderr));
+    }
+}
+
+#[test]
+fn what_is_said_to_a_server_with_a_password_is_encrypted_and_only_to_whom_it_believes() {
+    for (mode, scheme) in [("smtps", "smtps"), ("starttls", "smtp")] {
+        let mut project = project("");
+        certify(&project);
+        let mut python = std::process::Command::new("python3");
+        let post = python.args(["post.py", mode]).current_dir(project.path()).spawn().unwrap();
+        let post = Killed(post);
+        let file = format!("{mode}.port");
+        until("the server", || project.exists(&file) && project.read(&file).ends_with('\n'));
+        let port = project.read(&file).trim().to_owned();
+        let settings = format!(
+            "{}to = 'me@a.example'\nserver = '{scheme}://cairn@localhost:{port}'\npassword_env = 'SMTP_PASSWORD'\n",
+            project.read("cairn.toml")
+        );
+        project.write("cairn.toml", &settings);
+        project.cairn(&["serve", "--no-port"]).expect(2);
+        project.set_env("SMTP_PASSWORD", "correct-horse");
+        let log = |project: &Project| {
+            std::fs::read_to_string(project.file(&format!("{mode}.log"))).unwrap_or_default()
+        };
+
+        // Nobody whom it believes has vouched for this one.
+        let daemon = Daemon::start(&project);
+        fail(&daemon);
+        until("a refusal", || log(&project).contains("broken"));
+        assert!(waiting(&daemon) == 1 && !log(&project).contains("AUTH"), "{}", log(&project));
+        daemon.kill();
+
+        project.write("cairn.toml", format!("{settings}ca_file = 'ca.pem'\n"));
+        let daemon = Daemon::start(&project);
+        until("the mail", || waiting(&daemon) == 0);
+        let log = log(&project);
+        assert!(log.contains("safe AUTH\nsafe MAIL\nsafe RCPT\nsafe DATA\n"), "{log}");
+        let clear: Vec<&str> = log.lines().filter(|line| line.starts_with("clear")).collect();
+        assert!(clear.iter().all(|line| ["clear EHLO", "clear STARTTLS"].contains(line)), "{log}");
+        drop(post);
+    }
+}
