@@ -1,7 +1,8 @@
 //! A table of a PostgreSQL server.
 //!
 //! One transaction a batch: the fence's row is locked, the ledger asked (a batch that is there is not applied again), the
-//! batch copied in binary into a staging table, and put from there by one `INSERT … ON CONFLICT`. `cairn_fence`,
+//! batch copied in binary into a staging table, and put from there by one `INSERT … ON CONFLICT`. What was never delivered
+//! before is copied right into the table, where all columns can be sent in binary (`direct.rs`). `cairn_fence`,
 //! `cairn_ledger` and `cairn_keys` stand in the table's schema.
 //!
 //! | the table | its columns |
@@ -25,11 +26,13 @@ mod ahead;
 mod batch;
 mod columns;
 mod connect;
+mod direct;
 mod encode;
 mod error;
 mod key;
 mod two_phase;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use cairn_model::{Digest, SinkMode};
@@ -41,6 +44,7 @@ use self::ahead::{Encoder, Load};
 use self::batch::{Staging, Target};
 use self::columns::Table;
 use self::connect::Server;
+use self::direct::Copied;
 use self::error::{Failure, of_schema};
 use self::key::Keys;
 use self::two_phase::{literal, staging_name};
@@ -80,6 +84,7 @@ impl Postgres {
             has_ledger: false,
             has_keys: None,
             fenced: None,
+            met_rows: Cell::new(false),
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -203,6 +208,8 @@ struct Session {
     has_keys: Option<bool>,
     /// The scope that is known to have a row in the table of fences.
     fenced: Option<String>,
+    /// Whether something stood under a key that was to be new: rows are expected from then on.
+    met_rows: Cell<bool>,
 }
 
 impl Session {
@@ -417,7 +424,7 @@ impl Session {
             };
             let target = Target { table, wanted: &self.wanted, quoted: &self.quoted, staging, keys };
             faults = std::mem::take(&mut encoded.faults);
-            if faults.is_empty() {
+            if faults.is_empty() && !self.copy(&target, &mut transaction, &encoded, records).await? {
                 faults = target.apply(&mut transaction, &encoded, records).await?;
             }
         }
@@ -435,6 +442,22 @@ impl Session {
             }
         }
         Ok(table)
+    }
+
+    /// Copies a batch of new rows into the table; returns whether that could be done.
+    async fn copy(
+        &self,
+        target: &Target<'_>,
+        transaction: &mut Transaction<'_>,
+        encoded: &batch::Encoded,
+        records: &[Delivery],
+    ) -> Result<bool, Failure> {
+        if self.met_rows.get() || !target.takes_copy(encoded, records) {
+            return Ok(false);
+        }
+        let copied = target.copy(transaction, encoded).await?;
+        self.met_rows.set(matches!(copied, Copied::Met));
+        Ok(matches!(copied, Copied::All))
     }
 
     /// Locks the scope's fence until the end of the transaction, and raises it to that of `batch`.

@@ -4,12 +4,12 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::BufMut;
 use cairn_model::{FieldPath, SinkMode};
-use futures_util::SinkExt;
 use tokio_postgres::Transaction;
 
 use super::columns::{Column, Compares, Table};
+use super::direct::copy_in;
 use super::encode::Kind;
 use super::error::{Failure, of_records, sentence};
 use super::key::{self, Asked, Keys};
@@ -17,11 +17,11 @@ use crate::sink::record::{Layout, Value};
 use crate::sink::table::{NO_KEY, Wanted, fault, list, quoted, unknown_fields};
 use crate::sink::{Delivery, Operation, RecordFault};
 
-/// Bytes of a message: large enough that the message costs nothing, small enough to stay in the cache.
-const CHUNK: usize = 256 * 1024;
-
 /// How many faulty records one delivery looks for, when the server must be asked: each costs some statements.
 const FAULTS_MAX: usize = 100;
+
+/// Bytes of an encoded row before its columns: how many fields there are, and the group with its length.
+pub(super) const HEAD: usize = 2 + 4 + 4;
 
 /// A row that is not put but whose key is deleted.
 const DELETE: i32 = -1;
@@ -31,7 +31,7 @@ pub(super) struct Encoded {
     bytes: Vec<u8>,
     rows: Vec<Row>,
     /// For each group of rows, by number: which columns they leave to their default.
-    groups: Vec<Vec<bool>>,
+    pub(super) groups: Vec<Vec<bool>>,
     deletes: bool,
     /// Indices of the records whose key is not written as it is stored.
     pub(super) not_plain: HashSet<usize>,
@@ -43,6 +43,13 @@ struct Row {
     /// In the batch.
     index: usize,
     bytes: Range<usize>,
+}
+
+impl Encoded {
+    /// Returns the rows in their order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.iter().map(|row| &self.bytes[row.bytes.clone()])
+    }
 }
 
 /// Encodes `records`.
@@ -231,20 +238,9 @@ impl Target<'_> {
             if self.staging.for_prepare { ("UNLOGGED", "") } else { ("TEMP", " ON COMMIT DROP") };
         let fields = staged.join(", ");
         transaction.batch_execute(&format!("CREATE {kind} TABLE {stage} (g int4, {fields}){end}")).await?;
-        let copy =
-            transaction.copy_in::<_, Bytes>(&format!("COPY {stage} FROM STDIN (FORMAT binary)")).await?;
-        let mut copy = std::pin::pin!(copy);
-        let mut chunk = BytesMut::with_capacity(CHUNK + CHUNK / 4);
-        chunk.put_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
-        for row in rows {
-            chunk.put_slice(&encoded.bytes[row.bytes.clone()]);
-            if chunk.len() >= CHUNK {
-                copy.send(chunk.split().freeze()).await?;
-            }
-        }
-        chunk.put_i16(-1);
-        copy.send(chunk.freeze()).await?;
-        copy.finish().await?;
+        let staged = rows.iter().map(|row| &encoded.bytes[row.bytes.clone()]);
+        let statement = format!("COPY {stage} FROM STDIN (FORMAT binary)");
+        copy_in(transaction, &statement, staged, |row, to| to.put_slice(row)).await?;
         if self.wanted.mode != SinkMode::Append
             && let Some(asked) = Asked::of(self.table, self.wanted, self.quoted, stage)
         {
