@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
@@ -87,6 +87,29 @@ fn no_socket(state: &Path) -> String {
 /// Returns whether a process is a daemon, as far as its command line tells: one that is none is waited for in vain.
 fn is_daemon(holder: &Holder) -> bool {
     holder.command.split(' ').skip(1).any(|word| word == "serve")
+}
+
+/// The statuses of a run that is not over.
+pub(crate) const GOES_ON: [&str; 2] = ["queued", "running"];
+
+/// How a run that is cancelled ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// What runs is asked to end.
+    Gently,
+    /// What runs is killed.
+    Now,
+}
+
+impl Ending {
+    /// Returns the body of a request that asks for it.
+    pub(crate) fn body(self) -> Value {
+        let how = match self {
+            Self::Gently => "gently",
+            Self::Now => "now",
+        };
+        json!({ "how": how })
+    }
 }
 
 /// The project's store, to change something small in it: open here, or held by a daemon that is asked to.
@@ -244,12 +267,12 @@ impl Remote {
         }
     }
 
-    /// Asks for a run to be cancelled until the daemon answers: it may be just replaced. Who follows the run gives up when
-    /// none comes.
-    pub(crate) async fn cancel(&self, run: &str) -> Result<(), Failure> {
+    /// Asks for a run to be cancelled until the daemon answers: it may be just replaced, and sent again it is the same
+    /// request. Who follows the run gives up when none comes.
+    pub(crate) async fn cancel(&self, run: &str, ending: Ending) -> Result<(), Failure> {
         let path = format!("/api/v1/runs/{run}/cancel");
         loop {
-            match self.exchange(Method::POST, &path, None, None).await {
+            match self.exchange(Method::POST, &path, Some(&ending.body()), None).await {
                 Ok((status, _)) if status.is_success() || status == StatusCode::CONFLICT => return Ok(()),
                 Ok((status, answer)) => return Err(told(status, &answer)),
                 Err(_) => tokio::time::sleep(PAUSE).await,

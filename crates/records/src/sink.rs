@@ -5,6 +5,7 @@ mod fingerprint;
 mod http;
 mod postgres;
 mod record;
+mod spelling;
 mod sqlite;
 mod table;
 

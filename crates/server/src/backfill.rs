@@ -21,7 +21,7 @@ use crate::catalog::{Entry, PLAIN};
 use crate::daemon::{Daemon, StoreError, lock};
 use crate::hub::Change;
 use crate::queue::Waiting;
-use crate::submit::{Asking, Order, SubmitError, digest_of, enter, key_of};
+use crate::submit::{Asking, Ending, Order, SubmitError, digest_of, enter, key_of};
 
 /// Intervals that are planned at once: each is checked and looked up. A command line plans more.
 pub(crate) const PLANNED_MAX: usize = 1_000;
@@ -331,7 +331,7 @@ impl Daemon {
         }
         let ended: HashSet<RunId> = waiting.iter().map(|waiting| waiting.run).collect();
         for run in runs.iter().filter(|run| !ended.contains(run)) {
-            match self.cancel_decided(*run, why) {
+            match self.cancel_decided(*run, Ending::Next, why) {
                 // It is over.
                 Ok(()) | Err(SubmitError::NotNow { .. }) => {}
                 Err(error) => return Err(error),

@@ -79,7 +79,9 @@ impl Daemon {
         };
         let ticket = prepared.ticket.clone();
         let pipeline = ticket.pipeline.clone();
-        self.outbox.notify_one();
+        if self.lineage.is_some() {
+            self.outbox.notify_one();
+        }
         self.hub.tell(Change::Run { run, pipeline: pipeline.clone() });
         if ticket.cancel.is_some()
             && signals.is_empty()
@@ -298,6 +300,7 @@ mod tests {
 
     use super::*;
     use crate::fire::simulate::{idle_daemon, order_of_p};
+    use crate::submit::Ending;
 
     #[test]
     fn a_cancel_that_comes_while_a_run_is_prepared_is_not_written_over() {
@@ -307,7 +310,7 @@ mod tests {
         let run = daemon.submit(&order_of_p(), None).unwrap().run;
         assert_eq!(daemon.queue().begin_next(Timestamp(0)), Some(run));
         let as_read = daemon.store.ticket(run).unwrap().unwrap();
-        daemon.cancel(run, "it is not wanted").unwrap();
+        daemon.cancel(run, Ending::Next, "it is not wanted").unwrap();
         let prepared = daemon.try_prepare(run, &as_read).unwrap();
         let stands = daemon.store.ticket(run).unwrap().unwrap();
         assert_eq!(

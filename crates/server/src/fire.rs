@@ -16,7 +16,7 @@ use crate::carry_out::blocking;
 use crate::catalog::Entry;
 use crate::daemon::{Daemon, StoreError, lock};
 use crate::queue::Waiting;
-use crate::submit::{Order, enter};
+use crate::submit::{Ending, Order, enter};
 
 #[cfg(test)]
 pub(crate) mod simulate;
@@ -115,7 +115,7 @@ impl Daemon {
             }
             for run in cancel {
                 // It may just have ended.
-                let _ = self.cancel_decided(run, "its schedule's next time has come");
+                let _ = self.cancel_decided(run, Ending::Next, "its schedule's next time has come");
             }
             for waiting in waiting {
                 self.has_waiting(waiting);

@@ -45,6 +45,6 @@ mod web;
 pub use catalog::Located;
 pub use daemon::{Daemon, Failed, Pipelines, Setup, StoreError, Telling};
 pub use letters::{LetterError, SettleError};
-pub use submit::{Order, Otherwise, SubmitError, Submitted};
+pub use submit::{Ending, Order, Otherwise, Standing, SubmitError, Submitted};
 pub use sweeps::{Looked, Stopping};
 pub use undo::UndoneError;

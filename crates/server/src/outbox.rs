@@ -55,6 +55,9 @@ impl Daemon {
     /// Delivers what is due now. What one recipient does not take holds up nothing of another; lineage stays in order.
     pub fn deliver_due(&self) -> Result<(), StoreError> {
         let messages = self.store.messages(TOGETHER_MAX)?;
+        if messages.is_empty() {
+            return Ok(());
+        }
         // Nobody is told of what a power cut could take back.
         self.store.sync(self.store.head().sequence)?;
         let mut by_recipient: HashMap<Recipient, Vec<Message>> = HashMap::new();

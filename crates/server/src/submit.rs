@@ -61,6 +61,17 @@ pub struct Otherwise {
     pub keep_going: bool,
 }
 
+/// How a run that goes on is to end. What says how has the same effect asked for once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Gently the first time that it is asked for, at once the second.
+    Next,
+    /// Nothing more is begun, and what runs is asked to end; where that was asked for before, it stays as it is.
+    Gently,
+    /// What runs is killed.
+    Now,
+}
+
 /// A run that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Submitted {
@@ -68,6 +79,44 @@ pub struct Submitted {
     pub run: RunId,
     /// Whether it had been asked for before, with the same idempotency key.
     pub existed: bool,
+}
+
+/// How a run stands that nothing can be done with as asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has ended.
+    Over,
+    /// It ended well.
+    Succeeded,
+    /// It ended before anything of it began.
+    NeverBegan,
+    /// It waits in the queue.
+    Waits,
+    /// It is carried out.
+    GoesOn,
+}
+
+impl Standing {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Over => "is over",
+            Self::Succeeded => "succeeded: there is nothing to go on with",
+            Self::NeverBegan => "ended before it began: ask for another",
+            Self::Waits => "waits for its turn already",
+            Self::GoesOn => "goes on already",
+        }
+    }
+
+    /// Returns the `type` of the problem that it is (RFC 9457).
+    pub fn problem_type(self) -> &'static str {
+        match self {
+            Self::Over => "urn:cairn:run-over",
+            Self::Succeeded => "urn:cairn:run-succeeded",
+            Self::NeverBegan => "urn:cairn:run-never-began",
+            Self::Waits => "urn:cairn:run-waits",
+            Self::GoesOn => "urn:cairn:run-goes-on",
+        }
+    }
 }
 
 /// Why a run is not begun.
@@ -123,12 +172,12 @@ pub enum SubmitError {
         run: String,
     },
     /// The run is over, or is not.
-    #[error("run {run} {why}")]
+    #[error("run {run} {}", standing.words())]
     NotNow {
         /// The run.
         run: String,
         /// How it stands.
-        why: &'static str,
+        standing: Standing,
     },
     /// The store does not do what it is for.
     #[error(transparent)]
@@ -224,15 +273,14 @@ impl Daemon {
         self.work.notify_one();
     }
 
-    /// Takes a run from the queue, or asks it to end: gently the first time, at once the second. That it is to end is durable
-    /// when this returns.
-    pub fn cancel(&self, run: RunId, why: &str) -> Result<(), SubmitError> {
+    /// Takes a run from the queue, or asks it to end. That it is to end is durable when this returns.
+    pub fn cancel(&self, run: RunId, ending: Ending, why: &str) -> Result<(), SubmitError> {
         let _deciding = lock(&self.deciding);
-        self.cancel_decided(run, why)
+        self.cancel_decided(run, ending, why)
     }
 
     /// The same for one that decides already.
-    pub(crate) fn cancel_decided(&self, run: RunId, why: &str) -> Result<(), SubmitError> {
+    pub(crate) fn cancel_decided(&self, run: RunId, ending: Ending, why: &str) -> Result<(), SubmitError> {
         let ticket = self.store.ticket(run)?.ok_or_else(|| unknown(run))?;
         // What goes on of it under the keeper is taken over first, and then ended.
         let waiting = if lock(&self.held).contains_key(&run) { None } else { self.queue().remove(run) };
@@ -248,15 +296,25 @@ impl Daemon {
             queue.is_waiting(run) || queue.is_running(run)
         };
         if !goes_on {
-            return Err(SubmitError::NotNow { run: run.short(), why: "is over" });
+            return Err(not_now(run, Standing::Over));
         }
-        let mut batch = Batch::new();
-        batch.put_ticket(run, &Ticket { cancel: Some(why.to_owned()), ..ticket });
-        self.commit(batch)?;
-        tracing::info!(run = %run.short(), why, "cancelled");
+        let was_asked = ticket.cancel.is_some();
+        if was_asked && ending == Ending::Gently {
+            return Ok(());
+        }
+        if !was_asked || ending == Ending::Next {
+            let mut batch = Batch::new();
+            batch.put_ticket(run, &Ticket { cancel: Some(why.to_owned()), ..ticket });
+            self.commit(batch)?;
+        }
+        tracing::info!(run = %run.short(), why, ?ending, "cancelled");
+        // Whether the first was sent by an earlier daemon or is on its way does not matter: one too many says nothing more.
+        let signals = if ending == Ending::Now { 2 } else { 1 };
         if let Some(sender) = self.signals().get(&run) {
-            // One that is just over needs none.
-            let _ = sender.send(Signal::Interrupt);
+            for _ in 0..signals {
+                // One that is just over needs none.
+                let _ = sender.send(Signal::Interrupt);
+            }
         }
         Ok(())
     }
@@ -300,12 +358,17 @@ impl Daemon {
     pub fn resume(&self, run: RunId, trigger: Trigger, otherwise: &Otherwise) -> Result<(), SubmitError> {
         self.until_settled(run)?;
         let ticket = self.store.ticket(run)?;
+        let goes_on = || {
+            let queue = self.queue();
+            if queue.is_waiting(run) {
+                return Some(Standing::Waits);
+            }
+            queue.is_running(run).then_some(Standing::GoesOn)
+        };
         let not_begun = || match &ticket {
             None => unknown(run),
-            Some(ticket) if ticket.stage == TicketStage::Ended => {
-                SubmitError::NotNow { run: run.short(), why: "ended before it began: ask for another" }
-            }
-            Some(_) => SubmitError::NotNow { run: run.short(), why: "goes on already" },
+            Some(ticket) if ticket.stage == TicketStage::Ended => not_now(run, Standing::NeverBegan),
+            Some(_) => not_now(run, goes_on().unwrap_or(Standing::GoesOn)),
         };
         let text = otherwise.text.as_ref();
         let of_text = |text| {
@@ -315,18 +378,11 @@ impl Daemon {
         let entry = text.map(of_text).transpose()?;
         let _deciding = lock(&self.deciding);
         let record = self.store.run(run)?.ok_or_else(not_begun)?;
-        let goes_on = {
-            let queue = self.queue();
-            queue.is_waiting(run) || queue.is_running(run)
-        };
-        if goes_on {
-            return Err(SubmitError::NotNow { run: run.short(), why: "goes on already" });
+        if let Some(standing) = goes_on() {
+            return Err(not_now(run, standing));
         }
         if record.status == RunStatus::Succeeded {
-            return Err(SubmitError::NotNow {
-                run: run.short(),
-                why: "succeeded: there is nothing to go on with",
-            });
+            return Err(not_now(run, Standing::Succeeded));
         }
         let now = self.clock.now();
         let asked = asked_of(&record);
@@ -461,6 +517,10 @@ pub(crate) fn enter(batch: &mut Batch, run: RunId, entry: &Entry, order: &Order,
 const SETTLED_LOOK: Duration = Duration::from_millis(5);
 const SETTLED_WITHIN_LOOKS: u32 = 2000;
 
+fn not_now(run: RunId, standing: Standing) -> SubmitError {
+    SubmitError::NotNow { run: run.short(), standing }
+}
+
 fn unknown(run: RunId) -> SubmitError {
     SubmitError::UnknownRun { run: run.short() }
 }
@@ -577,7 +637,7 @@ mod tests {
             not_before: None,
         };
         let run = daemon.submit(&order, None).unwrap().run;
-        daemon.cancel(run, "it is not wanted").unwrap();
+        daemon.cancel(run, Ending::Next, "it is not wanted").unwrap();
         let resume = |stage: &str| {
             let otherwise = Otherwise { text: Some(write(stage)), ..Otherwise::default() };
             daemon.resume(run, trigger.clone(), &otherwise)

@@ -7,7 +7,7 @@ use super::Context;
 use crate::args::examples;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
-use crate::remote::Remote;
+use crate::remote::{Ending, GOES_ON, Remote};
 
 /// Take a run from the daemon's queue, or end it: gently the first time, at once the second.
 #[derive(Debug, clap::Args)]
@@ -25,13 +25,26 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure> {
     let remote = Remote::require(&context.project()?.state()?)?;
     let path = format!("/api/v1/runs/{}", args.run);
-    // Asked twice, it would end it at once.
+    let look = || remote.ask(Method::GET, &path, None, None);
+    let ending = if is_cancelled(&look()?) { Ending::Now } else { Ending::Gently };
+    // Sent again it is the same, unless the run is over by then.
     let done = || {
-        let run = remote.ask(Method::GET, &path, None, None)?;
-        Ok(Some(run).filter(|run| run.get("cancelled").is_some_and(Value::is_string)))
+        let run = look()?;
+        let is_done = is_cancelled(&run) && (ending == Ending::Gently || is_over(&run));
+        Ok(Some(run).filter(|_| is_done))
     };
-    let run = remote.ask_unless(&Method::POST, &format!("{path}/cancel"), None, done)?;
+    let body = ending.body();
+    let run = remote.ask_unless(&Method::POST, &format!("{path}/cancel"), Some(&body), done)?;
     let text = |key: &str| run.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     context.remark(&format!("  {} of `{}` is cancelled\n", text("short"), text("pipeline")));
     Ok(ExitStatus::Done)
+}
+
+fn is_cancelled(run: &Value) -> bool {
+    run.get("cancelled").is_some_and(Value::is_string)
+}
+
+fn is_over(run: &Value) -> bool {
+    let status = run.get("status").and_then(Value::as_str);
+    status.is_some_and(|status| !GOES_ON.contains(&status))
 }

@@ -16,7 +16,7 @@ use super::{Manner, status};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::past::{Past, damaged};
-use crate::remote::{Remote, silent};
+use crate::remote::{Ending, GOES_ON, Remote, silent};
 use crate::shown::{Showing, Shown};
 use crate::work::{Checked, selection};
 
@@ -79,9 +79,6 @@ pub(crate) fn resume_remotely(
     let _ = remote.ask_unless(&Method::POST, &path, Some(&body), done)?;
     follow(remote, (&run, after), checked, asked, manner)
 }
-
-/// How a run stands that was taken up again.
-const GOES_ON: [&str; 2] = ["queued", "running"];
 
 fn id_of(run: &Value) -> Result<RunId, Failure> {
     let id = run.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
@@ -149,12 +146,13 @@ fn follow(
         let following = remote.follow(&id, after, take);
         let (ask, mut asked) = unbounded_channel();
         let cancelling = async {
-            while let Some(()) = asked.recv().await {
-                remote.cancel(&id).await?;
+            while let Some(ending) = asked.recv().await {
+                remote.cancel(&id, ending).await?;
             }
             Ok(())
         };
         tokio::pin!(following, cancelling);
+        let mut ending = Ending::Gently;
         loop {
             tokio::select! {
                 done = &mut following => return done.map_err(silent),
@@ -163,7 +161,7 @@ fn follow(
                 _ = terminate.recv() => {}
             }
             // It is listened to as long as this lasts.
-            let _ = ask.send(());
+            let _ = ask.send(std::mem::replace(&mut ending, Ending::Now));
         }
     });
     remote.block_on(showing.finish(std::future::pending::<()>()));

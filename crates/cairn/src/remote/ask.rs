@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use cairn_server::Standing;
 use cairn_store::Store;
 use http_body_util::BodyExt as _;
 use hyper::{Method, StatusCode};
@@ -78,7 +79,8 @@ impl Remote {
             let is_too_long = lost_since.is_some_and(|since: Instant| since.elapsed() > PATIENCE);
             match came {
                 // It may be the one of before that stands in the way, and cannot be seen yet.
-                Came::Answer(StatusCode::CONFLICT, _) if lost_since.is_some() && !is_too_long => {}
+                Came::Answer(StatusCode::CONFLICT, problem)
+                    if lost_since.is_some() && !is_too_long && may_be_of_before(&problem) => {}
                 Came::Answer(status, answer) => return answered(status, answer),
                 Came::Lost(error) if is_too_long => return Err(silent(error)),
                 Came::Lost(_) => {
@@ -165,6 +167,13 @@ impl Remote {
     }
 }
 
+/// Returns whether what stands in the way of a request may be what the same request did before.
+fn may_be_of_before(problem: &Value) -> bool {
+    let made = [Standing::Over, Standing::Succeeded, Standing::Waits, Standing::GoesOn];
+    let kind = problem.get("type").and_then(Value::as_str);
+    kind.is_some_and(|kind| made.iter().any(|standing| standing.problem_type() == kind))
+}
+
 /// An error that the daemon tells is a failure.
 fn answered(status: StatusCode, answer: Value) -> Result<Value, Failure> {
     if status.is_success() { Ok(answer) } else { Err(told(status, &answer)) }
@@ -176,9 +185,10 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::thread::JoinHandle;
 
+    use super::super::Ending;
     use super::*;
 
-    /// Reads a request without a body.
+    /// Reads a request.
     fn heard(stream: &mut UnixStream) -> String {
         let mut bytes = Vec::new();
         while !bytes.ends_with(b"\r\n\r\n") {
@@ -186,12 +196,25 @@ mod tests {
             stream.read_exact(&mut byte).unwrap();
             bytes.extend(byte);
         }
-        String::from_utf8(bytes).unwrap()
+        let head = String::from_utf8(bytes).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).unwrap();
+        head + &String::from_utf8(body).unwrap()
     }
 
     /// A daemon that is killed while it answers the first request, and its next, which answers all others with these
     /// statuses. Returns what both heard.
     fn replaced(folder: &std::path::Path, statuses: &'static [u16]) -> (Remote, JoinHandle<Vec<String>>) {
+        replaced_by(folder, statuses, "{}")
+    }
+
+    /// The same with this body.
+    fn replaced_by(
+        folder: &std::path::Path,
+        statuses: &'static [u16],
+        body: &'static str,
+    ) -> (Remote, JoinHandle<Vec<String>>) {
         let socket = folder.join("daemon.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let remote = Remote::find(folder).unwrap().unwrap();
@@ -206,7 +229,8 @@ mod tests {
             for status in statuses {
                 let mut stream = listener.accept().unwrap().0;
                 all.push(heard(&mut stream));
-                let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 2\r\n\r\n{{}}");
+                let length = body.len();
+                let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\n\r\n{body}");
                 stream.write_all(answer.as_bytes()).unwrap();
             }
             all
@@ -234,6 +258,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cancel_whose_answer_was_lost_is_sent_again_as_it_was() {
+        for (ending, how) in [(Ending::Gently, "gently"), (Ending::Now, "now")] {
+            let folder = tempfile::tempdir().unwrap();
+            let (remote, heard) = replaced(folder.path(), &[200]);
+            remote.block_on(remote.cancel("x", ending)).unwrap();
+            let all = heard.join().unwrap();
+            assert!(all.len() == 2 && all[0] == all[1], "{all:?}");
+            assert!(all[0].ends_with(&format!("{{\"how\":\"{how}\"}}")), "{all:?}");
+        }
+    }
+
+    #[test]
     fn what_may_have_been_done_is_not_done_twice() {
         let folder = tempfile::tempdir().unwrap();
         let (remote, heard) = replaced(folder.path(), &[]);
@@ -251,7 +287,7 @@ mod tests {
     #[test]
     fn what_was_not_done_is_sent_again_until_what_stands_in_the_way_is_seen() {
         let folder = tempfile::tempdir().unwrap();
-        let (remote, heard) = replaced(folder.path(), &[409]);
+        let (remote, heard) = replaced_by(folder.path(), &[409], r#"{"type":"urn:cairn:run-goes-on"}"#);
         let looks = std::cell::Cell::new(0);
         let done = || {
             looks.set(looks.get() + 1);
@@ -259,5 +295,19 @@ mod tests {
         };
         assert_eq!(remote.ask_unless(&Method::POST, "/x", None, done).unwrap(), Value::Bool(true));
         assert_eq!(heard.join().unwrap().len(), 2);
+    }
+
+    /// Another text of the pipeline, say, was not made by the request that was lost: to wait for it is in vain.
+    #[test]
+    fn what_the_one_of_before_cannot_have_done_is_told_at_once() {
+        for body in [r#"{"type":"urn:cairn:other-text","detail":"it is another"}"#, "{}"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (remote, heard) = replaced_by(folder.path(), &[409], body);
+            let began = Instant::now();
+            let failure = remote.ask_unless(&Method::POST, "/x", None, || Ok(None)).unwrap_err();
+            assert_eq!(failure.status, crate::exit::ExitStatus::Wrong);
+            assert!(began.elapsed() < PATIENCE / 2);
+            assert_eq!(heard.join().unwrap().len(), 2);
+        }
     }
 }

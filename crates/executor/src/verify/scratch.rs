@@ -4,6 +4,8 @@
 //! The kernel's lock on the folder decides, and ends with the process. The processes of a verifier bear the folder's name in
 //! their mark: a daemon that begins while one is at work leaves them alone, and no verifier ends what a run has started.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -94,24 +96,42 @@ fn names(state: &Path) -> impl Iterator<Item = String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with(PREFIX))
 }
 
-/// Says what verifiers that are at work have in a state folder.
+/// Tells what verifiers that are at work have in a state folder from what is left of others.
+///
+/// It looks when it is asked: one may begin while things are cleared away. What is nobody's is held from then on, so that no
+/// verifier takes it before it is removed.
 #[derive(Debug)]
-pub(crate) struct AtWork(Vec<String>);
+pub(crate) struct AtWork {
+    state: PathBuf,
+    left: RefCell<HashMap<String, File>>,
+}
 
 impl AtWork {
-    /// Looks.
+    /// Of a state folder.
     pub(crate) fn in_state(state: &Path) -> Self {
-        let is_held = |name: &String| {
-            let folder = folder_of(state, name);
-            // One that cannot be looked at is left alone.
-            hold(&folder, FlockOperation::NonBlockingLockExclusive).map_or(true, |held| held.is_none())
-        };
-        Self(names(state).filter(is_held).collect())
+        Self { state: state.to_owned(), left: RefCell::default() }
     }
 
     /// Returns whether a folder in `staging/`, or the mark of a process, is one of theirs.
     pub(crate) fn is_theirs(&self, name: &str) -> bool {
-        self.0.iter().any(|folder| name.starts_with(folder.as_str()))
+        if !name.starts_with(PREFIX) {
+            return false;
+        }
+        let name = name.split_once('.').map_or(name, |(folder, _)| folder);
+        let mut left = self.left.borrow_mut();
+        if left.contains_key(name) {
+            return false;
+        }
+        let folder = folder_of(&self.state, name);
+        match hold(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(Some(held)) => {
+                left.insert(name.to_owned(), held);
+                false
+            }
+            Ok(None) => folder.symlink_metadata().is_ok(),
+            // One that cannot be looked at is left alone.
+            Err(_) => true,
+        }
     }
 }
 
@@ -152,12 +172,38 @@ mod tests {
         for other in [format!("{PREFIX}{left}"), format!("{PREFIX}{left}.s-1"), "attempt".to_owned()] {
             assert!(!at_work.is_theirs(&other), "{other}");
         }
+        // What it found to be nobody's is its own to remove, until it is done.
+        drop(at_work);
         assert_eq!(clear_left(&state, "no such state").unwrap(), 0);
         let staged = || fs::read_dir(state.join("staging")).unwrap().count();
         assert!(scratch.folder().is_dir());
         assert_eq!(staged(), 2);
+        let token = scratch.token("s-1");
         drop(scratch);
-        assert!(AtWork::in_state(&state).0.is_empty());
+        assert!(!AtWork::in_state(&state).is_theirs(&token), "it is over");
         assert_eq!(staged(), 1);
+    }
+
+    /// As where a daemon and a verifier begin in the same moment.
+    #[test]
+    fn one_that_begins_while_things_are_cleared_away_keeps_its_copies() {
+        let top = tempfile::tempdir().unwrap();
+        let state = top.path().join(".cairn");
+        let at_work = AtWork::in_state(&state);
+        let scratch = Scratch::make(&state, RunId::from_bytes([1; 16])).unwrap();
+        assert!(at_work.is_theirs(&scratch.name) && at_work.is_theirs(&scratch.token("s-1")));
+
+        // The other way round it waits, and does not work in a folder that is being removed.
+        let late = RunId::from_bytes([2; 16]);
+        let folder = folder_of(&state, &format!("{PREFIX}{late}"));
+        fs::create_dir(&folder).unwrap();
+        assert!(!at_work.is_theirs(&format!("{PREFIX}{late}")), "its verifier has not come to hold it");
+        let of = state.clone();
+        let making = std::thread::spawn(move || Scratch::make(&of, late).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        durable::remove_tree(&state, &folder).unwrap();
+        drop(at_work);
+        let made = making.join().unwrap();
+        assert!(made.folder().is_dir() && AtWork::in_state(&state).is_theirs(&made.name));
     }
 }

@@ -362,6 +362,7 @@ mod tests {
 
     use super::*;
     use crate::fire::simulate::{idle_daemon, order_of_p};
+    use crate::submit::Ending;
 
     #[test]
     fn pages_of_backfills_have_each_once_and_whole() {
@@ -375,7 +376,7 @@ mod tests {
             clock.advance(1000);
             let other = daemon.submit(&order_of_p(), None).unwrap().run;
             if number % 2 == 0 {
-                daemon.cancel(other, "it is not wanted").unwrap();
+                daemon.cancel(other, Ending::Next, "it is not wanted").unwrap();
             }
             clock.advance(1000);
             let fill = Fill {
@@ -396,7 +397,7 @@ mod tests {
                 0..1
             };
             for run in &runs[over.clone()] {
-                daemon.cancel(*run, "it is not wanted").unwrap();
+                daemon.cancel(*run, Ending::Next, "it is not wanted").unwrap();
             }
             // Tests beside this one have clocks of their own, and break the order of ids within a millisecond.
             let first = *runs.iter().min().unwrap();

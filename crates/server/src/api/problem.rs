@@ -14,6 +14,9 @@ use crate::submit::SubmitError;
 /// What went wrong with a request.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(crate) struct Problem {
+    /// Which problem it is, for a program that has to tell it from others of its status; left out where `title` says all.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     /// The HTTP status.
     #[serde(serialize_with = "number")]
     #[schema(value_type = u16)]
@@ -38,7 +41,7 @@ fn number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S:
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { status, title, detail: detail.into(), help: None, report: None }
+        Self { kind: None, status, title, detail: detail.into(), help: None, report: None }
     }
 
     #[must_use]
@@ -107,12 +110,18 @@ impl From<SubmitError> for Problem {
             SubmitError::InProgress => Some("ask again in a moment".to_owned()),
             _ => None,
         };
+        let kind = match &error {
+            SubmitError::NotNow { standing, .. } => Some(standing.problem_type()),
+            SubmitError::InProgress => Some("urn:cairn:request-in-progress"),
+            SubmitError::OtherText { .. } => Some("urn:cairn:other-text"),
+            _ => None,
+        };
         let report = match &error {
             SubmitError::Wrong { report } => Some(report.clone()),
             SubmitError::OtherText { report, .. } => report.clone(),
             _ => None,
         };
-        Self { help, report, ..Self::new(status, error.to_string()) }
+        Self { kind, help, report, ..Self::new(status, error.to_string()) }
     }
 }
 

@@ -17,7 +17,7 @@ use super::wire::{Run, STATUSES};
 use super::{App, Problem};
 use crate::carry_out::blocking;
 use crate::daemon::Daemon;
-use crate::submit::Otherwise;
+use crate::submit::{Ending, Otherwise};
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -171,13 +171,40 @@ async fn one(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Run
     described(&app.daemon, find(&app.daemon, &run).await?).await
 }
 
-/// Takes a run from the queue, or ends it: gently the first time, at once the second.
-#[utoipa::path(post, path = "/api/v1/runs/{run}/cancel", params(("run" = String, Path)),
+/// How a run is cancelled.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Cancel {
+    /// How it ends where it goes on; left out: gently the first time that it is cancelled, at once the second.
+    how: Option<How>,
+}
+
+/// How a run that goes on ends. Asked for again it is the same: nothing follows from a request that is sent twice.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum How {
+    /// Nothing more is begun, and what runs is asked to end.
+    Gently,
+    /// What runs is killed.
+    Now,
+}
+
+/// Takes a run from the queue, or ends it: as `how` says, or gently the first time, at once the second.
+#[utoipa::path(post, path = "/api/v1/runs/{run}/cancel", request_body = Cancel, params(("run" = String, Path)),
     responses((status = 200, body = Run), (status = 404, body = Problem), (status = 409, body = Problem)))]
-async fn cancel(State(app): State<App>, Path(run): Path<String>) -> Result<Json<Run>, Problem> {
+async fn cancel(
+    State(app): State<App>,
+    Path(run): Path<String>,
+    Body(cancel): Body<Cancel>,
+) -> Result<Json<Run>, Problem> {
     let run = find(&app.daemon, &run).await?;
     let daemon = Arc::clone(&app.daemon);
-    blocking(move || daemon.cancel(run, "by the API")).await?;
+    let ending = match cancel.how {
+        None => Ending::Next,
+        Some(How::Gently) => Ending::Gently,
+        Some(How::Now) => Ending::Now,
+    };
+    blocking(move || daemon.cancel(run, ending, "by the API")).await?;
     described(&app.daemon, run).await
 }
 
@@ -237,7 +264,7 @@ mod tests {
             if number % 4 == 0 {
                 queued.insert(0, run.to_string());
             } else {
-                daemon.cancel(run, "it is not wanted").unwrap();
+                daemon.cancel(run, Ending::Next, "it is not wanted").unwrap();
                 interrupted.insert(0, run.to_string());
             }
         }

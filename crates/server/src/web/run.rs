@@ -31,7 +31,7 @@ use crate::api::{App, Problem, find_run, find_run_here};
 use crate::carry_out::blocking;
 use crate::daemon::Daemon;
 use crate::pauses;
-use crate::submit::{Order, Otherwise};
+use crate::submit::{Ending, Order, Otherwise};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -423,7 +423,7 @@ async fn cancel(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let run = find_run(&app.daemon, &run).await?;
-    blocking(move || app.daemon.cancel(run, "by hand, on the page")).await?;
+    blocking(move || app.daemon.cancel(run, Ending::Next, "by hand, on the page")).await?;
     Ok(form::back(&headers, &runs::href(run)).into_response())
 }
 

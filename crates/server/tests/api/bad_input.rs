@@ -130,7 +130,8 @@ async fn a_run_that_has_not_begun_cannot_be_resumed() {
     let run = served.submit("quick", "").await;
     let resume = async |body: &str| served.post(&format!("/api/v1/runs/{run}/resume"), body).await;
     let told = resume("").await.problem(409);
-    assert!(told["detail"].as_str().unwrap().ends_with("goes on already"), "{told}");
+    assert!(told["detail"].as_str().unwrap().ends_with("waits for its turn already"), "{told}");
+    assert_eq!(told["type"], "urn:cairn:run-waits");
     resume(r#"{"jobs":0}"#).await.problem(422);
     served.post(&format!("/api/v1/runs/{run}/cancel"), "").await.expect(200);
     assert_eq!(served.status(&run).await, "interrupted");

@@ -6,6 +6,7 @@ use cairn_model::{
     Clock as _, Counts, Digest, EffectMode, EffectState, InputHash, InstanceName, Name, RunId,
 };
 use cairn_model::{RunStatus, SystemClock, Timestamp};
+use cairn_server::Ending;
 use cairn_store::{
     Batch, DeadKind, DeadLetter, Durability, Effect, Force, ProcessId, Retry, RunOptions, RunRecord, Ticket,
     TriggerKind,
@@ -222,7 +223,7 @@ fn taken(served: &Served) -> Option<Ticket> {
     let mut open = tickets(served);
     assert!(open.len() < 2, "{open:?}");
     let (run, ticket) = open.pop()?;
-    served.daemon.cancel(run, "seen").unwrap();
+    served.daemon.cancel(run, Ending::Next, "seen").unwrap();
     Some(ticket)
 }
 

@@ -1,6 +1,7 @@
 //! A batch on its way into the table: encoded, copied into a staging table, and from there put and deleted by one
 //! statement each.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::BufMut;
@@ -11,7 +12,7 @@ use super::columns::{Column, Compares, Table};
 use super::direct::copy_in;
 use super::encode::Kind;
 use super::error::{Failure, of_records, sentence};
-use super::key::{self, Asked};
+use super::key::{self, Asked, Keys};
 use crate::sink::record::{Layout, Value};
 use crate::sink::table::{NO_KEY, Wanted, fault, list, quoted, unknown_fields};
 use crate::sink::{Delivery, Operation, RecordFault};
@@ -32,6 +33,8 @@ pub(super) struct Encoded {
     /// For each group of rows, by number: which columns they leave to their default.
     pub(super) groups: Vec<Vec<bool>>,
     deletes: bool,
+    /// Indices of the records whose key is not written as it is stored.
+    pub(super) not_plain: HashSet<usize>,
     /// What does not fit; the rows are those of the other records.
     pub(super) faults: Vec<RecordFault>,
 }
@@ -62,6 +65,7 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
         rows: Vec::new(),
         groups: Vec::new(),
         deletes: false,
+        not_plain: HashSet::new(),
         faults: Vec::new(),
     };
     let (mut keys, mut keys_at): (Vec<u8>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
@@ -72,6 +76,7 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
         slots.resize(layout.width(), None);
         let delete = delivery.operation == Operation::Delete;
         let start = encoded.bytes.len();
+        let mut is_plain = true;
         let mut encode = || -> Result<Range<usize>, String> {
             let unknown = layout.read(&delivery.record, &mut slots)?;
             if delete && key.is_empty() {
@@ -99,6 +104,7 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
                     column.encode(value, is_key && keyed, &mut encoded.bytes)?;
                     if is_key && keyed {
                         key::check(column, value)?;
+                        is_plain &= key::is_plain(column, value);
                     }
                 }
                 if is_key {
@@ -113,6 +119,9 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
                 keys_at.push(of_key);
                 encoded.rows.push(Row { index, bytes: start..encoded.bytes.len() });
                 encoded.deletes |= delete;
+                if !is_plain {
+                    encoded.not_plain.insert(index);
+                }
             }
             Err(error) => {
                 encoded.bytes.truncate(start);
@@ -171,6 +180,8 @@ pub(super) struct Target<'t> {
     /// The table, quoted, with its schema.
     pub(super) quoted: &'t str,
     pub(super) staging: Staging,
+    /// What is remembered of keys; `None` where nothing can be.
+    pub(super) keys: Option<Keys>,
 }
 
 impl Target<'_> {
@@ -234,6 +245,15 @@ impl Target<'_> {
             && let Some(asked) = Asked::of(self.table, self.wanted, self.quoted, stage)
         {
             let faults = asked.faults(transaction, self.wanted, records, |row| rows[row].index).await?;
+            if !faults.is_empty() {
+                return Ok(faults);
+            }
+        }
+        if let Some(keys) = &self.keys
+            && (keys.known.any || !encoded.not_plain.is_empty())
+        {
+            let of_rows = rows.iter().map(|row| (row.index, !encoded.not_plain.contains(&row.index)));
+            let faults = keys.faults(transaction, self, records, of_rows).await?;
             if !faults.is_empty() {
                 return Ok(faults);
             }
@@ -326,7 +346,8 @@ impl Target<'_> {
 /// Returns the expression for a staged value in the column's type and collation; `of` stands before its name.
 pub(super) fn staged_value(of: &str, position: usize, column: &Column) -> String {
     let mut value = format!("{of}c{position}");
-    if column.kind.is_cast() {
+    // A `char(n)` is compared as text, blanks and all, with what is no `char`.
+    if column.kind.is_cast() || column.compares == Compares::WithoutBlanks {
         value = format!("CAST({value} AS {})", column.declared);
     }
     if let Compares::ByServer { collation: Some(collation), .. } = &column.compares {

@@ -26,11 +26,12 @@ pub(super) enum Copied {
 }
 
 impl Target<'_> {
-    /// Returns whether the rows can be copied into the table as they are: all are new, and each has the same columns, in the
-    /// types in which they were encoded.
+    /// Returns whether the rows can be copied into the table as they are: all are new, each has the same columns, in the
+    /// types in which they were encoded, and nothing is to be remembered of their keys.
     pub(super) fn takes_copy(&self, encoded: &Encoded, records: &[Delivery]) -> bool {
         self.table.takes_copy
             && encoded.groups.len() == 1
+            && encoded.not_plain.is_empty()
             && self.table.columns.iter().all(|column| !column.kind.is_cast())
             && records.iter().all(|record| record.fresh && record.operation == Operation::Put)
     }
