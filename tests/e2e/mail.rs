@@ -247,9 +247,9 @@ fn what_is_refused_for_good_is_given_up() {
 #[test]
 fn a_server_that_is_down_is_told_when_it_is_up_by_the_next_daemon_too() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let free = listener.local_addr().unwrap().port();
     drop(listener);
-    let project = to_me(port);
+    let project = to_me(free);
     let daemon = Daemon::start(&project);
     fail(&daemon);
     std::thread::sleep(Duration::from_millis(1500));
@@ -257,7 +257,7 @@ fn a_server_that_is_down_is_told_when_it_is_up_by_the_next_daemon_too() {
     daemon.kill();
     let daemon = Daemon::start(&project);
     assert_eq!(waiting(&daemon), 1);
-    let post = Post::open_at(TcpListener::bind(("127.0.0.1", port)).unwrap(), &[]);
+    let post = Post::open_at(TcpListener::bind(("127.0.0.1", free)).unwrap(), &[]);
     until("the mail", || post.taken() == 1 && waiting(&daemon) == 0);
     assert_eq!(post.conversations(), 1);
 }
@@ -390,8 +390,8 @@ fn what_is_said_to_a_server_with_a_password_is_encrypted_and_only_to_whom_it_bel
         let mut project = project("");
         certify(&project);
         let mut python = std::process::Command::new("python3");
-        let post = python.args(["post.py", mode]).current_dir(project.path()).spawn().unwrap();
-        let post = Killed(post);
+        let server = python.args(["post.py", mode]).current_dir(project.path()).spawn().unwrap();
+        let server = Killed(server);
         let file = format!("{mode}.port");
         until("the server", || project.exists(&file) && project.read(&file).ends_with('\n'));
         let port = project.read(&file).trim().to_owned();
@@ -420,6 +420,6 @@ fn what_is_said_to_a_server_with_a_password_is_encrypted_and_only_to_whom_it_bel
         assert!(log.contains("safe AUTH\nsafe MAIL\nsafe RCPT\nsafe DATA\n"), "{log}");
         let clear: Vec<&str> = log.lines().filter(|line| line.starts_with("clear")).collect();
         assert!(clear.iter().all(|line| ["clear EHLO", "clear STARTTLS"].contains(line)), "{log}");
-        drop(post);
+        drop(server);
     }
 }

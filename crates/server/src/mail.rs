@@ -10,6 +10,7 @@
 //! | 4xx, or nothing; 5xx when it is greeted or logged in to: that is no word about this mail | it is tried again |
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -379,14 +380,14 @@ impl Said {
         ];
         for (name, value) in rows {
             if let Some(value) = value {
-                body.push_str(&format!("{name:<13} {}\n", one_line(value)));
+                let _ = writeln!(body, "{name:<13} {}", one_line(value));
             }
         }
         let more = match &self.url {
             Some(url) => one_line(url),
             None => format!("cairn --project '{}' show {}", one_line(&self.project), self.run),
         };
-        body.push_str(&format!("\n{more}\n"));
+        body.extend(["\n", &more, "\n"]);
         body
     }
 }

@@ -13,11 +13,13 @@
 //!
 //! No password is in the file, and none in what is said of it: a line that seems to hold one is not shown.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use cairn_dag::{Diagnostic, code};
 use cairn_server::mail::{Address, Mail, MailServer, MailServerError, PasswordIn, StartTls};
+use cairn_server::notify::Occasion;
 use toml::de::{DeTable, DeValue};
 
 use super::telling::{occasions, texts, wrong};
@@ -40,16 +42,28 @@ fn secret(found: &mut Vec<Diagnostic>, span: &Range<usize>, message: &str) {
     found.push(finding);
 }
 
+/// What is written, each value for itself as it should be.
+#[derive(Default)]
+struct Written {
+    server: Option<(MailServer, Range<usize>)>,
+    from: Option<Address>,
+    to: Option<Vec<Address>>,
+    on: Option<BTreeSet<Occasion>>,
+    variable: Option<String>,
+    file: Option<PathBuf>,
+    starttls: Option<(StartTls, Range<usize>)>,
+    ca_file: Option<PathBuf>,
+}
+
 /// Reads the table, which is at `span`; what is wrong with it is added to `found`.
 pub(super) fn read(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Diagnostic>) -> Option<Mail> {
     let before = found.len();
-    let (mut server, mut from, mut to, mut on) = (None, None, None, None);
-    let (mut variable, mut file, mut starttls, mut ca_file) = (None, None, None, None);
+    let mut written = Written::default();
     for (key, value) in table {
         let span = value.span();
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("server", DeValue::String(text)) => match text.parse::<MailServer>() {
-                Ok(read) => server = Some((read, span)),
+                Ok(read) => written.server = Some((read, span)),
                 Err(error) => {
                     let holds_one = text.contains('@') || error == MailServerError::Password;
                     if holds_one && text.matches(':').count() > 1 {
@@ -62,7 +76,9 @@ pub(super) fn read(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Dia
                 }
             },
             ("server", _) => wrong_server(found, span),
-            ("from", DeValue::String(text)) if text.parse::<Address>().is_ok() => from = text.parse().ok(),
+            ("from", DeValue::String(text)) if text.parse::<Address>().is_ok() => {
+                written.from = text.parse().ok();
+            }
             ("from", _) => wrong(
                 found,
                 span,
@@ -70,7 +86,7 @@ pub(super) fn read(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Dia
                 "for example `from = \"cairn <cairn@example.org>\"`",
             ),
             ("to", value) => match addresses(value) {
-                Some(read) => to = Some(read),
+                Some(read) => written.to = Some(read),
                 None => wrong(
                     found,
                     span,
@@ -79,11 +95,11 @@ pub(super) fn read(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Dia
                 ),
             },
             ("on", value) => match occasions(value) {
-                Some(read) => on = Some(read),
+                Some(read) => written.on = Some(read),
                 None => super::telling::wrong_occasions(found, span),
             },
             ("password_env", DeValue::String(text)) if !text.is_empty() && !text.contains(['=', '\0']) => {
-                variable = Some(text.to_string());
+                written.variable = Some(text.to_string());
             }
             ("password_env", _) => wrong(
                 found,
@@ -92,7 +108,7 @@ pub(super) fn read(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Dia
                 "for example `password_env = \"SMTP_PASSWORD\"`",
             ),
             ("password_file", DeValue::String(text)) if !text.is_empty() => {
-                file = Some(PathBuf::from(text.as_ref()));
+                written.file = Some(PathBuf::from(text.as_ref()));
             }
             ("password_file", _) => wrong(
                 found,
@@ -101,11 +117,11 @@ pub(super) fn read(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Dia
                 "for example `password_file = \"/run/secrets/smtp\"`",
             ),
             ("ca_file", DeValue::String(text)) if !text.is_empty() => {
-                ca_file = Some(PathBuf::from(text.as_ref()));
+                written.ca_file = Some(PathBuf::from(text.as_ref()));
             }
             ("ca_file", _) => wrong(found, span, "`ca_file` is a path", "for example `ca_file = \"ca.pem\"`"),
             ("starttls", DeValue::String(text)) if word(text).is_some() => {
-                starttls = word(text).map(|read| (read, span));
+                written.starttls = word(text).map(|read| (read, span));
             }
             ("starttls", _) => wrong(
                 found,
@@ -125,59 +141,69 @@ pub(super) fn read(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Dia
             (unknown, _) => found.push(unknown_key_of(unknown, key.span(), &KEYS)),
         }
     }
-    if found.len() > before {
-        return None;
-    }
-    let Some((((server, server_span), from), to)) = server.zip(from).zip(to) else {
-        let mut missing =
-            finding(code::MISSING_KEY, "`[notify.mail]` has `server`, `from` and `to`", span.clone(), "");
-        missing.help = Some(
+    if found.len() > before { None } else { written.whole(span, found) }
+}
+
+impl Written {
+    /// Returns what it comes to; what does not go together is added to `found`.
+    fn whole(self, span: &Range<usize>, found: &mut Vec<Diagnostic>) -> Option<Mail> {
+        let Self { server, from, to, on, variable, file, starttls, ca_file } = self;
+        let Some((((server, server_span), from), to)) = server.zip(from).zip(to) else {
+            let mut missing =
+                finding(code::MISSING_KEY, "`[notify.mail]` has `server`, `from` and `to`", span.clone(), "");
+            missing.help = Some(
             "for example `mail = { server = \"smtp://localhost\", from = \"cairn@example.org\", to = \"me@example.org\" }`"
                 .to_owned(),
         );
-        found.push(missing);
-        return None;
-    };
-    let password = match (variable, file) {
-        (Some(_), Some(_)) => {
-            wrong(
-                found,
-                span.clone(),
-                "`password_env` and `password_file` exclude each other",
-                "keep one of them",
-            );
+            found.push(missing);
             return None;
-        }
-        (Some(variable), None) => Some(PasswordIn::Variable(variable)),
-        (None, Some(file)) => Some(PasswordIn::File(file)),
-        (None, None) => None,
-    };
-    match (&server.user, &password) {
-        (Some(_), None) => {
-            let help = "write `password_env = \"SMTP_PASSWORD\"`, or `password_file`";
-            wrong(found, server_span, "`server` names a user, and nothing says where the password is", help);
-            return None;
-        }
-        (None, Some(_)) => {
-            let help = "for example `server = \"smtp://cairn@mail.example.org\"`; an `@` in its name is written `%40`";
-            wrong(found, server_span, "there is a password, and `server` names no user", help);
-            return None;
-        }
-        (Some(_), Some(_)) | (None, None) => {}
-    }
-    let default = if password.is_some() { StartTls::Required } else { StartTls::Offered };
-    let starttls = match starttls {
-        Some((read, span)) if read != StartTls::Required && password.is_some() => {
-            if !server.is_tls && !server.is_here() {
-                let help = "leave `starttls` out, or write `smtps://` where the server speaks TLS from the first byte";
-                wrong(found, span, "a password is sent to another machine in the clear", help);
+        };
+        let password = match (variable, file) {
+            (Some(_), Some(_)) => {
+                wrong(
+                    found,
+                    span.clone(),
+                    "`password_env` and `password_file` exclude each other",
+                    "keep one of them",
+                );
                 return None;
             }
-            read
+            (Some(variable), None) => Some(PasswordIn::Variable(variable)),
+            (None, Some(file)) => Some(PasswordIn::File(file)),
+            (None, None) => None,
+        };
+        match (&server.user, &password) {
+            (Some(_), None) => {
+                let help = "write `password_env = \"SMTP_PASSWORD\"`, or `password_file`";
+                wrong(
+                    found,
+                    server_span,
+                    "`server` names a user, and nothing says where the password is",
+                    help,
+                );
+                return None;
+            }
+            (None, Some(_)) => {
+                let help = "for example `server = \"smtp://cairn@mail.example.org\"`; an `@` in its name is written `%40`";
+                wrong(found, server_span, "there is a password, and `server` names no user", help);
+                return None;
+            }
+            (Some(_), Some(_)) | (None, None) => {}
         }
-        read => read.map_or(default, |(read, _)| read),
-    };
-    Some(Mail { server, from, to, on, password, starttls, ca_file })
+        let default = if password.is_some() { StartTls::Required } else { StartTls::Offered };
+        let starttls = match starttls {
+            Some((read, span)) if read != StartTls::Required && password.is_some() => {
+                if !server.is_tls && !server.is_here() {
+                    let help = "leave `starttls` out, or write `smtps://` where the server speaks TLS from the first byte";
+                    wrong(found, span, "a password is sent to another machine in the clear", help);
+                    return None;
+                }
+                read
+            }
+            read => read.map_or(default, |(read, _)| read),
+        };
+        Some(Mail { server, from, to, on, password, starttls, ca_file })
+    }
 }
 
 fn wrong_server(found: &mut Vec<Diagnostic>, span: Range<usize>) {
