@@ -36,7 +36,11 @@ impl Daemon {
     pub(super) fn serve(project: &Project, arguments: &[&str]) -> Self {
         let _ = std::fs::remove_file(project.file(".cairn/address"));
         let mut command = project.command(arguments);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self::of(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(), project)
+    }
+
+    /// Waits until a daemon listens that was started just now.
+    pub(super) fn of(child: Child, project: &Project) -> Self {
         let mut port = None;
         until("the daemon's port", || {
             let text = std::fs::read_to_string(project.file(".cairn/address")).unwrap_or_default();

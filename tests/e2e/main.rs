@@ -22,6 +22,7 @@ mod i2_atomic;
 mod i4_closed;
 mod i7_first_check;
 mod i9_one_writer;
+mod mail;
 mod museum;
 mod notes;
 mod oracle;

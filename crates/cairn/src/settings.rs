@@ -7,6 +7,7 @@
 //! | `[serve]` | the daemon, see [`serve`] | |
 //! | `[notify]`, `[lineage]` | who outside the daemon tells of runs, see `telling` | nobody |
 
+mod mail;
 pub(crate) mod serve;
 mod telling;
 
@@ -94,6 +95,7 @@ impl Settings {
                 unknown => diagnostics.push(unknown_key(unknown, key.span())),
             }
         }
+        settings.telling.notify.pages.clone_from(&settings.serve.url);
         if diagnostics.is_empty() {
             return Ok(settings);
         }
@@ -214,8 +216,9 @@ mod tests {
         let lineage = telling.lineage.unwrap();
         assert_eq!((lineage.to, lineage.namespace.as_str()), (LineageTo::File("l".into()), "n"));
         for (text, count) in [
-            ("[notify]\non = ['failed', 'x']\nwebhook = 'ftp://x'\ncommand = []\nmail = 1\n", 4),
+            ("[notify]\non = ['failed', 'x']\nwebhook = 'ftp://x'\ncommand = []\nmial = 1\n", 4),
             ("[notify]\non = 'failed'\ncommand = 'mail'\n", 2),
+            ("[notify]\nmail = 1\n", 1),
             ("[lineage]\n", 1),
             ("[lineage]\nfile = 'a'\nurl = 'http://x'\n", 1),
             ("[lineage]\nfile = 1\nurl = 'x'\nnamespace = ''\nto = 1\n", 4),

@@ -30,6 +30,9 @@ use crate::ours::{is_ours, known_trees};
 /// Nothing waits when all that goes on is to be committed.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// How long what nobody waits for may wait for more to be written with it: less than who follows a run leaves it to be found.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Messages taken into one group at most: it bounds the memory of a group and how long its first waits for its last.
 const GROUP_MAX: usize = 256;
 
@@ -264,6 +267,9 @@ impl Worker {
 
     /// Returns how long to wait for another message.
     fn pause(&self, group: &[Message]) -> Duration {
+        if group.iter().all(|message| matches!(message, Message::Write(_))) {
+            return GATHER;
+        }
         let is_waited_for = self.hurry.load(Ordering::Relaxed)
             || matches!(group.last(), Some(Message::Written(..) | Message::Flush(..) | Message::Note(..)));
         let since = self.synced.map_or(PAUSE, |synced| synced.elapsed());

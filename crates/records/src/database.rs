@@ -97,7 +97,7 @@ pub fn first_difference_but_ledgers(
     before: &Path,
     after: &Path,
 ) -> Result<Option<DatabaseDifference>, DatabaseError> {
-    let ledgers = ["cairn_ledger", "cairn_fence"];
+    let ledgers = ["cairn_ledger", "cairn_fence", "cairn_keys"];
     compare(before, after, &ledgers).map_err(|cause| DatabaseError { path: before.to_owned(), cause })
 }
 

@@ -46,7 +46,7 @@ use crate::source::SourceFile;
 use crate::state::Place;
 
 pub use error::EngineError;
-pub use reclaim::copy_results;
+pub use reclaim::{copy_results, first_result, holds_result};
 pub use work::{Process, Spawn, SpawnError};
 
 /// All that a run of the engine needs.

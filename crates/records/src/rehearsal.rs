@@ -304,6 +304,7 @@ mod tests {
             operation: Operation::Put,
             record: bytes::Bytes::from((*record).to_owned()),
             idempotency_key: Digest::from_bytes([0; 32]),
+            fresh: true,
         });
         let digest = Digest::from_bytes([0; 32]);
         let batch = BatchId { scope: "s".to_owned(), sequence: 1, digest, fence: 1 };

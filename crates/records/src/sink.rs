@@ -5,6 +5,7 @@ mod fingerprint;
 mod http;
 mod postgres;
 mod record;
+mod spelling;
 mod sqlite;
 mod table;
 
@@ -49,6 +50,9 @@ pub struct Delivery {
     pub record: Bytes,
     /// Of the key, its version and what is delivered of it: the same in each try.
     pub idempotency_key: Digest,
+    /// Whether cairn never delivered anything under its key: a sink may expect that nothing stands there, and has to do what
+    /// is right if something does.
+    pub fresh: bool,
 }
 
 /// What a delivery led to, where records can fail one by one.

@@ -79,7 +79,9 @@ impl Daemon {
         };
         let ticket = prepared.ticket.clone();
         let pipeline = ticket.pipeline.clone();
-        self.outbox.notify_one();
+        if self.lineage.is_some() {
+            self.outbox.notify_one();
+        }
         self.hub.tell(Change::Run { run, pipeline: pipeline.clone() });
         if ticket.cancel.is_some()
             && signals.is_empty()

@@ -7,7 +7,7 @@
 //! - [`catalog`]: the pipelines, read from their files; [`queue`]: which run begins next; [`hub`]: who looks is told
 //! - [`api`]: what programs ask and are answered; `web`: the pages for people
 //! - [`submit`]: asking for a run; `backfill`: for many, one an interval; `carry_out`: from its turn to its end; `settle`: what follows from that
-//! - [`notify`], [`lineage`]: what is told outside of runs; `outbox`: until it has been; `metrics`: what Prometheus is told
+//! - [`notify`], [`lineage`]: what is told outside of runs; [`mail`]: by mail; `outbox`: until it has been; `metrics`: what Prometheus is told
 //! - `letters`: what people decide about dead letters and effects; `undo`: effects, undone
 //!
 //! What it does not do: decide what of a run is executed, which is the scheduler's, or open the store.
@@ -26,6 +26,7 @@ pub mod hub;
 mod letters;
 pub mod lineage;
 pub mod listen;
+pub mod mail;
 mod metrics;
 pub mod notify;
 mod outbox;

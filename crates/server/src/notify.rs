@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::api::{rfc3339, status_word};
 use crate::daemon::Daemon;
+use crate::mail::{Address, Letter, Mail};
 
 /// When somebody is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,10 +62,51 @@ impl std::fmt::Display for Occasion {
 pub struct Notify {
     /// The occasions.
     pub on: BTreeSet<Occasion>,
+    /// Where people reach the pages: what is told leads to the run's.
+    pub pages: Option<String>,
     /// An address that a JSON object is posted to.
     pub webhook: Option<String>,
     /// A command with its arguments: the text on its standard input, all else in its environment.
     pub command: Vec<String>,
+    /// Who is told by mail.
+    pub mail: Option<Mail>,
+}
+
+/// Somebody who is told.
+#[derive(Debug, Clone, Copy)]
+enum Listener<'a> {
+    /// All that is told, as it is.
+    To(Recipient),
+    /// A mail to an address.
+    Mail(&'a Address),
+}
+
+impl Notify {
+    /// Returns who is told on an occasion.
+    fn listeners(&self, occasion: Occasion) -> Vec<Listener<'_>> {
+        let mut listeners = Vec::new();
+        if self.on.contains(&occasion) {
+            let set_up = [
+                (self.webhook.is_some(), Recipient::Webhook),
+                (!self.command.is_empty(), Recipient::Command),
+            ];
+            listeners.extend(
+                set_up
+                    .into_iter()
+                    .filter_map(|(wanted, recipient)| wanted.then_some(Listener::To(recipient))),
+            );
+        }
+        if let Some(mail) = &self.mail
+            && mail.on.as_ref().unwrap_or(&self.on).contains(&occasion)
+        {
+            listeners.extend(mail.to.iter().map(Listener::Mail));
+        }
+        listeners
+    }
+
+    fn page_of(&self, run: RunId) -> Option<String> {
+        self.pages.as_ref().map(|pages| format!("{}/runs/{run}", pages.trim_end_matches('/')))
+    }
 }
 
 /// What is told: `cairn.notification/1`.
@@ -82,6 +124,9 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<String>,
     project: String,
+    /// The run's page, where it is known by which address people reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
     /// Why it could not even begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
@@ -114,13 +159,15 @@ impl Daemon {
         ticket: &Ticket,
         now: Timestamp,
     ) -> Result<(), ReadError> {
-        let (on, recipients) = (&self.notify.on, self.recipients());
-        if on.is_empty() || recipients.is_empty() {
+        let listeners = |occasion| self.notify.listeners(occasion);
+        let on: Vec<Occasion> =
+            Occasion::ALL.into_iter().filter(|occasion| !listeners(*occasion).is_empty()).collect();
+        if on.is_empty() {
             return Ok(());
         }
         let dead_records = if on.contains(&Occasion::Dead) { self.died_in(run, record)? } else { 0 };
         let events = self.store.events(run)?;
-        let is_so = |occasion: &&Occasion| match occasion {
+        let is_so = |occasion| match occasion {
             Occasion::Failed => Ok(record.status == RunStatus::Failed),
             Occasion::InDoubt => Ok(record.status == RunStatus::InDoubt),
             Occasion::Dead => Ok(dead_records > 0),
@@ -130,18 +177,13 @@ impl Daemon {
                 && (part_before_failed(&events) || self.run_before_failed(run, record)?)),
         };
         for occasion in on {
-            if !is_so(&occasion)? {
+            if !is_so(occasion)? {
                 continue;
             }
             let history = History::of(events.iter().map(|(_, event)| event));
-            let told = self.told(*occasion, run, (record, ticket), &history, dead_records);
-            put(
-                batch,
-                &recipients,
-                &told,
-                &format!("{run}/{occasion}/{}", record.ended.unwrap_or(now).0),
-                now,
-            );
+            let told = self.told(occasion, run, (record, ticket), &history, dead_records);
+            let key = format!("{run}/{occasion}/{}", record.ended.unwrap_or(now).0);
+            put(batch, &listeners(occasion), &told, &key, now);
         }
         Ok(())
     }
@@ -155,11 +197,11 @@ impl Daemon {
         drifted: &[(InstanceName, String)],
         now: Timestamp,
     ) {
-        let recipients = self.recipients();
-        if !self.notify.on.contains(&Occasion::Drifted) || recipients.is_empty() {
+        let occasion = Occasion::Drifted;
+        let listeners = self.notify.listeners(occasion);
+        if listeners.is_empty() {
             return;
         }
-        let occasion = Occasion::Drifted;
         let mut text = format!("effects of `{pipeline}` have drifted (run {} mends them)", run.short());
         let trouble = |(instance, how): &(InstanceName, String)| Trouble {
             instance: instance.to_string(),
@@ -180,19 +222,12 @@ impl Daemon {
             started: rfc3339(now),
             ended: None,
             project: self.root.display().to_string(),
+            url: self.notify.page_of(run),
             error: None,
             instances,
             dead_records: 0,
         };
-        put(batch, &recipients, &told, &format!("{run}/{occasion}/{}", now.0), now);
-    }
-
-    fn recipients(&self) -> Vec<Recipient> {
-        let Notify { webhook, command, .. } = &self.notify;
-        [(webhook.is_some(), Recipient::Webhook), (!command.is_empty(), Recipient::Command)]
-            .into_iter()
-            .filter_map(|(wanted, recipient)| wanted.then_some(recipient))
-            .collect()
+        put(batch, &listeners, &told, &format!("{run}/{occasion}/{}", now.0), now);
     }
 
     fn died_in(&self, run: RunId, record: &RunRecord) -> Result<usize, ReadError> {
@@ -269,6 +304,7 @@ impl Daemon {
             started: rfc3339(record.started),
             ended: record.ended.map(rfc3339),
             project: self.root.display().to_string(),
+            url: self.notify.page_of(run),
             error: ticket.error.as_deref(),
             instances,
             dead_records,
@@ -276,13 +312,20 @@ impl Daemon {
     }
 }
 
-fn put(batch: &mut Batch, recipients: &[Recipient], told: &Told<'_>, key: &str, now: Timestamp) {
-    let body = serde_json::to_vec(told).unwrap_or_default();
-    for to in recipients {
+fn put(batch: &mut Batch, listeners: &[Listener<'_>], told: &Told<'_>, key: &str, now: Timestamp) {
+    for listener in listeners {
+        let (to, key, body) = match listener {
+            Listener::To(recipient) => (*recipient, key.to_owned(), serde_json::to_vec(told)),
+            Listener::Mail(address) => {
+                let to = address.as_text();
+                let key = format!("{key}/{to}");
+                (Recipient::Mail, key, serde_json::to_vec(&Letter { to, told }))
+            }
+        };
         batch.put_message(&Message {
-            to: *to,
-            key: key.to_owned(),
-            body: body.clone(),
+            to,
+            key,
+            body: body.unwrap_or_default(),
             made: now,
             tries: 0,
             not_before: now,

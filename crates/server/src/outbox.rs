@@ -29,7 +29,7 @@ const TOGETHER_MAX: usize = 1000;
 
 /// Why a message was not delivered.
 #[derive(Debug)]
-enum Undelivered {
+pub(crate) enum Undelivered {
     /// It may be later.
     Later(String),
     /// It never will be.
@@ -55,6 +55,9 @@ impl Daemon {
     /// Delivers what is due now. What one recipient does not take holds up nothing of another; lineage stays in order.
     pub fn deliver_due(&self) -> Result<(), StoreError> {
         let messages = self.store.messages(TOGETHER_MAX)?;
+        if messages.is_empty() {
+            return Ok(());
+        }
         // Nobody is told of what a power cut could take back.
         self.store.sync(self.store.head().sequence)?;
         let mut by_recipient: HashMap<Recipient, Vec<Message>> = HashMap::new();
@@ -129,6 +132,7 @@ impl Daemon {
                 let (program, arguments) = self.notify.command.split_first().ok_or_else(gone)?;
                 run(program, arguments, &self.root, message)
             }
+            Recipient::Mail => self.notify.mail.as_ref().ok_or_else(gone)?.send(&self.root, message),
             Recipient::Lineage => match &self.lineage.as_ref().ok_or_else(gone)?.to {
                 LineageTo::Url(url) => post(url, message),
                 LineageTo::File(path) => append(&self.root.join(path), message),

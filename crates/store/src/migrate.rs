@@ -29,6 +29,7 @@ pub(crate) const STEPS: &[Step] = &[
     // Values of before are read as they are.
     Step { from: 3, run: |_| Ok(()) },
     Step { from: 4, run: |_| Ok(()) },
+    Step { from: 5, run: |_| Ok(()) },
 ];
 
 /// Returns the migrations that lead from `found` to [`format::VERSION`].

@@ -94,6 +94,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let _ = std::fs::remove_file(state.join(ADDRESS));
     // Refused, it leaves no socket behind at which others would wait.
     let token = token(&state)?;
+    // What is missing is told now, not when the first run has failed.
+    let mail = project.settings.telling.notify.mail.as_ref();
+    if let Some(password) = mail.and_then(|mail| mail.password.as_ref()) {
+        password.read(&root).map_err(|error| Failure::of(ExitStatus::Wrong, &error).help(error.help()))?;
+    }
     // From here on who asks for something waits until all is ready.
     let socket = Socket::bind(&state).map_err(|error| {
         let text = format!("cannot listen at a socket in `{}`", state.display());

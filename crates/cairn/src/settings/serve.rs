@@ -6,6 +6,7 @@
 //! | `expose` | whether `bind` may be an address that other machines reach | no |
 //! | `hosts` | names by which it may be called, beside `localhost` | none |
 //! | `runs` | runs that go on at once | the processors, at least 2 |
+//! | `url` | where people reach the pages, for links in what is told outside | none |
 //! | `stop_after` | how long runs may go on after SIGTERM | `30s` |
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,13 +28,15 @@ pub(crate) struct Serve {
     pub(crate) hosts: Vec<String>,
     /// Runs that go on at once; `None` where it is not said.
     pub(crate) runs: Option<u32>,
+    /// Where people reach the pages.
+    pub(crate) url: Option<String>,
     /// How long runs may go on after SIGTERM.
     pub(crate) stop_after: Duration,
 }
 
 /// The port where nobody says.
 const PORT: u16 = 8787;
-const KEYS: [&str; 5] = ["bind", "expose", "hosts", "runs", "stop_after"];
+const KEYS: [&str; 6] = ["bind", "expose", "hosts", "runs", "stop_after", "url"];
 
 impl Default for Serve {
     fn default() -> Self {
@@ -42,6 +45,7 @@ impl Default for Serve {
             expose: false,
             hosts: Vec::new(),
             runs: None,
+            url: None,
             stop_after: Duration::from_secs(30),
         }
     }
@@ -116,6 +120,12 @@ impl Serve {
                         "for example `stop_after = \"30s\"`",
                     );
                 }
+                ("url", DeValue::String(text)) if is_url(text) => serve.url = Some(text.to_string()),
+                ("url", _) => wrong(
+                    code::BAD_VALUE,
+                    "`url` is where people reach the pages: an address that begins with `https://` or `http://`",
+                    "for example `url = \"https://etl.lab.example\"`",
+                ),
                 (unknown, _) => found.push(unknown_key_of(unknown, key.span(), &KEYS)),
             }
         }
@@ -128,6 +138,11 @@ pub(crate) fn parse_bind(text: &str) -> Option<SocketAddr> {
     let text = text.replace("localhost:", "127.0.0.1:");
     let port = || text.trim_start_matches(':').parse().ok();
     text.parse().ok().or_else(|| Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port()?)))
+}
+
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control()))
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {

@@ -5,6 +5,7 @@
 //! | `notify.on` | list of `failed`, `recovered`, `in-doubt`, `dead`, `drifted` | all of them |
 //! | `notify.webhook` | address that a JSON object is posted to | none |
 //! | `notify.command` | program and arguments, given the text on standard input | none |
+//! | `notify.mail` | table, see `mail` | none |
 //! | `lineage.file` | file that OpenLineage events are appended to, relative to the project | none |
 //! | `lineage.url` | address that OpenLineage events are posted to | none |
 //! | `lineage.namespace` | namespace of the jobs | `cairn` |
@@ -20,17 +21,18 @@ use toml::de::{DeTable, DeValue};
 
 use super::{finding, unknown_key_of};
 
-const NOTIFY_KEYS: [&str; 3] = ["command", "on", "webhook"];
+const NOTIFY_KEYS: [&str; 4] = ["command", "mail", "on", "webhook"];
 const LINEAGE_KEYS: [&str; 3] = ["file", "namespace", "url"];
 
-fn wrong(found: &mut Vec<Diagnostic>, span: Range<usize>, message: &str, help: &str) {
+/// Adds that the value at `span` is wrong.
+pub(super) fn wrong(found: &mut Vec<Diagnostic>, span: Range<usize>, message: &str, help: &str) {
     let mut finding = finding(code::BAD_VALUE, message, span, "");
     finding.help = Some(help.to_owned());
     found.push(finding);
 }
 
 /// Reads a list of texts, none of them empty.
-fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
+pub(super) fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
     let DeValue::Array(items) = value else { return None };
     let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
         DeValue::String(text) if !text.is_empty() => Some(text.to_string()),
@@ -49,25 +51,40 @@ fn url(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
+/// Reads a list of occasions.
+pub(super) fn occasions(value: &DeValue<'_>) -> Option<BTreeSet<Occasion>> {
+    let known = |word: &String| Occasion::ALL.into_iter().find(|known| known.as_str() == word);
+    texts(value)?.iter().map(known).collect()
+}
+
+pub(super) fn wrong_occasions(found: &mut Vec<Diagnostic>, span: Range<usize>) {
+    wrong(
+        found,
+        span,
+        "`on` is a list of `failed`, `recovered`, `in-doubt`, `dead` and `drifted`",
+        "for example `on = [\"failed\", \"recovered\"]`",
+    );
+}
+
 /// Reads `[notify]`; what is wrong with it is added to `found`.
 pub(super) fn notify(table: &DeTable<'_>, found: &mut Vec<Diagnostic>) -> Notify {
     let mut notify = Notify { on: BTreeSet::from(Occasion::ALL), ..Notify::default() };
     for (key, value) in table {
         let span = value.span();
         match key.get_ref().as_ref() {
-            "on" => {
-                let words = texts(value.get_ref());
-                let known = |word: &String| Occasion::ALL.into_iter().find(|known| known.as_str() == word);
-                match words.and_then(|words| words.iter().map(known).collect()) {
-                    Some(on) => notify.on = on,
-                    None => wrong(
-                        found,
-                        span,
-                        "`on` is a list of `failed`, `recovered`, `in-doubt`, `dead` and `drifted`",
-                        "for example `on = [\"failed\", \"recovered\"]`",
-                    ),
-                }
-            }
+            "on" => match occasions(value.get_ref()) {
+                Some(on) => notify.on = on,
+                None => wrong_occasions(found, span),
+            },
+            "mail" => match value.get_ref() {
+                DeValue::Table(table) => notify.mail = super::mail::read(table, &key.span(), found),
+                _ => wrong(
+                    found,
+                    span,
+                    "`mail` is a table",
+                    "for example `mail = { server = \"smtp://localhost\", from = \"cairn@example.org\", to = \"me@example.org\" }`",
+                ),
+            },
             "webhook" => match url(value.get_ref()) {
                 Some(webhook) => notify.webhook = Some(webhook),
                 None => wrong(

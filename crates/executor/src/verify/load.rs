@@ -27,6 +27,7 @@ use cairn_records::ledger::{Asked, Buried, Changes, Ledger, LedgerError, Pages, 
 use cairn_records::rehearsal::{Deliveries, RecordApart, Through, Watched};
 use cairn_records::sink::{self, OpenContext, Sink, SinkError};
 use cairn_records::source::SourceFile;
+use cairn_records::state::Kept;
 use cairn_store::{Access, Attempt, Batch, Durability, ProcessId, Store};
 
 use super::finding::{Difference, Finding, Reason, Report, Step, Verdict};
@@ -454,6 +455,9 @@ impl Subject<'_> {
     }
 }
 
+/// How often what is remembered is read again when results were moved meanwhile: they are moved once in many runs.
+const MOVED_TRIES: u32 = 3;
+
 /// Returns what a load that failed means.
 fn failed(step: Step, loaded: Result<RecordCounts, EngineError>) -> Result<Option<Finding>, Broken> {
     let Err(error) = loaded else { return Ok(None) };
@@ -536,26 +540,50 @@ impl Load {
     fn remember(&self) -> Result<(), super::PlaceError> {
         let memory = |error: LedgerError| super::PlaceError::Memory(error.to_string());
         self.begin().map_err(memory)?;
-        let recorded = self.ledger(&self.engine.kept().store);
-        let own = self.ledger(&self.store);
+        let mut store = self.engine.kept().store.clone();
+        let mut tries = 0;
+        // A daemon may move results between the moment at which the store was read and this one: both are read again.
+        while !self.remember_from(&store)? && tries < MOVED_TRIES {
+            tries += 1;
+            store = Store::open(self.engine.project.state(), Access::Read, self.engine.clock.as_ref())
+                .map_err(|error| super::PlaceError::Memory(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what `store` remembers. Returns whether the results that it speaks of are where it says.
+    fn remember_from(&self, store: &Store) -> Result<bool, super::PlaceError> {
+        let memory = |error: LedgerError| super::PlaceError::Memory(error.to_string());
+        let (recorded, own) = (self.ledger(store), self.ledger(&self.store));
         let put = |changes: Changes| own.apply(changes).map_err(memory);
+        // Of what was read before it was moved.
+        put(Changes { merged: own.deltas().map_err(memory)?, ..Changes::default() })?;
         put(Changes { scope: recorded.scope().map_err(memory)?, ..Changes::default() })?;
+        let mut first: Option<Kept> = None;
         for page in recorded.pages() {
-            put(Changes { pages: vec![page.map_err(memory)?], ..Changes::default() })?;
+            let page = page.map_err(memory)?;
+            let of_page = engine::first_result(&page.1)
+                .map_err(|error| super::PlaceError::Memory(error.to_string()))?;
+            first = first.into_iter().chain(of_page).min_by_key(|kept| kept.offset);
+            put(Changes { pages: vec![page], ..Changes::default() })?;
         }
         for number in recorded.deltas().map_err(memory)? {
             let delta = recorded.delta(number).map_err(memory)?;
             put(Changes { deltas: vec![(number, delta)], ..Changes::default() })?;
         }
-        let kept = self.engine.results_of(&self.attempt.instance);
-        if kept.exists() {
-            engine::copy_results(&kept, &self.results()).map_err(|cause| FileError {
-                action: "copy",
-                path: kept,
-                cause,
-            })?;
+        let (kept, copy) = (self.engine.results_of(&self.attempt.instance), self.results());
+        if !kept.exists() {
+            return Ok(true);
         }
-        Ok(())
+        let copied = || {
+            if copy.exists() {
+                fs::remove_file(&copy)?;
+            }
+            engine::copy_results(&kept, &copy)?;
+            // In the original, and after it was copied: what was moved while it was copied counts as well.
+            first.map_or(Ok(true), |first| engine::holds_result(&kept, first))
+        };
+        copied().map_err(|cause| FileError { action: "copy", path: kept.clone(), cause }.into())
     }
 
     fn open(&self) -> Result<Vec<Box<dyn Sink>>, SinkError> {

@@ -86,7 +86,8 @@ impl Prepared {
                 let operation = if item.tombstone { Operation::Delete } else { Operation::Put };
                 let known = item.known_as.filter(|_| index == 0);
                 let idempotency_key = known.unwrap_or_else(|| item.idempotency_key(scope, index, result));
-                deliveries.push(Delivery { operation, record: result.clone(), idempotency_key });
+                let fresh = !item.was_delivered();
+                deliveries.push(Delivery { operation, record: result.clone(), idempotency_key, fresh });
                 owners.push(records);
             }
             records += 1;

@@ -17,7 +17,7 @@ use super::Setup;
 use super::error::EngineError;
 use super::files::{check_of, open_results};
 use crate::ledger::{Changes, Scope};
-use crate::state::{Kept, Rows, Short, State};
+use crate::state::{Kept, RowError, Rows, Short, State};
 
 /// Room that is not worth the copying.
 const SPARED: u64 = if cfg!(test) { 16 << 10 } else { 16 << 20 };
@@ -157,6 +157,37 @@ fn can_give_back(file: &File, end: u64) -> std::io::Result<bool> {
         Ok(()) => Ok(true),
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the first of the results in the file that a page's rows speak of.
+///
+/// # Errors
+///
+/// When the page cannot be read.
+pub fn first_result(page: &[u8]) -> Result<Option<Kept>, RowError> {
+    let (mut rows, mut first) = (Rows::new(page), None);
+    while let Some((state, _)) = rows.next_row()? {
+        first = first.into_iter().chain(state.kept).min_by_key(|kept| kept.offset);
+    }
+    Ok(first)
+}
+
+/// Returns whether a result is where a row says. When the first that any row speaks of is, none was moved since the rows
+/// were read: moving takes all that was there.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn holds_result(path: &Path, kept: Kept) -> std::io::Result<bool> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(kept.offset))?;
+    let mut check = Short::default();
+    let mut bytes = vec![0; kept.length as usize];
+    match file.read_exact(&mut check).and_then(|()| file.read_exact(&mut bytes)) {
+        Ok(()) => Ok(check == check_of(&bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

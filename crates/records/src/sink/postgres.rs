@@ -1,8 +1,9 @@
 //! A table of a PostgreSQL server.
 //!
 //! One transaction a batch: the fence's row is locked, the ledger asked (a batch that is there is not applied again), the
-//! batch copied in binary into a staging table, and put from there by one `INSERT … ON CONFLICT`. `cairn_fence` and
-//! `cairn_ledger` stand in the table's schema.
+//! batch copied in binary into a staging table, and put from there by one `INSERT … ON CONFLICT`. What was never delivered
+//! before is copied right into the table, where all columns can be sent in binary (`direct.rs`). `cairn_fence`,
+//! `cairn_ledger` and `cairn_keys` stand in the table's schema.
 //!
 //! | the table | its columns |
 //! |---|---|
@@ -25,11 +26,13 @@ mod ahead;
 mod batch;
 mod columns;
 mod connect;
+mod direct;
 mod encode;
 mod error;
 mod key;
 mod two_phase;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use cairn_model::{Digest, SinkMode};
@@ -41,7 +44,9 @@ use self::ahead::{Encoder, Load};
 use self::batch::{Staging, Target};
 use self::columns::Table;
 use self::connect::Server;
+use self::direct::Copied;
 use self::error::{Failure, of_schema};
+use self::key::Keys;
 use self::two_phase::{literal, staging_name};
 use super::fingerprint::Rows;
 use super::table::{Kind, LEDGER_KEEPS, Wanted, list, puts, quoted};
@@ -69,6 +74,7 @@ impl Postgres {
             quoted: format!("{schema}{}", quoted(table)),
             ledger: format!("{schema}\"cairn_ledger\""),
             fence: format!("{schema}\"cairn_fence\""),
+            keys: format!("{schema}\"{}\"", super::spelling::TABLE),
             schema,
             server,
             wanted: Arc::new(wanted),
@@ -76,7 +82,9 @@ impl Postgres {
             database: String::new(),
             table: None,
             has_ledger: false,
+            has_keys: None,
             fenced: None,
+            met_rows: Cell::new(false),
         };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
@@ -189,14 +197,19 @@ struct Session {
     quoted: String,
     ledger: String,
     fence: String,
+    keys: String,
     client: Option<Client>,
     /// The database that the client is connected to.
     database: String,
     /// The table as it was in the last transaction that was committed.
     table: Option<Arc<Table>>,
     has_ledger: bool,
+    /// Whether keys can be remembered, where that was looked at.
+    has_keys: Option<bool>,
     /// The scope that is known to have a row in the table of fences.
     fenced: Option<String>,
+    /// Whether something stood under a key that was to be new: rows are expected from then on.
+    met_rows: Cell<bool>,
 }
 
 impl Session {
@@ -215,6 +228,7 @@ impl Session {
         self.client = None;
         self.table = None;
         self.has_ledger = false;
+        self.has_keys = None;
         self.fenced = None;
     }
 
@@ -285,11 +299,39 @@ impl Session {
             transaction.commit().await?;
             self.has_ledger = true;
         }
+        self.make_keys().await?;
         if self.fenced.as_deref() != Some(scope) {
             let insert = format!("INSERT INTO {} VALUES ($1, 0) ON CONFLICT DO NOTHING", self.fence);
             self.client().await?.execute(&insert, &[&scope]).await?;
             self.fenced = Some(scope.to_owned());
         }
+        Ok(())
+    }
+
+    /// Sees to it that there is a table of keys, where this user may make one: a ledger of before was made without.
+    async fn make_keys(&mut self) -> Result<(), Failure> {
+        if self.has_keys.is_some() || self.wanted.mode == SinkMode::Append {
+            return Ok(());
+        }
+        let keys = self.keys.clone();
+        let schema = self.schema.trim_end_matches('.').to_owned();
+        let query = "SELECT to_regclass($1) IS NOT NULL, coalesce(has_schema_privilege(
+                         CASE WHEN $2 = '' THEN current_schema() ELSE (parse_ident($2))[1] END, 'CREATE'), false)";
+        let row = self.client().await?.query_one(query, &[&keys, &schema]).await?;
+        let (mut there, may): (bool, bool) = (row.get(0), row.get(1));
+        if !there && may {
+            let transaction = self.client().await?.transaction().await?;
+            transaction
+                .batch_execute(&format!(
+                    "SELECT pg_advisory_xact_lock(hashtext('cairn_ledger'));
+                     CREATE TABLE IF NOT EXISTS {keys} (scope text, stored text, key text NOT NULL,
+                         PRIMARY KEY (scope, stored))"
+                ))
+                .await?;
+            transaction.commit().await?;
+            there = true;
+        }
+        self.has_keys = Some(there);
         Ok(())
     }
 
@@ -374,9 +416,15 @@ impl Session {
                 },
                 for_prepare: gid.is_some(),
             };
-            let target = Target { table, wanted: &self.wanted, quoted: &self.quoted, staging };
+            let keys = if self.has_keys == Some(true) && encoded.faults.is_empty() {
+                let begun_in = (batch.sequence == 1).then_some(self.quoted.as_str());
+                Some(Keys::of(&transaction, &self.keys, scope, begun_in).await?)
+            } else {
+                None
+            };
+            let target = Target { table, wanted: &self.wanted, quoted: &self.quoted, staging, keys };
             faults = std::mem::take(&mut encoded.faults);
-            if faults.is_empty() {
+            if faults.is_empty() && !self.copy(&target, &mut transaction, &encoded, records).await? {
                 faults = target.apply(&mut transaction, &encoded, records).await?;
             }
         }
@@ -394,6 +442,22 @@ impl Session {
             }
         }
         Ok(table)
+    }
+
+    /// Copies a batch of new rows into the table; returns whether that could be done.
+    async fn copy(
+        &self,
+        target: &Target<'_>,
+        transaction: &mut Transaction<'_>,
+        encoded: &batch::Encoded,
+        records: &[Delivery],
+    ) -> Result<bool, Failure> {
+        if self.met_rows.get() || !target.takes_copy(encoded, records) {
+            return Ok(false);
+        }
+        let copied = target.copy(transaction, encoded).await?;
+        self.met_rows.set(matches!(copied, Copied::Met));
+        Ok(matches!(copied, Copied::All))
     }
 
     /// Locks the scope's fence until the end of the transaction, and raises it to that of `batch`.

@@ -19,6 +19,7 @@
 mod columns;
 mod error;
 mod forms;
+mod keys;
 mod order;
 mod statement;
 
@@ -34,13 +35,14 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, Transactio
 use self::columns::{Bound, Column, Table};
 use self::error::{error_text, failed, is_of_the_record};
 use self::forms::Forms;
+use self::keys::Keys;
 use self::statement::{Row, Statements, positions};
 use super::apart::one_row;
 use super::fingerprint::Rows;
 use super::record::{Layout, Value};
 use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, puts, quoted, unknown_fields};
 use super::{BatchId, Delivered, Delivery, Operation, RecordFault, Sink, SinkError};
-use crate::fields::key_text;
+use crate::fields::{key_json, key_text};
 
 /// How long to wait for another process's transaction: longer than any batch takes, short enough to be told of.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -162,7 +164,9 @@ impl Sqlite {
                 "CREATE TABLE IF NOT EXISTS cairn_ledger (scope TEXT NOT NULL, batch_seq INTEGER NOT NULL,
                      fence INTEGER NOT NULL, digest TEXT NOT NULL, puts INTEGER NOT NULL, committed_at TEXT NOT NULL,
                      PRIMARY KEY (scope, batch_seq)) WITHOUT ROWID;
-                 CREATE TABLE IF NOT EXISTS cairn_fence (scope TEXT PRIMARY KEY, fence INTEGER NOT NULL) WITHOUT ROWID;",
+                 CREATE TABLE IF NOT EXISTS cairn_fence (scope TEXT PRIMARY KEY, fence INTEGER NOT NULL) WITHOUT ROWID;
+                 CREATE TABLE IF NOT EXISTS cairn_keys (scope TEXT NOT NULL, stored TEXT NOT NULL, key TEXT NOT NULL,
+                     PRIMARY KEY (scope, stored)) WITHOUT ROWID;",
             )
             .map_err(&failed)?;
         let seen: Option<i64> = self
@@ -296,12 +300,35 @@ impl Sqlite {
         Ok(format!("CREATE TABLE {} ({})", quoted(&self.wanted.table), lines.join(", ")))
     }
 
-    /// Writes all records, or says which do not fit.
-    fn write(&self, table: &Table, records: &[Delivery]) -> Result<(), SinkError> {
+    /// Writes all records, or says which do not fit. `first`: nothing of the load is in the table yet.
+    fn write(
+        &self,
+        table: &Table,
+        batch: &BatchId,
+        records: &[Delivery],
+        first: bool,
+    ) -> Result<(), SinkError> {
         let mut faults = Vec::new();
         let rows = self.rows(table, records, &mut faults);
+        let key = positions(&table.columns, &self.wanted.key_names());
+        let mut keys = if self.wanted.mode == SinkMode::Append {
+            None
+        } else {
+            let scope = self.scope(&batch.scope);
+            Some(Keys::of(&self.connection, scope, &self.wanted, first).map_err(self.failed())?)
+        };
         let mut statements = Statements::new(&self.connection, &self.wanted, &table.columns);
         for row in &rows {
+            if let Some(keys) = keys.as_mut().filter(|keys| keys.concern(row)) {
+                let known_as = key_json(&records[row.index].record, &self.wanted.key);
+                let other = keys.check(&table.columns, &key, row, &known_as).map_err(self.failed())?;
+                if let Some(other) = other {
+                    if faults.iter().all(|known| known.index != row.index) {
+                        faults.push(fault(row.index, other));
+                    }
+                    continue;
+                }
+            }
             match statements.write(row) {
                 Ok(()) => {}
                 Err(error) if is_of_the_record(&error) => {
@@ -369,12 +396,14 @@ impl Sqlite {
                 faults.push(fault(index, unknown_fields(&unknown, &self.wanted.table, "TEXT")));
                 continue;
             }
-            let mut row = Row { index, delete, defaults: 0, values: Vec::with_capacity(columns.len()) };
+            let values = Vec::with_capacity(columns.len());
+            let mut row = Row { index, delete, is_plain: true, defaults: 0, values };
             let mut wrong = None;
             for (position, (column, slot)) in columns.iter().zip(&mut slots).enumerate() {
                 let is_key = key.contains(&position);
                 let keyed = is_key && self.wanted.mode != SinkMode::Append;
                 if let Some(value) = slot.as_ref().filter(|_| keyed) {
+                    row.is_plain &= column.is_plain(value);
                     wrong = self.other_form(column, value);
                     if wrong.is_some() {
                         break;
@@ -486,9 +515,20 @@ impl Sink for Sqlite {
             // Dropped: rolled back.
             return Ok(Delivered::default());
         }
+        let first = self.last(&batch.scope)? == 0;
         self.record(batch, puts(records))?;
         if let Some(table) = self.table(records)? {
-            self.write(&table, records)?;
+            let scope = self.scope(&batch.scope);
+            self.forms.borrow_mut().remembered(|| keys::forms(&self.connection, &scope)).map_err(&failed)?;
+            let before = self.forms.borrow().clone();
+            if let Err(error) = self.write(&table, batch, records, first) {
+                // What is not written decides nothing.
+                *self.forms.borrow_mut() = before;
+                return Err(error);
+            }
+            for (column, form) in self.forms.borrow().since(&before) {
+                keys::remember_form(&self.connection, &scope, column, form).map_err(&failed)?;
+            }
         }
         transaction.commit().map_err(&failed)?;
         Ok(Delivered::default())

@@ -8,7 +8,7 @@ use super::record::{Value, fields};
 use super::{Delivery, Operation, RecordFault, SinkError};
 
 /// Tables that cairn keeps beside the one it fills.
-pub(crate) const OWN_TABLES: [&str; 2] = ["cairn_ledger", "cairn_fence"];
+pub(crate) const OWN_TABLES: [&str; 3] = ["cairn_ledger", "cairn_fence", super::spelling::TABLE];
 
 /// How many batches of a scope the ledger remembers: a repeated delivery is of the last one, or of a few.
 pub(crate) const LEDGER_KEEPS: u64 = 100;

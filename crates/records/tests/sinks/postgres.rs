@@ -11,6 +11,7 @@ use cairn_testkit::PostgresServer;
 use crate::proxy::{Cut, Proxy};
 use crate::support::{Given, SCOPE, batch, delete, deliver, faults, outage, put, refusal};
 
+mod direct;
 mod keys;
 mod several;
 

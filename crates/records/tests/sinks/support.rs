@@ -13,13 +13,19 @@ pub(crate) fn put(record: &str) -> Delivery {
     delivery(Operation::Put, record)
 }
 
+/// One under whose key something was delivered before.
+pub(crate) fn known(record: &str) -> Delivery {
+    Delivery { fresh: false, ..put(record) }
+}
+
 pub(crate) fn delete(record: &str) -> Delivery {
     delivery(Operation::Delete, record)
 }
 
 fn delivery(operation: Operation, record: &str) -> Delivery {
     let record = record.as_bytes().to_vec();
-    Delivery { operation, idempotency_key: blake3::hash(&record).into(), record: record.into() }
+    let idempotency_key = blake3::hash(&record).into();
+    Delivery { operation, idempotency_key, record: record.into(), fresh: operation == Operation::Put }
 }
 
 /// A batch's identity, its digest that of its records.

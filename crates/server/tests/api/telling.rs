@@ -64,7 +64,7 @@ fn deliver(served: &Served) {
 }
 
 fn to_webhook(url: String) -> Telling {
-    let notify = Notify { on: BTreeSet::from(Occasion::ALL), webhook: Some(url), command: Vec::new() };
+    let notify = Notify { on: BTreeSet::from(Occasion::ALL), webhook: Some(url), ..Notify::default() };
     Telling { notify, lineage: None }
 }
 
@@ -150,7 +150,7 @@ async fn nobody_is_told_before_it_is_durable_and_what_is_not_delivered_stays() {
 async fn a_command_is_given_the_text_and_all_else_in_its_environment() {
     let script = "cat > told.txt; printf '%s|%s|%s' \"$CAIRN_OCCASION\" \"$CAIRN_PIPELINE\" \"$CAIRN_NOTIFICATION\" > env.txt";
     let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
-    let notify = Notify { on: [Occasion::Failed].into(), webhook: None, command };
+    let notify = Notify { on: [Occasion::Failed].into(), command, ..Notify::default() };
     let served = Served::telling(Telling { notify, lineage: None }).await;
     served.work();
     deliver(&served);

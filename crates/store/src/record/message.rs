@@ -32,6 +32,8 @@ pub enum Recipient {
     Command,
     /// Who keeps the lineage.
     Lineage,
+    /// An address that is told of runs by mail.
+    Mail,
 }
 
 /// The id of a message: its time, eight bytes, and the beginning of a digest of who is told what.
@@ -39,7 +41,7 @@ pub type MessageId = [u8; 16];
 
 impl Recipient {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Webhook, Self::Command, Self::Lineage];
+    pub const ALL: [Self; 4] = [Self::Webhook, Self::Command, Self::Lineage, Self::Mail];
 
     /// Returns the word for it.
     pub const fn as_str(self) -> &'static str {
@@ -47,6 +49,7 @@ impl Recipient {
             Self::Webhook => "webhook",
             Self::Command => "command",
             Self::Lineage => "lineage",
+            Self::Mail => "mail",
         }
     }
 }
@@ -84,6 +87,7 @@ mod v1 {
         Webhook,
         Command,
         Lineage,
+        Mail,
     }
 }
 
@@ -96,6 +100,7 @@ impl Record for Message {
                 Recipient::Webhook => v1::Recipient::Webhook,
                 Recipient::Command => v1::Recipient::Command,
                 Recipient::Lineage => v1::Recipient::Lineage,
+                Recipient::Mail => v1::Recipient::Mail,
             },
             key: self.key.clone(),
             body: self.body.clone(),
@@ -116,6 +121,7 @@ impl Record for Message {
                 v1::Recipient::Webhook => Recipient::Webhook,
                 v1::Recipient::Command => Recipient::Command,
                 v1::Recipient::Lineage => Recipient::Lineage,
+                v1::Recipient::Mail => Recipient::Mail,
             },
             key: stored.key,
             body: stored.body,

@@ -339,6 +339,8 @@ fn golden_of_the_daemon() {
         error: Some("e".to_owned()),
     };
     check(&message, "01 02 01 'k' 02 '{}' 02 03 04 01 01 'e'");
+    let message = Message { to: Recipient::Mail, error: None, ..message };
+    check(&message, "01 03 01 'k' 02 '{}' 02 03 04 00");
 }
 
 #[test]

@@ -20,9 +20,9 @@ fn a_store_of_a_newer_cairn_is_refused_and_left_as_it_is() {
     fs::write(state.file("HEAD"), &head).unwrap();
     for access in [Access::Read, Access::Write] {
         let error = state.try_open(access).unwrap_err();
-        assert!(matches!(error, OpenError::Newer { found: 7, known: 5, .. }), "{error:?}");
+        assert!(matches!(error, OpenError::Newer { found: 7, known: 6, .. }), "{error:?}");
         let text = error.to_string();
-        assert!(text.contains("format 7") && text.contains("formats up to 5"), "{text}");
+        assert!(text.contains("format 7") && text.contains("formats up to 6"), "{text}");
         assert!(text.contains(state.path().to_str().unwrap()), "{text}");
     }
     assert_eq!(fs::read(state.file("HEAD")).unwrap(), head);

@@ -49,6 +49,11 @@ fn a_store_of_format_4_gives_what_was_put_into_it() {
     check(4);
 }
 
+#[test]
+fn a_store_of_format_5_gives_what_was_put_into_it() {
+    check(5);
+}
+
 /// Writes a store of the current format to `tests/formats/new/`, part of it in tables and part in a log. When the format
 /// has a new version, the folder is given its name and a test like the one above.
 #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use cairn_model::SinkMode;
 
 use super::fakes::{Cut, Stage};
+use crate::ledger::Ledger as _;
 
 const KEYS: u32 = 20;
 const BYTES: usize = 1_000;
@@ -59,6 +60,30 @@ fn results_of_before_do_not_pile_up_and_those_that_count_stay() {
     crate::engine::copy_results(&stage.path().join("results"), &copy).unwrap();
     assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(stage.path().join("results")).unwrap());
     assert!(std::fs::metadata(&copy).unwrap().blocks() * 512 < once * 5, "holes are copied as holes");
+}
+
+/// Who reads rows while another process moves their results sees that they do not belong together.
+#[test]
+fn rows_of_before_results_were_moved_are_known() {
+    let stage = stage();
+    let first = || {
+        let pages = stage.memory.pages().map(|page| crate::engine::first_result(&page.unwrap().1).unwrap());
+        pages.flatten().min_by_key(|kept| kept.offset).unwrap()
+    };
+    let holds = |kept| crate::engine::holds_result(&stage.path().join("results"), kept).unwrap();
+    let mut moved = 0;
+    for (round, gone) in [(0, &[][..]), (1, &[3])] {
+        stage.run(&source(round, gone)).unwrap();
+    }
+    for round in 2..30 {
+        let before = first();
+        stage.run(&source(round, &[3])).unwrap();
+        assert!(holds(first()), "round {round}: what counts is there");
+        // One key is not in the source any more: its result, the oldest, moves whenever any do.
+        assert_eq!(holds(before), first() == before, "round {round}");
+        moved += usize::from(!holds(before));
+    }
+    assert!(moved > 1, "{moved}");
 }
 
 #[test]

@@ -1,26 +1,27 @@
 //! A batch on its way into the table: encoded, copied into a staging table, and from there put and deleted by one
 //! statement each.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::BufMut;
 use cairn_model::{FieldPath, SinkMode};
-use futures_util::SinkExt;
 use tokio_postgres::Transaction;
 
 use super::columns::{Column, Compares, Table};
+use super::direct::copy_in;
 use super::encode::Kind;
 use super::error::{Failure, of_records, sentence};
-use super::key::{self, Asked};
+use super::key::{self, Asked, Keys};
 use crate::sink::record::{Layout, Value};
 use crate::sink::table::{NO_KEY, Wanted, fault, list, quoted, unknown_fields};
 use crate::sink::{Delivery, Operation, RecordFault};
 
-/// Bytes of a message: large enough that the message costs nothing, small enough to stay in the cache.
-const CHUNK: usize = 256 * 1024;
-
 /// How many faulty records one delivery looks for, when the server must be asked: each costs some statements.
 const FAULTS_MAX: usize = 100;
+
+/// Bytes of an encoded row before its columns: how many fields there are, and the group with its length.
+pub(super) const HEAD: usize = 2 + 4 + 4;
 
 /// A row that is not put but whose key is deleted.
 const DELETE: i32 = -1;
@@ -30,8 +31,10 @@ pub(super) struct Encoded {
     bytes: Vec<u8>,
     rows: Vec<Row>,
     /// For each group of rows, by number: which columns they leave to their default.
-    groups: Vec<Vec<bool>>,
+    pub(super) groups: Vec<Vec<bool>>,
     deletes: bool,
+    /// Indices of the records whose key is not written as it is stored.
+    pub(super) not_plain: HashSet<usize>,
     /// What does not fit; the rows are those of the other records.
     pub(super) faults: Vec<RecordFault>,
 }
@@ -40,6 +43,13 @@ struct Row {
     /// In the batch.
     index: usize,
     bytes: Range<usize>,
+}
+
+impl Encoded {
+    /// Returns the rows in their order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.iter().map(|row| &self.bytes[row.bytes.clone()])
+    }
 }
 
 /// Encodes `records`.
@@ -55,6 +65,7 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
         rows: Vec::new(),
         groups: Vec::new(),
         deletes: false,
+        not_plain: HashSet::new(),
         faults: Vec::new(),
     };
     let (mut keys, mut keys_at): (Vec<u8>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
@@ -65,6 +76,7 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
         slots.resize(layout.width(), None);
         let delete = delivery.operation == Operation::Delete;
         let start = encoded.bytes.len();
+        let mut is_plain = true;
         let mut encode = || -> Result<Range<usize>, String> {
             let unknown = layout.read(&delivery.record, &mut slots)?;
             if delete && key.is_empty() {
@@ -92,6 +104,7 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
                     column.encode(value, is_key && keyed, &mut encoded.bytes)?;
                     if is_key && keyed {
                         key::check(column, value)?;
+                        is_plain &= key::is_plain(column, value);
                     }
                 }
                 if is_key {
@@ -106,6 +119,9 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
                 keys_at.push(of_key);
                 encoded.rows.push(Row { index, bytes: start..encoded.bytes.len() });
                 encoded.deletes |= delete;
+                if !is_plain {
+                    encoded.not_plain.insert(index);
+                }
             }
             Err(error) => {
                 encoded.bytes.truncate(start);
@@ -164,6 +180,8 @@ pub(super) struct Target<'t> {
     /// The table, quoted, with its schema.
     pub(super) quoted: &'t str,
     pub(super) staging: Staging,
+    /// What is remembered of keys; `None` where nothing can be.
+    pub(super) keys: Option<Keys>,
 }
 
 impl Target<'_> {
@@ -220,24 +238,22 @@ impl Target<'_> {
             if self.staging.for_prepare { ("UNLOGGED", "") } else { ("TEMP", " ON COMMIT DROP") };
         let fields = staged.join(", ");
         transaction.batch_execute(&format!("CREATE {kind} TABLE {stage} (g int4, {fields}){end}")).await?;
-        let copy =
-            transaction.copy_in::<_, Bytes>(&format!("COPY {stage} FROM STDIN (FORMAT binary)")).await?;
-        let mut copy = std::pin::pin!(copy);
-        let mut chunk = BytesMut::with_capacity(CHUNK + CHUNK / 4);
-        chunk.put_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0");
-        for row in rows {
-            chunk.put_slice(&encoded.bytes[row.bytes.clone()]);
-            if chunk.len() >= CHUNK {
-                copy.send(chunk.split().freeze()).await?;
-            }
-        }
-        chunk.put_i16(-1);
-        copy.send(chunk.freeze()).await?;
-        copy.finish().await?;
+        let staged = rows.iter().map(|row| &encoded.bytes[row.bytes.clone()]);
+        let statement = format!("COPY {stage} FROM STDIN (FORMAT binary)");
+        copy_in(transaction, &statement, staged, |row, to| to.put_slice(row)).await?;
         if self.wanted.mode != SinkMode::Append
             && let Some(asked) = Asked::of(self.table, self.wanted, self.quoted, stage)
         {
             let faults = asked.faults(transaction, self.wanted, records, |row| rows[row].index).await?;
+            if !faults.is_empty() {
+                return Ok(faults);
+            }
+        }
+        if let Some(keys) = &self.keys
+            && (keys.known.any || !encoded.not_plain.is_empty())
+        {
+            let of_rows = rows.iter().map(|row| (row.index, !encoded.not_plain.contains(&row.index)));
+            let faults = keys.faults(transaction, self, records, of_rows).await?;
             if !faults.is_empty() {
                 return Ok(faults);
             }
@@ -330,7 +346,8 @@ impl Target<'_> {
 /// Returns the expression for a staged value in the column's type and collation; `of` stands before its name.
 pub(super) fn staged_value(of: &str, position: usize, column: &Column) -> String {
     let mut value = format!("{of}c{position}");
-    if column.kind.is_cast() {
+    // A `char(n)` is compared as text, blanks and all, with what is no `char`.
+    if column.kind.is_cast() || column.compares == Compares::WithoutBlanks {
         value = format!("CAST({value} AS {})", column.declared);
     }
     if let Compares::ByServer { collation: Some(collation), .. } = &column.compares {

@@ -11,6 +11,10 @@ use crate::sink::record::Value;
 pub(super) struct Table {
     /// Those that can be written.
     pub(super) columns: Vec<Column>,
+    /// Whether `COPY` does what `INSERT` does: it knows neither rules nor row security, and takes no view.
+    pub(super) takes_copy: bool,
+    /// What would be read otherwise if the table were altered.
+    pub(super) shape: String,
     /// The columns of each unique index that `ON CONFLICT` can use.
     unique: Vec<Vec<String>>,
 }
@@ -88,7 +92,8 @@ impl Table {
                 &[&table],
             )
             .await?;
-        Ok(Some(Self { columns, unique: indexes.iter().map(|row| row.get(0)).collect() }))
+        let (takes_copy, shape) = shape(transaction, table).await?.unwrap_or_default();
+        Ok(Some(Self { columns, takes_copy, shape, unique: indexes.iter().map(|row| row.get(0)).collect() }))
     }
 
     /// Returns whether no two rows can have the same values in `key`.
@@ -102,6 +107,23 @@ impl Table {
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
     }
+}
+
+/// Returns whether a table takes a copy, and all that says how the bytes of one are read: columns and types.
+pub(super) async fn shape(
+    transaction: &Transaction<'_>,
+    table: &str,
+) -> Result<Option<(bool, String)>, tokio_postgres::Error> {
+    let row = transaction
+        .query_opt(
+            "SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT c.relrowsecurity,
+                    c.oid || string_agg(format(',%I %s %s', a.attname, a.atttypid, a.atttypmod), '' ORDER BY a.attnum)
+             FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+             WHERE c.oid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped GROUP BY c.oid",
+            &[&table],
+        )
+        .await?;
+    Ok(row.map(|row| (row.get(0), row.get(1))))
 }
 
 impl Compares {

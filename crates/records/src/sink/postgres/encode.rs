@@ -25,8 +25,10 @@ pub(super) enum Kind {
     /// Characters at most.
     Text(Option<usize>),
     Date,
-    Timestamp,
-    TimestampTz,
+    /// Places behind the second.
+    Timestamp(u32),
+    /// The same.
+    TimestampTz(u32),
     Json,
     Jsonb,
     Uuid,
@@ -38,6 +40,7 @@ pub(super) enum Kind {
 impl Kind {
     /// Returns the kind of a type by its name in `pg_type` and its modifier, -1 for none.
     pub(super) fn of(name: &str, modifier: i32) -> Self {
+        let places = u32::try_from(modifier).unwrap_or(PLACES_MAX).min(PLACES_MAX);
         let modifier = i64::from(modifier);
         match name {
             "bool" => Self::Bool,
@@ -55,8 +58,8 @@ impl Kind {
             "text" => Self::Text(None),
             "varchar" | "bpchar" => Self::Text(usize::try_from(modifier - 4).ok()),
             "date" => Self::Date,
-            "timestamp" => Self::Timestamp,
-            "timestamptz" => Self::TimestampTz,
+            "timestamp" => Self::Timestamp(places),
+            "timestamptz" => Self::TimestampTz(places),
             "json" => Self::Json,
             "jsonb" => Self::Jsonb,
             "uuid" => Self::Uuid,
@@ -75,8 +78,8 @@ impl Kind {
             Self::Float4 => "float4",
             Self::Float8 => "float8",
             Self::Date => "date",
-            Self::Timestamp => "timestamp",
-            Self::TimestampTz => "timestamptz",
+            Self::Timestamp(_) => "timestamp",
+            Self::TimestampTz(_) => "timestamptz",
             Self::Json => "json",
             Self::Jsonb => "jsonb",
             Self::Uuid => "uuid",
@@ -139,7 +142,7 @@ impl Kind {
             }
             Self::Date => to.extend_from_slice(&days(&scalar(value)?)?.to_be_bytes()),
             // A time with an offset in a column without one is UTC's, as all are that this sink writes.
-            Self::Timestamp | Self::TimestampTz => {
+            Self::Timestamp(_) | Self::TimestampTz(_) => {
                 to.extend_from_slice(&instant(&scalar(value)?)?.to_be_bytes());
             }
             Self::Json => to.extend_from_slice(json(value).as_bytes()),
@@ -160,6 +163,9 @@ impl Kind {
         Some(())
     }
 }
+
+/// Places behind the second that a moment has at most.
+const PLACES_MAX: u32 = 6;
 
 /// Microseconds from 1970 to 2000, where PostgreSQL's time begins.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -299,17 +305,18 @@ fn instant(text: &str) -> Option<i64> {
     Some(i64::try_from(micros).ok()? - EPOCH_MICROS)
 }
 
-/// Returns an instant in microseconds, where `text` names one between two.
-pub(super) fn without_nanoseconds(text: &str) -> Option<String> {
+/// Returns an instant as a column of so many places holds it, where `text` names one between two.
+pub(super) fn rounded(text: &str, places: u32) -> Option<String> {
     let instant: Timestamp = match text.parse() {
         Ok(instant) => instant,
         Err(_) => text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp(),
     };
-    if instant.as_nanosecond() % 1000 == 0 {
+    let unit = 10_i128.pow(9 - places.min(PLACES_MAX));
+    if instant.as_nanosecond() % unit == 0 {
         return None;
     }
-    let micros = (instant.as_nanosecond() + 500).div_euclid(1000);
-    Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok().map(|instant| instant.to_string())
+    let stored = (instant.as_nanosecond() + unit / 2).div_euclid(unit) * unit;
+    Timestamp::from_nanosecond(stored).ok().map(|instant| instant.to_string())
 }
 
 fn uuid(text: &str) -> Option<[u8; 16]> {
@@ -391,8 +398,8 @@ mod tests {
             (Kind::Text(None), Value::Nested("[1]"), true),
             (Kind::Date, text("2024-02-29"), true),
             (Kind::Date, text("2023-02-29"), false),
-            (Kind::TimestampTz, text("2024-05-01 10:00:00+02"), true),
-            (Kind::TimestampTz, number("1714550400"), false),
+            (Kind::TimestampTz(6), text("2024-05-01 10:00:00+02"), true),
+            (Kind::TimestampTz(6), number("1714550400"), false),
             (Kind::Jsonb, Value::Nested(r#"["\u0000"]"#), false),
             (Kind::Jsonb, Value::Nested(r#"["\\u0000"]"#), true),
             (Kind::Uuid, text("{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}"), true),

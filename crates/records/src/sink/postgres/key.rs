@@ -1,21 +1,24 @@
 //! Keys that are two for cairn and would be one row here.
 //!
 //! A value that is rounded is told of as it is encoded ([`check`]); two values that are sent alike stand side by side in a
-//! sorted batch ([`is_one_row`]); and where only the server knows what it holds to be equal, it is asked ([`Asked`]).
-//! Columns that compare bytes, which are nearly all, cost no statement.
+//! sorted batch ([`is_one_row`]); where only the server knows what it holds to be equal, it is asked ([`Asked`]); and what
+//! is written in several ways in several batches is told apart by what is remembered of it ([`Keys`]). Columns that compare
+//! bytes, which are nearly all, and keys that are written as they are stored, cost no statement.
 
 use std::borrow::Cow;
 
 use tokio_postgres::Transaction;
 
+use super::batch::Target;
 use super::columns::{Column, Compares, Table};
 use super::encode::{self, Kind};
-use crate::fields::key_text;
+use crate::fields::{key_json, key_text};
 use crate::order::decimal::Decimal;
 use crate::sink::apart::{self, one_row, stored_as};
 use crate::sink::record::{Layout, Value};
+use crate::sink::spelling::{self, EMPTY, Known, Verdict};
 use crate::sink::table::{Wanted, fault, quoted};
-use crate::sink::{Delivery, RecordFault};
+use crate::sink::{Delivery, Operation, RecordFault};
 
 const DATABASE: &str = "PostgreSQL";
 
@@ -43,11 +46,55 @@ pub(super) fn check(column: &Column, value: &Value<'_>) -> Result<(), String> {
             }
             _ => Ok(()),
         },
-        Kind::Timestamp | Kind::TimestampTz => match encode::without_nanoseconds(text) {
+        Kind::Timestamp(places) | Kind::TimestampTz(places) => match encode::rounded(text, places) {
             Some(stored) => Err(stored_as(&column.name, value, &stored, DATABASE)),
             None => Ok(()),
         },
         _ => Ok(()),
+    }
+}
+
+/// Returns whether a key's value is written as the column shows it: no other that is has the same row. Where the server
+/// compares, it is asked, or (types that are sent as text) nobody knows.
+pub(super) fn is_plain(column: &Column, value: &Value<'_>) -> bool {
+    let Value::Text(text) = value else {
+        // Of numbers one is one key however it is written.
+        return !matches!(
+            (column.kind, value),
+            (Kind::Bool, Value::Number(_)) | (Kind::Int2 | Kind::Int4 | Kind::Int8, Value::Bool(_))
+        );
+    };
+    let bytes = text.as_bytes();
+    let has = |at: usize, byte: u8| bytes.get(at) == Some(&byte);
+    match column.kind {
+        Kind::Bool => matches!(text.as_ref(), "true" | "false"),
+        Kind::Int2 | Kind::Int4 | Kind::Int8 => spelling::is_plain_integer(text),
+        Kind::Float4 | Kind::Float8 | Kind::Numeric(_) => spelling::is_plain_number(text),
+        Kind::Text(_) => column.compares != Compares::WithoutBlanks || !text.ends_with(' '),
+        Kind::Date => bytes.len() == 10 && has(4, b'-') && has(7, b'-'),
+        // `2024-05-01T10:00:00`, with a fraction or without, in a column with a time zone `Z` behind it.
+        Kind::Timestamp(_) | Kind::TimestampTz(_) => {
+            let zoned = matches!(column.kind, Kind::TimestampTz(_));
+            let local = if zoned { bytes.strip_suffix(b"Z") } else { Some(bytes) };
+            local.is_some_and(|local| {
+                let (seconds, fraction) = local.split_at(local.len().min(19));
+                seconds.len() == 19
+                    && has(4, b'-')
+                    && has(10, b'T')
+                    && (fraction.is_empty()
+                        || fraction[0] == b'.'
+                            && !fraction.ends_with(b"0")
+                            && fraction.len() > 1
+                            && fraction[1..].iter().all(u8::is_ascii_digit))
+            })
+        }
+        Kind::Uuid => {
+            bytes.len() == 36
+                && [8, 13, 18, 23].into_iter().all(|at| has(at, b'-'))
+                && !bytes.iter().any(u8::is_ascii_uppercase)
+        }
+        Kind::Bytea => !bytes.iter().any(u8::is_ascii_uppercase),
+        Kind::Json | Kind::Jsonb | Kind::Other => true,
     }
 }
 
@@ -94,22 +141,8 @@ pub(super) fn is_one_row(
     one: usize,
     other: usize,
 ) -> Option<RecordFault> {
-    // Of each field how it came, and what is compared.
-    let of = |index: usize| -> Option<Vec<(&str, Vec<u8>)>> {
-        let names = table.columns.iter().map(|column| column.name.clone()).collect();
-        let mut layout = Layout::new(names, wanted.paths());
-        let mut slots = vec![None; layout.width()];
-        layout.read(&records[index].record, &mut slots).ok()?;
-        let encoded = wanted.key.iter().map(|path| {
-            let position = table.position(&path.to_string())?;
-            let (column, value) = (&table.columns[position], slots[position].as_ref()?);
-            let mut bytes = Vec::new();
-            column.kind.encode(value, &mut bytes)?;
-            // Behind its length.
-            Some((value.kind(), compared(column, &bytes[4..]).into_owned()))
-        });
-        encoded.collect()
-    };
+    let mut layout = layout(table, wanted);
+    let mut of = |index: usize| fields(&mut layout, table, wanted, &records[index]);
     let (fields, others) = (of(one)?, of(other)?);
     // Where one field's value ends does not show in bytes that were put one behind the other.
     if fields.iter().map(|(_, bytes)| bytes).ne(others.iter().map(|(_, bytes)| bytes)) {
@@ -122,6 +155,31 @@ pub(super) fn is_one_row(
         let text = format!("the key `{key}` is {kind} and {other_kind}, which would be one row: have the worker write them alike");
         Some(fault(one.max(other), text))
     })
+}
+
+fn layout(table: &Table, wanted: &Wanted) -> Layout {
+    let names = table.columns.iter().map(|column| column.name.clone()).collect();
+    Layout::new(names, wanted.paths())
+}
+
+/// Returns of each field of a record's key how it came, and what is compared.
+fn fields(
+    layout: &mut Layout,
+    table: &Table,
+    wanted: &Wanted,
+    record: &Delivery,
+) -> Option<Vec<(&'static str, Vec<u8>)>> {
+    let mut slots = vec![None; layout.width()];
+    layout.read(&record.record, &mut slots).ok()?;
+    let encoded = wanted.key.iter().map(|path| {
+        let position = table.position(&path.to_string())?;
+        let (column, value) = (&table.columns[position], slots[position].as_ref()?);
+        let mut bytes = Vec::new();
+        column.kind.encode(value, &mut bytes)?;
+        // Behind its length.
+        Some((value.kind(), compared(column, &bytes[4..]).into_owned()))
+    });
+    encoded.collect()
 }
 
 /// Returns the fault of the later of two records that are one row; `None` where they have one key, as a worker can make them.
@@ -205,6 +263,118 @@ impl Asked {
                 Some(fault(this, one_row(&row.get::<_, String>(2), &key)))
             };
             faults.extend(found.filter(|found| faults.iter().all(|known| known.index != found.index)));
+        }
+        Ok(faults)
+    }
+}
+
+/// The keys of one load, in a transaction: what is remembered of those that are not plain.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// The table that remembers, quoted, with its schema.
+    pub(super) table: String,
+    pub(super) scope: String,
+    pub(super) known: Known,
+}
+
+impl Keys {
+    /// Reads what is known of a load, noting first whether the table is empty where it has `begun` just now.
+    pub(super) async fn of(
+        transaction: &Transaction<'_>,
+        table: &str,
+        scope: &str,
+        begun_in: Option<&str>,
+    ) -> Result<Self, tokio_postgres::Error> {
+        if let Some(target) = begun_in {
+            let note = format!(
+                "INSERT INTO {table} (scope, stored, key) SELECT $1, $2, '' WHERE NOT EXISTS (SELECT 1 FROM {target})
+                 ON CONFLICT DO NOTHING"
+            );
+            transaction.execute(&note, &[&scope, &EMPTY]).await?;
+        }
+        let query = format!(
+            "SELECT EXISTS (SELECT 1 FROM {table} WHERE scope = $1 AND stored = $2),
+                    EXISTS (SELECT 1 FROM {table} WHERE scope = $1 AND stored LIKE 'key %')"
+        );
+        let row = transaction.query_one(&query, &[&scope, &EMPTY]).await?;
+        let known = Known { empty: row.get(0), any: row.get(1) };
+        Ok(Self { table: table.to_owned(), scope: scope.to_owned(), known })
+    }
+
+    /// Compares keys with whom their rows belong to, and remembers to whom they belong from now on. `rows` are those of the
+    /// staging table, each with its record's index, and whether its key is plain.
+    pub(super) async fn faults(
+        &self,
+        transaction: &Transaction<'_>,
+        target: &Target<'_>,
+        records: &[Delivery],
+        rows: impl Iterator<Item = (usize, bool)>,
+    ) -> Result<Vec<RecordFault>, tokio_postgres::Error> {
+        let (table, wanted) = (target.table, target.wanted);
+        let mut layout = layout(table, wanted);
+        let (mut numbers, mut stored, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, (index, is_plain)) in (1_i64..).zip(rows) {
+            if is_plain && !self.known.any {
+                continue;
+            }
+            let Some(fields) = fields(&mut layout, table, wanted, &records[index]) else { continue };
+            numbers.push(number);
+            stored.push(spelling::stored(fields.iter().map(|(_, bytes)| bytes.as_slice())));
+            asked.push((index, is_plain));
+        }
+        let key: Vec<(usize, &Column)> = wanted
+            .key_names()
+            .iter()
+            .filter_map(|name| table.position(name))
+            .map(|position| (position, &table.columns[position]))
+            .collect();
+        let list = |of: &dyn Fn(usize, &Column) -> String, between: &str| {
+            key.iter().map(|(position, column)| of(*position, column)).collect::<Vec<_>>().join(between)
+        };
+        let staged = list(
+            &|position, column| {
+                format!("{} AS k{position}", super::batch::staged_value("", position, column))
+            },
+            ", ",
+        );
+        let shown = list(&|_, column| format!("t.{}::text", quoted(&column.name)), ", ");
+        let same = list(&|position, column| format!("t.{} = s.k{position}", quoted(&column.name)), " AND ");
+        // Row by row, so that each is looked up by the index, whatever the planner thinks of the staging table.
+        let query = format!(
+            "WITH s AS (SELECT row_number() OVER (ORDER BY ctid) AS n, {staged} FROM {})
+             SELECT (SELECT c.key FROM {} AS c WHERE c.scope = $3 AND c.stored = w.stored),
+                    (SELECT concat_ws(', ', {shown}) FROM {} AS t WHERE {same} LIMIT 1)
+             FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS w (n, stored, o) JOIN s ON s.n = w.n ORDER BY w.o",
+            target.staging.name, self.table, target.quoted,
+        );
+        let found = transaction.query(&query, &[&numbers, &stored, &self.scope]).await?;
+        let (mut claimed, mut owners, mut released) = (Vec::new(), Vec::new(), Vec::new());
+        let mut faults = Vec::new();
+        for ((row, (index, is_plain)), stored) in found.iter().zip(asked).zip(&stored) {
+            let key = key_json(&records[index].record, &wanted.key);
+            let (owner, stands): (Option<&str>, Option<&str>) = (row.get(0), row.get(1));
+            let is_put = records[index].operation == Operation::Put;
+            match self.known.decide(&key, is_plain, is_put, owner, stands) {
+                Verdict::Goes => {}
+                Verdict::Claims => {
+                    claimed.push(stored);
+                    owners.push(key);
+                }
+                Verdict::Releases => released.push(stored),
+                Verdict::Other(error) => faults.push(fault(index, error)),
+            }
+        }
+        if faults.is_empty() && !released.is_empty() {
+            let forget = format!("DELETE FROM {} WHERE scope = $1 AND stored = ANY ($2)", self.table);
+            transaction.execute(&forget, &[&self.scope, &released]).await?;
+        }
+        if faults.is_empty() && !claimed.is_empty() {
+            let remember = format!(
+                "INSERT INTO {} (scope, stored, key) SELECT $1, stored, key FROM unnest($2::text[], $3::text[]) AS w (stored, key)
+                 ON CONFLICT (scope, stored) DO UPDATE SET key = EXCLUDED.key",
+                self.table
+            );
+            transaction.execute(&remember, &[&self.scope, &claimed, &owners]).await?;
         }
         Ok(faults)
     }

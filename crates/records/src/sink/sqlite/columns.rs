@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::forms::{self, Form};
 use crate::sink::apart;
 use crate::sink::record::Value;
+use crate::sink::spelling;
 
 /// A table that is there.
 #[derive(Debug)]
@@ -205,6 +206,33 @@ impl Column {
         let stored = stored.to_string();
         let is_kept = apart::is_exact(number.trim_ascii().trim_start_matches('+'), &stored);
         (!is_kept).then(|| apart::stored_as(&self.name, value, &stored, "SQLite"))
+    }
+
+    /// Returns whether a key's value is written as the column shows it: no other that is has the same row.
+    pub(super) fn is_plain(&self, value: &Value<'_>) -> bool {
+        match (self.affinity, value) {
+            (Affinity::Integer, Value::Text(text)) => spelling::is_plain_integer(text),
+            (Affinity::Real, Value::Text(text)) => spelling::is_plain_number(text),
+            (Affinity::Numeric, Value::Text(text)) => {
+                spelling::is_plain_number(text) || apart::as_float(text).is_none()
+            }
+            // Texts stay what they are, and of numbers one is one key however it is written.
+            _ => true,
+        }
+    }
+
+    /// Returns the bytes of a key's value as it stands in the row.
+    pub(super) fn stands(&self, value: &Bound<'_>) -> Vec<u8> {
+        let number = match value {
+            Bound::Integer(value) => return value.to_string().into_bytes(),
+            Bound::Real(value) => value.to_string(),
+            Bound::Text(text) if self.affinity == Affinity::Numeric && apart::as_float(text).is_some() => {
+                text.trim_ascii().trim_start_matches('+').to_owned()
+            }
+            Bound::Text(text) => return text.as_bytes().to_vec(),
+            Bound::Null => return Vec::new(),
+        };
+        apart::canonical(&number).unwrap_or(number).into_bytes()
     }
 
     /// Returns `value` as this column stores it, or what is wrong with it.

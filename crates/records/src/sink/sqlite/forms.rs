@@ -1,5 +1,6 @@
 //! A number, a boolean and the string that reads like it are two keys for cairn and one value for a column: two *forms*, of
-//! which a load may use one.
+//! which a load may use one. The first that is written decides; it is remembered with the load, so that another try says the
+//! same.
 
 use crate::sink::apart::as_float;
 use crate::sink::record::Value;
@@ -12,16 +13,40 @@ const BOOLEAN: Form = "a boolean";
 const TEXT: Form = "a string";
 
 /// In which form the first value of each key column came.
-#[derive(Debug, Default)]
-pub(super) struct Forms(Vec<(String, Form)>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct Forms {
+    known: Vec<(String, Form)>,
+    /// Whether what earlier tries remembered is among them.
+    read: bool,
+}
 
 impl Forms {
+    /// Takes in what earlier tries remembered, once.
+    pub(super) fn remembered<E>(
+        &mut self,
+        read: impl FnOnce() -> Result<Vec<(String, String)>, E>,
+    ) -> Result<(), E> {
+        if !self.read {
+            let forms = read()?.into_iter().filter_map(|(column, form)| {
+                Some((column, [NUMBER, BOOLEAN, TEXT].into_iter().find(|known| *known == form)?))
+            });
+            self.known.extend(forms);
+            self.read = true;
+        }
+        Ok(())
+    }
+
+    /// Returns those that were not known `before`.
+    pub(super) fn since<'f>(&'f self, before: &Self) -> impl Iterator<Item = (&'f str, Form)> + use<'f> {
+        self.known[before.known.len()..].iter().map(|(column, form)| (column.as_str(), *form))
+    }
+
     /// Says why a value of `form` cannot be a key of `column` beside those before it.
     pub(super) fn other(&mut self, column: &str, form: Form) -> Option<String> {
-        let known = self.0.iter().find(|(name, _)| name == column);
+        let known = self.known.iter().find(|(name, _)| name == column);
         let first = known.map_or(form, |(_, first)| *first);
         if known.is_none() {
-            self.0.push((column.to_owned(), form));
+            self.known.push((column.to_owned(), form));
         }
         (first != form).then(|| {
             format!(

@@ -13,6 +13,8 @@ use crate::sink::table::{Wanted, list, quoted};
 pub(super) struct Row<'a> {
     pub(super) index: usize,
     pub(super) delete: bool,
+    /// Whether its key is written as it is stored.
+    pub(super) is_plain: bool,
     /// A bit a column, set where the record lacks the field and the column has a default.
     pub(super) defaults: u64,
     pub(super) values: Vec<Bound<'a>>,

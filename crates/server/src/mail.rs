@@ -1,0 +1,535 @@
+//! Mail about runs: who it goes to and by which server, what it looks like, and one conversation with the server (SMTP,
+//! RFC 5321).
+//!
+//! Each address is a message of its own in the outbox, so that one that is refused or put off holds up no other, and none is
+//! told twice for it. A mail that is sent again is the same, `Message-ID` and `Date` with it: who keeps mails knows it again.
+//!
+//! | what the server says | |
+//! | --- | --- |
+//! | 5xx to the mail: its sender, the address it goes to, its text | final |
+//! | 4xx, or nothing; 5xx when it is greeted or logged in to: that is no word about this mail | it is tried again |
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use cairn_store::Message as Stored;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, SinglePart};
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{Certificate, SmtpConnection, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use serde::{Deserialize, Serialize};
+
+use crate::notify::Occasion;
+use crate::outbox::Undelivered;
+
+/// How long the server may take for one answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+/// Characters of what the server said that are kept.
+const SAID_MAX: usize = 200;
+
+/// Who is told by mail, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Who takes it.
+    pub server: MailServer,
+    /// Who it comes from.
+    pub from: Address,
+    /// Who it goes to.
+    pub to: Vec<Address>,
+    /// The occasions; `None` for those of all of [`crate::notify::Notify`].
+    pub on: Option<BTreeSet<Occasion>>,
+    /// Where the password of the server's user is.
+    pub password: Option<PasswordIn>,
+    /// Whether the conversation is to be encrypted before it goes on.
+    pub starttls: StartTls,
+    /// A file of certificates (PEM) that are believed beside the public ones, relative to the project.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A server that takes mail: `smtp://[USER@]HOST[:PORT]`, or `smtps://` where it speaks TLS from the first byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailServer {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who logs in.
+    pub user: Option<String>,
+    /// Whether it speaks TLS from the first byte.
+    pub is_tls: bool,
+}
+
+/// A text that names no [`MailServer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailServerError {
+    /// It is none.
+    NoServer,
+    /// It holds a password.
+    Password,
+}
+
+/// An address that mail goes to or comes from: `me@example.org`, or `Me <me@example.org>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(Mailbox);
+
+/// Whether a conversation that begins in the clear is encrypted before it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartTls {
+    /// Else it does not go on.
+    Required,
+    /// Where the server offers it.
+    Offered,
+    /// It stays in the clear.
+    Never,
+}
+
+/// Where a password is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordIn {
+    /// In a variable of the daemon's environment.
+    Variable(String),
+    /// In a file, relative to the project. It is read for each mail.
+    File(PathBuf),
+}
+
+/// Why there is no password.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// The variable is not set, or empty.
+    #[error("the password for mail is not there: the variable `{variable}` is not set")]
+    NotSet {
+        /// The variable.
+        variable: String,
+    },
+    /// The file cannot be read.
+    #[error("the password for mail cannot be read from `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is empty.
+    #[error("the password for mail is not there: `{}` is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl PasswordError {
+    /// Says what to do.
+    pub fn help(&self) -> String {
+        match self {
+            Self::NotSet { variable } => format!(
+                "set `{variable}` where the daemon is started, in a unit by `EnvironmentFile=`; or have it read from a \
+                 file: `password_file` in `[notify.mail]` of `cairn.toml`"
+            ),
+            Self::Unreadable { .. } | Self::Empty { .. } => {
+                "write the password alone into the file that `password_file` in `[notify.mail]` of `cairn.toml` \
+                 names, readable by the daemon's user"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+impl std::str::FromStr for MailServer {
+    type Err = MailServerError;
+
+    fn from_str(text: &str) -> Result<Self, MailServerError> {
+        let (scheme, rest) = text.split_once("://").ok_or(MailServerError::NoServer)?;
+        let (user, place) = match rest.rsplit_once('@') {
+            Some((user, _)) if user.contains(':') => return Err(MailServerError::Password),
+            Some((user, place)) => (Some(user), place),
+            None => (None, rest),
+        };
+        let is_tls = match scheme {
+            "smtp" => false,
+            "smtps" => true,
+            _ => return Err(MailServerError::NoServer),
+        };
+        let place = place.strip_suffix('/').unwrap_or(place);
+        let (host, port) = match place.strip_prefix('[') {
+            // An IPv6 address.
+            Some(place) => {
+                let (host, port) = place.split_once(']').ok_or(MailServerError::NoServer)?;
+                (host, port.strip_prefix(':'))
+            }
+            None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+        };
+        let port = match port {
+            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(MailServerError::NoServer)?,
+            None if is_tls => 465,
+            None if user.is_some() => 587,
+            None => 25,
+        };
+        let is_host = !host.is_empty()
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':'));
+        let is_user = |user: &str| !user.is_empty() && !user.chars().any(char::is_control);
+        if !is_host || !user.is_none_or(is_user) {
+            return Err(MailServerError::NoServer);
+        }
+        // An address as a user's name, whose `@` is written as in every URL.
+        let user = user.map(|user| user.replace("%40", "@"));
+        Ok(Self { host: host.to_owned(), port, user, is_tls })
+    }
+}
+
+impl MailServer {
+    /// Returns whether what is said to it stays on this machine.
+    pub fn is_here(&self) -> bool {
+        let is_loopback = |address: std::net::IpAddr| address.is_loopback();
+        self.host == "localhost" || self.host.parse().is_ok_and(is_loopback)
+    }
+}
+
+impl std::str::FromStr for Address {
+    type Err = ();
+
+    /// Reads one whose address is ASCII: not all servers take others.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mailbox: Mailbox = text.parse().map_err(|_| ())?;
+        let is_plain = !text.chars().any(char::is_control) && mailbox.email.to_string().is_ascii();
+        is_plain.then_some(Self(mailbox)).ok_or(())
+    }
+}
+
+impl Address {
+    /// Returns the address without the name.
+    pub fn as_text(&self) -> String {
+        self.0.email.to_string()
+    }
+}
+
+impl PasswordIn {
+    /// Reads the password.
+    pub fn read(&self, root: &Path) -> Result<String, PasswordError> {
+        match self {
+            Self::Variable(variable) => {
+                let password = std::env::var(variable).ok().filter(|password| !password.is_empty());
+                password.ok_or_else(|| PasswordError::NotSet { variable: variable.clone() })
+            }
+            Self::File(path) => {
+                let path = root.join(path);
+                match std::fs::read_to_string(&path) {
+                    Ok(text) => match text.trim_end_matches(['\r', '\n']) {
+                        "" => Err(PasswordError::Empty { path }),
+                        password => Ok(password.to_owned()),
+                    },
+                    Err(source) => Err(PasswordError::Unreadable { path, source }),
+                }
+            }
+        }
+    }
+}
+
+/// What the outbox keeps of a mail: it is written when it is sent, so that a sender that was mended holds for it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Letter<T> {
+    /// The address that it goes to.
+    pub(crate) to: String,
+    /// What is told: `cairn.notification/1`.
+    pub(crate) told: T,
+}
+
+/// What a mail says of what is told.
+#[derive(Debug, Deserialize)]
+struct Said {
+    text: String,
+    pipeline: String,
+    run: String,
+    status: String,
+    logical_time: String,
+    started: String,
+    ended: Option<String>,
+    project: String,
+    url: Option<String>,
+}
+
+impl Mail {
+    /// Sends a message of the outbox.
+    pub(crate) fn send(&self, root: &Path, message: &Stored) -> Result<(), Undelivered> {
+        let letter: Letter<Said> = serde_json::from_slice(&message.body)
+            .map_err(|error| Undelivered::Never(format!("it cannot be read: {error}")))?;
+        let to = self.to.iter().find(|to| to.as_text() == letter.to).ok_or_else(|| {
+            Undelivered::Never(format!("`{}` is not to be told by mail any more", letter.to))
+        })?;
+        let mail = self.write(to, &letter.told, message)?;
+        let mut server = self.log_in(root)?;
+        server.send(mail.envelope(), &mail.formatted()).map_err(|error| {
+            let said = format!("{} {}", self.place(), said(&error));
+            // What it itself finds wrong with a mail stays so.
+            if error.is_permanent() || error.is_client() {
+                Undelivered::Never(said)
+            } else {
+                Undelivered::Later(said)
+            }
+        })?;
+        // It has taken it; whether it says goodbye is nothing to wait for.
+        let _ = server.set_timeout(Some(Duration::from_secs(1)));
+        let _ = server.quit();
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        format!("`{}:{}`", self.server.host, self.server.port)
+    }
+
+    /// Connects, encrypts and logs in. Whatever goes wrong is a matter of settings or of the moment, not of this mail.
+    fn log_in(&self, root: &Path) -> Result<SmtpConnection, Undelivered> {
+        let MailServer { host, port, user, is_tls } = &self.server;
+        let later = |what: String| Undelivered::Later(format!("{} {what}", self.place()));
+        let wrong = |error: lettre::transport::smtp::Error| later(said(&error));
+        let tls = self.tls(root)?;
+        let hello = hello();
+        let mut server = SmtpConnection::connect(
+            (host.as_str(), *port),
+            Some(ANSWERS_WITHIN),
+            &hello,
+            is_tls.then_some(&tls),
+            None,
+        )
+        .map_err(wrong)?;
+        let starttls = match self.starttls {
+            _ if *is_tls => false,
+            StartTls::Required if !server.can_starttls() => {
+                return Err(later("offers no STARTTLS, without which nothing is sent there".to_owned()));
+            }
+            StartTls::Required => true,
+            StartTls::Offered => server.can_starttls(),
+            StartTls::Never => false,
+        };
+        if starttls {
+            server.starttls(&tls, &hello).map_err(wrong)?;
+        }
+        if let (Some(user), Some(password)) = (user, &self.password) {
+            let password = password.read(root).map_err(|error| later(error.to_string()))?;
+            let credentials = Credentials::new(user.clone(), password);
+            // What it says to it could repeat what it was told.
+            server.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).map_err(|error| {
+                later(match error.status() {
+                    Some(code) => format!("does not let `{user}` log in: it answered {code}"),
+                    None => format!(
+                        "cannot be logged in to as `{user}`: it broke off, or knows neither PLAIN nor LOGIN"
+                    ),
+                })
+            })?;
+        }
+        Ok(server)
+    }
+
+    fn tls(&self, root: &Path) -> Result<TlsParameters, Undelivered> {
+        let mut tls = TlsParameters::builder(self.server.host.clone());
+        if let Some(path) = &self.ca_file {
+            let path = root.join(path);
+            let wrong = |what: String| Undelivered::Later(format!("cannot use `{}`: {what}", path.display()));
+            let pem = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
+            // One certificate at a time: of several in one text only the first is taken.
+            let text = String::from_utf8_lossy(&pem);
+            let mut found = false;
+            for part in text.split_inclusive("-----END CERTIFICATE-----") {
+                if part.contains("-----BEGIN CERTIFICATE-----") {
+                    let certificate =
+                        Certificate::from_pem(part.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+                    tls = tls.add_root_certificate(certificate);
+                    found = true;
+                }
+            }
+            if !found {
+                return Err(wrong("there is no certificate in it (PEM)".to_owned()));
+            }
+        }
+        tls.build_rustls().map_err(|error| Undelivered::Later(format!("{} {}", self.place(), said(&error))))
+    }
+
+    fn write(&self, to: &Address, said: &Said, message: &Stored) -> Result<Message, Undelivered> {
+        let first = said.text.lines().next().unwrap_or_default();
+        let subject = format!("cairn: {}", one_line(&first.replace('`', "")));
+        let id = message.id().map(|byte| format!("{byte:02x}")).concat();
+        let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+        let made = u64::try_from(message.made.0).unwrap_or_default();
+        Message::builder()
+            .from(self.from.0.clone())
+            .to(to.0.clone())
+            .subject(subject)
+            .date(SystemTime::UNIX_EPOCH + Duration::from_millis(made))
+            .message_id(Some(format!("<cairn.{id}@{}>", self.from.0.email.domain())))
+            // Nobody's absence is to answer it (RFC 3834).
+            .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
+            .singlepart(SinglePart::plain(said.body()))
+            .map_err(|error| Undelivered::Never(format!("it cannot be written as a mail: {error}")))
+    }
+}
+
+impl Said {
+    fn body(&self) -> String {
+        let mut body = plain(&self.text);
+        body.push_str("\n\n");
+        let rows = [
+            ("pipeline", Some(&self.pipeline)),
+            ("run", Some(&self.run)),
+            ("status", Some(&self.status)),
+            ("logical time", Some(&self.logical_time)),
+            ("started", Some(&self.started)),
+            ("ended", self.ended.as_ref()),
+            ("project", Some(&self.project)),
+        ];
+        for (name, value) in rows {
+            if let Some(value) = value {
+                body.push_str(&format!("{name:<13} {}\n", one_line(value)));
+            }
+        }
+        let more = match &self.url {
+            Some(url) => one_line(url),
+            None => format!("cairn --project '{}' show {}", one_line(&self.project), self.run),
+        };
+        body.push_str(&format!("\n{more}\n"));
+        body
+    }
+}
+
+/// What was printed somewhere may hold anything; a mail holds text.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Returns what went wrong, as a server said it or as it was seen.
+fn said(error: &lettre::transport::smtp::Error) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let cause: String = one_line(&cause).chars().take(SAID_MAX).collect();
+    match error.status() {
+        Some(code) if cause.is_empty() => format!("answered {code}"),
+        Some(code) => format!("answered {code}: {cause}"),
+        None if error.is_timeout() => "does not answer".to_owned(),
+        None if cause.is_empty() => format!("cannot be told: {error}"),
+        None => format!("cannot be told: {cause}"),
+    }
+}
+
+/// Returns who we say that we are: this machine's name.
+fn hello() -> ClientId {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if !name.is_empty() && name.chars().all(is_name) {
+        ClientId::Domain(name.into_owned())
+    } else {
+        ClientId::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::Timestamp;
+    use cairn_store::Recipient;
+
+    use super::*;
+
+    fn stored(key: &str) -> Stored {
+        Stored {
+            to: Recipient::Mail,
+            key: key.to_owned(),
+            body: Vec::new(),
+            made: Timestamp(1_700_000_000_000),
+            tries: 0,
+            not_before: Timestamp(0),
+            error: None,
+        }
+    }
+
+    fn mail() -> Mail {
+        Mail {
+            server: "smtp://localhost".parse().unwrap(),
+            from: "Cairn <cairn@a.example>".parse().unwrap(),
+            to: vec!["me@a.example".parse().unwrap()],
+            on: None,
+            password: None,
+            starttls: StartTls::Offered,
+            ca_file: None,
+        }
+    }
+
+    fn written(text: &str, message: &Stored) -> String {
+        let said = Said {
+            text: text.to_owned(),
+            pipeline: "p".to_owned(),
+            run: "r".to_owned(),
+            status: "failed".to_owned(),
+            logical_time: "t".to_owned(),
+            started: "t".to_owned(),
+            ended: None,
+            project: "/a\r\nBcc: you@b.example".to_owned(),
+            url: None,
+        };
+        let mail = mail();
+        let written = mail.write(&mail.to[0], &said, message).unwrap();
+        assert_eq!(written.envelope().to().len(), 1);
+        String::from_utf8(written.formatted()).unwrap()
+    }
+
+    #[test]
+    fn nothing_that_is_told_gets_into_the_head_or_ends_the_mail() {
+        let long = "ä".repeat(500);
+        for text in [
+            "`p` failed\r\nBcc: you@b.example\r\n\r\n.\r\nMAIL FROM:<x@b.example>",
+            "`p` failed\rBcc: you@b.example\u{0}\u{1b}[31m",
+            "\u{2028}Bcc: you@b.example\u{85}Bcc: you@b.example",
+            long.as_str(),
+            "",
+        ] {
+            let written = written(text, &stored("k"));
+            let (head, body) = written.split_once("\r\n\r\n").unwrap();
+            let names: Vec<&str> = head
+                .split("\r\n")
+                .filter(|line| !line.starts_with(' '))
+                .map(|line| line.split(':').next().unwrap())
+                .collect();
+            let all = [
+                "From",
+                "To",
+                "Subject",
+                "Date",
+                "Message-ID",
+                "Auto-Submitted",
+                "MIME-Version",
+                "Content-Type",
+                "Content-Transfer-Encoding",
+            ];
+            assert_eq!(names, all, "{head}");
+            assert!(written.is_ascii() && written.lines().all(|line| line.len() < 998), "{written}");
+            assert!(!written.replace("\r\n", "").contains(['\r', '\n', '\0', '\u{1b}']), "{written}");
+            // As it is, or in base64.
+            assert!(body.contains("status") || body.contains("c3RhdHVz"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_mail_that_is_written_again_is_the_same_and_another_is_another() {
+        let once = written("x", &stored("k"));
+        assert_eq!(once, written("x", &Stored { tries: 3, error: Some("e".to_owned()), ..stored("k") }));
+        assert!(once.contains("Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"), "{once}");
+        let id = |text: &str| text.lines().find(|line| line.starts_with("Message-ID: ")).unwrap().to_owned();
+        assert_ne!(id(&once), id(&written("x", &stored("another"))));
+    }
+
+    #[test]
+    fn who_is_no_longer_told_is_given_up() {
+        let letter = |to: &str| {
+            let told = serde_json::json!({
+                "text": "", "pipeline": "", "run": "", "status": "", "logical_time": "", "started": "", "project": "",
+            });
+            let body = serde_json::to_vec(&Letter { to: to.to_owned(), told }).unwrap();
+            mail().send(Path::new("/"), &Stored { body, ..stored("k") })
+        };
+        assert!(matches!(letter("you@a.example"), Err(Undelivered::Never(_))));
+        let unreadable = mail().send(Path::new("/"), &stored("k"));
+        assert!(matches!(unreadable, Err(Undelivered::Never(_))));
+    }
+}
