@@ -224,12 +224,9 @@ impl Daemon {
         let _asking = key.map(|key| Asking::begin(&self.asking, key)).transpose()?;
         let fingerprint = fingerprint(entry, asked);
         if let Some(key) = &key
-            && let Some(before) = self.store.submission(key)?
+            && let Some(first) = self.asked_before(key, fingerprint)?
         {
-            if before.fingerprint != fingerprint {
-                return Err(SubmitError::KeyReused.into());
-            }
-            let runs = self.backfill_of(before.run)?.into_iter().map(|(run, _)| run).collect();
+            let runs = self.backfill_of(first)?.into_iter().map(|(run, _)| run).collect();
             return Ok(Started { runs, existed: true });
         }
         let days = self.plan_backfill(entry, asked)?;

@@ -22,6 +22,7 @@ use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage}
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::catalog::{Catalog, Located};
+use crate::fire::Listed;
 use crate::hub::{Change, Hub};
 use crate::lineage::Lineage;
 use crate::metrics::Metrics;
@@ -114,6 +115,8 @@ pub struct Daemon {
     pub(crate) held: Mutex<HashMap<RunId, Vec<HeldAttempt>>>,
     /// Idempotency keys that are being looked at.
     pub(crate) asking: Mutex<HashSet<cairn_model::Digest>>,
+    /// What was told of lists of times, by pipeline.
+    pub(crate) listed: Mutex<HashMap<Name, Listed>>,
     /// Held by who plans a backfill: each reads much, so it is one at a time.
     pub(crate) planning: Mutex<()>,
     /// Why nothing can be made durable any more.
@@ -200,6 +203,7 @@ impl Daemon {
             pauses: Pauses::default(),
             held: Mutex::new(by_run),
             asking: Mutex::default(),
+            listed: Mutex::default(),
             deciding: Mutex::default(),
         });
         daemon.reload();

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_model::{DropReason, Interval, Name, Occurrence, Overlap, RunId, Schedule, Timestamp};
+use cairn_model::{Digest, DropReason, Interval, Name, Occurrence, Overlap, RunId, Schedule, Timestamp};
 use cairn_scheduler::launch::Asked;
 use cairn_scheduler::schedule::Times;
 use cairn_store::{Batch, Fate, OccurrenceId, ScheduleState, Trigger, TriggerKind};
@@ -25,6 +25,15 @@ pub(crate) mod simulate;
 const LOOK: Duration = Duration::from_secs(1);
 /// Pipelines that are decided about in one batch: it bounds how long the first of those that are due at once waits for the last.
 const TOGETHER_MAX: usize = 64;
+
+/// Up to when the times of a list have been told that were over already, under one text of its pipeline: they are not looked up
+/// again at each decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// The text's digest.
+    of: Digest,
+    until: Timestamp,
+}
 
 /// When each pipeline is to be looked at again.
 #[derive(Debug, Default)]
@@ -81,9 +90,11 @@ impl Daemon {
     pub fn decide(&self, names: Option<&[Name]>) -> Result<Vec<(Timestamp, Name)>, StoreError> {
         let entries: Vec<Arc<Entry>> = {
             let catalog = self.catalog();
-            match names {
-                Some(names) => names.iter().filter_map(|name| catalog.get(name).cloned()).collect(),
-                None => catalog.entries().cloned().collect(),
+            if let Some(names) = names {
+                names.iter().filter_map(|name| catalog.get(name).cloned()).collect()
+            } else {
+                lock(&self.listed).retain(|name, _| catalog.get(name).is_some());
+                catalog.entries().cloned().collect()
             }
         };
         let mut next = Vec::new();
@@ -94,7 +105,7 @@ impl Daemon {
             if !self.may_begin() {
                 return Ok(Vec::new());
             }
-            let mut decided = Decided { batch: Batch::new(), waiting: Vec::new(), cancel: Vec::new() };
+            let mut decided = Decided::default();
             for entry in entries {
                 let Some(schedule) = entry.schedule.as_ref().filter(|schedule| schedule.trigger.is_some())
                 else {
@@ -109,10 +120,11 @@ impl Daemon {
                 };
                 next.extend(self.decide_one(entry, schedule, &times, &mut decided)?);
             }
-            let Decided { batch, waiting, cancel } = decided;
+            let Decided { batch, waiting, cancel, listed } = decided;
             if !batch.is_empty() {
                 self.commit(batch)?;
             }
+            lock(&self.listed).extend(listed);
             for run in cancel {
                 // It may just have ended.
                 let _ = self.cancel_decided(run, Ending::Next, "its schedule's next time has come");
@@ -141,8 +153,14 @@ impl Daemon {
         // From now on it is watched, whether or not anything is due.
         let watched = standing.decided_until.unwrap_or(Timestamp(schedule.start.unwrap_or(now).0 - 1));
         let until = due.decided.unwrap_or(watched);
-        for occurrence in times.listed_until(standing.decided_until, now) {
-            self.drop_occurrence(entry, &occurrence, DropReason::Over, now, decided)?;
+        if let Some(over) = times.over_until(standing.decided_until, now) {
+            let told = lock(&self.listed).get(&entry.name).filter(|told| told.of == entry.digest).copied();
+            for occurrence in times.listed(told.map(|told| told.until), over) {
+                self.drop_occurrence(entry, &occurrence, DropReason::Over, now, decided)?;
+            }
+            // A clock that went back makes none of them new.
+            let until = told.map_or(over, |told| told.until.max(over));
+            decided.listed.push((entry.name.clone(), Listed { of: entry.digest, until }));
         }
         for (occurrence, reason) in &due.dropped {
             self.drop_occurrence(entry, occurrence, *reason, now, decided)?;
@@ -266,10 +284,12 @@ impl Daemon {
 }
 
 /// What was decided, before it is durable.
+#[derive(Debug, Default)]
 struct Decided {
     batch: Batch,
     waiting: Vec<Waiting>,
     cancel: Vec<RunId>,
+    listed: Vec<(Name, Listed)>,
 }
 
 /// The part of an occurrence's id that it is stored under.

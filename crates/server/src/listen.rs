@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::crowd::{Crowd, Standing};
@@ -116,16 +117,32 @@ pub struct Listening {
 }
 
 impl Listening {
+    /// Returns what looks after the socket.
+    fn place(&self) -> Watched {
+        let Self { listener: _, path, state, socket, folder } = self;
+        Watched { path: path.clone(), state: state.clone(), socket: *socket, folder: *folder }
+    }
+}
+
+/// Where a socket that is served has to be.
+struct Watched {
+    path: PathBuf,
+    state: PathBuf,
+    socket: Option<(u64, u64)>,
+    folder: Option<(u64, u64)>,
+}
+
+impl Watched {
     /// Opens the socket anew where somebody removed it. In a state folder that took the place of its own it is another
-    /// daemon's to listen.
-    fn mend(&mut self) -> io::Result<()> {
+    /// daemon's to listen. Within a runtime; it looks at files.
+    fn mend(&self) -> io::Result<Option<Listening>> {
         let is_there = identity(self.path.symlink_metadata()) == self.socket;
         if is_there || identity(self.state.metadata()) != self.folder {
-            return Ok(());
+            return Ok(None);
         }
-        *self = Socket::bind(&self.state)?.into_listening()?;
-        tracing::warn!(socket = %self.path.display(), "the socket was gone: it is made anew");
-        Ok(())
+        let anew = Socket::bind(&self.state)?.into_listening()?;
+        tracing::warn!(socket = %anew.path.display(), "the socket was gone: it is made anew");
+        Ok(Some(anew))
     }
 }
 
@@ -169,17 +186,27 @@ pub async fn serve_socket(mut listening: Listening, router: Router) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_told = false;
+    // A disk that does not answer holds up nobody who calls meanwhile.
+    let mut looking = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listening.listener.accept() => accepted,
-            _ = look.tick() => {
-                let mended = listening.mend();
-                if let Err(error) = &mended
+            _ = look.tick(), if looking.is_empty() => {
+                let watched = listening.place();
+                looking.spawn_blocking(move || watched.mend());
+                continue;
+            }
+            Some(looked) = looking.join_next() => {
+                let looked = looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                if let Err(error) = &looked
                     && !is_told
                 {
                     tracing::error!(%error, socket = %listening.path.display(), "the socket is gone, and cannot be made");
                 }
-                is_told = mended.is_err();
+                is_told = looked.is_err();
+                if let Ok(Some(anew)) = looked {
+                    listening = anew;
+                }
                 continue;
             }
         };
@@ -269,18 +296,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("s");
         std::fs::create_dir(&state).unwrap();
+        let mend = |listening: &mut Listening| {
+            if let Some(anew) = listening.place().mend().unwrap() {
+                *listening = anew;
+            }
+        };
         let mut listening = Socket::bind(&state).unwrap().into_listening().unwrap();
         std::fs::remove_file(&listening.path).unwrap();
-        listening.mend().unwrap();
+        mend(&mut listening);
         assert!(find_socket(&state).is_some());
         std::fs::remove_file(&listening.path).unwrap();
         std::fs::write(&listening.path, "something else").unwrap();
-        listening.mend().unwrap();
+        mend(&mut listening);
         assert!(find_socket(&state).is_some());
         rustix::fs::rename(&state, folder.path().join("moved")).unwrap();
-        listening.mend().unwrap();
+        mend(&mut listening);
         std::fs::create_dir(&state).unwrap();
-        listening.mend().unwrap();
+        mend(&mut listening);
         assert_eq!(find_socket(&state), None, "another daemon may be about to listen there");
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cairn_dag::Glob;
-use cairn_executor::isolation::{Limits, ask};
+use cairn_executor::isolation::{Limits, NoAnswer, ask};
 use cairn_executor::{DiskWorld, Project};
 use cairn_model::{Digest, Domain, DropReason, Name, ProjectPath, RunId, Sensor, SensorKind, Timestamp};
 use cairn_scheduler::definition::default_shell;
@@ -28,7 +28,7 @@ use crate::daemon::{Daemon, StoreError, lock};
 use crate::fire::Missed;
 use crate::hub::Change;
 use crate::submit::{Order, SubmitError, enter};
-use crate::trouble::Trouble;
+use crate::trouble::{PassedOver, Trouble};
 
 /// How long a sensor's command or request may take.
 const WITHIN: Duration = Duration::from_mins(1);
@@ -129,18 +129,19 @@ impl Daemon {
     fn tell_trouble(&self, pipeline: &Name, sensor: &str, looked: &Result<Look, String>) {
         let trouble = match looked {
             Ok(look) => Trouble { cannot_look: None, passed_over: look.passed_over.clone() },
-            Err(why) => Trouble { cannot_look: Some(why.clone()), passed_over: Vec::new() },
+            Err(why) => Trouble { cannot_look: Some(why.clone()), passed_over: PassedOver::default() },
         };
         if !self.troubles.met(pipeline, sensor, &trouble) {
             return;
         }
         match looked {
             Err(why) => tracing::warn!(%pipeline, sensor, %why, "a sensor cannot look"),
-            Ok(look) if look.passed_over.is_empty() => {
+            Ok(look) if look.passed_over.count == 0 => {
                 tracing::info!(%pipeline, sensor, "a sensor looks again");
             }
             Ok(look) => {
-                tracing::warn!(%pipeline, sensor, files = ?look.passed_over, "a sensor passes files over");
+                let PassedOver { named, count } = &look.passed_over;
+                tracing::warn!(%pipeline, sensor, count, files = ?named, "a sensor passes files over");
             }
         }
         self.hub.tell(Change::Pipelines);
@@ -258,13 +259,13 @@ enum Seen {
 struct Look {
     /// What is there; `None`: it is not settled.
     seen: Option<Seen>,
-    /// Files that cannot be looked at, each with the reason, beside those that were.
-    passed_over: Vec<String>,
+    /// Files that cannot be looked at, beside those that were.
+    passed_over: PassedOver,
 }
 
 impl From<Seen> for Look {
     fn from(seen: Seen) -> Self {
-        Self { seen: Some(seen), passed_over: Vec::new() }
+        Self { seen: Some(seen), passed_over: PassedOver::default() }
     }
 }
 
@@ -338,9 +339,8 @@ fn look_at_files(
     let glob = Glob::parse(pattern).map_err(|error| error.to_string())?;
     let world = DiskWorld::new(folder.to_owned(), root.to_owned());
     let (paths, odd) = world.matches_and_odd(&glob).map_err(|error| error.to_string())?;
-    let mut passed_over: Vec<String> =
-        odd.iter().map(|odd| odd.to_string().replace(char::is_control, "?")).collect();
-    passed_over.sort();
+    let odd = odd.iter().map(|odd| odd.to_string().replace(char::is_control, "?"));
+    let passed_over = PassedOver::of(odd.collect());
     let mut hasher = Domain::Tree.hasher();
     let there: HashSet<&ProjectPath> = paths.iter().collect();
     read.retain(|path, _| there.contains(path));
@@ -402,7 +402,10 @@ fn look_at_command(folder: &Path, state_id: &str, text: &str) -> Result<Look, St
     argv.push(text.to_owned());
     let mut command = std::process::Command::new(&argv[0]);
     command.args(&argv[1..]).current_dir(folder);
-    let output = ask(&mut command, state_id, LIMITS).map_err(|no_answer| format!("it {no_answer}"))?;
+    let output = ask(&mut command, state_id, LIMITS).map_err(|no_answer| match no_answer {
+        NoAnswer::TooMuch(_) => format!("it {no_answer}: have it print a digest (`… | sha256sum`)"),
+        _ => format!("it {no_answer}"),
+    })?;
     let printed = output.status.success() && !output.stdout.is_empty();
     Ok(if printed { Seen::Content(Domain::File.digest(&output.stdout)) } else { Seen::Nothing }.into())
 }
@@ -487,8 +490,8 @@ mod tests {
         std::fs::write(folder.join(std::ffi::OsStr::from_bytes(b"\xff.csv")), "1").unwrap();
         let with = look();
         assert_eq!(with.seen, one.seen, "it is no event");
-        assert_eq!(with.passed_over.len(), 4, "{with:?}");
-        assert!(with.passed_over.iter().any(|why| why.contains("a?b.csv")), "{with:?}");
+        assert_eq!(with.passed_over.count, 4, "{with:?}");
+        assert!(with.passed_over.named.iter().any(|why| why.contains("a?b.csv")), "{with:?}");
         std::fs::write(folder.join("b.csv"), "1").unwrap();
         assert_ne!(look().seen, one.seen, "another file beside them is");
     }
@@ -536,6 +539,14 @@ mod tests {
         assert_ne!(look_at_command(folder, "test", "echo 2").unwrap(), one);
         assert_eq!(look_at_command(folder, "test", "true").unwrap(), Seen::Nothing.into());
         assert_eq!(look_at_command(folder, "test", "echo 1; exit 3").unwrap(), Seen::Nothing.into());
-        assert_eq!(look_at_command(folder, "test", "exec yes").unwrap_err(), "it prints more than 64 KiB");
+        assert_eq!(
+            look_at_command(folder, "test", "exec yes").unwrap_err(),
+            "it prints more than 64 KiB: have it print a digest (`… | sha256sum`)"
+        );
+        let [one, other] = ["1", "2"].map(|word| {
+            look_at_command(folder, "test", &format!("head -c 99999 /dev/zero | tr '\\0' {word} | sha256sum"))
+                .unwrap()
+        });
+        assert_ne!(one, other, "what the help says does");
     }
 }

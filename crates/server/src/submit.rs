@@ -241,12 +241,9 @@ impl Daemon {
         let _asking = key.map(|key| Asking::begin(&self.asking, key)).transpose()?;
         let fingerprint = fingerprint(order);
         if let Some(key) = &key
-            && let Some(before) = self.store.submission(key)?
+            && let Some(run) = self.asked_before(key, fingerprint)?
         {
-            if before.fingerprint != fingerprint {
-                return Err(SubmitError::KeyReused);
-            }
-            return Ok(Submitted { run: before.run, existed: true });
+            return Ok(Submitted { run, existed: true });
         }
         let entry = self.entry_of(order.pipeline.as_str(), text)?;
         let order = &with_interval(&entry, order, now);
@@ -263,6 +260,20 @@ impl Daemon {
         self.commit(batch)?;
         self.has_waiting(waiting);
         Ok(Submitted { run, existed: false })
+    }
+
+    /// Returns what the same request made under an idempotency key before, as long as that counts.
+    pub(crate) fn asked_before(
+        &self,
+        key: &Digest,
+        fingerprint: Digest,
+    ) -> Result<Option<RunId>, SubmitError> {
+        let now = self.clock.now();
+        match self.store.submission(key)?.filter(|before| counts(before, now)) {
+            None => Ok(None),
+            Some(before) if before.fingerprint != fingerprint => Err(SubmitError::KeyReused),
+            Some(before) => Ok(Some(before.run)),
+        }
     }
 
     /// Puts what is in the store into the queue. It need not be durable yet: nothing that follows from it is durable before it.
@@ -561,6 +572,14 @@ fn never_begun(ticket: &Ticket, status: RunStatus, now: Timestamp) -> RunRecord 
     }
 }
 
+/// How long an idempotency key counts. Who sends a request again does so within minutes.
+const KEY_COUNTS_FOR: Duration = Duration::from_hours(24);
+
+/// Returns whether what was made under an idempotency key still is what the same request is answered with.
+pub(crate) fn counts(submission: &Submission, now: Timestamp) -> bool {
+    u128::from(now.millis_since(submission.at)) < KEY_COUNTS_FOR.as_millis()
+}
+
 /// Returns what an idempotency key goes by.
 pub(crate) fn key_of(key: &str) -> Digest {
     Domain::NoteKey.digest(format!("submission {key}").as_bytes())
@@ -598,6 +617,10 @@ pub(crate) struct Asking<'a> {
 impl<'a> Asking<'a> {
     pub(crate) fn begin(all: &'a Mutex<HashSet<Digest>>, key: Digest) -> Result<Self, SubmitError> {
         if lock(all).insert(key) { Ok(Self { all, key }) } else { Err(SubmitError::InProgress) }
+    }
+
+    pub(crate) fn key(&self) -> &Digest {
+        &self.key
     }
 }
 

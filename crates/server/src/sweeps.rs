@@ -1,6 +1,8 @@
 //! What the daemon looks after by itself, beside schedules and sensors: dead letters that are tried again (`retry_dead`), and
 //! effects whose probe answers otherwise than it did (`check_drift`).
 //!
+//! Beside them: idempotency keys that count no more are removed (`keys.rs`).
+//!
 //! Both go by times that are stored with what they are about: when a letter died, or was last asked to be tried again; when an
 //! effect came to stand, or was last asked after. So a restart neither forgets nor repeats anything.
 //!
@@ -9,6 +11,7 @@
 
 mod dead;
 mod drift;
+mod keys;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -138,6 +138,11 @@ impl Batch {
         self.put(Family::Submissions, key.as_bytes().to_vec(), submission);
     }
 
+    /// Forgets a submission, by the digest of its idempotency key.
+    pub fn remove_submission(&mut self, key: &Digest) {
+        self.delete(Family::Submissions, key.as_bytes().to_vec());
+    }
+
     /// Keeps what was decided about an occurrence.
     pub fn put_occurrence(
         &mut self,

@@ -22,7 +22,7 @@
 //! | `queue-v1`       | run id                                | 16         | `record::Blob`, empty  | whole, oldest first          |
 //! | `occurrences-v1` | pipeline · time, i64 · id             | … + 8 + 16 | [`Occurrence`]         | point; prefix pipeline, newest first |
 //! | `schedules-v1`   | pipeline; `0` · path of a pipeline file | variable | [`ScheduleState`]; `record::Blob`, the digest of its text in force | point; prefix `0` |
-//! | `submissions-v1` | digest of an idempotency key          | 32         | [`Submission`]         | point                        |
+//! | `submissions-v1` | digest of an idempotency key          | 32         | [`Submission`]         | point, forward               |
 //! | `outbox-v1`      | time, i64 · digest, its beginning     | 8 + 8      | [`Message`]            | whole, oldest first          |
 //!
 //! A time is its number with the sign bit flipped, so that byte order is the order of time. `queue-v1` holds the ids of

@@ -242,6 +242,8 @@ async fn served(
     let dead_letters = tokio::spawn(async move { keeping.keep_dead_letters(ending).await });
     let (keeping, ending) = (Arc::clone(daemon), stopping.clone());
     let effects = tokio::spawn(async move { keeping.keep_effects(ending).await });
+    let (keeping, ending) = (Arc::clone(daemon), stopping.clone());
+    let keys = tokio::spawn(async move { keeping.keep_keys(ending).await });
     let keeping = Arc::clone(daemon);
     let outbox = tokio::spawn(async move { keeping.deliver().await });
     let mut interrupt =
@@ -271,6 +273,7 @@ async fn served(
     sensors.abort();
     dead_letters.abort();
     effects.abort();
+    keys.abort();
     schedules.abort();
     pipelines.abort();
     // What sensors and runs ask of commands is nobody's any more.

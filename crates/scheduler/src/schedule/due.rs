@@ -41,19 +41,25 @@ impl Times<'_> {
         }
     }
 
-    /// Returns the times of a list (`at`) up to `last`, as [`due`](Self::due) has it: someone wrote down each of them and waits for
-    /// what becomes of it, so that one that was over already has to be told. Of very many the latest. Times of other triggers are not:
-    /// they reach back without end.
-    pub fn listed_until(&self, last: Option<Timestamp>, now: Timestamp) -> Vec<Occurrence> {
-        let Some(Trigger::At(_)) = self.schedule.trigger else { return Vec::new() };
+    /// Returns up to when the times of a list (`at`) are over already, with `last` as [`due`](Self::due) has it: someone wrote down
+    /// each of them and waits for what becomes of it, so that those have to be told. `None`: the trigger is another one, whose times
+    /// reach back without end.
+    pub fn over_until(&self, last: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let Some(Trigger::At(_)) = self.schedule.trigger else { return None };
         let last = last.unwrap_or_else(|| before(self.schedule.start.unwrap_or(now)));
-        let mut at = last.min(now).plus_millis(1);
+        Some(last.min(now))
+    }
+
+    /// Returns the times after `after`, or from the first on, up to `until`; of very many the latest.
+    pub fn listed(&self, after: Option<Timestamp>, until: Timestamp) -> Vec<Occurrence> {
+        let mut at = until.plus_millis(1);
         let before = std::iter::from_fn(|| {
             let occurrence = self.last_before(at)?;
             at = occurrence.nominal;
             Some(occurrence)
         });
-        before.take(LISTED_MAX).collect()
+        let is_later = |occurrence: &Occurrence| after.is_none_or(|after| occurrence.nominal > after);
+        before.take_while(is_later).take(LISTED_MAX).collect()
     }
 
     /// The last occurrence after `last` whose run may begin.

@@ -70,9 +70,13 @@ struct SensorFailing {
     /// Why it cannot look; left out where it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     cannot_look: Option<String>,
-    /// Files that it passes over, each with the reason, while it looks at the others.
+    /// Files that it passes over, each with the reason, while it looks at the others: the first 20 in the order of their
+    /// names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     passed_over: Vec<String>,
+    /// How many it passes over in all; left out where it passes over none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed_over_count: Option<usize>,
 }
 
 /// A schedule that starts nothing.
@@ -125,7 +129,8 @@ impl Pipeline {
                 .map(|(sensor, Trouble { cannot_look, passed_over })| SensorFailing {
                     sensor,
                     cannot_look,
-                    passed_over,
+                    passed_over_count: Some(passed_over.count).filter(|count| *count > 0),
+                    passed_over: passed_over.named,
                 })
                 .collect(),
         })

@@ -252,3 +252,41 @@ fn no_occurrence_is_lost_or_doubled() {
         simulate(seed);
     }
 }
+
+#[test]
+fn the_times_of_a_list_that_were_over_are_told_once_and_those_of_another_text_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |at: &str| {
+        let text = format!("[schedule]\nat = [{at}]\n[stages.a]\nrun = 'true'\noutputs = []\n");
+        std::fs::write(folder.path().join("p.toml"), text).unwrap();
+    };
+    write("2023-11-01T00:00:00Z, 2023-11-10T00:00:00Z, 2023-11-15T00:00:00Z");
+    // 2023-11-14, late in the evening.
+    let clock = Arc::new(FixedClock::new(Timestamp(1_700_000_000_000)));
+    let daemon = idle_daemon(folder.path(), Arc::clone(&clock));
+    let p: Name = "p".parse().unwrap();
+    let fates = || -> Vec<bool> {
+        let known = daemon.store().occurrences(&p, 99).unwrap();
+        known.into_iter().rev().map(|(_, _, known)| matches!(known.fate, Fate::Run(_))).collect()
+    };
+    let told = || daemon.listed.lock().unwrap().get(&p).copied();
+    daemon.decide(None).unwrap();
+    assert_eq!(fates(), [false, false]);
+    let first = told().unwrap();
+    clock.advance(12 * 3_600_000);
+    daemon.decide(None).unwrap();
+    assert_eq!(fates(), [false, false, true], "what came due after that is run");
+    let later = told().unwrap();
+    daemon.decide(None).unwrap();
+    assert!(told().unwrap().until > later.until, "and is known to have a fate from the next look on");
+    // A clock that is set back asks for nothing anew.
+    clock.advance(-30 * 24 * 3_600_000);
+    daemon.decide(None).unwrap();
+    assert_eq!((fates().len(), told().unwrap().until > first.until), (3, true));
+    clock.advance(30 * 24 * 3_600_000);
+
+    write("2023-11-02T00:00:00Z, 2023-11-10T00:00:00Z, 2023-11-15T00:00:00Z");
+    daemon.reload();
+    daemon.decide(None).unwrap();
+    assert_eq!(fates(), [false, false, false, true], "one that the text before did not have");
+}

@@ -211,8 +211,11 @@ fn read(
             .into_iter()
             .map(|(sensor, trouble)| {
                 let blind = trouble.cannot_look.map(|why| format!("it cannot look: {why}"));
-                let over = trouble.passed_over.iter().map(|why| format!("it passes over: {why}"));
-                (sensor, blind.into_iter().chain(over).collect())
+                let over = trouble.passed_over;
+                let more = Some(over.unnamed()).filter(|more| *more > 0);
+                let more = more.map(|more| format!("it passes over {}", words::count(more, "other file")));
+                let over = over.named.into_iter().map(|why| format!("it passes over: {why}"));
+                (sensor, blind.into_iter().chain(over).chain(more).collect())
             })
             .collect(),
         warnings: entry.warnings.clone(),

@@ -1,13 +1,14 @@
 //! The one gate: who knows no token gets nothing, in whatever way a path is written.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Request;
 use cairn_server::gate::PUBLIC;
 use cairn_server::{api, listen};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::daemon::{Answer, PATIENCE, Served, TOKEN, until};
 
@@ -327,7 +328,7 @@ async fn the_socket_needs_no_token() {
 }
 
 /// Sends a head, and returns that of the answer.
-async fn head(stream: &mut TcpStream, path: &str, headers: &str) -> String {
+async fn head(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str, headers: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
     // It may be refused before it is sent.
     let _ = stream.write_all(request.as_bytes()).await;
@@ -351,6 +352,12 @@ async fn those_who_say_nothing_do_not_deafen_it() {
     let events = format!("/api/v1/runs/{run}/events");
     assert!(head(&mut follower, &events, &token).await.starts_with("HTTP/1.1 200"));
 
+    let state = tempfile::tempdir().unwrap();
+    let socket = listen::Socket::bind(state.path()).unwrap();
+    let by_socket = socket.path().to_owned();
+    tokio::spawn(listen::serve_socket(socket.into_listening().unwrap(), served.router.clone()));
+
+    let began = Instant::now();
     let mut silent = Vec::new();
     for _ in 0..400 {
         let mut stream = connect().await;
@@ -360,6 +367,13 @@ async fn those_who_say_nothing_do_not_deafen_it() {
     // They have their places before this one comes, which is told at once that there is none.
     let turned_away = head(&mut connect().await, "/healthz", "").await;
     assert!(turned_away.is_empty() || turned_away.starts_with("HTTP/1.1 503"), "{turned_away}");
+    // The command line's way in is another.
+    for _ in 0..20 {
+        let mut stream = UnixStream::connect(&by_socket).await.unwrap();
+        let asked = head(&mut stream, "/api/v1/system", "");
+        let answer = tokio::time::timeout(Duration::from_secs(2), asked).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
     let mut told = 0;
     for stream in &mut silent {
         let mut answer = [0; 12];
@@ -367,6 +381,7 @@ async fn those_who_say_nothing_do_not_deafen_it() {
         told += usize::from(&answer[..read] == b"HTTP/1.1 503");
     }
     assert!(told > 0, "those beyond the bound are told");
+    assert!(began.elapsed() < Duration::from_secs(20), "5 s are given: {:?}", began.elapsed());
     // All were ended, by it.
     until("an answer", async || head(&mut connect().await, "/healthz", "").await.starts_with("HTTP/1.1 200"))
         .await;

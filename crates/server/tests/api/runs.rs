@@ -65,9 +65,10 @@ until [ -e FOLDER/go ]; do sleep 0.02 || true; done\"\"\"\noutputs = []\n";
     served.until_status(&run, "interrupted").await;
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(std::fs::read_to_string(served.path("asked")).unwrap(), "x\n");
-    for how in ["gently", "now"] {
-        served.post(&cancel, &format!("{{\"how\":\"{how}\"}}")).await.problem(409);
-    }
+    // What follows from its end may take a moment.
+    let over = async || served.post(&cancel, r#"{"how":"now"}"#).await.status == 409;
+    until("its being settled", over).await;
+    served.post(&cancel, r#"{"how":"gently"}"#).await.problem(409);
     // At once, without having been asked before.
     let run = served.submit("stubborn", "").await;
     let starts = || std::fs::read_to_string(served.path("starts")).unwrap().len();

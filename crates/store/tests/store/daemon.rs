@@ -134,8 +134,20 @@ fn schedules_and_submissions_are_kept() {
         batch.put_submission(&key, &submission);
     });
     assert_eq!(store.schedule(&p).unwrap(), standing);
-    assert_eq!(store.submission(&key).unwrap(), Some(submission));
+    assert_eq!(store.submission(&key).unwrap(), Some(submission.clone()));
     assert_eq!(store.submission(&Digest::from_bytes([4; 32])).unwrap(), None);
+
+    let keys = [3, 5, 7].map(|byte| Digest::from_bytes([byte; 32]));
+    commit(&store, |batch| keys.iter().for_each(|key| batch.put_submission(key, &submission)));
+    let after = |key: Option<&Digest>, limit| -> Vec<Digest> {
+        store.submissions_after(key, limit).unwrap().into_iter().map(|(key, _)| key).collect()
+    };
+    assert_eq!(after(None, 2), keys[..2]);
+    assert_eq!(after(Some(&keys[1]), 2), keys[2..]);
+    assert_eq!(after(Some(&Digest::from_bytes([4; 32])), 9), keys[1..], "one that is no more");
+    commit(&store, |batch| batch.remove_submission(&keys[0]));
+    assert_eq!(after(None, 9), keys[1..]);
+    assert_eq!(store.submission(&keys[0]).unwrap(), None);
 }
 
 #[test]
