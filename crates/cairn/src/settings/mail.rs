@@ -308,10 +308,9 @@ mod tests {
             ("password_env = ''\npassword_file = ''\n", 2, "is the name of a variable"),
         ] {
             let own = |key: &str| text.starts_with(key) || text.contains(&format!("\n{key}"));
-            let rest: String =
-                whole.lines().filter(|line| !own(&line[..4])).map(|line| format!("{line}\n")).collect();
-            let (found, drawn) =
-                errors(&format!("{text}{}", if text.is_empty() { "" } else { rest.as_str() }));
+            let rest: Vec<&str> = whole.lines().filter(|line| !own(&line[..4])).collect();
+            let rest = if text.is_empty() { String::new() } else { rest.join("\n") };
+            let (found, drawn) = errors(&format!("{text}{rest}"));
             assert_eq!(found, count, "{text}\n{drawn}");
             assert!(drawn.contains(says), "{text}\n{drawn}");
         }
