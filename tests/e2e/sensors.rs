@@ -57,7 +57,9 @@ fn a_command_that_prints_without_end_is_ended_and_told() {
     let daemon = Daemon::start(&project);
     let failing = || daemon.ask("GET", "/api/v1/pipelines/p", "").1["sensors_failing"].clone();
     until("it to be told", || {
-        failing()[0]["cannot_look"].as_str().is_some_and(|why| why.starts_with("it prints more than 64 KiB: "))
+        failing()[0]["cannot_look"]
+            .as_str()
+            .is_some_and(|why| why.starts_with("it prints more than 64 KiB: "))
     });
     assert!(metric(&daemon, "cairn_sensors_failing{what=\"cannot look\"} 1"));
     until("its end", || !lives(&project.read("pid")));
