@@ -328,7 +328,7 @@ impl Daemon {
         }
         let ended: HashSet<RunId> = waiting.iter().map(|waiting| waiting.run).collect();
         for run in runs.iter().filter(|run| !ended.contains(run)) {
-            match self.cancel_decided(*run, Ending::Next, why) {
+            match self.cancel_decided(*run, Ending::Gently, why) {
                 // It is over.
                 Ok(()) | Err(SubmitError::NotNow { .. }) => {}
                 Err(error) => return Err(error),

@@ -127,7 +127,7 @@ impl Daemon {
             lock(&self.listed).extend(listed);
             for run in cancel {
                 // It may just have ended.
-                let _ = self.cancel_decided(run, Ending::Next, "its schedule's next time has come");
+                let _ = self.cancel_decided(run, Ending::Gently, "its schedule's next time has come");
             }
             for waiting in waiting {
                 self.has_waiting(waiting);

@@ -68,7 +68,7 @@ pub enum Ending {
     Next,
     /// Nothing more is begun, and what runs is asked to end; where that was asked for before, it stays as it is.
     Gently,
-    /// What runs is killed.
+    /// What runs is killed. A daemon that takes it over meanwhile ends it gently: that it was to be at once is not kept.
     Now,
 }
 

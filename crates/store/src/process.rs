@@ -21,11 +21,10 @@ impl ProcessId {
         static STARTED: Mutex<Option<(u32, u64)>> = Mutex::new(None);
         let pid = std::process::id();
         let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
-        let start_ticks = match *started {
-            Some((of, start_ticks)) if of == pid => start_ticks,
-            _ => Stat::of(pid).map_or(0, |stat| stat.start_ticks),
-        };
-        *started = Some((pid, start_ticks));
+        let known = started.filter(|(of, _)| *of == pid);
+        // Where it cannot be read now it may be the next time.
+        *started = known.or_else(|| Stat::of(pid).map(|stat| (pid, stat.start_ticks)));
+        let start_ticks = started.map_or(0, |(_, start_ticks)| start_ticks);
         Self { boot_id: boot_id().to_owned(), pid, start_ticks }
     }
 

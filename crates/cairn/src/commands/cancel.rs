@@ -27,16 +27,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let path = format!("/api/v1/runs/{}", args.run);
     let look = || remote.ask(Method::GET, &path, None, None);
     let ending = if is_cancelled(&look()?) { Ending::Now } else { Ending::Gently };
-    // Sent again it is the same, unless the run is over by then.
+    // Sent again it is the same, unless the run is over by then, by itself perhaps.
     let done = || {
         let run = look()?;
-        let is_done = is_cancelled(&run) && (ending == Ending::Gently || is_over(&run));
+        let is_done = is_over(&run) || is_cancelled(&run) && ending == Ending::Gently;
         Ok(Some(run).filter(|_| is_done))
     };
     let body = ending.body();
     let run = remote.ask_unless(&Method::POST, &format!("{path}/cancel"), Some(&body), done)?;
     let text = |key: &str| run.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    context.remark(&format!("  {} of `{}` is cancelled\n", text("short"), text("pipeline")));
+    let how = if is_cancelled(&run) { "is cancelled" } else { "had ended" };
+    context.remark(&format!("  {} of `{}` {how}\n", text("short"), text("pipeline")));
     Ok(ExitStatus::Done)
 }
 

@@ -543,7 +543,11 @@ impl Load {
         let mut store = self.engine.kept().store.clone();
         let mut tries = 0;
         // A daemon may move results between the moment at which the store was read and this one: both are read again.
-        while !self.remember_from(&store)? && tries < MOVED_TRIES {
+        while !self.remember_from(&store)? {
+            if tries == MOVED_TRIES {
+                let moved = "a daemon moved what workers made each time that it was read: verify again later";
+                return Err(super::PlaceError::Memory(moved.to_owned()));
+            }
             tries += 1;
             store = Store::open(self.engine.project.state(), Access::Read, self.engine.clock.as_ref())
                 .map_err(|error| super::PlaceError::Memory(error.to_string()))?;

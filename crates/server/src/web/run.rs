@@ -155,6 +155,8 @@ struct RunPage {
     id: String,
     goes_on: bool,
     queued: bool,
+    /// Whether it was asked to end.
+    ending: bool,
     started: Markup,
     clock: Markup,
     took: String,
@@ -257,6 +259,7 @@ async fn one(
             id: seen.run.to_string(),
             goes_on: seen.goes_on,
             queued: row.look == state::QUEUED,
+            ending: seen.goes_on && seen.ticket.as_ref().is_some_and(|ticket| ticket.cancel.is_some()),
             started: words::when(row.at, now),
             clock: words::at_clock(row.at),
             took: if row.look == state::QUEUED { String::new() } else { words::took(took) },
@@ -421,9 +424,12 @@ async fn cancel(
     State(app): State<App>,
     Path(run): Path<String>,
     headers: HeaderMap,
+    Form(fields): Form,
 ) -> Result<Response, Fault> {
     let run = find_run(&app.daemon, &run).await?;
-    blocking(move || app.daemon.cancel(run, Ending::Next, "by hand, on the page")).await?;
+    // Each button says what it does, so that one that is pressed twice does it once.
+    let ending = if field(&fields, "how") == "now" { Ending::Now } else { Ending::Gently };
+    blocking(move || app.daemon.cancel(run, ending, "by hand, on the page")).await?;
     Ok(form::back(&headers, &runs::href(run)).into_response())
 }
 
