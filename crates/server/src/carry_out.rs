@@ -80,7 +80,7 @@ impl Daemon {
         let ticket = prepared.ticket.clone();
         let pipeline = ticket.pipeline.clone();
         if self.lineage.is_some() {
-            self.outbox.notify_one();
+            self.outbox.send_replace(());
         }
         self.hub.tell(Change::Run { run, pipeline: pipeline.clone() });
         if ticket.cancel.is_some()

@@ -86,8 +86,8 @@ pub struct Daemon {
     pub(crate) notify: Notify,
     pub(crate) lineage: Option<Lineage>,
     pub(crate) spans: Option<Arc<dyn Export>>,
-    /// Woken when there is something to be told outside.
-    pub(crate) outbox: tokio::sync::Notify,
+    /// Told when there is something to be told outside: each recipient has somebody who waits for that.
+    pub(crate) outbox: tokio::sync::watch::Sender<()>,
     /// Woken when a run may begin.
     pub(crate) work: tokio::sync::Notify,
     /// Woken when schedules changed.
@@ -185,7 +185,7 @@ impl Daemon {
             notify: telling.notify,
             lineage: telling.lineage,
             spans,
-            outbox: tokio::sync::Notify::new(),
+            outbox: tokio::sync::watch::Sender::new(()),
             work: tokio::sync::Notify::new(),
             schedules: tokio::sync::Notify::new(),
             troubles: Troubles::default(),

@@ -7,7 +7,8 @@
 //! | what the server says | |
 //! | --- | --- |
 //! | 5xx to the mail: its sender, the address it goes to, its text | final |
-//! | 4xx, or nothing; 5xx when it is greeted or logged in to: that is no word about this mail | it is tried again |
+//! | 4xx, or nothing | it is tried again |
+//! | nothing, 4xx or 5xx when it is greeted or logged in to; to the sender 530, 535, 538 or 5.7.x: that is no word about this mail | all mails are put off together, so that a wrong password is tried once |
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,11 +16,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use cairn_store::Message as Stored;
+use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, SinglePart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{Certificate, SmtpConnection, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::{Error as SmtpError, commands};
 use serde::{Deserialize, Serialize};
 
 use crate::notify::Occasion;
@@ -134,6 +137,42 @@ impl PasswordError {
                     .to_owned()
             }
         }
+    }
+}
+
+/// Why there are no certificates in `ca_file`.
+#[derive(Debug, thiserror::Error)]
+pub enum CaFileError {
+    /// The file cannot be read.
+    #[error("the certificates for mail cannot be read from `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// One of them is none.
+    #[error("the certificates for mail cannot be used: `{}` is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SmtpError,
+    },
+    /// The file holds none.
+    #[error("the certificates for mail are not there: `{}` holds none", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl CaFileError {
+    /// Says what to do.
+    pub fn help(&self) -> String {
+        "`ca_file` in `[notify.mail]` of `cairn.toml` names a file of certificates (PEM), readable by the daemon's user; \
+         leave it out where the server's certificate is by a public authority"
+            .to_owned()
     }
 }
 
@@ -260,7 +299,21 @@ impl Mail {
         })?;
         let mail = self.write(to, &letter.told, message)?;
         let mut server = self.log_in(root)?;
-        server.send(mail.envelope(), &mail.formatted()).map_err(|error| {
+        self.hand_over(&mut server, mail.envelope(), &mail.formatted())?;
+        // It has taken it; whether it says goodbye is nothing to wait for.
+        let _ = server.set_timeout(Some(Duration::from_secs(1)));
+        let _ = server.quit();
+        Ok(())
+    }
+
+    /// Hands a mail over. It is ASCII, as are the addresses: nothing of it has to be asked of the server.
+    fn hand_over(
+        &self,
+        server: &mut SmtpConnection,
+        envelope: &Envelope,
+        mail: &[u8],
+    ) -> Result<(), Undelivered> {
+        let wrong = |error: SmtpError| {
             let said = format!("{} {}", self.place(), said(&error));
             // What it itself finds wrong with a mail stays so.
             if error.is_permanent() || error.is_client() {
@@ -268,10 +321,20 @@ impl Mail {
             } else {
                 Undelivered::Later(said)
             }
+        };
+        let sender = commands::Mail::new(envelope.from().cloned(), Vec::new());
+        server.command(sender).map_err(|error| {
+            if is_about_us(&error) {
+                Undelivered::Unreachable(format!("{} {}", self.place(), said(&error)))
+            } else {
+                wrong(error)
+            }
         })?;
-        // It has taken it; whether it says goodbye is nothing to wait for.
-        let _ = server.set_timeout(Some(Duration::from_secs(1)));
-        let _ = server.quit();
+        for to in envelope.to() {
+            server.command(commands::Rcpt::new(to.clone(), Vec::new())).map_err(wrong)?;
+        }
+        server.command(commands::Data).map_err(wrong)?;
+        server.message(mail).map_err(wrong)?;
         Ok(())
     }
 
@@ -282,8 +345,8 @@ impl Mail {
     /// Connects, encrypts and logs in. Whatever goes wrong is a matter of settings or of the moment, not of this mail.
     fn log_in(&self, root: &Path) -> Result<SmtpConnection, Undelivered> {
         let MailServer { host, port, user, is_tls } = &self.server;
-        let later = |what: String| Undelivered::Later(format!("{} {what}", self.place()));
-        let wrong = |error: lettre::transport::smtp::Error| later(said(&error));
+        let later = |what: String| Undelivered::Unreachable(format!("{} {what}", self.place()));
+        let wrong = |error: SmtpError| later(said(&error));
         let tls = self.tls(root)?;
         let hello = hello();
         let mut server = SmtpConnection::connect(
@@ -322,28 +385,37 @@ impl Mail {
         Ok(server)
     }
 
+    /// Reads the certificates that are believed beside the public ones.
+    pub fn authorities(&self, root: &Path) -> Result<Vec<Certificate>, CaFileError> {
+        let Some(path) = &self.ca_file else { return Ok(Vec::new()) };
+        let path = root.join(path);
+        let pem = match std::fs::read(&path) {
+            Ok(pem) => pem,
+            Err(source) => return Err(CaFileError::Unreadable { path, source }),
+        };
+        // One certificate at a time: of several in one text only the first is taken.
+        let text = String::from_utf8_lossy(&pem);
+        let parts = text.split_inclusive("-----END CERTIFICATE-----");
+        let parts = parts.filter(|part| part.contains("-----BEGIN CERTIFICATE-----"));
+        match parts.map(|part| Certificate::from_pem(part.as_bytes())).collect::<Result<Vec<_>, _>>() {
+            Ok(found) if found.is_empty() => Err(CaFileError::Empty { path }),
+            Ok(found) => Ok(found),
+            Err(source) => Err(CaFileError::Damaged { path, source }),
+        }
+    }
+
     fn tls(&self, root: &Path) -> Result<TlsParameters, Undelivered> {
         let mut tls = TlsParameters::builder(self.server.host.clone());
-        if let Some(path) = &self.ca_file {
-            let path = root.join(path);
-            let wrong = |what: String| Undelivered::Later(format!("cannot use `{}`: {what}", path.display()));
-            let pem = std::fs::read(&path).map_err(|error| wrong(error.to_string()))?;
-            // One certificate at a time: of several in one text only the first is taken.
-            let text = String::from_utf8_lossy(&pem);
-            let mut found = false;
-            for part in text.split_inclusive("-----END CERTIFICATE-----") {
-                if part.contains("-----BEGIN CERTIFICATE-----") {
-                    let certificate =
-                        Certificate::from_pem(part.as_bytes()).map_err(|error| wrong(error.to_string()))?;
-                    tls = tls.add_root_certificate(certificate);
-                    found = true;
-                }
-            }
-            if !found {
-                return Err(wrong("there is no certificate in it (PEM)".to_owned()));
-            }
+        let believed = self.authorities(root).map_err(|error| {
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            Undelivered::Unreachable(format!("{error}{cause}"))
+        })?;
+        for certificate in believed {
+            tls = tls.add_root_certificate(certificate);
         }
-        tls.build_rustls().map_err(|error| Undelivered::Later(format!("{} {}", self.place(), said(&error))))
+        tls.build_rustls()
+            .map_err(|error| Undelivered::Unreachable(format!("{} {}", self.place(), said(&error))))
     }
 
     fn write(&self, to: &Address, said: &Said, message: &Stored) -> Result<Message, Undelivered> {
@@ -401,8 +473,16 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// Returns whether a server that refuses a sender says by it who it talks to, or what it lets them do: that one has to log in
+/// (530, 535, 538; RFC 4954), or what its policy is (`5.7.`; RFC 3463).
+fn is_about_us(error: &SmtpError) -> bool {
+    let Some(code) = error.status().filter(|_| error.is_permanent()) else { return false };
+    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    matches!(u16::from(code), 530 | 535 | 538) || text.starts_with("5.7.")
+}
+
 /// Returns what went wrong, as a server said it or as it was seen.
-fn said(error: &lettre::transport::smtp::Error) -> String {
+fn said(error: &SmtpError) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     let cause: String = one_line(&cause).chars().take(SAID_MAX).collect();
     match error.status() {

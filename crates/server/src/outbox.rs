@@ -1,7 +1,6 @@
 //! Delivers what somebody outside is to be told: at least once, each under a key of its own, in the order in which it was
 //! written, tried again with growing pauses, over restarts of the daemon.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_model::Timestamp;
-use cairn_store::{Batch, Message, Recipient};
+use cairn_store::{Batch, Message, ReadError, Recipient};
 
 use crate::carry_out::blocking;
 use crate::daemon::{Daemon, StoreError};
@@ -32,95 +31,116 @@ const TOGETHER_MAX: usize = 1000;
 pub(crate) enum Undelivered {
     /// It may be later.
     Later(String),
+    /// It may be later, and nothing else for the same recipient is before.
+    Unreachable(String),
     /// It never will be.
     Never(String),
 }
 
 impl Daemon {
-    /// Delivers messages, for ever.
+    /// Delivers messages, for ever: to each recipient by itself, so that what one does not take holds up nothing of another.
     pub async fn deliver(self: &Arc<Self>) {
+        let [webhook, command, lineage, mail] = Recipient::ALL.map(|to| self.keep_telling(to));
+        tokio::join!(webhook, command, lineage, mail);
+    }
+
+    async fn keep_telling(self: &Arc<Self>, to: Recipient) {
+        let mut written = self.outbox.subscribe();
         loop {
             let daemon = Arc::clone(self);
-            let left = blocking(move || daemon.deliver_due()).await;
+            let left = blocking(move || daemon.deliver_due(to)).await;
             if let Err(error) = left {
-                tracing::error!(%error, "messages cannot be delivered; it is tried again");
+                tracing::error!(to = to.as_str(), %error, "messages cannot be delivered; it is tried again");
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
-                () = self.outbox.notified() => {}
+                // Who writes is this daemon: there will be another as long as this waits.
+                _ = written.changed() => {}
             }
         }
     }
 
-    /// Delivers what is due now. What one recipient does not take holds up nothing of another; lineage stays in order.
-    pub fn deliver_due(&self) -> Result<(), StoreError> {
-        let messages = self.store.messages(TOGETHER_MAX)?;
-        if messages.is_empty() {
+    /// Delivers what is due to a recipient now. One of them is at work for each recipient; lineage stays in order.
+    pub fn deliver_due(&self, to: Recipient) -> Result<(), StoreError> {
+        let due = self.due(to)?;
+        if due.is_empty() {
             return Ok(());
         }
         // Nobody is told of what a power cut could take back.
         self.store.sync(self.store.head().sequence)?;
-        let mut by_recipient: HashMap<Recipient, Vec<Message>> = HashMap::new();
-        for message in messages {
-            by_recipient.entry(message.to).or_default().push(message);
-        }
-        std::thread::scope(|scope| {
-            let deliveries: Vec<_> = by_recipient
-                .into_iter()
-                .map(|(to, messages)| scope.spawn(move || self.deliver_to(to, &messages)))
-                .collect();
-            for delivery in deliveries {
-                match delivery.join() {
-                    Ok(delivered) => delivered?,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn deliver_to(&self, to: Recipient, messages: &[Message]) -> Result<(), StoreError> {
-        for message in messages {
-            let now = self.clock.now();
-            if message.not_before > now {
-                if to == Recipient::Lineage {
-                    break;
-                }
-                continue;
-            }
-            let sent = self.send(message);
-            let now = self.clock.now();
+        for message in due {
             let mut batch = Batch::new();
-            let is_later = match sent {
+            let (is_put_off, is_last) = match self.send(&message) {
                 Ok(()) => {
-                    batch.remove_message(message);
-                    false
+                    batch.remove_message(&message);
+                    (false, false)
                 }
-                Err(Undelivered::Later(error))
-                    if Duration::from_millis(now.millis_since(message.made)) < GIVEN_UP_AFTER =>
-                {
-                    let tries = message.tries + 1;
-                    tracing::debug!(to = to.as_str(), key = message.key, %error, tries, "not delivered yet");
-                    if tries == 1 {
-                        tracing::warn!(to = to.as_str(), %error, "cannot tell; it is tried again");
-                    }
-                    let not_before = Timestamp(now.0.saturating_add_unsigned(pause_ms(tries)));
-                    batch.put_message(&Message { tries, not_before, error: Some(error), ..message.clone() });
-                    true
+                Err(Undelivered::Never(error)) => {
+                    give_up(&mut batch, &message, &error);
+                    (false, false)
                 }
-                Err(Undelivered::Later(error) | Undelivered::Never(error)) => {
-                    tracing::error!(to = to.as_str(), key = message.key, %error, "given up: it is not told");
-                    batch.remove_message(message);
-                    false
+                Err(Undelivered::Later(error)) => {
+                    let is_put_off = self.put_off(&mut batch, vec![message], &error);
+                    (is_put_off, is_put_off && to == Recipient::Lineage)
+                }
+                Err(Undelivered::Unreachable(error)) => {
+                    let waiting =
+                        self.store.outbox().filter(|row| row.as_ref().map_or(true, |it| it.to == to));
+                    let waiting = waiting.collect::<Result<_, _>>()?;
+                    (self.put_off(&mut batch, waiting, &error), true)
                 }
             };
-            self.metrics.told(to, !is_later);
+            self.metrics.told(to, !is_put_off);
             self.commit(batch)?;
-            if is_later && to == Recipient::Lineage {
+            if is_last {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Returns what is due to a recipient, the oldest first. What waits, or is another's, does not count against the limit.
+    fn due(&self, to: Recipient) -> Result<Vec<Message>, ReadError> {
+        let now = self.clock.now();
+        let mut due = Vec::new();
+        for message in self.store.outbox() {
+            let message = message?;
+            if message.to != to {
+                continue;
+            }
+            if message.not_before <= now {
+                due.push(message);
+            } else if to == Recipient::Lineage {
+                break;
+            }
+            if due.len() == TOGETHER_MAX {
+                break;
+            }
+        }
+        Ok(due)
+    }
+
+    /// Puts messages to one recipient off, all to the same time, and gives up those that have been tried for long enough.
+    /// Returns whether any is left.
+    fn put_off(&self, batch: &mut Batch, messages: Vec<Message>, error: &str) -> bool {
+        let now = self.clock.now();
+        let tries = messages.iter().map(|message| message.tries).max().unwrap_or_default().saturating_add(1);
+        let not_before = Timestamp(now.0.saturating_add_unsigned(pause_ms(tries)));
+        let mut any = false;
+        for message in messages {
+            if Duration::from_millis(now.millis_since(message.made)) >= GIVEN_UP_AFTER {
+                give_up(batch, &message, error);
+                continue;
+            }
+            let to = message.to.as_str();
+            tracing::debug!(to, key = message.key, %error, tries, "not delivered yet");
+            if tries == 1 && !any {
+                tracing::warn!(to, %error, "cannot tell; it is tried again");
+            }
+            batch.put_message(&Message { tries, not_before, error: Some(error.to_owned()), ..message });
+            any = true;
+        }
+        any
     }
 
     fn send(&self, message: &Message) -> Result<(), Undelivered> {
@@ -139,6 +159,11 @@ impl Daemon {
             },
         }
     }
+}
+
+fn give_up(batch: &mut Batch, message: &Message, error: &str) {
+    tracing::error!(to = message.to.as_str(), key = message.key, %error, "given up: it is not told");
+    batch.remove_message(message);
 }
 
 /// Milliseconds to wait after so many tries in vain.

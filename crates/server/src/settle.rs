@@ -160,7 +160,7 @@ impl Daemon {
         // Who decides next need not wait for the disk.
         drop(deciding);
         self.store.sync(written)?;
-        self.outbox.notify_one();
+        self.outbox.send_replace(());
         if let Some(record) = &record {
             self.metrics.ended(record, ticket);
         }

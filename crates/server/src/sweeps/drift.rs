@@ -109,7 +109,7 @@ impl Daemon {
         }
         drop(deciding);
         self.store.sync(written).map_err(text)?;
-        self.outbox.notify_one();
+        self.outbox.send_replace(());
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use cairn_server::Telling;
 use cairn_server::lineage::{Lineage, LineageTo};
 use cairn_server::notify::{Notify, Occasion};
+use cairn_store::Recipient;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -137,7 +138,7 @@ async fn nobody_is_told_before_it_is_durable_and_what_is_not_delivered_stays() {
     until("the message", async || served.daemon.store().messages(9).unwrap().len() == 1).await;
     tokio::task::spawn_blocking({
         let daemon = Arc::clone(&served.daemon);
-        move || daemon.deliver_due().unwrap()
+        move || daemon.deliver_due(Recipient::Webhook).unwrap()
     })
     .await
     .unwrap();

@@ -6,8 +6,12 @@ use crate::{Batch, Message, ReadError, Store};
 impl Store {
     /// Returns the messages that have not been delivered, the oldest first, at most `limit`.
     pub fn messages(&self, limit: usize) -> Result<Vec<Message>, ReadError> {
-        let rows = self.inner.database.scan::<Message>(Family::Outbox, &[]).take(limit);
-        rows.map(|row| Ok(row?.1)).collect()
+        self.outbox().take(limit).collect()
+    }
+
+    /// Returns all messages that have not been delivered, the oldest first, each read when it is asked for.
+    pub fn outbox(&self) -> impl Iterator<Item = Result<Message, ReadError>> {
+        self.inner.database.scan::<Message>(Family::Outbox, &[]).map(|row| Ok(row?.1))
     }
 }
 
