@@ -319,6 +319,80 @@ fn a_password_is_mended_in_its_file_and_is_nowhere_else() {
     assert_eq!(found.trim(), project.file("secret/smtp").display().to_string(), "nowhere but in the file");
 }
 
+#[test]
+fn a_server_that_lets_nobody_in_is_asked_once_for_all_mails() {
+    let refuses = Does::Answers("AUTH", "535 no");
+    let post = Post::open(Box::leak(Box::new([refuses; 3])));
+    let mut project = project(&format!(
+        "to = ['a@a.example', 'b@a.example', 'c@a.example', 'd@a.example']\nserver = 'smtp://cairn@127.0.0.1:{}'\n\
+         password_env = 'SMTP_PASSWORD'\nstarttls = 'never'\n",
+        post.port
+    ));
+    project.set_env("SMTP_PASSWORD", "correct-horse");
+    let daemon = Daemon::start(&project);
+    fail(&daemon);
+    until("the second login", || post.conversations() >= 2);
+    // The next is after two seconds.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!((post.conversations(), post.taken(), waiting(&daemon)), (2, 0, 4));
+    until("the mails", || post.taken() == 4 && waiting(&daemon) == 0);
+    assert_eq!(post.conversations(), 3 + 4);
+}
+
+#[test]
+fn a_sender_that_is_to_log_in_first_is_no_word_about_the_mail() {
+    let post = Post::open(&[
+        Does::Answers("MAIL", "530 log in first"),
+        Does::Answers("MAIL", "550 5.7.1 not from there"),
+        Does::Answers("RCPT", "550 5.7.1 no relay"),
+    ]);
+    let project = to_me(post.port);
+    let daemon = Daemon::start(&project);
+    fail(&daemon);
+    until("its end", || post.conversations() == 3 && waiting(&daemon) == 0);
+    assert_eq!(post.taken(), 0, "to the recipient it is");
+}
+
+#[test]
+fn the_variable_of_the_password_is_handed_to_no_command() {
+    let post = Post::open(&[]);
+    let mut project = project(&format!(
+        "to = 'me@a.example'\nserver = 'smtp://cairn@127.0.0.1:{}'\npassword_env = 'SMTP_PASSWORD'\nstarttls = 'never'\n\
+         [notify]\ncommand = ['sh', '-c', 'env > told.txt']\n",
+        post.port
+    ));
+    let outside = project.path().display().to_string();
+    project.write(
+        "fickle.toml",
+        format!(
+            "[schedule]\nsensors = [{{ command = 'env > {outside}/sensor.txt; echo 1' }}]\n\
+             [stages.a]\nrun = 'env > {outside}/stage.txt; false'\noutputs = []\n\
+             pass_env = ['SMTP_PASSWORD', 'OTHER']\n"
+        ),
+    );
+    project.set_env("SMTP_PASSWORD", "correct-horse");
+    project.set_env("OTHER", "battery");
+    let daemon = Daemon::start(&project);
+    fail(&daemon);
+    until("the mail", || post.taken() >= 1);
+    for file in ["told.txt", "sensor.txt", "stage.txt"] {
+        until(file, || project.exists(file) && project.read(file).contains("battery"));
+        let env = project.read(file);
+        assert!(!env.contains("SMTP_PASSWORD") && !env.contains("correct-horse"), "{file}: {env}");
+    }
+}
+
+#[test]
+fn a_file_of_certificates_that_holds_none_is_told_at_the_start() {
+    for (file, says) in [("fickle.toml", "holds none"), ("none.pem", "cannot be read")] {
+        let project =
+            project(&format!("to = 'me@a.example'\nserver = 'smtp://localhost'\nca_file = '{file}'\n"));
+        let refused = project.cairn(&["serve", "--no-port"]).expect(2);
+        let said = &refused.stderr;
+        assert!(said.contains(file) && said.contains(says) && said.contains("help: "), "{}", refused.shown());
+    }
+}
+
 /// A server that speaks TLS: `smtps` from the first byte, `starttls` when it is asked to. It writes down what it is told.
 const ENCRYPTED: &str = r#"
 import socket, ssl, sys, threading

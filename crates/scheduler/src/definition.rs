@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use cairn_dag::graph::Graph;
 use cairn_dag::{Loaded, Options, Pipeline, Report, RunContext, Source};
@@ -190,9 +190,24 @@ impl Checked {
     }
 }
 
-/// The caller's variables; those that are not UTF-8 cannot be named in a pipeline file.
+/// A variable of this process that is nobody else's, since it holds a password.
+static KEPT_BACK: OnceLock<String> = OnceLock::new();
+
+/// Keeps a variable from all that pipeline files name, for as long as this process lives; only the first that is named.
+pub fn keep_back(variable: &str) {
+    let _ = KEPT_BACK.set(variable.to_owned());
+}
+
+/// Returns the variable that is kept back.
+pub fn kept_back() -> Option<&'static str> {
+    KEPT_BACK.get().map(String::as_str)
+}
+
+/// The caller's variables without the one that is [kept back](keep_back); those that are not UTF-8 cannot be named in a
+/// pipeline file.
 pub fn caller_env() -> BTreeMap<String, String> {
     std::env::vars_os()
+        .filter(|(name, _)| kept_back().is_none_or(|kept| name != kept))
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }

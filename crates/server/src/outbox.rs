@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_model::Timestamp;
+use cairn_scheduler::definition::kept_back;
 use cairn_store::{Batch, Message, ReadError, Recipient};
 
 use crate::carry_out::blocking;
@@ -238,6 +239,9 @@ fn run(program: &str, arguments: &[String], root: &Path, message: &Message) -> R
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
+    if let Some(variable) = kept_back() {
+        command.env_remove(variable);
+    }
     let later = |error: &std::io::Error| Undelivered::Later(format!("cannot run `{program}`: {error}"));
     let mut child = command.spawn().map_err(|error| later(&error))?;
     if let Some(mut input) = child.stdin.take() {

@@ -15,7 +15,7 @@ use cairn_dag::Glob;
 use cairn_executor::isolation::{Limits, NoAnswer, ask};
 use cairn_executor::{DiskWorld, Project};
 use cairn_model::{Digest, Domain, DropReason, Name, ProjectPath, RunId, Sensor, SensorKind, Timestamp};
-use cairn_scheduler::definition::default_shell;
+use cairn_scheduler::definition::{default_shell, kept_back};
 use cairn_scheduler::launch::Asked;
 use cairn_store::{Batch, Trigger, TriggerKind};
 use tokio::sync::Semaphore;
@@ -402,6 +402,9 @@ fn look_at_command(folder: &Path, state_id: &str, text: &str) -> Result<Look, St
     argv.push(text.to_owned());
     let mut command = std::process::Command::new(&argv[0]);
     command.args(&argv[1..]).current_dir(folder);
+    if let Some(variable) = kept_back() {
+        command.env_remove(variable);
+    }
     let output = ask(&mut command, state_id, LIMITS).map_err(|no_answer| match no_answer {
         NoAnswer::TooMuch(_) => format!("it {no_answer}: have it print a digest (`… | sha256sum`)"),
         _ => format!("it {no_answer}"),

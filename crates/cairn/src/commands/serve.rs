@@ -13,6 +13,7 @@ use cairn_executor::recover::{self, TakenOver};
 use cairn_model::{Clock, Digest, SystemClock};
 use cairn_server::gate::{Gate, random_hex};
 use cairn_server::listen::Socket;
+use cairn_server::mail::PasswordIn;
 use cairn_server::{Daemon, Located, Setup, api, listen};
 use cairn_store::{Access, OpenError, Store};
 use hyper::Method;
@@ -95,9 +96,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     // Refused, it leaves no socket behind at which others would wait.
     let token = token(&state)?;
     // What is missing is told now, not when the first run has failed.
-    let mail = project.settings.telling.notify.mail.as_ref();
-    if let Some(password) = mail.and_then(|mail| mail.password.as_ref()) {
-        password.read(&root).map_err(|error| Failure::of(ExitStatus::Wrong, &error).help(error.help()))?;
+    if let Some(mail) = &project.settings.telling.notify.mail {
+        if let Some(password) = &mail.password {
+            password
+                .read(&root)
+                .map_err(|error| Failure::of(ExitStatus::Wrong, &error).help(error.help()))?;
+        }
+        if let Some(PasswordIn::Variable(variable)) = &mail.password {
+            cairn_scheduler::definition::keep_back(variable);
+        }
+        mail.authorities(&root).map_err(|error| Failure::of(ExitStatus::Wrong, &error).help(error.help()))?;
     }
     // From here on who asks for something waits until all is ready.
     let socket = Socket::bind(&state).map_err(|error| {

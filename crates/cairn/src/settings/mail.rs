@@ -11,7 +11,7 @@
 //! | `starttls` | `required`, `offered`, `never`: whether `smtp://` is encrypted before it goes on | `required` with a user, else `offered` |
 //! | `ca_file` | certificates (PEM) that are believed beside the public ones, relative to the project | none |
 //!
-//! No password is in the file, and none in what is said of it: a line that seems to hold one is not shown.
+//! No password is in the file, and none in what is said of it: what is wrong is said by its key, and no line is shown.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -29,12 +29,11 @@ const KEYS: [&str; 8] =
     ["ca_file", "from", "on", "password_env", "password_file", "server", "starttls", "to"];
 
 /// Words that are taken for keys of a password.
-const PASSWORDS: [&str; 5] = ["pass", "passwd", "password", "secret", "token"];
+const PASSWORDS: [&str; 7] = ["pass", "passphrase", "passwd", "password", "pwd", "secret", "token"];
 
-/// Says that a password is in the file, without a picture of the line.
+/// Says that a password is in the file.
 fn secret(found: &mut Vec<Diagnostic>, span: &Range<usize>, message: &str) {
     let mut finding = finding(code::BAD_VALUE, message, span.clone(), "");
-    finding.labels.clear();
     finding.help = Some(
         "take it out, and say where it is: `password_env = \"SMTP_PASSWORD\"` or `password_file = \"/run/secrets/smtp\"`"
             .to_owned(),
@@ -55,8 +54,21 @@ struct Written {
     ca_file: Option<PathBuf>,
 }
 
-/// Reads the table, which is at `span`; what is wrong with it is added to `found`.
+/// Reads the table, which is at `span`; what is wrong with it is added to `found`, without a picture of any line: whatever
+/// is wrong, it could be that a password is where none belongs.
 pub(super) fn read(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Diagnostic>) -> Option<Mail> {
+    let before = found.len();
+    let read = read_table(table, span, found);
+    for finding in &mut found[before..] {
+        finding.labels.clear();
+        if !finding.message.contains("`[notify.mail]`") {
+            finding.message.push_str(", in `[notify.mail]`");
+        }
+    }
+    read
+}
+
+fn read_table(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Diagnostic>) -> Option<Mail> {
     let before = found.len();
     let mut written = Written::default();
     for (key, value) in table {
@@ -67,7 +79,7 @@ pub(super) fn read(table: &DeTable<'_>, span: &Range<usize>, found: &mut Vec<Dia
                 Err(error) => {
                     let holds_one = text.contains('@') || error == MailServerError::Password;
                     if holds_one && text.matches(':').count() > 1 {
-                        // All that was found in this table could show the same line.
+                        // Nothing else counts beside it.
                         found.truncate(before);
                         secret(found, &span, "`server` in `[notify.mail]` holds a password");
                         return None;
@@ -314,10 +326,30 @@ mod tests {
             assert_eq!(found, count, "{text}\n{drawn}");
             assert!(drawn.contains(says), "{text}\n{drawn}");
         }
-        // The same line as a password's is not shown for another error either.
-        let text = "[notify]\nmail = { form = 1, server = 'smtps://me:hunter2@h' }\n";
-        let report = Settings::parse(text.as_bytes()).unwrap_err();
-        let source = cairn_dag::Source { path: "cairn.toml", bytes: text.as_bytes() };
-        assert!(!report.render(&source, cairn_dag::Style::PLAIN).contains("hunter2"));
+    }
+
+    #[test]
+    fn no_line_is_shown_whatever_is_wrong_in_it() {
+        for text in [
+            "mail = { form = 1, server = 'smtps://me:hunter2@h' }",
+            "mail = { server = 'me:hunter2@h' }",
+            "mail = { smtp_password = 'hunter2' }",
+            "mail = { pwd = 'hunter2' }",
+            "mail = { form = 1, passphrase = 'hunter2' }",
+            "mail = { on = ['x'], note = 'hunter2' }",
+            "mail = { on = ['hunter2'], from = 'hunter2', to = 'hunter2', server = ['hunter2'], ca_file = { a = 'hunter2' } }",
+            "mail = { password_env = 'A=hunter2', starttls = 'hunter2' }",
+            "mail = { server = 'smtp://hunter2@h', from = 'a@x.example', to = 'b@x.example' }",
+            "mail = [{ password = 'hunter2' }]",
+            "mail = 'smtp://me:hunter2@h'",
+            "mial = { password = 'hunter2' }",
+            "mail.password.is = 'hunter2'",
+        ] {
+            let text = format!("[notify]\n{text}\n");
+            let report = Settings::parse(text.as_bytes()).unwrap_err();
+            let source = cairn_dag::Source { path: "cairn.toml", bytes: text.as_bytes() };
+            let drawn = report.render(&source, cairn_dag::Style::PLAIN);
+            assert!(!drawn.contains("hunter2") && drawn.contains("mail"), "{text}{drawn}");
+        }
     }
 }

@@ -66,6 +66,13 @@ pub(super) fn wrong_occasions(found: &mut Vec<Diagnostic>, span: Range<usize>) {
     );
 }
 
+/// Takes the picture of its line from what was found last: a password could be in it.
+fn unseen(found: &mut [Diagnostic]) {
+    if let Some(finding) = found.last_mut() {
+        finding.labels.clear();
+    }
+}
+
 /// Reads `[notify]`; what is wrong with it is added to `found`.
 pub(super) fn notify(table: &DeTable<'_>, found: &mut Vec<Diagnostic>) -> Notify {
     let mut notify = Notify { on: BTreeSet::from(Occasion::ALL), ..Notify::default() };
@@ -78,12 +85,15 @@ pub(super) fn notify(table: &DeTable<'_>, found: &mut Vec<Diagnostic>) -> Notify
             },
             "mail" => match value.get_ref() {
                 DeValue::Table(table) => notify.mail = super::mail::read(table, &key.span(), found),
-                _ => wrong(
-                    found,
-                    span,
-                    "`mail` is a table",
-                    "for example `mail = { server = \"smtp://localhost\", from = \"cairn@example.org\", to = \"me@example.org\" }`",
-                ),
+                _ => {
+                    wrong(
+                        found,
+                        span,
+                        "`mail` in `[notify]` is a table",
+                        "for example `mail = { server = \"smtp://localhost\", from = \"cairn@example.org\", to = \"me@example.org\" }`",
+                    );
+                    unseen(found);
+                }
             },
             "webhook" => match url(value.get_ref()) {
                 Some(webhook) => notify.webhook = Some(webhook),
@@ -103,7 +113,13 @@ pub(super) fn notify(table: &DeTable<'_>, found: &mut Vec<Diagnostic>) -> Notify
                     "for example `command = [\"mail\", \"-s\", \"cairn\", \"me@example.org\"]`",
                 ),
             },
-            unknown => found.push(unknown_key_of(unknown, key.span(), &NOTIFY_KEYS)),
+            unknown => {
+                found.push(unknown_key_of(unknown, key.span(), &NOTIFY_KEYS));
+                // It may have been meant for `mail`.
+                if matches!(value.get_ref(), DeValue::Table(_)) {
+                    unseen(found);
+                }
+            }
         }
     }
     notify

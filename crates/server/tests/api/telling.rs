@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use cairn_model::Timestamp;
 use cairn_server::Telling;
 use cairn_server::lineage::{Lineage, LineageTo};
 use cairn_server::notify::{Notify, Occasion};
-use cairn_store::Recipient;
+use cairn_store::{Batch, Durability, Message, Recipient};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -242,4 +243,52 @@ async fn lineage_tells_of_starts_and_ends_with_what_was_read_and_made() {
         "{}",
         events[3]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_silent_recipient_holds_up_no_other() {
+    // It is connected to, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told.txt");
+    let mut telling = to_webhook(format!("http://{}/", silent.local_addr().unwrap()));
+    let script = format!("cat >> '{}'", told.display());
+    telling.notify.command = ["sh", "-c", &script].map(str::to_owned).to_vec();
+    let served = Served::telling(telling).await;
+    served.work();
+    deliver(&served);
+    for count in 1..=2 {
+        served.submit("fickle", "").await;
+        let lines = || std::fs::read_to_string(&told).unwrap_or_default().matches("failed").count();
+        until("the command", async || lines() >= count).await;
+    }
+    // All that is for the other one is still there, tried once at most.
+    let left = served.daemon.store().messages(9).unwrap();
+    assert!(left.iter().all(|message| message.to == Recipient::Webhook && message.tries == 0), "{left:?}");
+    assert_eq!(left.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_off_does_not_count_against_what_is_due() {
+    let (url, ear) = Ear::listen(&[]).await;
+    let served = Served::telling(to_webhook(url)).await;
+    let mut batch = Batch::new();
+    for (number, to) in (0..1100).flat_map(|number| [(number, Recipient::Mail), (number, Recipient::Webhook)])
+    {
+        batch.put_message(&Message {
+            to,
+            key: number.to_string(),
+            body: b"{}".to_vec(),
+            made: Timestamp(0),
+            tries: 9,
+            not_before: Timestamp(i64::MAX),
+            error: None,
+        });
+    }
+    let _ = served.daemon.store().commit(batch, Durability::Synced).unwrap();
+    served.work();
+    deliver(&served);
+    served.submit("fickle", "").await;
+    until("the failure", async || ear.heard().len() == 1).await;
+    until("the rest alone", async || served.daemon.store().messages(9999).unwrap().len() == 2200).await;
 }
