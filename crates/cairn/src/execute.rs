@@ -78,7 +78,9 @@ pub(crate) fn execute(
         let (signals, pressed) = signals(&teller);
         let driven = async {
             let keeper = start_keeper()?;
-            let committer = engine.committer().map_err(cannot_start)?;
+            let committer = engine.committer().map_err(|error| {
+                Failure::new(ExitStatus::Store, format!("cannot make the folders of a run: {error}"))
+            })?;
             let process = ProcessId::current();
             let hands = Arc::new(Hands {
                 keeper,

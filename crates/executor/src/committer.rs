@@ -255,9 +255,10 @@ struct Pending {
 impl Worker {
     fn run(mut self) {
         while let Ok(first) = self.receiver.recv() {
+            let began = Instant::now();
             let mut group = vec![first];
             while group.len() < GROUP_MAX
-                && let Ok(next) = self.receiver.recv_timeout(self.pause(&group))
+                && let Ok(next) = self.receiver.recv_timeout(self.pause(&group, began))
             {
                 group.push(next);
             }
@@ -266,9 +267,9 @@ impl Worker {
     }
 
     /// Returns how long to wait for another message.
-    fn pause(&self, group: &[Message]) -> Duration {
+    fn pause(&self, group: &[Message], began: Instant) -> Duration {
         if group.iter().all(|message| matches!(message, Message::Write(_))) {
-            return GATHER;
+            return GATHER.saturating_sub(began.elapsed());
         }
         let is_waited_for = self.hurry.load(Ordering::Relaxed)
             || matches!(group.last(), Some(Message::Written(..) | Message::Flush(..) | Message::Note(..)));

@@ -200,7 +200,8 @@ impl Daemon {
     ) -> Result<Ended, String> {
         let Prepared { checked, asked, launched, resumed, mut spans, .. } = prepared;
         let Launched { record, engine, machine, .. } = launched;
-        let committer = engine.committer().map_err(|error| format!("cannot start a thread: {error}"))?;
+        let committer =
+            engine.committer().map_err(|error| format!("cannot make the folders of a run: {error}"))?;
         let hands = Arc::new(Hands {
             keeper: self.keeper.clone(),
             committer,

@@ -132,7 +132,7 @@ impl Engine {
         if prepared.level == Level::Off {
             self.check_made(&prepared.gathered)?;
         }
-        if let Some(note) = note.filter(|_| collected.moves()) {
+        if let Some(note) = note.filter(|_| collected.moves() || prepared.level == Level::Off) {
             collected.write(&note).map_err(|error| {
                 let text = format!("cannot write `{}`: {error}", note.display());
                 AttemptError::new(text, None)

@@ -107,8 +107,9 @@ impl Postgres {
         let runtime = self.runtime.as_ref().expect("it is there until the sink is dropped");
         let done = runtime.block_on(operation(&mut self.session));
         done.map_err(|failure| {
+            let is_of_sql = matches!(failure, Failure::Sql(_));
             let error = failure.into_sink_error(&self.session.name);
-            if matches!(error, SinkError::Unavailable { .. }) {
+            if is_of_sql || matches!(error, SinkError::Unavailable { .. }) {
                 // What state the connection is in is not known.
                 self.session.disconnect();
             }
@@ -316,10 +317,15 @@ impl Session {
         let keys = self.keys.clone();
         let schema = self.schema.trim_end_matches('.').to_owned();
         let query = "SELECT to_regclass($1) IS NOT NULL, coalesce(has_schema_privilege(
-                         CASE WHEN $2 = '' THEN current_schema() ELSE (parse_ident($2))[1] END, 'CREATE'), false)";
+                         CASE WHEN $2 = '' THEN current_schema() ELSE (parse_ident($2))[1] END, 'CREATE'), false),
+                       coalesce((SELECT bool_and(has_table_privilege(to_regclass($1), wanted))
+                                 FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted), false)";
         let row = self.client().await?.query_one(query, &[&keys, &schema]).await?;
-        let (mut there, may): (bool, bool) = (row.get(0), row.get(1));
-        if !there && may {
+        let (there, may_make, mut usable): (bool, bool, bool) = (row.get(0), row.get(1), row.get(2));
+        if there && !usable {
+            tracing::warn!(table = keys, "not granted to this user: how keys are written is not remembered");
+        }
+        if !there && may_make {
             let transaction = self.client().await?.transaction().await?;
             transaction
                 .batch_execute(&format!(
@@ -329,9 +335,9 @@ impl Session {
                 ))
                 .await?;
             transaction.commit().await?;
-            there = true;
+            usable = true;
         }
-        self.has_keys = Some(there);
+        self.has_keys = Some(usable);
         Ok(())
     }
 

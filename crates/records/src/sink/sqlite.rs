@@ -475,6 +475,31 @@ impl Sqlite {
             }
         }
     }
+
+    /// Does the work of one transaction.
+    fn try_deliver(&self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError> {
+        let failed = self.failed();
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&failed)?;
+        self.fence(batch)?;
+        if self.recorded(batch)? {
+            // Dropped: rolled back.
+            return Ok(Delivered::default());
+        }
+        let first = self.last(&batch.scope)? == 0;
+        self.record(batch, puts(records))?;
+        if let Some(table) = self.table(records)? {
+            let scope = self.scope(&batch.scope);
+            self.forms.borrow_mut().remembered(|| keys::forms(&self.connection, &scope)).map_err(&failed)?;
+            let before = self.forms.borrow().clone();
+            self.write(&table, batch, records, first)?;
+            for (column, form) in self.forms.borrow().since(&before) {
+                keys::remember_form(&self.connection, &scope, column, form).map_err(&failed)?;
+            }
+        }
+        transaction.commit().map_err(&failed)?;
+        Ok(Delivered::default())
+    }
 }
 
 impl Sink for Sqlite {
@@ -507,31 +532,12 @@ impl Sink for Sqlite {
     }
 
     fn deliver(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError> {
-        let failed = self.failed();
-        let transaction =
-            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&failed)?;
-        self.fence(batch)?;
-        if self.recorded(batch)? {
-            // Dropped: rolled back.
-            return Ok(Delivered::default());
+        let delivered = self.try_deliver(batch, records);
+        if delivered.is_err() {
+            // What is not written decides nothing: it is read again.
+            self.forms.take();
         }
-        let first = self.last(&batch.scope)? == 0;
-        self.record(batch, puts(records))?;
-        if let Some(table) = self.table(records)? {
-            let scope = self.scope(&batch.scope);
-            self.forms.borrow_mut().remembered(|| keys::forms(&self.connection, &scope)).map_err(&failed)?;
-            let before = self.forms.borrow().clone();
-            if let Err(error) = self.write(&table, batch, records, first) {
-                // What is not written decides nothing.
-                *self.forms.borrow_mut() = before;
-                return Err(error);
-            }
-            for (column, form) in self.forms.borrow().since(&before) {
-                keys::remember_form(&self.connection, &scope, column, form).map_err(&failed)?;
-            }
-        }
-        transaction.commit().map_err(&failed)?;
-        Ok(Delivered::default())
+        delivered
     }
 
     fn fingerprint(&mut self) -> Result<Option<Digest>, SinkError> {

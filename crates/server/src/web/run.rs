@@ -149,6 +149,7 @@ struct Going {
 
 #[derive(Template)]
 #[template(path = "run.html")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question that the template asks")]
 struct RunPage {
     shell: Shell,
     row: Row,

@@ -27,11 +27,12 @@ pub(super) enum Copied {
 
 impl Target<'_> {
     /// Returns whether the rows can be copied into the table as they are: all are new, each has the same columns, in the
-    /// types in which they were encoded, and nothing is to be remembered of their keys.
+    /// types in which they were encoded, and nothing is remembered, or to be, of how keys are written.
     pub(super) fn takes_copy(&self, encoded: &Encoded, records: &[Delivery]) -> bool {
         self.table.takes_copy
             && encoded.groups.len() == 1
             && encoded.not_plain.is_empty()
+            && self.keys.as_ref().is_none_or(|keys| !keys.known.any)
             && self.table.columns.iter().all(|column| !column.kind.is_cast())
             && records.iter().all(|record| record.fresh && record.operation == Operation::Put)
     }
@@ -62,7 +63,13 @@ impl Target<'_> {
         transaction: &Transaction<'_>,
         encoded: &Encoded,
     ) -> Result<bool, tokio_postgres::Error> {
-        // A copy of columns that are not there breaks the connection off, as the client has it.
+        // It waits for whoever alters the table, and until the end of the transaction the table stays as it is then: bytes of
+        // a number are a time to a column that has become one. A copy that cannot begin would cost the connection.
+        let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", self.quoted);
+        match transaction.batch_execute(&lock).await {
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => return Ok(false),
+            locked => locked?,
+        }
         if !self.is_as_known(transaction).await? {
             return Ok(false);
         }
@@ -71,12 +78,8 @@ impl Target<'_> {
         let names: Vec<String> = columns.map(|(column, _)| column.name.clone()).collect();
         let statement = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", self.quoted, list("", &names));
         copy_in(transaction, &statement, encoded.rows(), |row, to| put_columns(row, left_out, to)).await?;
-        // Bytes of a number are a time to a column that has become one. From the copy on the table is locked and stays as it is.
-        let is_as_known = self.is_as_known(transaction).await?;
-        if is_as_known {
-            transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
-        }
-        Ok(is_as_known)
+        transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        Ok(true)
     }
 
     async fn is_as_known(&self, transaction: &Transaction<'_>) -> Result<bool, tokio_postgres::Error> {

@@ -76,17 +76,7 @@ pub(super) fn is_plain(column: &Column, value: &Value<'_>) -> bool {
         Kind::Timestamp(_) | Kind::TimestampTz(_) => {
             let zoned = matches!(column.kind, Kind::TimestampTz(_));
             let local = if zoned { bytes.strip_suffix(b"Z") } else { Some(bytes) };
-            local.is_some_and(|local| {
-                let (seconds, fraction) = local.split_at(local.len().min(19));
-                seconds.len() == 19
-                    && has(4, b'-')
-                    && has(10, b'T')
-                    && (fraction.is_empty()
-                        || fraction[0] == b'.'
-                            && !fraction.ends_with(b"0")
-                            && fraction.len() > 1
-                            && fraction[1..].iter().all(u8::is_ascii_digit))
-            })
+            local.is_some_and(is_plain_moment)
         }
         Kind::Uuid => {
             bytes.len() == 36
@@ -96,6 +86,25 @@ pub(super) fn is_plain(column: &Column, value: &Value<'_>) -> bool {
         Kind::Bytea => !bytes.iter().any(u8::is_ascii_uppercase),
         Kind::Json | Kind::Jsonb | Kind::Other => true,
     }
+}
+
+/// Returns whether a moment is written as `2024-05-01T10:00:00`, with a fraction without zeros at its end or none. A leap
+/// second is that before it.
+fn is_plain_moment(text: &[u8]) -> bool {
+    const FORM: &[u8; 19] = b"0000-00-00T00:00:00";
+    let Some((seconds, fraction)) = text.split_first_chunk::<19>() else { return false };
+    let has_form = FORM.iter().zip(seconds).all(|(form, byte)| match form {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == form,
+    });
+    let is_fraction = match fraction {
+        [] => true,
+        [b'.', digits @ .., last] => {
+            last.is_ascii_digit() && *last != b'0' && digits.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
+    has_form && is_fraction && !seconds.ends_with(b"60")
 }
 
 /// Returns that of an encoded key's value by which its column compares: two that are one row have the same.

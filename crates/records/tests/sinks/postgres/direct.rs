@@ -116,3 +116,40 @@ fn a_reference_that_is_checked_at_the_end_is_told_of_its_record() {
     let failed = faults(deliver(&mut *sink, &records));
     assert_eq!(failed.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1], "{failed:?}");
 }
+
+/// A copy that begins before and goes on after would read what it is sent by the wrong columns.
+#[test]
+fn a_batch_waits_for_who_alters_the_table_and_goes_into_what_becomes_of_it() {
+    let db = watched("id int PRIMARY KEY, v int8, w text");
+    let mut sink = db.open();
+    deliver(&mut *sink, &[put(r#"{"id":1,"v":0}"#)]).unwrap();
+    std::thread::scope(|scope| {
+        let (begun, begins) = std::sync::mpsc::channel();
+        let db = &db;
+        scope.spawn(move || {
+            let altering = "BEGIN; ALTER TABLE orders ALTER v TYPE float8; ALTER TABLE orders DROP w; SELECT pg_sleep(1); COMMIT";
+            begun.send(()).unwrap();
+            db.sql(altering);
+        });
+        begins.recv().unwrap();
+        while db.sql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'orders'::regclass") == "0" {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        deliver(&mut *sink, &[put(r#"{"id":2,"v":1}"#)]).unwrap();
+    });
+    assert_eq!(db.sql("SELECT id, v FROM orders ORDER BY id"), "1|0\n2|1");
+}
+
+/// What is remembered of a key that was written otherwise is let go of when its row is another's.
+#[test]
+fn who_has_a_row_is_known_whatever_way_it_came() {
+    let db = watched("id int PRIMARY KEY, v int");
+    let mut sink = db.open();
+    deliver(&mut *sink, &[put(r#"{"id":"07","v":1}"#)]).unwrap();
+    db.sql("DELETE FROM orders");
+    deliver(&mut *sink, &[put(r#"{"id":"7","v":2}"#)]).unwrap();
+    deliver(&mut *sink, &[known(r#"{"id":"7","v":3}"#)]).unwrap();
+    let failed = faults(deliver(&mut *sink, &[known(r#"{"id":"07","v":4}"#)]));
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(db.sql("SELECT id, v FROM orders"), "7|3");
+}
