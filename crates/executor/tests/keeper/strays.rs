@@ -85,7 +85,7 @@ async fn a_job_does_not_wait_for_anothers_daemon() {
     std::fs::write(fixture.path("pid"), daemon.unwrap().to_string()).unwrap();
 
     for _ in 0..3 {
-        let (ended, _) = fixture.run_shell("(setsid sleep 1000.1 &)").await;
+        let (ended, _) = fixture.run_shell("(setsid sleep 1000.1 &); sleep 0.2").await;
         assert_eq!((ended.status, ended.strays), (ExitKind::Code(0), 1));
     }
     std::fs::write(fixture.path("go"), "").unwrap();
