@@ -83,9 +83,10 @@ pub(super) fn notify(table: &DeTable<'_>, found: &mut Vec<Diagnostic>) -> Notify
                 Some(on) => notify.on = on,
                 None => wrong_occasions(found, span),
             },
-            "mail" => match value.get_ref() {
-                DeValue::Table(table) => notify.mail = super::mail::read(table, &key.span(), found),
-                _ => {
+            "mail" => {
+                if let DeValue::Table(table) = value.get_ref() {
+                    notify.mail = super::mail::read(table, &key.span(), found);
+                } else {
                     wrong(
                         found,
                         span,
@@ -94,7 +95,7 @@ pub(super) fn notify(table: &DeTable<'_>, found: &mut Vec<Diagnostic>) -> Notify
                     );
                     unseen(found);
                 }
-            },
+            }
             "webhook" => match url(value.get_ref()) {
                 Some(webhook) => notify.webhook = Some(webhook),
                 None => wrong(
