@@ -47,6 +47,8 @@ impl Daemon {
 
     async fn keep_telling(self: &Arc<Self>, to: Recipient) {
         let mut written = self.outbox.subscribe();
+        // For one that is not, there may be messages from when it was.
+        let is_set_up = self.is_set_up(to);
         loop {
             let daemon = Arc::clone(self);
             let left = blocking(move || daemon.deliver_due(to)).await;
@@ -56,8 +58,17 @@ impl Daemon {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 // Who writes is this daemon: there will be another as long as this waits.
-                _ = written.changed() => {}
+                _ = written.changed(), if is_set_up => {}
             }
+        }
+    }
+
+    fn is_set_up(&self, to: Recipient) -> bool {
+        match to {
+            Recipient::Webhook => self.notify.webhook.is_some(),
+            Recipient::Command => !self.notify.command.is_empty(),
+            Recipient::Mail => self.notify.mail.is_some(),
+            Recipient::Lineage => self.lineage.is_some(),
         }
     }
 
