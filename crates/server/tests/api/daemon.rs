@@ -88,7 +88,7 @@ pub(crate) struct Served {
 /// The example's binary, which cargo builds before it runs tests, unless `--test` names one.
 fn keeper_program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).unwrap().join("examples/keeper");
+    let path = test.ancestors().nth(2).unwrap().join("examples/server-keeper");
     assert!(
         path.exists(),
         "run `cargo build -p cairn-server --examples` first: `{}` is missing",
