@@ -1,5 +1,5 @@
-//! Rows under keys that are new to cairn are copied right into the table, which costs the server half of what it costs to
-//! stage them and to put them from there.
+//! Rows under keys that are new to cairn are copied right into the table, which spares the server the staging table and a look
+//! for what stands under each key.
 //!
 //! Only the server knows whether the keys are new to the table too. Where one is not, the copy fails at its unique index and
 //! leaves nothing, and the batch, like all after it of this session, is put by statements that expect rows.

@@ -166,6 +166,13 @@ pub(super) fn is_one_row(
     })
 }
 
+/// Returns the columns of the key, each with where it stands.
+fn key_columns<'t>(table: &'t Table, wanted: &Wanted) -> Vec<(usize, &'t Column)> {
+    let names = wanted.key_names();
+    let positions = names.iter().filter_map(|name| table.position(name));
+    positions.map(|position| (position, &table.columns[position])).collect()
+}
+
 fn layout(table: &Table, wanted: &Wanted) -> Layout {
     let names = table.columns.iter().map(|column| column.name.clone()).collect();
     Layout::new(names, wanted.paths())
@@ -206,12 +213,7 @@ pub(super) struct Asked {
 impl Asked {
     /// `None` where no column of the key compares otherwise than by bytes.
     pub(super) fn of(table: &Table, wanted: &Wanted, quoted_table: &str, stage: &str) -> Option<Self> {
-        let key: Vec<(usize, &Column)> = wanted
-            .key_names()
-            .iter()
-            .filter_map(|name| table.position(name))
-            .map(|position| (position, &table.columns[position]))
-            .collect();
+        let key = key_columns(table, wanted);
         if !key.iter().any(|(_, column)| matches!(column.compares, Compares::ByServer { .. })) {
             return None;
         }
@@ -331,12 +333,7 @@ impl Keys {
             stored.push(spelling::stored(fields.iter().map(|(_, bytes)| bytes.as_slice())));
             asked.push((index, is_plain));
         }
-        let key: Vec<(usize, &Column)> = wanted
-            .key_names()
-            .iter()
-            .filter_map(|name| table.position(name))
-            .map(|position| (position, &table.columns[position]))
-            .collect();
+        let key = key_columns(table, wanted);
         let list = |of: &dyn Fn(usize, &Column) -> String, between: &str| {
             key.iter().map(|(position, column)| of(*position, column)).collect::<Vec<_>>().join(between)
         };
