@@ -109,7 +109,8 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
                 }
                 if is_key {
                     // Without its length: a shorter text comes first only when it is the beginning of the other.
-                    keys.extend_from_slice(&key::compared(column, &encoded.bytes[before + 4..]));
+                    let value = slot.as_ref().unwrap_or(&Value::Null);
+                    keys.extend_from_slice(&key::compared(column, value, &encoded.bytes[before + 4..]));
                 }
             }
             Ok(key_start..keys.len())

@@ -33,7 +33,7 @@ impl Target<'_> {
             && encoded.groups.len() == 1
             && encoded.not_plain.is_empty()
             && self.keys.as_ref().is_none_or(|keys| !keys.known.any)
-            && self.table.columns.iter().all(|column| !column.kind.is_cast())
+            && self.table.columns.iter().all(|column| column.kind.is_sent_as_stored())
             && records.iter().all(|record| record.fresh && record.operation == Operation::Put)
     }
 

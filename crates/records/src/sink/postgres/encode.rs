@@ -11,6 +11,8 @@ use jiff::tz::TimeZone;
 
 use crate::sink::record::Value;
 
+mod numeric;
+
 /// How a column's values are sent. Each kind but the last is sent in binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -20,7 +22,7 @@ pub(super) enum Kind {
     Int8,
     Float4,
     Float8,
-    /// Digits in all and behind the point, where they are limited. Sent as text.
+    /// Digits in all and behind the point, where they are limited.
     Numeric(Option<(i64, i64)>),
     /// Characters at most.
     Text(Option<usize>),
@@ -84,13 +86,20 @@ impl Kind {
             Self::Jsonb => "jsonb",
             Self::Uuid => "uuid",
             Self::Bytea => "bytea",
-            Self::Numeric(_) | Self::Text(_) | Self::Other => "text",
+            // Without its limits: the server rounds as it puts the value.
+            Self::Numeric(_) => "numeric",
+            Self::Text(_) | Self::Other => "text",
         }
     }
 
-    /// Returns whether the server must be told to convert what was sent.
+    /// Returns whether what is staged must be converted before it is compared with what stands in the column.
     pub(super) const fn is_cast(self) -> bool {
         matches!(self, Self::Numeric(_) | Self::Other)
+    }
+
+    /// Returns whether values are sent as the column has them.
+    pub(super) const fn is_sent_as_stored(self) -> bool {
+        !matches!(self, Self::Other)
     }
 
     /// Appends `value` with its length before it; `None` when it does not fit.
@@ -129,11 +138,7 @@ impl Kind {
                 );
             }
             Self::Float8 => to.extend_from_slice(&float(value)?.to_be_bytes()),
-            Self::Numeric(limits) => {
-                let text = scalar(value)?;
-                numeric_fits(text.trim(), limits).then_some(())?;
-                to.extend_from_slice(text.as_bytes());
-            }
+            Self::Numeric(limits) => numeric::encode(scalar(value)?.trim(), limits, to)?,
             Self::Text(most) => {
                 let text = plain(value);
                 let fits = most.is_none_or(|most| text.len() <= most || text.chars().count() <= most);
@@ -171,7 +176,7 @@ const PLACES_MAX: u32 = 6;
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// The text of a number or string.
-fn scalar<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
+pub(super) fn scalar<'v>(value: &'v Value<'_>) -> Option<Cow<'v, str>> {
     match value {
         Value::Number(text) => Some(Cow::Borrowed(text)),
         Value::Text(text) => Some(Cow::Borrowed(text)),
@@ -244,42 +249,6 @@ fn float(value: &Value<'_>) -> Option<f64> {
         .then_some(float)
 }
 
-/// Returns whether `text` is a number with no more digits before the point than a `numeric(precision, scale)` has room
-/// for, after rounding.
-fn numeric_fits(text: &str, limits: Option<(i64, i64)>) -> bool {
-    /// Digits before the point that any `numeric` holds at most.
-    const DIGITS_MAX: i64 = 131_072;
-    if matches!(text, "NaN") || limits.is_none() && matches!(text, "Infinity" | "-Infinity") {
-        return true;
-    }
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-        None => (unsigned, 0),
-        Some((mantissa, exponent)) => match exponent.parse::<i32>() {
-            Ok(exponent) => (mantissa, i64::from(exponent)),
-            Err(_) => return false,
-        },
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return false;
-    }
-    let Some(first) = digits.iter().position(|digit| *digit != b'0') else { return true };
-    let length = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    // The value is 0.DIGITS · 10^magnitude, with a first digit that is not 0.
-    let magnitude = length(whole.len()) - length(first) + exponent;
-    let (room, kept) = match limits {
-        None => (DIGITS_MAX, i64::MAX),
-        Some((precision, scale)) => (precision - scale, magnitude + scale),
-    };
-    let Ok(kept) = usize::try_from(kept) else { return true };
-    let significant = &digits[first..];
-    let carries = significant.iter().take(kept).all(|digit| *digit == b'9')
-        && significant.get(kept).is_some_and(|digit| *digit >= b'5');
-    magnitude + i64::from(carries) <= room
-}
-
 fn days(text: &str) -> Option<i32> {
     match text {
         "infinity" => return Some(i32::MAX),
@@ -348,30 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn numerics_fit_their_precision() {
-        for (text, limits, expected) in [
-            ("1.5", None, true),
-            ("-0.00e10", Some((2, 1)), true),
-            ("999.99", Some((5, 2)), true),
-            ("999.994", Some((5, 2)), true),
-            ("999.995", Some((5, 2)), false),
-            ("1000", Some((5, 2)), false),
-            ("1e2", Some((5, 2)), true),
-            ("1e3", Some((5, 2)), false),
-            ("0.009", Some((1, 2)), true),
-            ("0.099", Some((1, 2)), false),
-            ("0.004", Some((1, 2)), true),
-            ("149", Some((1, -2)), true),
-            ("1e131072", None, false),
-            ("1e131071", None, true),
-            ("1e99999999999", None, false),
-            ("", None, false),
-            ("abc", None, false),
-            ("1.2.3", None, false),
-            ("NaN", None, true),
-        ] {
-            assert_eq!(numeric_fits(text, limits), expected, "{text} {limits:?}");
-        }
+    fn limits_are_read_from_the_modifier() {
         assert_eq!(Kind::of("numeric", ((5 << 16) | 2) + 4), Kind::Numeric(Some((5, 2))));
         assert_eq!(Kind::of("varchar", 7), Kind::Text(Some(3)));
         assert_eq!(Kind::of("varchar", -1), Kind::Text(None));

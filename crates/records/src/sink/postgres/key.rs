@@ -107,12 +107,13 @@ fn is_plain_moment(text: &[u8]) -> bool {
     has_form && is_fraction && !seconds.ends_with(b"60")
 }
 
-/// Returns that of an encoded key's value by which its column compares: two that are one row have the same.
-pub(super) fn compared<'a>(column: &Column, encoded: &'a [u8]) -> Cow<'a, [u8]> {
+/// Returns that of a key's value, encoded in `encoded`, by which its column compares: two that are one row have the same.
+pub(super) fn compared<'a>(column: &Column, value: &Value<'_>, encoded: &'a [u8]) -> Cow<'a, [u8]> {
     match (column.kind, &column.compares) {
-        // Sent as text.
+        // The same number is sent with the places with which it was written.
         (Kind::Numeric(_), _) => {
-            let number = str::from_utf8(encoded).ok().map(|text| text.trim_ascii().trim_start_matches('+'));
+            let text = encode::scalar(value);
+            let number = text.as_deref().map(|text| text.trim_ascii().trim_start_matches('+'));
             number.and_then(apart::canonical).map_or(encoded.into(), |number| number.into_bytes().into())
         }
         (_, Compares::WithoutBlanks) => {
@@ -193,7 +194,7 @@ fn fields(
         let mut bytes = Vec::new();
         column.kind.encode(value, &mut bytes)?;
         // Behind its length.
-        Some((value.kind(), compared(column, &bytes[4..]).into_owned()))
+        Some((value.kind(), compared(column, value, &bytes[4..]).into_owned()))
     });
     encoded.collect()
 }

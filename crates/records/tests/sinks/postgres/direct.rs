@@ -94,6 +94,63 @@ fn a_column_that_became_another_since_it_was_looked_at_gets_no_bytes_of_the_old_
     assert_eq!(said(&db), "COPY INSERT");
 }
 
+/// Numbers of all sizes, copied and staged, beside the server's own reading of their text.
+#[test]
+fn exact_numbers_are_copied_as_the_server_reads_them() {
+    let db = watched("id text PRIMARY KEY, v numeric, w numeric(12,3)");
+    let mut texts: Vec<String> = [
+        "0",
+        "-0",
+        "0.000",
+        "-0.0e5",
+        "1",
+        "-1",
+        "9999",
+        "10000",
+        "-10001",
+        "100000000",
+        "0.1",
+        "0.0001",
+        "0.00010",
+        "0.00001",
+        "12345678.9",
+        "1e3",
+        "1.5e3",
+        "1.5E-3",
+        "-25e-4",
+        "123456.789e-2",
+        "99999999.9994",
+        "0.0005",
+        "0.00049",
+        "1e-300",
+    ]
+    .map(str::to_owned)
+    .into();
+    // Digits and the point's place by a fixed sequence.
+    let mut seed = 1_u64;
+    for _ in 0..300 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let digits = (seed >> 20).to_string();
+        let sign = if seed.is_multiple_of(3) { "-" } else { "" };
+        texts.push(format!("{sign}{}.{}", &digits[..digits.len().min(8) - 1], &digits[digits.len() / 2..]));
+        texts.push(format!("{sign}{digits}e-{}", 6 + seed % 40));
+    }
+    let mut sink = db.open();
+    let record = |text: &String| format!(r#"{{"id":"{text}","v":{text},"w":{text}}}"#);
+    deliver(&mut *sink, &texts.iter().map(|text| put(&record(text))).collect::<Vec<_>>()).unwrap();
+    assert_eq!(said(&db), "COPY");
+    let other = "SELECT id FROM orders WHERE (v::text, w::text) IS DISTINCT FROM (id::numeric::text, id::numeric(12,3)::text)";
+    assert_eq!(db.sql(other), "");
+    assert_eq!(db.sql("SELECT count(*) FROM orders"), texts.len().to_string());
+    db.sql("DELETE FROM orders; TRUNCATE said");
+    deliver(&mut *sink, &texts.iter().map(|text| known(&record(text))).collect::<Vec<_>>()).unwrap();
+    assert_eq!(said(&db), "INSERT");
+    assert_eq!(db.sql(other), "");
+    assert_eq!(db.sql("SELECT count(*) FROM orders"), texts.len().to_string());
+    let far = faults(deliver(&mut *sink, &[put(r#"{"id":"x","v":1e-16384}"#)]));
+    assert!(far[0].1.contains("column `v` of type numeric does not take a number `1e-16384`"), "{far:?}");
+}
+
 /// `COPY` would pass by the rule.
 #[test]
 fn a_table_with_a_rule_gets_statements() {
