@@ -4,7 +4,7 @@
 //! end: when the [`PostgresServer`] is dropped, and also when the test's process is gone, however it ended.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -24,16 +24,26 @@ pub struct PostgresServer {
 /// How long a server may take to answer first: it takes a second on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Runs the server in `$1` with the program `$2` until standard input ends. It answers no signal, so that it is always
-/// there to clean up.
+/// Runs the server in `$1` with the program `$2` until standard input ends, again at each line of it, which it tells. It answers no signal,
+/// so that it is always there to clean up.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 cd "$1" || exit 1
-"$2" -D "$1/data" >log 2>&1 &
-server=$!
-cat >/dev/null
-kill -QUIT $server
-wait $server
+start() {
+  "$2" -D "$1/data" >>log 2>&1 &
+  server=$!
+}
+end() {
+  kill -QUIT $server
+  wait $server
+}
+start "$@"
+while read -r _; do
+  end
+  echo ended
+  start "$@"
+done
+end
 cd / && rm -rf "$1"
 "#;
 
@@ -51,6 +61,15 @@ impl PostgresServer {
     ///
     /// When PostgreSQL is not installed: tests that need it must not pass without it.
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_with(settings, None)
+    }
+
+    /// The same, with its log of transactions in the empty folder `log`, in segments of 1 MiB.
+    pub fn start_with_log_in(log: &Path, settings: &[&str]) -> Self {
+        Self::start_with(settings, Some(log))
+    }
+
+    fn start_with(settings: &[&str], log: Option<&Path>) -> Self {
         let bin = programs();
         let user = Account::of_server();
         let folder = tempfile::Builder::new()
@@ -64,6 +83,10 @@ impl PostgresServer {
         let data = folder.join("data");
         let mut initdb = user.command(&bin.join("initdb"));
         initdb.arg("-D").arg(&data);
+        if let Some(log) = log {
+            user.give(log);
+            initdb.args(["--wal-segsize", "1", "--waldir"]).arg(log);
+        }
         run(initdb.args([
             "-U",
             "cairn",
@@ -101,7 +124,8 @@ impl PostgresServer {
         let mut keeper = user.command(Path::new("sh"));
         keeper.args(["-c", KEEPER, "keeper"]).arg(&folder).arg(bin.join("postgres"));
         // A group of its own: Ctrl-C on the tests must not end the one who cleans up.
-        let keeper = keeper.stdin(Stdio::piped()).process_group(0).spawn().expect("a shell");
+        let keeper =
+            keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn().expect("a shell");
         let server = Self { folder, bin, port, keeper };
         server.wait();
         server.sql("postgres", "CREATE ROLE locked LOGIN PASSWORD 'right'");
@@ -124,6 +148,15 @@ impl PostgresServer {
             assert!(start.elapsed() < START_TIMEOUT, "PostgreSQL does not start: {}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Ends the server, if it has not ended by itself, and starts it again.
+    pub fn restart(&mut self) {
+        let keeper = self.keeper.stdin.as_mut().expect("it is taken at the end alone");
+        keeper.write_all(b"\n").expect("the keeper reads until the end");
+        let said = self.keeper.stdout.as_mut().expect("it is piped");
+        said.read_exact(&mut [0; b"ended\n".len()]).expect("the keeper says when the server has ended");
+        self.wait();
     }
 
     /// Makes a database and returns its URL on 127.0.0.1, without TLS.
