@@ -30,7 +30,7 @@ use crate::state::{Place, Short};
 /// The most records of a batch where the stage does not say.
 const BATCH: usize = 100_000;
 /// The most bytes of a batch: there are three at a time, one being read, one waiting, one being delivered.
-const BATCH_BYTES: usize = 12 << 20;
+const BATCH_BYTES: usize = 9 << 20;
 
 /// Fewer records than these are delivered as they come.
 const SORTED_LEAST: u64 = 20_000;

@@ -17,6 +17,7 @@
 //! records writes nothing but its ledger row.
 
 mod columns;
+mod encode;
 mod error;
 mod forms;
 mod keys;
@@ -27,22 +28,22 @@ use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairn_model::{Digest, SinkMode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-use self::columns::{Bound, Column, Table};
+use self::columns::Table;
+use self::encode::{Encoded, EncodedFor, Encoder, encode};
 use self::error::{error_text, failed, is_of_the_record};
 use self::forms::Forms;
 use self::keys::Keys;
-use self::statement::{Row, Statements, positions};
-use super::apart::one_row;
+use self::statement::{Statements, positions};
 use super::fingerprint::Rows;
-use super::record::{Layout, Value};
-use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, puts, quoted, unknown_fields};
-use super::{BatchId, Delivered, Delivery, Operation, RecordFault, Sink, SinkError};
-use crate::fields::{key_json, key_text};
+use super::table::{Kind, LEDGER_KEEPS, Wanted, fault, list, puts, quoted};
+use super::{BatchId, Delivered, Delivery, Encode, Sink, SinkError};
+use crate::fields::key_json;
 
 /// How long to wait for another process's transaction: longer than any batch takes, short enough to be told of.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,7 +60,7 @@ const CHECKPOINT_PAGES: i64 = 10_000;
 /// The sink.
 pub(super) struct Sqlite {
     path: PathBuf,
-    wanted: Wanted,
+    wanted: Arc<Wanted>,
     connection: Connection,
     forms: RefCell<Forms>,
 }
@@ -97,7 +98,12 @@ impl Sqlite {
         loop {
             match connect() {
                 Ok(connection) => {
-                    return Ok(Self { path, wanted, connection, forms: RefCell::default() });
+                    return Ok(Self {
+                        path,
+                        wanted: Arc::new(wanted),
+                        connection,
+                        forms: RefCell::default(),
+                    });
                 }
                 Err(error) if is_busy(&error) && Instant::now() < until => std::thread::sleep(BUSY_PAUSE),
                 Err(error) => return Err(failed(&name, &error)),
@@ -305,11 +311,9 @@ impl Sqlite {
         &self,
         table: &Table,
         batch: &BatchId,
-        records: &[Delivery],
+        (records, encoded): (&[Delivery], Encoded),
         first: bool,
     ) -> Result<(), SinkError> {
-        let mut faults = Vec::new();
-        let rows = self.rows(table, records, &mut faults);
         let key = positions(&table.columns, &self.wanted.key_names());
         let mut keys = if self.wanted.mode == SinkMode::Append {
             None
@@ -318,10 +322,11 @@ impl Sqlite {
             Some(Keys::of(&self.connection, scope, &self.wanted, first).map_err(self.failed())?)
         };
         let mut statements = Statements::new(&self.connection, &self.wanted, &table.columns);
-        for row in &rows {
-            if let Some(keys) = keys.as_mut().filter(|keys| keys.concern(row)) {
+        let mut faults = encoded.faults.clone();
+        for row in encoded.rows(records) {
+            if let Some(keys) = keys.as_mut().filter(|keys| keys.concern(&row)) {
                 let known_as = key_json(&records[row.index].record, &self.wanted.key);
-                let other = keys.check(&table.columns, &key, row, &known_as).map_err(self.failed())?;
+                let other = keys.check(&table.columns, &key, &row, &known_as).map_err(self.failed())?;
                 if let Some(other) = other {
                     if faults.iter().all(|known| known.index != row.index) {
                         faults.push(fault(row.index, other));
@@ -329,7 +334,7 @@ impl Sqlite {
                     continue;
                 }
             }
-            match statements.write(row) {
+            match statements.write(&row) {
                 Ok(()) => {}
                 Err(error) if is_of_the_record(&error) => {
                     faults.push(fault(row.index, error_text(&error)));
@@ -348,136 +353,27 @@ impl Sqlite {
         Err(SinkError::Records(faults))
     }
 
-    /// Returns what is to be bound, in the order of the key; faults go to `faults`.
-    fn rows<'a>(
-        &self,
-        table: &Table,
-        records: &'a [Delivery],
-        faults: &mut Vec<RecordFault>,
-    ) -> Vec<Row<'a>> {
-        let columns = &table.columns;
-        let key: Vec<usize> = positions(columns, &self.wanted.key_names());
-        let guard: Vec<usize> =
-            self.wanted.version.iter().flat_map(|path| positions(columns, &[path.to_string()])).collect();
-        let names = columns.iter().map(|column| column.name.clone()).collect();
-        let mut layout = Layout::new(names, self.wanted.paths());
-        let mut rows = Vec::with_capacity(records.len());
-        let mut slots = Vec::new();
-        for (index, delivery) in records.iter().enumerate() {
-            slots.clear();
-            slots.resize(layout.width(), None);
-            let unknown = match layout.read(&delivery.record, &mut slots) {
-                Ok(unknown) => unknown,
-                Err(error) => {
-                    faults.push(fault(index, error));
-                    continue;
-                }
-            };
-            let delete = delivery.operation == Operation::Delete;
-            if delete && key.is_empty() {
-                faults.push(fault(index, super::table::NO_KEY.to_owned()));
-                continue;
-            }
-            let cased = unknown.iter().filter(|_| !delete).find_map(|name| {
-                Some((name, columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))?))
-            });
-            if let Some((field, column)) = cased {
-                faults.push(fault(
-                    index,
-                    format!(
-                        "the field `{field}` and the column `{}` differ in letter case alone, which SQLite does not tell \
-                         apart: have the worker name it as the column",
-                        column.name
-                    ),
-                ));
-                continue;
-            }
-            if !delete && !unknown.is_empty() {
-                faults.push(fault(index, unknown_fields(&unknown, &self.wanted.table, "TEXT")));
-                continue;
-            }
-            let values = Vec::with_capacity(columns.len());
-            let mut row = Row { index, delete, is_plain: true, defaults: 0, values };
-            let mut wrong = None;
-            for (position, (column, slot)) in columns.iter().zip(&mut slots).enumerate() {
-                let is_key = key.contains(&position);
-                let keyed = is_key && self.wanted.mode != SinkMode::Append;
-                if let Some(value) = slot.as_ref().filter(|_| keyed) {
-                    row.is_plain &= column.is_plain(value);
-                    wrong = self.other_form(column, value);
-                    if wrong.is_some() {
-                        break;
-                    }
-                }
-                let original = slot.as_ref().filter(|_| keyed).cloned();
-                let value = match slot.take() {
-                    // Of a tombstone only key and version count.
-                    Some(_) if delete && !is_key && !guard.contains(&position) => Ok(Bound::Null),
-                    Some(value) => column.bind(value),
-                    None => {
-                        if column.has_default && position < 64 && !delete {
-                            row.defaults |= 1 << position;
-                        }
-                        Ok(Bound::Null)
-                    }
-                };
-                match value {
-                    Ok(Bound::Null) if is_key && self.wanted.mode != SinkMode::Append => {
-                        wrong = Some(format!("the key field `{}` is missing or null", column.name));
-                    }
-                    Ok(value) => {
-                        wrong = original.and_then(|original| column.altered(&original, &value));
-                        row.values.push(value);
-                    }
-                    Err(error) => wrong = Some(error),
-                }
-                if wrong.is_some() {
-                    break;
-                }
-            }
-            match wrong {
-                Some(error) => faults.push(fault(index, error)),
-                None => rows.push(row),
-            }
-        }
-        if self.wanted.mode != SinkMode::Append {
-            rows.sort_by(|a, b| {
-                let of_key = key.iter().map(|column| a.values[*column].index_order(&b.values[*column]));
-                of_key.into_iter().find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
-            });
-            self.check_apart(&rows, &key, records, faults);
-        }
-        rows
-    }
-
-    /// Says why a key's value is of another form than those before, when both would be stored alike.
-    fn other_form(&self, column: &Column, value: &Value<'_>) -> Option<String> {
-        self.forms.borrow_mut().other(&column.name, column.form(value)?)
-    }
-
-    /// Finds keys that are two and would be one row; `rows` are sorted.
-    fn check_apart(
-        &self,
-        rows: &[Row<'_>],
-        key: &[usize],
+    fn deliver_one(
+        &mut self,
+        batch: &BatchId,
         records: &[Delivery],
-        faults: &mut Vec<RecordFault>,
-    ) {
-        let is_same = |one: &Row<'_>, other: &Row<'_>| {
-            key.iter().all(|column| one.values[*column].index_order(&other.values[*column]).is_eq())
-        };
-        for pair in rows.windows(2).filter(|pair| is_same(&pair[0], &pair[1])) {
-            let [one, other] =
-                [&pair[0], &pair[1]].map(|row| key_text(&records[row.index].record, &self.wanted.key));
-            // A worker may make two records of one key.
-            if one != other {
-                faults.push(fault(pair[1].index, one_row(&one, &other)));
-            }
+        ahead: Option<Box<EncodedFor>>,
+    ) -> Result<Delivered, SinkError> {
+        let delivered = self.try_deliver(batch, records, ahead);
+        if delivered.is_err() {
+            // What is not written decides nothing: it is read again.
+            self.forms.take();
         }
+        delivered
     }
 
-    /// Does the work of one transaction.
-    fn try_deliver(&self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError> {
+    /// Does the work of one transaction. `ahead`: the records, where they were encoded ahead.
+    fn try_deliver(
+        &self,
+        batch: &BatchId,
+        records: &[Delivery],
+        ahead: Option<Box<EncodedFor>>,
+    ) -> Result<Delivered, SinkError> {
         let failed = self.failed();
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&failed)?;
@@ -492,8 +388,14 @@ impl Sqlite {
             let scope = self.scope(&batch.scope);
             self.forms.borrow_mut().remembered(|| keys::forms(&self.connection, &scope)).map_err(&failed)?;
             let before = self.forms.borrow().clone();
-            self.write(&table, batch, records, first)?;
-            for (column, form) in self.forms.borrow().since(&before) {
+            let encoded = match ahead {
+                Some(ahead) if ahead.table == table && before.allow(&ahead.encoded.forms) => ahead.encoded,
+                _ => encode(&table, &self.wanted, records, before.clone()),
+            };
+            let mut forms = self.forms.borrow_mut();
+            forms.take_in(&encoded.forms);
+            self.write(&table, batch, (records, encoded), first)?;
+            for (column, form) in forms.since(&before) {
                 keys::remember_form(&self.connection, &scope, column, form).map_err(&failed)?;
             }
         }
@@ -532,12 +434,22 @@ impl Sink for Sqlite {
     }
 
     fn deliver(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError> {
-        let delivered = self.try_deliver(batch, records);
-        if delivered.is_err() {
-            // What is not written decides nothing: it is read again.
-            self.forms.take();
-        }
-        delivered
+        self.deliver_one(batch, records, None)
+    }
+
+    fn encoder(&mut self) -> Option<Arc<dyn Encode>> {
+        // What is in the way, the delivery tells.
+        let table = Table::read(&self.connection, &self.wanted.table).ok()?.ok()??;
+        Some(Arc::new(Encoder { table, wanted: Arc::clone(&self.wanted) }))
+    }
+
+    fn deliver_encoded(
+        &mut self,
+        batch: &BatchId,
+        records: &[Delivery],
+        encoded: super::Encoded,
+    ) -> Result<Delivered, SinkError> {
+        self.deliver_one(batch, records, encoded.downcast().ok())
     }
 
     fn fingerprint(&mut self) -> Result<Option<Digest>, SinkError> {

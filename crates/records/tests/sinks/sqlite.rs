@@ -397,6 +397,36 @@ fn what_is_appended_without_a_key_cannot_be_deleted_and_with_one_is_all_of_it() 
     assert_eq!(rows(&db, "SELECT id FROM orders"), ["2", "2"]);
 }
 
+/// What was encoded ahead is written as it is only where nothing has changed meanwhile.
+#[test]
+fn a_batch_that_was_encoded_ahead_arrives_as_any_other() {
+    let (folder, db) = file();
+    db.execute_batch("CREATE TABLE orders (id TEXT PRIMARY KEY, v INTEGER, w TEXT)").unwrap();
+    let mut sink = given().open(folder.path());
+    let encoder = sink.encoder().expect("the table is there");
+    let mut go = |sequence, change: &str, records: &[&str]| {
+        let records: Vec<_> = records.iter().map(|record| put(record)).collect();
+        let ahead = encoder.encode(&records);
+        db.execute_batch(change).unwrap();
+        sink.deliver_encoded(&batch(sequence, &records), &records, ahead)
+    };
+    go(1, "", &[r#"{"id":2,"v":8,"w":"a\"b"}"#, r#"{"w":"plain","id":1}"#]).unwrap();
+    let all = || rows(&db, "SELECT * FROM orders ORDER BY id");
+    assert_eq!(all(), ["1|-|plain", "2|8|a\"b"]);
+    // The forms of keys are those of the load, not of the batch.
+    let failed = faults(go(2, "", &[r#"{"id":"3","v":1}"#, r#"{"id":"4","v":1}"#]).map(drop));
+    assert!(
+        failed.len() == 2 && failed[1].1.contains("is a string here and a number elsewhere"),
+        "{failed:?}"
+    );
+    let failed = faults(go(2, "", &[r#"{"id":5,"v":1}"#, r#"{"id":6,"v":"x"}"#]).map(drop));
+    assert!(failed.len() == 1 && failed[0].1.contains("column `v` of type INTEGER"), "{failed:?}");
+    let change = "ALTER TABLE orders RENAME COLUMN v TO x; ALTER TABLE orders ADD COLUMN v TEXT";
+    go(2, change, &[r#"{"id":7,"v":1}"#]).unwrap();
+    assert_eq!(all()[2], "7|-|-|1");
+    assert_eq!(rows(&db, "SELECT typeof(v) FROM orders WHERE id = 7"), ["text"]);
+}
+
 #[test]
 fn a_large_batch_arrives_whole() {
     let (folder, db) = file();

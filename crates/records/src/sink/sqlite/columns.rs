@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::forms::{self, Form};
@@ -15,7 +15,7 @@ use crate::sink::record::Value;
 use crate::sink::spelling;
 
 /// A table that is there.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
     pub(super) columns: Vec<Column>,
     /// The columns of each unique index that has no condition and no expression, the primary key among them.
@@ -25,7 +25,7 @@ pub(super) struct Table {
 }
 
 /// One column that can be written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: String,
     /// As it was declared.
@@ -150,17 +150,6 @@ pub(super) enum Bound<'a> {
     Text(Cow<'a, str>),
 }
 
-impl ToSql for Bound<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Integer(value) => ValueRef::Integer(*value),
-            Self::Real(value) => ValueRef::Real(*value),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-        }))
-    }
-}
-
 impl Bound<'_> {
     /// Compares as a SQLite index with its default collation does.
     pub(super) fn index_order(&self, other: &Self) -> Ordering {
@@ -222,15 +211,18 @@ impl Column {
     }
 
     /// Returns the bytes of a key's value as it stands in the row.
-    pub(super) fn stands(&self, value: &Bound<'_>) -> Vec<u8> {
+    pub(super) fn stands(&self, value: ValueRef<'_>) -> Vec<u8> {
         let number = match value {
-            Bound::Integer(value) => return value.to_string().into_bytes(),
-            Bound::Real(value) => value.to_string(),
-            Bound::Text(text) if self.affinity == Affinity::Numeric && apart::as_float(text).is_some() => {
-                text.trim_ascii().trim_start_matches('+').to_owned()
+            ValueRef::Integer(value) => return value.to_string().into_bytes(),
+            ValueRef::Real(value) => value.to_string(),
+            ValueRef::Text(text) => {
+                let number = str::from_utf8(text).ok().filter(|_| self.affinity == Affinity::Numeric);
+                match number.filter(|number| apart::as_float(number).is_some()) {
+                    Some(number) => number.trim_ascii().trim_start_matches('+').to_owned(),
+                    None => return text.to_vec(),
+                }
             }
-            Bound::Text(text) => return text.as_bytes().to_vec(),
-            Bound::Null => return Vec::new(),
+            ValueRef::Null | ValueRef::Blob(_) => return Vec::new(),
         };
         apart::canonical(&number).unwrap_or(number).into_bytes()
     }

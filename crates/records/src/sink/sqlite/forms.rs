@@ -41,13 +41,30 @@ impl Forms {
         self.known[before.known.len()..].iter().map(|(column, form)| (column.as_str(), *form))
     }
 
+    /// Returns whether values in these forms can stand beside those before them.
+    pub(super) fn allow(&self, forms: &Self) -> bool {
+        forms.known.iter().all(|(column, form)| self.of(column).is_none_or(|known| known == *form))
+    }
+
+    /// Takes in those that are not known yet.
+    pub(super) fn take_in(&mut self, forms: &Self) {
+        for (column, form) in &forms.known {
+            if self.of(column).is_none() {
+                self.known.push((column.clone(), form));
+            }
+        }
+    }
+
+    fn of(&self, column: &str) -> Option<Form> {
+        self.known.iter().find(|(name, _)| name == column).map(|(_, form)| *form)
+    }
+
     /// Says why a value of `form` cannot be a key of `column` beside those before it.
     pub(super) fn other(&mut self, column: &str, form: Form) -> Option<String> {
-        let known = self.known.iter().find(|(name, _)| name == column);
-        let first = known.map_or(form, |(_, first)| *first);
-        if known.is_none() {
+        let Some(first) = self.of(column) else {
             self.known.push((column.to_owned(), form));
-        }
+            return None;
+        };
         (first != form).then(|| {
             format!(
                 "the key field `{column}` is {form} here and {first} elsewhere: SQLite would make one row of both; \
@@ -91,5 +108,12 @@ mod tests {
         assert_eq!(forms.other("of", TEXT), None, "each column has its own");
         assert!(forms.other("id", TEXT).is_some_and(|told| told.contains("a string here and a number")));
         assert_eq!(forms.other("id", NUMBER), None, "the first stays");
+        let mut ahead = Forms::default();
+        assert_eq!(ahead.other("at", NUMBER), None);
+        assert!(forms.allow(&ahead));
+        forms.take_in(&ahead);
+        assert_eq!(ahead.other("id", TEXT), None);
+        assert!(!forms.allow(&ahead));
+        assert!(forms.other("at", TEXT).is_some());
     }
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::columns::Column;
-use super::statement::Row;
+use super::encode::Row;
 use crate::sink::spelling::{EMPTY, FORM, Known, Verdict, stored};
 use crate::sink::table::{Wanted, quoted};
 
@@ -59,14 +59,14 @@ impl<'k> Keys<'k> {
         row: &Row<'_>,
         key: &str,
     ) -> Result<Option<String>, rusqlite::Error> {
-        let values: Vec<Vec<u8>> = positions.iter().map(|at| columns[*at].stands(&row.values[*at])).collect();
+        let values: Vec<Vec<u8>> = positions.iter().map(|at| columns[*at].stands(row.value(*at).0)).collect();
         let stored = stored(values.iter().map(Vec::as_slice));
         let owner: Option<String> = self
             .connection
             .prepare_cached("SELECT key FROM cairn_keys WHERE scope = ?1 AND stored = ?2")?
             .query_row((&self.scope, &stored), |row| row.get(0))
             .optional()?;
-        let of_key = rusqlite::params_from_iter(positions.iter().map(|at| &row.values[*at]));
+        let of_key = rusqlite::params_from_iter(positions.iter().map(|at| row.value(*at)));
         let stands: Option<String> =
             self.connection.prepare_cached(&self.find)?.query_row(of_key, |row| row.get(0)).optional()?;
         match self.known.decide(key, row.is_plain, !row.delete, owner.as_deref(), stands.as_deref()) {

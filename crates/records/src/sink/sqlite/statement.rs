@@ -6,19 +6,9 @@ use std::collections::hash_map::Entry;
 use cairn_model::SinkMode;
 use rusqlite::{Connection, Statement};
 
-use super::columns::{Bound, Column};
+use super::columns::Column;
+use super::encode::Row;
 use crate::sink::table::{Wanted, list, quoted};
-
-/// One record, ready to be bound.
-pub(super) struct Row<'a> {
-    pub(super) index: usize,
-    pub(super) delete: bool,
-    /// Whether its key is written as it is stored.
-    pub(super) is_plain: bool,
-    /// A bit a column, set where the record lacks the field and the column has a default.
-    pub(super) defaults: u64,
-    pub(super) values: Vec<Bound<'a>>,
-}
 
 /// The statements of one batch: nearly always one, more where records lack fields whose columns have defaults.
 pub(super) struct Statements<'s> {
@@ -52,13 +42,10 @@ impl<'s> Statements<'s> {
                 new.insert(self.connection.prepare(&put(self.wanted, &named))?)
             }
         };
-        let named = row
-            .values
-            .iter()
-            .enumerate()
-            .filter(|(position, _)| *position >= 64 || row.defaults & (1 << position) == 0);
-        for (place, (_, value)) in named.enumerate() {
-            statement.raw_bind_parameter(place + 1, value)?;
+        let named =
+            (0..self.columns.len()).filter(|column| *column >= 64 || row.defaults & (1 << column) == 0);
+        for (place, column) in named.enumerate() {
+            statement.raw_bind_parameter(place + 1, row.value(column))?;
         }
         statement.raw_execute().map(drop)
     }
@@ -72,7 +59,7 @@ impl<'s> Statements<'s> {
         let key = positions(self.columns, &wanted.key_names());
         let guard = wanted.version.iter().flat_map(|path| positions(self.columns, &[path.to_string()]));
         for (place, position) in key.into_iter().chain(guard).enumerate() {
-            statement.raw_bind_parameter(place + 1, &row.values[position])?;
+            statement.raw_bind_parameter(place + 1, row.value(position))?;
         }
         statement.raw_execute().map(drop)
     }

@@ -1,0 +1,281 @@
+//! Records as they are bound, in the order of their key: made ahead, while the batch before is written, where the table is
+//! known by then.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use cairn_model::SinkMode;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+
+use super::columns::{Bound, Table};
+use super::forms::Forms;
+use super::statement::positions;
+use crate::fields::key_text;
+use crate::sink::apart::one_row;
+use crate::sink::record::{Layout, Value};
+use crate::sink::table::{NO_KEY, Wanted, fault, unknown_fields};
+use crate::sink::{self, Delivery, Encode, Operation, RecordFault};
+
+/// Encodes for a table as it was after the last batch.
+pub(super) struct Encoder {
+    pub(super) table: Table,
+    pub(super) wanted: Arc<Wanted>,
+}
+
+/// Records as they were encoded ahead, for a table.
+pub(super) struct EncodedFor {
+    pub(super) table: Table,
+    pub(super) encoded: Encoded,
+}
+
+impl Encode for Encoder {
+    fn encode(&self, records: &[Delivery]) -> sink::Encoded {
+        let encoded = encode(&self.table, &self.wanted, records, Forms::default());
+        Box::new(EncodedFor { table: self.table.clone(), encoded })
+    }
+}
+
+/// A batch, ready to be bound.
+pub(super) struct Encoded {
+    /// In the order of the key.
+    rows: Vec<Placed>,
+    /// Those of all rows, as many for each as there are columns.
+    values: Vec<Held>,
+    columns: usize,
+    /// What does not fit; the rows are those of the other records.
+    pub(super) faults: Vec<RecordFault>,
+    /// In which forms keys came.
+    pub(super) forms: Forms,
+}
+
+/// What is known of a row beside its values.
+struct Placed {
+    index: usize,
+    delete: bool,
+    is_plain: bool,
+    defaults: u64,
+    /// Where its values begin.
+    start: usize,
+}
+
+/// A value without its record: of a text that is a part of it, only where it stands.
+#[derive(Debug)]
+enum Held {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Part(Range<u32>),
+    Own(Box<str>),
+}
+
+impl Held {
+    fn of(value: Bound<'_>, record: &[u8]) -> Self {
+        match value {
+            Bound::Null => Self::Null,
+            Bound::Integer(value) => Self::Integer(value),
+            Bound::Real(value) => Self::Real(value),
+            Bound::Text(text) => match part(&text, record) {
+                Some(part) => Self::Part(part),
+                None => Self::Own(text.into()),
+            },
+        }
+    }
+}
+
+/// Returns where `text` stands in `record`, where it is a part of its very bytes.
+fn part(text: &str, record: &[u8]) -> Option<Range<u32>> {
+    let start = (text.as_ptr() as usize).checked_sub(record.as_ptr() as usize)?;
+    let end = start.checked_add(text.len()).filter(|end| *end <= record.len())?;
+    Some(u32::try_from(start).ok()?..u32::try_from(end).ok()?)
+}
+
+/// One record, ready to be bound.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'r> {
+    pub(super) index: usize,
+    pub(super) delete: bool,
+    /// Whether its key is written as it is stored.
+    pub(super) is_plain: bool,
+    /// A bit a column, set where the record lacks the field and the column has a default.
+    pub(super) defaults: u64,
+    record: &'r [u8],
+    values: &'r [Held],
+}
+
+impl<'r> Row<'r> {
+    /// Returns the value of a column.
+    pub(super) fn value(&self, column: usize) -> Sent<'r> {
+        Sent(match &self.values[column] {
+            Held::Null => ValueRef::Null,
+            Held::Integer(value) => ValueRef::Integer(*value),
+            Held::Real(value) => ValueRef::Real(*value),
+            Held::Part(part) => ValueRef::Text(&self.record[part.start as usize..part.end as usize]),
+            Held::Own(text) => ValueRef::Text(text.as_bytes()),
+        })
+    }
+}
+
+/// A value as SQLite gets it.
+pub(super) struct Sent<'r>(pub(super) ValueRef<'r>);
+
+impl ToSql for Sent<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(self.0))
+    }
+}
+
+impl Encoded {
+    /// Returns the rows in their order; `records` are those that were encoded.
+    pub(super) fn rows<'r>(&'r self, records: &'r [Delivery]) -> impl Iterator<Item = Row<'r>> {
+        self.rows.iter().map(|row| Row {
+            index: row.index,
+            delete: row.delete,
+            is_plain: row.is_plain,
+            defaults: row.defaults,
+            record: &records[row.index].record,
+            values: &self.values[row.start..row.start + self.columns],
+        })
+    }
+}
+
+/// Encodes `records`; `forms` are those in which keys came before.
+pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms: Forms) -> Encoded {
+    let mut encoding = Encoding::new(table, wanted, forms);
+    let (mut rows, mut faults) = (Vec::with_capacity(records.len()), Vec::new());
+    let mut values = Vec::with_capacity(records.len() * table.columns.len());
+    let mut slots = Vec::new();
+    for (index, delivery) in records.iter().enumerate() {
+        slots.clear();
+        slots.resize(encoding.layout.width(), None);
+        let start = values.len();
+        match encoding.row(index, delivery, &mut slots, &mut values) {
+            Ok(row) => rows.push(row),
+            Err(error) => {
+                values.truncate(start);
+                faults.push(fault(index, error));
+            }
+        }
+    }
+    let of_values: Vec<usize> = rows.iter().map(|row| row.index).collect();
+    if encoding.keyed {
+        let order = |one: &Placed, other: &Placed| {
+            let value = |row: &Placed, column: &usize| &values[row.start + column];
+            let pairs =
+                encoding.key.iter().map(|column| value(one, column).index_order(value(other, column)));
+            pairs.fold(Ordering::Equal, Ordering::then)
+        };
+        rows.sort_by(order);
+        for pair in rows.windows(2).filter(|pair| order(&pair[0], &pair[1]).is_eq()) {
+            let [one, other] =
+                [&pair[0], &pair[1]].map(|row| key_text(&records[row.index].record, &wanted.key));
+            // A worker may make two records of one key.
+            if one != other {
+                faults.push(fault(pair[1].index, one_row(&one, &other)));
+            }
+        }
+    }
+    let columns = table.columns.len();
+    let mut held = Vec::with_capacity(values.len());
+    let mut values = values.into_iter();
+    for index in of_values {
+        held.extend(values.by_ref().take(columns).map(|value| Held::of(value, &records[index].record)));
+    }
+    Encoded { rows, values: held, columns, faults, forms: encoding.forms }
+}
+
+/// What encoding one record after the other needs.
+struct Encoding<'e> {
+    table: &'e Table,
+    wanted: &'e Wanted,
+    /// Where the columns of the key and the version stand.
+    key: Vec<usize>,
+    guard: Vec<usize>,
+    /// Whether no two rows may have one key.
+    keyed: bool,
+    layout: Layout,
+    forms: Forms,
+}
+
+impl<'e> Encoding<'e> {
+    fn new(table: &'e Table, wanted: &'e Wanted, forms: Forms) -> Self {
+        let columns = &table.columns;
+        let names = columns.iter().map(|column| column.name.clone()).collect();
+        Self {
+            table,
+            wanted,
+            key: positions(columns, &wanted.key_names()),
+            guard: wanted.version.iter().flat_map(|path| positions(columns, &[path.to_string()])).collect(),
+            keyed: wanted.mode != SinkMode::Append,
+            layout: Layout::new(names, wanted.paths()),
+            forms,
+        }
+    }
+
+    /// Appends the values of one record, or says what is wrong with it. `slots` has room for each column.
+    fn row<'a>(
+        &mut self,
+        index: usize,
+        delivery: &'a Delivery,
+        slots: &mut [Option<Value<'a>>],
+        values: &mut Vec<Bound<'a>>,
+    ) -> Result<Placed, String> {
+        let unknown = self.layout.read(&delivery.record, slots)?;
+        let delete = delivery.operation == Operation::Delete;
+        if delete && self.key.is_empty() {
+            return Err(NO_KEY.to_owned());
+        }
+        if !delete && !unknown.is_empty() {
+            return Err(self.unknown(&unknown));
+        }
+        let mut row = Placed { index, delete, is_plain: true, defaults: 0, start: values.len() };
+        for (position, (column, slot)) in self.table.columns.iter().zip(slots).enumerate() {
+            let is_key = self.key.contains(&position);
+            let keyed = is_key && self.keyed;
+            if let Some(value) = slot.as_ref().filter(|_| keyed) {
+                row.is_plain &= column.is_plain(value);
+                if let Some(form) = column.form(value)
+                    && let Some(other) = self.forms.other(&column.name, form)
+                {
+                    return Err(other);
+                }
+            }
+            let original = slot.as_ref().filter(|_| keyed).cloned();
+            let value = match slot.take() {
+                // Of a tombstone only key and version count.
+                Some(_) if delete && !is_key && !self.guard.contains(&position) => Bound::Null,
+                Some(value) => column.bind(value)?,
+                None => {
+                    if column.has_default && position < 64 && !delete {
+                        row.defaults |= 1 << position;
+                    }
+                    Bound::Null
+                }
+            };
+            if value == Bound::Null && keyed {
+                return Err(format!("the key field `{}` is missing or null", column.name));
+            }
+            if let Some(altered) = original.and_then(|original| column.altered(&original, &value)) {
+                return Err(altered);
+            }
+            values.push(value);
+        }
+        Ok(row)
+    }
+
+    /// Says that fields are no columns.
+    fn unknown(&self, fields: &[String]) -> String {
+        let columns = &self.table.columns;
+        let cased = fields.iter().find_map(|name| {
+            Some((name, columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))?))
+        });
+        match cased {
+            Some((field, column)) => format!(
+                "the field `{field}` and the column `{}` differ in letter case alone, which SQLite does not tell apart: have \
+                 the worker name it as the column",
+                column.name
+            ),
+            None => unknown_fields(fields, &self.wanted.table, "TEXT"),
+        }
+    }
+}
