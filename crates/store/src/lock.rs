@@ -43,7 +43,7 @@ pub(crate) struct Lock {
     state: PathBuf,
     /// The file that is locked, which is open as long as this lives.
     locked: Identity,
-    _file: File,
+    file: File,
 }
 
 /// What a path leads to: the same for as long as it exists, and no other has it meanwhile.
@@ -73,7 +73,7 @@ impl Lock {
                     let holder = Holder::current(clock);
                     write(&mut file, &holder).map_err(io)?;
                     let locked = identity(&file.metadata().map_err(io)?);
-                    return Ok(Self { state: state.to_owned(), locked, _file: file });
+                    return Ok(Self { state: state.to_owned(), locked, file });
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     // A signature of one that has ended is left from before: the new holder has not signed yet.
@@ -101,6 +101,14 @@ impl Lock {
     /// Returns the state folder.
     pub(crate) fn state(&self) -> &Path {
         &self.state
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file would not do: a process that another thread has forked holds it open until it executes its program.
+        // If this fails, that is all.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -166,4 +174,25 @@ fn parse(text: &str) -> Option<Holder> {
         boot_id: field("boot")?,
     };
     Some(Holder { process, opened: Timestamp(field("opened-ms")?.parse().ok()?), command: field("command")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_model::FixedClock;
+
+    use super::*;
+
+    #[test]
+    fn it_is_given_back_although_another_descriptor_of_it_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = FixedClock::new(Timestamp(0));
+        let lock = Lock::take(folder.path(), &clock).unwrap();
+        // As a process that was forked has one.
+        let forked = lock.file.try_clone().unwrap();
+        assert!(is_held(folder.path()));
+        drop(lock);
+        assert!(!is_held(folder.path()));
+        Lock::take(folder.path(), &clock).unwrap();
+        drop(forked);
+    }
 }
