@@ -34,7 +34,7 @@ start() {
   server=$!
 }
 end() {
-  kill -QUIT $server
+  kill -QUIT $server 2>/dev/null
   wait $server
 }
 start "$@"

@@ -209,14 +209,25 @@ const BLOCK: usize = 1 << 20;
 /// Threads that tell records apart at most: what one thread reads keeps no more of them busy.
 const TELLERS: usize = 4;
 
+fn tellers() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).min(TELLERS)
+}
+
+/// Takes blocks as they are read.
+type TakeBlock<'t, 's> = dyn FnMut(Block<'s>) -> Result<(), EngineError> + 't;
+
 /// Reads everything once.
 pub(super) fn scan(source: &Source<'_>, spool: &Path) -> Result<Entries, EngineError> {
     let entries = Mutex::new(Entries::new(spool.to_owned()));
-    let tellers = std::thread::available_parallelism().map_or(1, NonZero::get).min(TELLERS);
+    let tellers = tellers();
     let (blocks, taken) = mpsc::sync_channel::<Block<'_>>(tellers + 1);
     let failed = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let reading = scope.spawn(move || read_blocks(source, &|_| true, &|_| true, &blocks));
+        let reading = scope.spawn(move || {
+            read_blocks(source, &|_| true, &|_| true, &mut |block| {
+                blocks.send(block).map_err(|_| EngineError::Stopped)
+            })
+        });
         // The last of them closes the channel, which stops reading where telling apart failed.
         let taken = Arc::new(Mutex::new(taken));
         let telling: Vec<_> = (0..tellers)
@@ -268,10 +279,9 @@ fn read_blocks<'s>(
     source: &'s Source<'_>,
     wanted: &dyn Fn(Spot) -> bool,
     touched: &dyn Fn(usize) -> bool,
-    blocks: &mpsc::SyncSender<Block<'s>>,
+    take: &mut TakeBlock<'_, 's>,
 ) -> Result<(), EngineError> {
     let mut block = Block::default();
-    let send = |block: &mut Block<'s>| blocks.send(std::mem::take(block)).map_err(|_| EngineError::Stopped);
     source.each(wanted, touched, &mut |seen| {
         let start = block.bytes.len();
         let asked = seen
@@ -296,11 +306,11 @@ fn read_blocks<'s>(
             untyped: seen.untyped,
         });
         if block.bytes.len() + block.of_bad >= BLOCK || block.records.len() >= BLOCK / 64 {
-            send(&mut block)?;
+            take(std::mem::take(&mut block))?;
         }
         Ok(())
     })?;
-    send(&mut block)
+    take(block)
 }
 
 /// Adds the entry of a record.
@@ -477,7 +487,7 @@ fn read_sorted(
     batches.finish()
 }
 
-/// Reads the marked records in batches: one thread reads, this one makes of it what is delivered.
+/// Reads the marked records in batches, in the order of the source: one thread reads, others make of it what is delivered.
 fn read_marked(
     source: &Source<'_>,
     marks: &Marks,
@@ -485,25 +495,41 @@ fn read_marked(
     most: usize,
     send: &mut Send<'_>,
 ) -> Result<(), EngineError> {
-    let mut making = Making {
-        source,
-        extracting: source.extractor(),
-        priors: priors.iter().copied().peekable(),
-        arena: BytesMut::new(),
-    };
     let mut batches = Batches::new(most, send);
-    let (blocks, taken) = mpsc::sync_channel::<Block<'_>>(2);
     std::thread::scope(|scope| {
+        // Blocks are given to one after the other, and what comes of them is taken from one after the other.
+        let (mut given, mut made) = (Vec::new(), Vec::new());
+        for _ in 0..tellers() {
+            let (give, blocks) = mpsc::sync_channel::<Block<'_>>(1);
+            let (hand_out, take) = mpsc::sync_channel::<Vec<Finished>>(1);
+            given.push(give);
+            made.push(take);
+            scope.spawn(move || {
+                let mut making = Making::new(source, priors);
+                for block in blocks {
+                    let finished = (0..block.records.len()).map(|index| making.finished(&block.seen(index)));
+                    if hand_out.send(finished.collect()).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
         let reading = scope.spawn(move || {
             let wanted = |spot| matches!(marks.get(spot), Mark::Deliver | Mark::Bad);
-            read_blocks(source, &wanted, &|file| marks.any(file), &blocks)
+            let mut turns = given.iter().cycle();
+            read_blocks(source, &wanted, &|file| marks.any(file), &mut |block| {
+                let next = turns.next().expect("there is one at least");
+                next.send(block).map_err(|_| EngineError::Stopped)
+            })
         });
-        // Where a batch is not taken, reading is stopped by it.
-        for block in taken {
-            for index in 0..block.records.len() {
-                batches.push(making.finished(&block.seen(index)))?;
+        // Where a batch is not taken, all end for want of who takes what they made.
+        for take in made.iter().cycle() {
+            let Ok(finished) = take.recv() else { break };
+            for one in finished {
+                batches.push(one)?;
             }
         }
+        drop(made);
         reading.join().expect("reading does not panic")
     })?;
     batches.finish()
@@ -513,13 +539,18 @@ fn read_marked(
 struct Making<'m> {
     source: &'m Source<'m>,
     extracting: Extracting,
-    /// What was known of those to come.
+    /// What was known of those to come, and of others.
     priors: Peekable<Copied<slice::Iter<'m, Prior>>>,
     arena: BytesMut,
 }
 
-impl Making<'_> {
-    /// Makes it of the next record.
+impl<'m> Making<'m> {
+    fn new(source: &'m Source<'m>, priors: &'m [Prior]) -> Self {
+        let priors = priors.iter().copied().peekable();
+        Self { source, extracting: source.extractor(), priors, arena: BytesMut::new() }
+    }
+
+    /// Makes it of a record after those before.
     fn finished(&mut self, seen: &Seen<'_>) -> Finished {
         let Self { source, extracting, priors, arena } = self;
         while priors.next_if(|prior| prior.spot < seen.spot).is_some() {}
