@@ -66,14 +66,14 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(io)?;
+        let locked = identity(&file.metadata().map_err(io)?);
         let mut holder = None;
         for _ in 0..TRIES {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
-                    let holder = Holder::current(clock);
-                    write(&mut file, &holder).map_err(io)?;
-                    let locked = identity(&file.metadata().map_err(io)?);
-                    return Ok(Self { state: state.to_owned(), locked, file });
+                    let mut taken = Self { state: state.to_owned(), locked, file };
+                    write(&mut taken.file, &Holder::current(clock)).map_err(io)?;
+                    return Ok(taken);
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     // A signature of one that has ended is left from before: the new holder has not signed yet.

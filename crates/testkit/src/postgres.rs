@@ -27,7 +27,7 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Runs the server in `$1` with the program `$2` until standard input ends, again at each line of it, which it tells. It answers no signal,
 /// so that it is always there to clean up.
 const KEEPER: &str = r#"
-trap '' INT TERM HUP
+trap '' INT TERM HUP PIPE
 cd "$1" || exit 1
 start() {
   "$2" -D "$1/data" >>log 2>&1 &

@@ -30,7 +30,7 @@ use crate::state::{Place, Short};
 /// The most records of a batch where the stage does not say.
 const BATCH: usize = 100_000;
 /// The most bytes of a batch: there are three at a time, one being read, one waiting, one being delivered.
-const BATCH_BYTES: usize = 9 << 20;
+const BATCH_BYTES: usize = 8 << 20;
 
 /// Fewer records than these are delivered as they come.
 const SORTED_LEAST: u64 = 20_000;
@@ -501,7 +501,7 @@ fn read_marked(
         let (mut given, mut made) = (Vec::new(), Vec::new());
         for _ in 0..tellers() {
             let (give, blocks) = mpsc::sync_channel::<Block<'_>>(1);
-            let (hand_out, take) = mpsc::sync_channel::<Vec<Finished>>(1);
+            let (hand_out, take) = mpsc::sync_channel::<Vec<Finished>>(0);
             given.push(give);
             made.push(take);
             scope.spawn(move || {
@@ -539,7 +539,7 @@ fn read_marked(
 struct Making<'m> {
     source: &'m Source<'m>,
     extracting: Extracting,
-    /// What was known of those to come, and of others.
+    /// What was known of records that are to come, to this thread or another.
     priors: Peekable<Copied<slice::Iter<'m, Prior>>>,
     arena: BytesMut,
 }

@@ -23,15 +23,15 @@ use crate::fields::SortKey;
 use crate::state::{Place, Short};
 
 /// Bytes of records that are sorted in memory: as many are gathered as are being written.
-const RUN: usize = 24 << 20;
+const RUN: usize = 16 << 20;
 
 /// Bytes that all runs together read ahead, and the most and the least of one.
-const AHEAD: usize = 32 << 20;
+const AHEAD: usize = 16 << 20;
 const AHEAD_MOST: usize = 256 << 10;
 const AHEAD_LEAST: usize = 16 << 10;
 
 /// Runs that are merged at once: a process has some thousand descriptors at most. More are merged into fewer first.
-const MERGED: usize = 128;
+const MERGED: usize = 256;
 
 /// What a run holds of a record.
 #[derive(Serialize, Deserialize)]

@@ -52,7 +52,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Memory for pages, in KiB, negative as SQLite wants it: inner pages of the key's index stay in.
-const CACHE_KIB: i64 = -65_536;
+const CACHE_KIB: i64 = -32_768;
 
 /// Pages of 4 KiB in the log before they are moved to the file: a page that several batches change is moved once.
 const CHECKPOINT_PAGES: i64 = 10_000;
@@ -311,9 +311,11 @@ impl Sqlite {
         &self,
         table: &Table,
         batch: &BatchId,
-        (records, encoded): (&[Delivery], Encoded),
+        records: &[Delivery],
+        mut encoded: Encoded,
         first: bool,
     ) -> Result<(), SinkError> {
+        let mut faults = std::mem::take(&mut encoded.faults);
         let key = positions(&table.columns, &self.wanted.key_names());
         let mut keys = if self.wanted.mode == SinkMode::Append {
             None
@@ -322,7 +324,6 @@ impl Sqlite {
             Some(Keys::of(&self.connection, scope, &self.wanted, first).map_err(self.failed())?)
         };
         let mut statements = Statements::new(&self.connection, &self.wanted, &table.columns);
-        let mut faults = encoded.faults.clone();
         for row in encoded.rows(records) {
             if let Some(keys) = keys.as_mut().filter(|keys| keys.concern(&row)) {
                 let known_as = key_json(&records[row.index].record, &self.wanted.key);
@@ -389,12 +390,12 @@ impl Sqlite {
             self.forms.borrow_mut().remembered(|| keys::forms(&self.connection, &scope)).map_err(&failed)?;
             let before = self.forms.borrow().clone();
             let encoded = match ahead {
-                Some(ahead) if ahead.table == table && before.allow(&ahead.encoded.forms) => ahead.encoded,
+                Some(ahead) if *ahead.table == table && before.allow(&ahead.encoded.forms) => ahead.encoded,
                 _ => encode(&table, &self.wanted, records, before.clone()),
             };
             let mut forms = self.forms.borrow_mut();
             forms.take_in(&encoded.forms);
-            self.write(&table, batch, (records, encoded), first)?;
+            self.write(&table, batch, records, encoded, first)?;
             for (column, form) in forms.since(&before) {
                 keys::remember_form(&self.connection, &scope, column, form).map_err(&failed)?;
             }
@@ -440,7 +441,7 @@ impl Sink for Sqlite {
     fn encoder(&mut self) -> Option<Arc<dyn Encode>> {
         // What is in the way, the delivery tells.
         let table = Table::read(&self.connection, &self.wanted.table).ok()?.ok()??;
-        Some(Arc::new(Encoder { table, wanted: Arc::clone(&self.wanted) }))
+        Some(Arc::new(Encoder { table: Arc::new(table), wanted: Arc::clone(&self.wanted) }))
     }
 
     fn deliver_encoded(

@@ -138,7 +138,7 @@ impl Kind {
                 );
             }
             Self::Float8 => to.extend_from_slice(&float(value)?.to_be_bytes()),
-            Self::Numeric(limits) => numeric::encode(scalar(value)?.trim(), limits, to)?,
+            Self::Numeric(limits) => numeric::encode(scalar(value)?.trim_ascii(), limits, to)?,
             Self::Text(most) => {
                 let text = plain(value);
                 let fits = most.is_none_or(|most| text.len() <= most || text.chars().count() <= most);
@@ -338,6 +338,10 @@ mod tests {
             (Kind::Float4, number("1e39"), false),
             (Kind::Float4, text("Infinity"), true),
             (Kind::Float8, number("1e999"), false),
+            (Kind::Numeric(None), text(" 7\n"), true),
+            // No blank to the server, nor to who compares keys.
+            (Kind::Numeric(None), text("\u{a0}7"), false),
+            (Kind::Numeric(None), text("\u{b}7"), false),
             (Kind::Text(Some(2)), text("éé"), true),
             (Kind::Text(Some(2)), text("ééé"), false),
             (Kind::Text(None), text("a\0b"), false),

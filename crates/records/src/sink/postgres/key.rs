@@ -110,7 +110,7 @@ fn is_plain_moment(text: &[u8]) -> bool {
 /// Returns that of a key's value, encoded in `encoded`, by which its column compares: two that are one row have the same.
 pub(super) fn compared<'a>(column: &Column, value: &Value<'_>, encoded: &'a [u8]) -> Cow<'a, [u8]> {
     match (column.kind, &column.compares) {
-        // The same number is sent with the places with which it was written.
+        // A number is sent with the places with which it was written, and remembered as the one text that it has.
         (Kind::Numeric(_), _) => {
             let text = encode::scalar(value);
             let number = text.as_deref().map(|text| text.trim_ascii().trim_start_matches('+'));

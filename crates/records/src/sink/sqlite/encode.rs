@@ -17,22 +17,29 @@ use crate::sink::record::{Layout, Value};
 use crate::sink::table::{NO_KEY, Wanted, fault, unknown_fields};
 use crate::sink::{self, Delivery, Encode, Operation, RecordFault};
 
+/// Values of a batch that is encoded ahead at most: there are three at a time, and a table can have many columns that its
+/// records lack.
+const VALUES_MAX: usize = 1 << 20;
+
 /// Encodes for a table as it was after the last batch.
 pub(super) struct Encoder {
-    pub(super) table: Table,
+    pub(super) table: Arc<Table>,
     pub(super) wanted: Arc<Wanted>,
 }
 
 /// Records as they were encoded ahead, for a table.
 pub(super) struct EncodedFor {
-    pub(super) table: Table,
+    pub(super) table: Arc<Table>,
     pub(super) encoded: Encoded,
 }
 
 impl Encode for Encoder {
     fn encode(&self, records: &[Delivery]) -> sink::Encoded {
+        if records.len() * self.table.columns.len() > VALUES_MAX {
+            return Box::new(());
+        }
         let encoded = encode(&self.table, &self.wanted, records, Forms::default());
-        Box::new(EncodedFor { table: self.table.clone(), encoded })
+        Box::new(EncodedFor { table: Arc::clone(&self.table), encoded })
     }
 }
 
@@ -143,45 +150,39 @@ impl Encoded {
 pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms: Forms) -> Encoded {
     let mut encoding = Encoding::new(table, wanted, forms);
     let (mut rows, mut faults) = (Vec::with_capacity(records.len()), Vec::new());
-    let mut values = Vec::with_capacity(records.len() * table.columns.len());
-    let mut slots = Vec::new();
+    // Values of the key stay as they are until rows are in its order.
+    let (mut keys, mut values, mut slots) = (Vec::<Bound<'_>>::new(), Vec::new(), Vec::new());
     for (index, delivery) in records.iter().enumerate() {
         slots.clear();
         slots.resize(encoding.layout.width(), None);
-        let start = values.len();
-        match encoding.row(index, delivery, &mut slots, &mut values) {
-            Ok(row) => rows.push(row),
+        let (start, key) = (values.len(), keys.len());
+        match encoding.row(index, delivery, &mut slots, (&mut keys, &mut values)) {
+            Ok(row) => rows.push((row, key)),
             Err(error) => {
+                keys.truncate(key);
                 values.truncate(start);
                 faults.push(fault(index, error));
             }
         }
     }
-    let of_values: Vec<usize> = rows.iter().map(|row| row.index).collect();
     if encoding.keyed {
-        let order = |one: &Placed, other: &Placed| {
-            let value = |row: &Placed, column: &usize| &values[row.start + column];
-            let pairs =
-                encoding.key.iter().map(|column| value(one, column).index_order(value(other, column)));
-            pairs.fold(Ordering::Equal, Ordering::then)
+        let order = |one: &(Placed, usize), other: &(Placed, usize)| {
+            let values = |column: &usize| (&keys[one.1 + column], &keys[other.1 + column]);
+            let pairs = encoding.key_order.iter().map(values);
+            pairs.map(|(one, other)| one.index_order(other)).fold(Ordering::Equal, Ordering::then)
         };
         rows.sort_by(order);
         for pair in rows.windows(2).filter(|pair| order(&pair[0], &pair[1]).is_eq()) {
             let [one, other] =
-                [&pair[0], &pair[1]].map(|row| key_text(&records[row.index].record, &wanted.key));
+                [&pair[0], &pair[1]].map(|(row, _)| key_text(&records[row.index].record, &wanted.key));
             // A worker may make two records of one key.
             if one != other {
-                faults.push(fault(pair[1].index, one_row(&one, &other)));
+                faults.push(fault(pair[1].0.index, one_row(&one, &other)));
             }
         }
     }
-    let columns = table.columns.len();
-    let mut held = Vec::with_capacity(values.len());
-    let mut values = values.into_iter();
-    for index in of_values {
-        held.extend(values.by_ref().take(columns).map(|value| Held::of(value, &records[index].record)));
-    }
-    Encoded { rows, values: held, columns, faults, forms: encoding.forms }
+    let rows = rows.into_iter().map(|(row, _)| row).collect();
+    Encoded { rows, values, columns: table.columns.len(), faults, forms: encoding.forms }
 }
 
 /// What encoding one record after the other needs.
@@ -190,6 +191,8 @@ struct Encoding<'e> {
     wanted: &'e Wanted,
     /// Where the columns of the key and the version stand.
     key: Vec<usize>,
+    /// Which of the key's columns, in the order of the table, is the first of the key, the second, …
+    key_order: Vec<usize>,
     guard: Vec<usize>,
     /// Whether no two rows may have one key.
     keyed: bool,
@@ -201,10 +204,12 @@ impl<'e> Encoding<'e> {
     fn new(table: &'e Table, wanted: &'e Wanted, forms: Forms) -> Self {
         let columns = &table.columns;
         let names = columns.iter().map(|column| column.name.clone()).collect();
+        let key = positions(columns, &wanted.key_names());
         Self {
             table,
             wanted,
-            key: positions(columns, &wanted.key_names()),
+            key_order: key.iter().map(|one| key.iter().filter(|other| *other < one).count()).collect(),
+            key,
             guard: wanted.version.iter().flat_map(|path| positions(columns, &[path.to_string()])).collect(),
             keyed: wanted.mode != SinkMode::Append,
             layout: Layout::new(names, wanted.paths()),
@@ -212,13 +217,14 @@ impl<'e> Encoding<'e> {
         }
     }
 
-    /// Appends the values of one record, or says what is wrong with it. `slots` has room for each column.
+    /// Appends the values of one record, those of its key apart as well, in the order of the columns; or says what is wrong with
+    /// it. `slots` has room for each column.
     fn row<'a>(
         &mut self,
         index: usize,
         delivery: &'a Delivery,
         slots: &mut [Option<Value<'a>>],
-        values: &mut Vec<Bound<'a>>,
+        (keys, values): (&mut Vec<Bound<'a>>, &mut Vec<Held>),
     ) -> Result<Placed, String> {
         let unknown = self.layout.read(&delivery.record, slots)?;
         let delete = delivery.operation == Operation::Delete;
@@ -258,7 +264,10 @@ impl<'e> Encoding<'e> {
             if let Some(altered) = original.and_then(|original| column.altered(&original, &value)) {
                 return Err(altered);
             }
-            values.push(value);
+            if keyed {
+                keys.push(value.clone());
+            }
+            values.push(Held::of(value, &delivery.record));
         }
         Ok(row)
     }

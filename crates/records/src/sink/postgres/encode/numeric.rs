@@ -68,32 +68,23 @@ impl Number {
         let digits = &digits[..kept - zeros];
         let weight = (self.point + GROUP - 1).div_euclid(GROUP) - 1;
         // Zeros before the first digit, to the beginning of its group.
-        let before = (weight + 1) * GROUP - self.point;
+        let before = usize::try_from((weight + 1) * GROUP - self.point).expect("less than a group");
         let group = usize::try_from(GROUP).expect("a few");
-        let mut groups: Vec<u16> = Vec::new();
-        let mut at = if digits.is_empty() { 0 } else { usize::try_from(before).expect("less than a group") };
-        let mut value = 0;
-        for digit in digits {
-            value = value * 10 + u16::from(digit - b'0');
-            at += 1;
-            if at == group {
-                groups.push(value);
-                (at, value) = (0, 0);
-            }
-        }
-        if at > 0 {
-            groups.push((at..group).fold(value, |value, _| value * 10));
-        }
-        to.put_u16(u16::try_from(groups.len()).expect("as many as a numeric has at most"));
-        to.put_i16(if groups.is_empty() {
-            0
-        } else {
-            i16::try_from(weight).expect("within the bounds of a numeric")
-        });
-        to.put_u16(if self.negative && !groups.is_empty() { NEGATIVE } else { 0 });
+        let groups = if digits.is_empty() { 0 } else { (before + digits.len()).div_ceil(group) };
+        let (weight, sign) = match groups {
+            0 => (0, 0),
+            _ => (weight, if self.negative { NEGATIVE } else { 0 }),
+        };
+        to.put_u16(u16::try_from(groups).expect("as many as a numeric has at most"));
+        to.put_i16(i16::try_from(weight).expect("within the bounds of a numeric"));
+        to.put_u16(sign);
         to.put_u16(u16::try_from(places).expect("at most 16 383"));
-        for group in groups {
-            to.put_u16(group);
+        let zeros = |count: usize| std::iter::repeat_n(b'0', count);
+        let after = (groups * group).saturating_sub(before + digits.len());
+        let mut digits = zeros(before).chain(digits.iter().copied()).chain(zeros(after));
+        for _ in 0..groups {
+            let of_group = digits.by_ref().take(group);
+            to.put_u16(of_group.fold(0, |value, digit| value * 10 + u16::from(digit - b'0')));
         }
     }
 }
