@@ -265,12 +265,10 @@ pub fn launch(
 pub fn write_index(checked: &Checked, engine: &Engine, store: &Store, asked: &Asked, ended: Ended) {
     let plain = asked.request == Request::default() && ended.status == RunStatus::Succeeded;
     let Some(_) = checked.definition.plain_folder().filter(|_| plain) else { return };
-    // What could not be removed is the next run's to remove: it is not to find that there is nothing to do.
-    if recover::left_something(checked.project.state()) {
-        return;
-    }
     let key = checked.definition.index_key(&asked.params);
-    if let Some(index) = engine.take_index(key, store.head().sequence) {
+    let Some(index) = engine.take_index(key, store.head().sequence) else { return };
+    // What could not be removed is the next run's to remove: it is not to find that there is nothing to do.
+    if !recover::left_something(checked.project.state()) {
         let name = checked.definition.index_name(&asked.params);
         index.write(&cairn_executor::index::path(checked.project.state(), &name));
     }
