@@ -146,7 +146,7 @@ impl Encoded {
     }
 }
 
-/// Encodes `records`; `forms` are those in which keys came before.
+/// Encodes `records` for a table; `forms` are those in which keys came before.
 pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery], forms: Forms) -> Encoded {
     let mut encoding = Encoding::new(table, wanted, forms);
     let (mut rows, mut faults) = (Vec::with_capacity(records.len()), Vec::new());
@@ -191,9 +191,9 @@ struct Encoding<'e> {
     wanted: &'e Wanted,
     /// Where the columns of the key and the version stand.
     key: Vec<usize>,
+    guard: Vec<usize>,
     /// Which of the key's columns, in the order of the table, is the first of the key, the second, …
     key_order: Vec<usize>,
-    guard: Vec<usize>,
     /// Whether no two rows may have one key.
     keyed: bool,
     layout: Layout,
