@@ -22,8 +22,10 @@ const PAUSE_MAX: Duration = Duration::from_hours(1);
 const GIVEN_UP_AFTER: Duration = Duration::from_hours(7 * 24);
 /// How long one delivery may take.
 const WITHIN: Duration = Duration::from_secs(30);
-/// How often it is looked for what is due when nothing was told.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long it is waited at most before it is looked again for what is due: the clock may be set meanwhile.
+const LOOK: Duration = Duration::from_mins(1);
+/// How long where it could not be looked.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Messages that are read at once.
 const TOGETHER_MAX: usize = 1000;
 
@@ -51,12 +53,16 @@ impl Daemon {
         let is_set_up = self.is_set_up(to);
         loop {
             let daemon = Arc::clone(self);
-            let left = blocking(move || daemon.deliver_due(to)).await;
-            if let Err(error) = left {
-                tracing::error!(to = to.as_str(), %error, "messages cannot be delivered; it is tried again");
-            }
+            let pause = match blocking(move || daemon.deliver_due(to)).await {
+                Ok(Some(next)) => Duration::from_millis(next.millis_since(self.clock.now())).min(LOOK),
+                Ok(None) => LOOK,
+                Err(error) => {
+                    tracing::error!(to = to.as_str(), %error, "messages cannot be delivered; it is tried again");
+                    LOOK_AGAIN
+                }
+            };
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(pause) => {}
                 // Who writes is this daemon: there will be another as long as this waits.
                 _ = written.changed(), if is_set_up => {}
             }
@@ -72,11 +78,12 @@ impl Daemon {
         }
     }
 
-    /// Delivers what is due to a recipient now. One of them is at work for each recipient; lineage stays in order.
-    pub fn deliver_due(&self, to: Recipient) -> Result<(), StoreError> {
-        let due = self.due(to)?;
+    /// Delivers what is due to a recipient now; returns when to look again, `None` where nothing is left for it. One of them is at
+    /// work for each recipient; lineage stays in order.
+    pub fn deliver_due(&self, to: Recipient) -> Result<Option<Timestamp>, StoreError> {
+        let (due, next) = self.due(to)?;
         if due.is_empty() {
-            return Ok(());
+            return Ok(next);
         }
         // Nobody is told of what a power cut could take back.
         self.store.sync(self.store.head().sequence)?;
@@ -108,13 +115,14 @@ impl Daemon {
                 break;
             }
         }
-        Ok(())
+        Ok(Some(self.clock.now()))
     }
 
-    /// Returns what is due to a recipient, the oldest first. What waits, or is another's, does not count against the limit.
-    fn due(&self, to: Recipient) -> Result<Vec<Message>, ReadError> {
+    /// Returns what is due to a recipient, the oldest first, and when the first of what waits is. What waits, or is another's,
+    /// does not count against the limit.
+    fn due(&self, to: Recipient) -> Result<(Vec<Message>, Option<Timestamp>), ReadError> {
         let now = self.clock.now();
-        let mut due = Vec::new();
+        let (mut due, mut next) = (Vec::new(), None::<Timestamp>);
         for message in self.store.outbox() {
             let message = message?;
             if message.to != to {
@@ -122,14 +130,17 @@ impl Daemon {
             }
             if message.not_before <= now {
                 due.push(message);
-            } else if to == Recipient::Lineage {
-                break;
+            } else {
+                next = Some(next.map_or(message.not_before, |next| next.min(message.not_before)));
+                if to == Recipient::Lineage {
+                    break;
+                }
             }
             if due.len() == TOGETHER_MAX {
                 break;
             }
         }
-        Ok(due)
+        Ok((due, next))
     }
 
     /// Puts messages to one recipient off, all to the same time, and gives up those that have been tried for long enough.

@@ -137,15 +137,16 @@ async fn nobody_is_told_before_it_is_durable_and_what_is_not_delivered_stays() {
     let run = served.submit("fickle", "").await;
     served.until_status(&run, "failed").await;
     until("the message", async || served.daemon.store().messages(9).unwrap().len() == 1).await;
-    tokio::task::spawn_blocking({
+    let look = async |to| {
         let daemon = Arc::clone(&served.daemon);
-        move || daemon.deliver_due(Recipient::Webhook).unwrap()
-    })
-    .await
-    .unwrap();
+        tokio::task::spawn_blocking(move || daemon.deliver_due(to).unwrap()).await.unwrap()
+    };
+    assert!(look(Recipient::Webhook).await.is_some());
     let left = served.daemon.store().messages(9).unwrap();
     assert_eq!((left.len(), left[0].tries), (1, 1));
     assert!(left[0].error.is_some() && left[0].not_before > left[0].made, "{left:?}");
+    assert_eq!(look(Recipient::Command).await, None, "nothing is left for it");
+    assert!(look(Recipient::Webhook).await >= Some(left[0].not_before), "it is looked again when it is due");
 }
 
 #[tokio::test(flavor = "multi_thread")]
