@@ -31,6 +31,7 @@ mod pauses;
 mod publishing;
 mod questions;
 mod records;
+mod records_places;
 mod records_verify;
 mod sandbox_off;
 mod scheduling;
@@ -40,6 +41,10 @@ mod stalled_reader;
 mod sweeps;
 mod traces;
 mod verify;
+
+#[allow(dead_code, reason = "the sinks' own tests use more of it")]
+#[path = "../../crates/records/tests/sinks/web.rs"]
+mod web;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_cairn");
 

@@ -74,13 +74,19 @@ fn a_run_that_fails_is_rolled_back_in_reverse_order() {
     bank.run(&[]).expect(1);
     assert_eq!(bank.book(), undone[..2], "nobody asked for it");
 
-    for more in [MORE.to_owned(), format!("{MORE}on_failure = \"rollback\"\n")] {
+    const ON_FAILURE: &str = "on_failure = \"rollback\"\n";
+    for way in ["--rollback", "stage", "pipeline"] {
         let bank = Bank::new(&effect);
-        bank.define(&effect, &more);
+        bank.define(&effect, &if way == "stage" { format!("{MORE}{ON_FAILURE}") } else { MORE.to_owned() });
+        if way == "pipeline" {
+            let text = bank.project.read("pipeline.toml");
+            bank.project
+                .write("pipeline.toml", text.replace("[pipeline]\n", &format!("[pipeline]\n{ON_FAILURE}")));
+        }
         bank.set("broken");
-        let asked: &[&str] = if more == MORE { &["--rollback"] } else { &[] };
+        let asked: &[&str] = if way == "--rollback" { &["--rollback"] } else { &[] };
         let outcome = bank.run(asked).expect(1);
-        assert_eq!(bank.book(), undone, "{}", outcome.shown());
+        assert_eq!(bank.book(), undone, "{way}: {}", outcome.shown());
         let shown = bank.project.cairn(&["show", "latest"]).expect(0);
         assert!(shown.stdout.contains("its effect `tip/7` was undone"), "{}", shown.stdout);
         // What goes on does all of it again.

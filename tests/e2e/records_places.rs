@@ -1,0 +1,135 @@
+//! Records from and into what is no table, as pipeline files name it: Parquet, compressed lines, endpoints, files that grow.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cairn_testkit::Project;
+use serde_json::Value;
+
+use super::web::{Web, reply};
+use super::{BINARY, run};
+
+/// A stage that passes records on.
+fn stage(name: &str, source: &str, keys: &str, sink: &str) -> String {
+    format!("[stages.{name}.records]\nsource = \"{source}\"\n{keys}\nsink = {{ {sink} }}\n")
+}
+
+fn project(stages: &[String]) -> Project {
+    Project::with_pipeline(BINARY, &format!("[pipeline]\nname = \"p\"\n{}", stages.concat()))
+}
+
+fn dead(project: &Project) -> Vec<Value> {
+    let list = project.cairn(&["dead", "list", "--json"]).expect(0).stdout;
+    list.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_parquet_file_is_made_and_read_and_one_with_other_columns_is_told_of() {
+    let make = stage("a", "a.jsonl", "key = \"id\"", "type = \"parquet\", path = \"build/a.parquet\"");
+    let other = stage("b", "b.jsonl", "key = \"n\"", "type = \"parquet\", path = \"build/b.parquet\"");
+    let load = stage("load", "build/*.parquet", "key = \"id\"", "type = \"jsonl\", path = \"out.jsonl\"");
+    let project = project(&[make.clone(), load.clone()]);
+    project.write("a.jsonl", "{\"id\":2,\"x\":2.25,\"t\":null}\n{\"id\":1,\"x\":1.5,\"t\":\"é\"}\n");
+    project.write("b.jsonl", "{\"n\":1,\"y\":true}\n");
+    assert_eq!(run(&project, &[]), "a=RAN load=RAN");
+    let written = project.read("out.jsonl");
+    let mut lines: Vec<&str> = written.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["{\"id\":1,\"x\":1.5,\"t\":\"é\"}", "{\"id\":2,\"x\":2.25,\"t\":null}"]);
+    let shown = project.cairn(&["show", "latest"]).expect(0).stdout;
+    assert!(shown.contains("never ran before; 2 new"), "{shown}");
+    assert_eq!(run(&project, &[]), "a=FRESH load=FRESH");
+
+    project.write("pipeline.toml", format!("[pipeline]\nname = \"p\"\n{make}{other}{load}"));
+    assert_eq!(run(&project, &[]), "a=FRESH b=RAN load=RAN");
+    let letters = dead(&project);
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(
+        (&letters[0]["source"], &letters[0]["payload"]),
+        (&"build/b.parquet".into(), &"{\"n\":1,\"y\":true}".into())
+    );
+    assert!(
+        letters[0]["error"].as_str().unwrap().starts_with("field `id` of the key is missing"),
+        "{letters:?}"
+    );
+    assert_eq!(project.read("out.jsonl").lines().count(), 2);
+}
+
+#[test]
+fn each_version_is_a_line_of_a_file_that_is_appended_to_in_the_order_of_the_source() {
+    let sink = "type = \"jsonl\", path = \"out.jsonl\", mode = \"append\"";
+    let project = project(&[stage("log", "in/*", "key = \"id\"\nversion = \"v\"", sink)]);
+    let line = |id: u32, v: u32| format!("{{\"id\":{id},\"v\":{v}}}\n");
+    project.write("in/a.jsonl", [line(1, 1), line(2, 1), line(1, 3), line(1, 2), line(1, 2)].concat());
+    project.write("in/b.jsonl.gz", "");
+    let zipped = std::fs::File::create(project.file("in/b.jsonl.gz")).unwrap();
+    let mut gzip = Command::new("gzip").stdin(Stdio::piped()).stdout(zipped).spawn().unwrap();
+    std::io::Write::write_all(&mut gzip.stdin.take().unwrap(), line(3, 1).as_bytes()).unwrap();
+    assert!(gzip.wait().unwrap().success());
+    assert_eq!(run(&project, &[]), "log=RAN");
+    let first = [line(1, 1), line(2, 1), line(1, 3), line(1, 2)].concat();
+    assert_eq!(project.read("out.jsonl"), format!("{first}{}", line(3, 1)), "what is twice is a line");
+    let before = project.read("in/a.jsonl");
+    project.write("in/a.jsonl", format!("{before}{}", line(2, 5)));
+    assert_eq!(run(&project, &[]), "log=RAN");
+    assert_eq!(project.read("out.jsonl"), format!("{first}{}{}", line(2, 5), line(3, 1)));
+    assert_eq!(run(&project, &[]), "log=FRESH");
+}
+
+#[test]
+fn an_endpoint_is_sent_each_record_under_its_key_again_after_a_retry_and_its_answers_are_kept() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let web = Web::start({
+        let refuses = Arc::clone(&refuses);
+        move |request| {
+            let is_bad = request.body.contains("bad") && refuses.load(Ordering::Relaxed);
+            reply(if is_bad { "422 Unprocessable Entity" } else { "200 OK" }, "{\"got\":1}")
+        }
+    });
+    let sink = format!("type = \"http\", url = \"{}\", headers = {{ \"X-Team\" = \"blue\" }}", web.url());
+    let project = project(&[stage("send", "h.jsonl", "key = \"id\"", &sink)]);
+    project.write("h.jsonl", "{\"id\":1,\"t\":\"good\"}\n{\"id\":2,\"t\":\"bad\"}\n");
+    assert_eq!(run(&project, &[]), "send=RAN");
+    let key_of = |text: &str| {
+        let sent = web.requests().into_iter().filter(|request| request.body.contains(text));
+        let keys: Vec<String> =
+            sent.map(|request| request.header("idempotency-key").unwrap().to_owned()).collect();
+        (keys.len(), keys.into_iter().collect::<std::collections::BTreeSet<_>>())
+    };
+    assert!(web.requests().iter().all(|request| request.header("x-team") == Some("blue")));
+    let letters = dead(&project);
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let (sent, keys) = key_of("bad");
+    let key = letters[0]["idempotency_key"].as_str().unwrap();
+    assert_eq!((sent, &*keys.first().unwrap().replace('"', "")), (1, key));
+
+    // Nobody has mended it: the very same request, now that it is taken.
+    refuses.store(false, Ordering::Relaxed);
+    project.cairn(&["dead", "retry", letters[0]["id"].as_str().unwrap()]).expect(0);
+    assert_eq!(run(&project, &[]), "send=RAN");
+    assert!(dead(&project).is_empty());
+    let (sent, keys) = key_of("bad");
+    assert_eq!((sent, keys.len()), (2, 1), "under one key");
+    assert_eq!(key_of("good").0, 1);
+    assert_eq!(run(&project, &[]), "send=FRESH");
+
+    let receipts = project.read(".cairn/records/p.send.receipts");
+    let receipts: Vec<Value> = receipts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(receipts.len(), 2, "{receipts:?}");
+    assert!(receipts.iter().all(|receipt| receipt["receipt"] == "200 {\"got\":1}"), "{receipts:?}");
+    assert_eq!(receipts[1]["idempotency_key"], key);
+}
+
+#[test]
+fn an_endpoint_that_takes_many_gets_them_as_one_list() {
+    let web = Web::start(|_| reply("200 OK", ""));
+    let sink = format!("type = \"http\", url = \"{}\", batched = true", web.url());
+    let project = project(&[stage("send", "h.jsonl", "key = \"id\"", &sink)]);
+    project.write("h.jsonl", "{\"id\":1}\n{\"id\":2}\n");
+    assert_eq!(run(&project, &[]), "send=RAN");
+    let bodies: Vec<String> = web.requests().into_iter().map(|request| request.body).collect();
+    assert_eq!(bodies, ["[{\"id\":1},{\"id\":2}]"]);
+    assert_eq!(run(&project, &[]), "send=FRESH");
+    assert_eq!(web.requests().len(), 1);
+}
