@@ -64,6 +64,8 @@ pass_env = ["BANK"]
 needs = ["tip", "after"]
 "#;
 
+const ON_FAILURE: &str = "on_failure = \"rollback\"\n";
+
 #[test]
 fn a_run_that_fails_is_rolled_back_in_reverse_order() {
     let undone = ["pay invoice/7", "pay tip/7", "refund undo:tip/7", "refund undo:invoice/7"];
@@ -74,7 +76,6 @@ fn a_run_that_fails_is_rolled_back_in_reverse_order() {
     bank.run(&[]).expect(1);
     assert_eq!(bank.book(), undone[..2], "nobody asked for it");
 
-    const ON_FAILURE: &str = "on_failure = \"rollback\"\n";
     for way in ["--rollback", "stage", "pipeline"] {
         let bank = Bank::new(&effect);
         bank.define(&effect, &if way == "stage" { format!("{MORE}{ON_FAILURE}") } else { MORE.to_owned() });
