@@ -1,6 +1,7 @@
 //! The engine from its source to its sinks, all in memory, cut off at every call.
 
 mod fakes;
+mod pauses;
 mod promises;
 mod property;
 mod reclaim;

@@ -576,21 +576,3 @@ fn a_file_is_made_of_the_source_alone() {
         assert_eq!(used.output(), fresh.output(), "worker: {worker}");
     }
 }
-
-#[test]
-fn a_long_pause_is_told_of_and_a_short_one_is_not() {
-    for (delay_ms, told) in [(60, 1), (10, 0)] {
-        let mut stage = Stage::new(SinkMode::Upsert, false, &[Keyed]);
-        stage.records.retries.delay_ms = delay_ms;
-        (stage.records.retries.max_delay_ms, stage.records.retries.jitter) = (delay_ms, false);
-        let (patience, calm) = (Some(1), Some(1));
-        {
-            let mut table = stage.tables[0].2.lock().unwrap();
-            (table.patience, table.calm) = (patience, calm);
-        }
-        run(&stage, &[r#"{"id":1}"#, r#"{"id":2}"#]);
-        let pauses = stage.pauses.lock().unwrap();
-        assert_eq!(pauses.len(), told, "{pauses:?}");
-        assert!(pauses.iter().all(|pause| pause.sink == "sink0" && !pause.asked && !pause.error.is_empty()));
-    }
-}

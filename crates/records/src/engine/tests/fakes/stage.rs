@@ -85,7 +85,8 @@ pub(in crate::engine::tests) struct Stage {
     /// What it was told that it waits for.
     pub(in crate::engine::tests) pauses: Mutex<Vec<engine::Pause>>,
     runs: Cell<u64>,
-    clock: Rc<AtomicI64>,
+    /// What time it is, in milliseconds; each look at it takes one.
+    pub(in crate::engine::tests) clock: Rc<AtomicI64>,
 }
 
 pub(in crate::engine::tests) fn field(name: &str) -> FieldPath {
