@@ -24,8 +24,8 @@ pub struct PostgresServer {
 /// How long a server may take to answer first: it takes a second on an idle machine.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Runs the server in `$1` with the program `$2` until standard input ends, again at each line of it, which it tells. It answers no signal,
-/// so that it is always there to clean up.
+/// Runs the server in `$1` with the program `$2` until standard input ends. At each line of it the server is ended, which is
+/// told, and started again. It answers no signal, so that it is always there to clean up.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP PIPE
 cd "$1" || exit 1

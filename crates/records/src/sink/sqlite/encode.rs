@@ -36,6 +36,7 @@ pub(super) struct EncodedFor {
 impl Encode for Encoder {
     fn encode(&self, records: &[Delivery]) -> sink::Encoded {
         if records.len() * self.table.columns.len() > VALUES_MAX {
+            // Its delivery does that, one at a time.
             return Box::new(());
         }
         let encoded = encode(&self.table, &self.wanted, records, Forms::default());
