@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cairn_testkit::Project;
 use serde_json::Value;
@@ -132,4 +132,39 @@ fn an_endpoint_that_takes_many_gets_them_as_one_list() {
     assert_eq!(bodies, ["[{\"id\":1},{\"id\":2}]"]);
     assert_eq!(run(&project, &[]), "send=FRESH");
     assert_eq!(web.requests().len(), 1);
+}
+
+/// What a run leaves of a batch that an endpoint did not take whole, and of its being away, holds in the next one.
+#[test]
+fn an_endpoint_that_goes_away_gets_the_rest_once_it_is_back_and_one_try_until_then() {
+    let left = Arc::new(AtomicUsize::new(3));
+    let web = Web::start({
+        let left = Arc::clone(&left);
+        move |_| {
+            let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            reply(if taken.is_ok() { "200 OK" } else { "503 Service Unavailable" }, "")
+        }
+    });
+    let sink = format!("type = \"http\", url = \"{}\"", web.url());
+    let stage = stage("send", "h.jsonl", "key = \"id\"\nretries = { attempts = 2, delay = \"1ms\" }", &sink);
+    let project = project(&[stage]);
+    let lines: Vec<String> = (0..30).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+    project.write("h.jsonl", lines.concat());
+    let failed = || {
+        let before = web.requests().len();
+        let run = project.cairn(&["run"]);
+        assert!(run.stderr.contains("503") && run.stderr.contains("in a row"), "{}", run.stderr);
+        run.expect(1);
+        web.requests().len() - before
+    };
+    assert!(failed() >= 3 + 2, "two tries");
+    // As many as are under way at once before the first answer.
+    let asked = failed();
+    assert!((1..=8).contains(&asked), "one try: {asked}");
+    left.store(usize::MAX, Ordering::Relaxed);
+    assert_eq!(run(&project, &[]), "send=RAN");
+    let receipts = project.read(".cairn/records/p.send.receipts");
+    assert_eq!(receipts.lines().count(), 30, "each is taken once: {receipts}");
+    assert!(dead(&project).is_empty());
+    assert_eq!(run(&project, &[]), "send=FRESH");
 }

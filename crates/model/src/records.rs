@@ -295,10 +295,10 @@ impl RecordCounts {
         }
     }
 
-    /// Returns whether each record that was read is in one of the sets (the conservation law).
-    pub const fn adds_up(&self) -> bool {
-        let Self { read, new, changed, same, late, dropped, retrying, dead } = *self;
-        read == new + changed + same + late + dropped + retrying + dead
+    /// Returns how many are in one of the sets: of those that were read, the rest is still on its way.
+    pub const fn decided(&self) -> u64 {
+        let Self { read: _, new, changed, same, late, dropped, retrying, dead } = *self;
+        new + changed + same + late + dropped + retrying + dead
     }
 }
 

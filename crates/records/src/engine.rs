@@ -15,6 +15,8 @@
 //! and is to be delivered again, and 24 for each key while results are moved together (`reclaim`).
 
 mod ahead;
+mod breaker;
+mod course;
 mod deliver;
 mod deltas;
 mod entries;
@@ -240,6 +242,7 @@ fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
         lent: ahead::Lent::default(),
         decided,
         failed,
+        to_come: None,
         excluded: HashSet::new(),
         kept: Vec::new(),
         dead: Vec::new(),
@@ -280,14 +283,14 @@ fn go(setup: &Setup<'_>) -> Result<Report, EngineError> {
         deliverer.results = Some(files::open_results(&setup.results, deliverer.scope.results_bytes)?);
     }
     let total = joined.marks.to_deliver() + joined.marks.bad();
+    deliverer.to_come = Some(total);
+    deliverer.check_conserved(0)?;
     if total > 0 {
         read::deliver(&source, &joined, &mut deliverer, setup.spawn, &setup.spool)?;
     }
+    deliverer.to_come = Some(0);
     deliverer.confirm()?;
     deltas::merge_all(setup.ledger, &deliverer.scope)?;
-    if !deliverer.counts.adds_up() {
-        return Err(EngineError::NotConserved(format!("{:?}", deliverer.counts)));
-    }
     if !setup.files.is_empty() {
         joined.kept.append(&mut deliverer.kept);
         files::write(setup, &source, &mut joined, &deliverer.excluded, worker)?;
@@ -369,6 +372,8 @@ fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn sink::Sink>>) -> Result<Begun
         results_bytes: 0,
         counts: None,
         weighed: Weighed::default(),
+        breakers: Vec::new(),
+        trying: None,
     };
     // What was known goes together with what it was known of.
     setup.ledger.apply(Changes { scope: Some(scope.clone()), durable: true, ..changes })?;

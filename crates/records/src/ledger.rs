@@ -34,6 +34,68 @@ pub struct Scope {
     pub counts: Option<RecordCounts>,
     /// What was decided of the load that is under way, by runs that did not go to its end.
     pub weighed: Weighed,
+    /// The circuit breakers of the sinks, by their numbers; one that is not there is as new.
+    pub breakers: Vec<Breaker>,
+    /// How far a sink came with the batch that it was given last, where it is to be tried again.
+    pub trying: Option<Trying>,
+}
+
+/// A moment until which something waits, over runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Wait {
+    /// In milliseconds since 1970.
+    pub until_ms: i64,
+    /// How long it was to be: a clock that went back makes no more of it.
+    pub pause_ms: u64,
+}
+
+impl Wait {
+    /// Returns the milliseconds that are left of it.
+    pub fn left_ms(&self, now_ms: i64) -> u64 {
+        u64::try_from(self.until_ms.saturating_sub(now_ms)).unwrap_or(0).min(self.pause_ms)
+    }
+}
+
+/// A circuit breaker: what is known of a sink that did not deal with any record when it was tried last. Each run leaves it
+/// alone until its time, and one that comes after a run which gave up tries it once (half-open; Nygard, "Release It!").
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Breaker {
+    /// Tries in a row in which it dealt with none, over runs: pauses grow with them.
+    pub failures: u32,
+    /// Those of them that count against the tries that a run has.
+    pub spent: u32,
+    /// When it may be tried again.
+    pub wait: Wait,
+    /// Whether it asked for that pause itself.
+    pub asked: bool,
+    /// How the last one ended.
+    pub error: String,
+}
+
+/// How far a sink came with a batch: it has the records that stand nowhere here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trying {
+    /// The sink's number.
+    pub sink: u32,
+    /// Digest of the batch.
+    pub batch: Digest,
+    /// Deliveries that are to go to it again, by index: the first of each row of them, and how many.
+    pub again: Vec<(u32, u32)>,
+    /// Those of them that had tries of their own, which failed.
+    pub tried: Vec<Tried>,
+    /// Those that it has refused for good.
+    pub refused: Vec<Tried>,
+    /// When the others may go.
+    pub wait: Wait,
+}
+
+/// A delivery that failed: its index, and each try, when, in milliseconds since 1970, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Its index in the batch.
+    pub index: u32,
+    /// Each try.
+    pub attempts: Vec<(i64, String)>,
 }
 
 /// How many records of a load have had their fate decided for good: by these an outage is told from single faults.
@@ -65,8 +127,9 @@ impl Scope {
     pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
         let scope = match bytes.split_first() {
             Some((&Self::VERSION, body)) => postcard::from_bytes(body).ok(),
-            // The first version had all but the last field, which is two numbers.
-            Some((1, body)) => postcard::from_bytes(&[body, &[0, 0]].concat()).ok(),
+            // The first version ended before `weighed`, which is two numbers, the second one before `breakers` and `trying`.
+            Some((1, body)) => postcard::from_bytes(&[body, &[0, 0, 0, 0]].concat()).ok(),
+            Some((2, body)) => postcard::from_bytes(&[body, &[0, 0]].concat()).ok(),
             _ => None,
         };
         scope.ok_or_else(|| LedgerError {
@@ -75,7 +138,7 @@ impl Scope {
         })
     }
 
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 }
 
 /// A record that failed for good, with what is needed to step into it.
@@ -190,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_of_the_first_version_are_read() {
+    fn scopes_of_earlier_versions_are_read() {
         let scope = Scope {
             token: "token".to_owned(),
             setup: Digest::from_bytes([7; 32]),
@@ -201,12 +264,16 @@ mod tests {
             results_bytes: 4,
             counts: Some(RecordCounts { read: 5, ..RecordCounts::default() }),
             weighed: Weighed::default(),
+            breakers: Vec::new(),
+            trying: None,
         };
         let now = scope.encode();
         assert_eq!(Scope::decode(&now).unwrap(), scope);
         let (_, body) = now.split_first().unwrap();
-        let first = [&[1], &body[..body.len() - 2]].concat();
-        assert_eq!(Scope::decode(&first).unwrap(), scope);
+        for (version, lacks) in [(1, 4), (2, 2)] {
+            let before = [&[version], &body[..body.len() - lacks]].concat();
+            assert_eq!(Scope::decode(&before).unwrap(), scope, "version {version}");
+        }
         let newer = [&[Scope::VERSION + 1], body].concat();
         assert!(Scope::decode(&newer).unwrap_err().help.unwrap().contains("version"));
     }

@@ -49,6 +49,8 @@ pub(super) struct Deliverer<'e> {
     /// has those of them that are kept.
     pub decided: u64,
     pub failed: u64,
+    /// Records of the source that nothing was heard of yet, once it is known which those are.
+    pub to_come: Option<u64>,
     /// Rows that need no delivery, of the next confirmation.
     pub rows: Vec<u8>,
     /// Records of this run of which no file is made.
@@ -152,6 +154,12 @@ impl Deliverer<'_> {
                 Fate::Failed { .. } | Fate::Retry { .. } => {}
                 Fate::Results(_) | Fate::Dropped => self.decided += 1,
             }
+        }
+        let heard = finished.iter().filter(|one| !matches!(one.fate, Fate::Retry { .. })).count() as u64;
+        if let Some(to_come) = self.to_come {
+            let left = to_come.checked_sub(heard);
+            let fault = || EngineError::NotConserved(format!("{heard} came where {to_come} were to come"));
+            self.to_come = Some(left.ok_or_else(fault)?);
         }
         // Those that were tried again and again come last, alone: only against all so far is their number one.
         if let Some(first) = first {
@@ -337,6 +345,7 @@ impl Deliverer<'_> {
         before: Option<u64>,
         must_remember: bool,
     ) -> Result<u64, EngineError> {
+        self.check_conserved(going.len())?;
         let mut changes = self.decided_since()?;
         let revived = going.iter().filter_map(|one| self.letter_of(&one.finished.item)).collect();
         let records = must_remember.then(|| going.iter().map(|one| self.written(one)).collect());
@@ -372,7 +381,7 @@ impl Deliverer<'_> {
                 ahead.take().unwrap_or_else(|| Ahead { prepared: self.prepare(&going), encoded: None });
             let (scope, fence) = (self.scope.token.clone(), self.hands.fence);
             let id = BatchId { scope, sequence, digest, fence };
-            let Handed::Refused { sink, taken, faults } =
+            let Handed::Refused { sink, taken, mut faults } =
                 self.hand_over(&id, Deliveries { all: &deliveries, owners: &owners, encoded }, from, asking)?
             else {
                 self.scope.confirmed = sequence;
@@ -390,9 +399,9 @@ impl Deliverer<'_> {
             let must_remember = asking || self.must_remember();
             let (mut left, mut refused) = (Vec::with_capacity(going.len()), Vec::new());
             for (index, one) in going.into_iter().enumerate() {
-                match faults.get(&index) {
+                match faults.remove(&index) {
                     None => left.push(one),
-                    Some(fault) => refused.push((one, fault.error.clone())),
+                    Some(refusal) => refused.push((one, refusal)),
                 }
             }
             from = sink + usize::from(taken);
@@ -401,10 +410,12 @@ impl Deliverer<'_> {
                 return Err(outage);
             }
             self.scope.weighed.add(refused.len() as u64, refused.len() as u64);
-            for (Going { finished: Finished { item, attempts, .. }, results, .. }, error) in refused {
+            for (Going { finished: Finished { item, mut attempts, .. }, results, .. }, refusal) in refused {
                 let sent = results.first().unwrap_or(&item.record);
-                self.bury(&item, sent, "sink", error, attempts);
+                attempts.extend(refusal.attempts);
+                self.bury(&item, sent, "sink", refusal.error, attempts);
             }
+            self.check_conserved(left.len())?;
             if left.is_empty() && from == 0 {
                 return self.confirm_without(number);
             }
@@ -499,8 +510,19 @@ impl Deliverer<'_> {
         Ok(changes)
     }
 
+    /// Holds the conservation law: each record that was read is in one of the sets, `on_the_way`, or still to come.
+    pub(super) fn check_conserved(&self, on_the_way: usize) -> Result<(), EngineError> {
+        let Some(to_come) = self.to_come else { return Ok(()) };
+        if self.counts.read == self.counts.decided() + on_the_way as u64 + to_come {
+            return Ok(());
+        }
+        let counts = self.counts;
+        Err(EngineError::NotConserved(format!("{on_the_way} on the way, {to_come} to come, {counts:?}")))
+    }
+
     /// Keeps what was decided since the last confirmation.
     pub(super) fn confirm(&mut self) -> Result<(), EngineError> {
+        self.check_conserved(0)?;
         let changes = self.decided_since()?;
         Ok(self.ledger.apply(Changes { scope: Some(self.scope.clone()), ..changes })?)
     }

@@ -24,6 +24,18 @@ pub enum EngineError {
     /// A sink does not take any batch.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// A sink was tried as often as it may be in a run, and dealt with no record.
+    #[error("{sink} is not available: {error}")]
+    GivenUp {
+        /// Which sink, without a password.
+        sink: String,
+        /// What happened the last time.
+        error: String,
+        /// Tries in a row, over runs.
+        tries: u32,
+        /// How long it is left alone, in milliseconds.
+        pause_ms: u64,
+    },
     /// Nothing can be written to the working folder.
     #[error("cannot write to the working folder: {0}")]
     Spool(#[source] io::Error),
@@ -109,6 +121,12 @@ impl EngineError {
             Self::Sink(SinkError::Unavailable { .. }) => {
                 Some("run again once it is there: what was delivered is not delivered again".to_owned())
             }
+            Self::GivenUp { tries, pause_ms, .. } => Some(format!(
+                "run again once it is there: what was delivered is not delivered again. It did not answer {} in a row: the \
+                 next run leaves it alone for {} s from now, and then tries it once",
+                if *tries == 1 { "one try".to_owned() } else { format!("{tries} tries") },
+                pause_ms.div_ceil(1000),
+            )),
             Self::File { help, .. }
             | Self::Worker { help, .. }
             | Self::Sink(SinkError::Refused { help, .. }) => help.clone(),

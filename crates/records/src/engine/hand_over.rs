@@ -8,20 +8,18 @@ use std::path::Path;
 
 use cairn_model::CommitMode;
 
-use super::Pause;
+use super::breaker::Setback;
+use super::course::{Course, Refusal};
 use super::deliver::Deliverer;
 use super::error::EngineError;
-use crate::ledger::Changes;
-use crate::sink::{BatchId, Delivery, Encoded, RecordFault, SinkError};
+use crate::ledger::{Changes, Wait};
+use crate::sink::{BatchId, Delivery, Encoded, SinkError};
 
 /// Bytes of receipts after which the older ones go.
 const RECEIPTS_MAX: u64 = if cfg!(test) { 4 << 10 } else { 64 << 20 };
 
 /// What the name of the older receipts ends with.
 const OLDER: &str = "receipts.old";
-
-/// From this on a pause is told of: a person wonders.
-const TOLD_MS: u64 = if cfg!(test) { 50 } else { 5_000 };
 
 /// What is handed over.
 pub(super) struct Deliveries<'d> {
@@ -42,7 +40,7 @@ pub(super) enum Handed {
         sink: usize,
         /// Whether it has the others.
         taken: bool,
-        faults: HashMap<usize, RecordFault>,
+        faults: HashMap<usize, Refusal>,
     },
 }
 
@@ -64,19 +62,16 @@ impl Deliverer<'_> {
             if asking && self.sinks[sink].last_applied(&id.scope)?.is_some_and(|last| last >= id.sequence) {
                 continue;
             }
-            let (taken, faults) = match self.hand_to(sink, id, deliveries, encoded.take()) {
-                Ok(faults) if faults.is_empty() => continue,
-                Ok(faults) => (true, faults),
-                Err(EngineError::Sink(SinkError::Records(faults))) => (false, faults),
-                Err(error) => return Err(error),
-            };
-            return Ok(Handed::Refused { sink, taken, faults: by_record(faults, owners) });
+            let (taken, refused) = self.hand_to(sink, id, deliveries, encoded.take())?;
+            if !refused.is_empty() {
+                return Ok(Handed::Refused { sink, taken, faults: by_record(refused, owners) });
+            }
         }
         Ok(Handed::All)
     }
 
-    /// Hands a batch to one sink, again while it is not available, and records again that it may take later. Returns those
-    /// that it refused.
+    /// Hands a batch to one sink, again while it is not available, and records again that it may take later. Returns whether it
+    /// has the others, and those that it refused.
     ///
     /// A record has its own tries; of the sink, only those in a row count in which it dealt with no record at all.
     fn hand_to(
@@ -85,84 +80,41 @@ impl Deliverer<'_> {
         id: &BatchId,
         deliveries: &[Delivery],
         mut encoded: Option<Encoded>,
-    ) -> Result<Vec<RecordFault>, EngineError> {
+    ) -> Result<(bool, Vec<Refusal>), EngineError> {
         let attempts = self.records.retries.attempts.max(1);
-        let mut indices: Vec<usize> = (0..deliveries.len()).collect();
-        let (mut batch, mut refused) = (Cow::Borrowed(deliveries), Vec::new());
-        // Tries of the sink in a row, and of each record that failed.
-        let (mut idle, mut failures) = (0, HashMap::<usize, u32>::new());
+        let left = self.scope.trying.clone();
+        let left = left.filter(|left| left.sink as usize == number && left.batch == id.digest);
+        self.wait_for(number, left.as_ref().map(|left| left.wait).unwrap_or_default())?;
+        let mut course = Course::new(deliveries.len(), left);
+        // A batch without records is told of too: it has its number.
         loop {
             self.hands.check_stop()?;
+            let batch = course.batch(deliveries);
             let sink = &mut self.sinks[number];
-            let delivered = match encoded.take() {
+            let delivered = match encoded.take().filter(|_| matches!(batch, Cow::Borrowed(_))) {
                 Some(encoded) => sink.deliver_encoded(id, &batch, encoded),
                 None => sink.deliver(id, &batch),
             };
-            let (again, least_ms, tries, error) = match delivered {
+            let setback = match delivered {
                 Ok(delivered) => {
                     self.note_receipts(&batch, delivered.receipts)?;
-                    let (mut again, mut least, mut tries, mut unserved) = (Vec::new(), None, 0, None);
-                    let mut why = String::new();
-                    let mut dealt_with = batch.len();
-                    for fault in delivered.refused {
-                        let index = indices[fault.index];
-                        if fault.of_sink {
-                            dealt_with -= 1;
-                            unserved.get_or_insert((fault.error, fault.retry_after_ms));
-                        } else {
-                            let failures = failures.entry(index).or_default();
-                            *failures += 1;
-                            if !fault.retry || *failures >= attempts {
-                                refused.push(RecordFault { index, ..fault });
-                                continue;
-                            }
-                            tries = tries.max(*failures);
-                            why = fault.error;
-                        }
-                        least = least.max(fault.retry_after_ms);
-                        again.push(index);
-                    }
-                    if again.is_empty() {
-                        return Ok(refused);
-                    }
-                    if let Some((error, _)) = &unserved {
-                        why.clone_from(error);
-                    }
-                    idle = if unserved.is_some() && dealt_with == 0 { idle + 1 } else { 0 };
-                    if let Some((error, retry_after_ms)) = unserved.filter(|_| idle >= attempts) {
-                        let sink = self.sinks[number].name();
-                        return Err(SinkError::Unavailable { sink, error, retry_after_ms }.into());
-                    }
-                    (again, least, tries.max(idle).max(1), why)
+                    course.take(delivered.refused, (self.hands.now)(), attempts)
                 }
-                Err(SinkError::Unavailable { retry_after_ms, error, sink }) if idle + 1 < attempts => {
-                    idle += 1;
-                    tracing::warn!(%sink, %error, tries = idle, "the sink is not available; trying again");
-                    (indices, retry_after_ms, idle, error)
+                Err(SinkError::Unavailable { retry_after_ms, error, .. }) => {
+                    Setback { error, least_ms: retry_after_ms, idle: true, tries: 0 }
                 }
-                Err(SinkError::Records(mut faults)) => {
-                    for fault in &mut faults {
-                        fault.index = indices[fault.index];
-                    }
-                    return Err(SinkError::Records(faults).into());
+                Err(SinkError::Records(faults)) => {
+                    self.close_breaker(number);
+                    return Ok((false, course.misfits(faults, (self.hands.now)())));
                 }
                 Err(error) => return Err(error.into()),
             };
-            batch = again.iter().map(|index| deliveries[*index].clone()).collect::<Vec<_>>().into();
-            indices = again;
-            let pause = self.hands.delay_ms(&self.records.retries, tries).max(least_ms.unwrap_or(0));
-            if pause < TOLD_MS {
-                self.hands.pause(pause)?;
-                continue;
+            if course.is_over() {
+                self.close_breaker(number);
+                self.scope.trying = None;
+                return Ok((true, course.into_refused()));
             }
-            let (sink, asked) = (self.sinks[number].name(), least_ms >= Some(pause));
-            let as_asked = if asked { ", as it asked for" } else { "" };
-            tracing::warn!(seconds = pause / 1000, "{sink} is tried again after a pause{as_asked}");
-            let until_ms = (self.hands.now)().saturating_add_unsigned(pause);
-            (self.hands.pauses)(Some(&Pause { sink, until_ms, asked, error }));
-            let waited = self.hands.pause(pause);
-            (self.hands.pauses)(None);
-            waited?;
+            self.set_back(number, setback, Some(course.keep(number, id.digest)))?;
         }
     }
 
@@ -202,18 +154,34 @@ impl Deliverer<'_> {
         owners: &[usize],
     ) -> Result<Handed, EngineError> {
         for number in 0..self.sinks.len() {
-            let prepared = self.sinks[number].prepare(id, deliveries);
-            if let Err(error) = prepared {
-                for sink in &mut self.sinks[..number] {
-                    sink.settle(id, false)?;
-                }
-                return match error {
-                    SinkError::Records(faults) => {
-                        Ok(Handed::Refused { sink: 0, taken: false, faults: by_record(faults, owners) })
+            self.wait_for(number, Wait::default())?;
+        }
+        let mut again = false;
+        while let Err((number, error)) = self.prepare_in_all(id, deliveries, again) {
+            match error {
+                SinkError::Unavailable { error, retry_after_ms, .. } => {
+                    // Nobody is kept from its rows while it is waited; what is not rolled back by this is before the next try.
+                    for sink in &mut self.sinks[..=number] {
+                        let _ = sink.settle(id, false);
                     }
-                    error => Err(error.into()),
-                };
+                    let setback = Setback { error, least_ms: retry_after_ms, idle: true, tries: 0 };
+                    self.set_back(number, setback, None)?;
+                }
+                error => {
+                    for sink in &mut self.sinks[..number] {
+                        sink.settle(id, false)?;
+                    }
+                    let SinkError::Records(faults) = error else { return Err(error.into()) };
+                    self.close_breaker(number);
+                    let refused = Course::new(deliveries.len(), None).misfits(faults, (self.hands.now)());
+                    return Ok(Handed::Refused { sink: 0, taken: false, faults: by_record(refused, owners) });
+                }
             }
+            self.hands.check_stop()?;
+            again = true;
+        }
+        for number in 0..self.sinks.len() {
+            self.close_breaker(number);
         }
         self.scope.decided = id.sequence;
         self.ledger.apply(Changes {
@@ -225,6 +193,21 @@ impl Deliverer<'_> {
             sink.settle(id, true)?;
         }
         Ok(Handed::All)
+    }
+
+    /// Prepares a batch in all sinks, `again` where one of an earlier try may be left. Returns the number of the sink that did
+    /// not.
+    fn prepare_in_all(
+        &mut self,
+        id: &BatchId,
+        deliveries: &[Delivery],
+        again: bool,
+    ) -> Result<(), (usize, SinkError)> {
+        for (number, sink) in self.sinks.iter_mut().enumerate() {
+            let ready = if again { sink.settle(id, false) } else { Ok(()) };
+            ready.and_then(|()| sink.prepare(id, deliveries)).map_err(|error| (number, error))?;
+        }
+        Ok(())
     }
 }
 
@@ -246,8 +229,8 @@ fn append_receipts(path: &Path, lines: &[u8]) -> std::io::Result<bool> {
     Ok(lost)
 }
 
-fn by_record(faults: Vec<RecordFault>, owners: &[usize]) -> HashMap<usize, RecordFault> {
-    faults.into_iter().map(|fault| (owners[fault.index], fault)).collect()
+fn by_record(refused: Vec<Refusal>, owners: &[usize]) -> HashMap<usize, Refusal> {
+    refused.into_iter().map(|refusal| (owners[refusal.index], refusal)).collect()
 }
 
 #[cfg(test)]

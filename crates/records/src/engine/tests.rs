@@ -1,5 +1,7 @@
 //! The engine from its source to its sinks, all in memory, cut off at every call.
 
+mod breaker;
+mod conservation;
 mod fakes;
 mod pauses;
 mod promises;

@@ -4,7 +4,6 @@ use cairn_model::{Address, CommitMode, RecordCounts, SinkMode, SinkPlace};
 
 use super::fakes::{BROKEN, Cut, KILLED, Nature, Stage};
 use crate::engine::{EngineError, setup_of};
-use crate::sink::SinkError;
 
 use Nature::{Keyed, Transactional};
 
@@ -365,7 +364,7 @@ fn a_sink_that_is_busy_again_and_again_gets_all_and_one_that_stays_so_makes_no_d
     assert_eq!(stage.run(&[("a.jsonl", all[..40].to_vec())]).unwrap().counts.new, 40);
     be(5, 0);
     let error = stage.run(&[("a.jsonl", all.clone())]).unwrap_err();
-    assert!(matches!(error, EngineError::Sink(SinkError::Unavailable { .. })), "{error}");
+    assert!(matches!(error, EngineError::GivenUp { .. }), "{error}");
     assert!(stage.dead().is_empty());
     be(5, 5);
     stage.run(&[("a.jsonl", all)]).unwrap();

@@ -17,6 +17,10 @@ pub(in crate::engine::tests) struct Table {
     /// How many records it takes before it is busy, and how many after that, one that is not transactional.
     pub(in crate::engine::tests) patience: Option<u32>,
     pub(in crate::engine::tests) calm: Option<u32>,
+    /// How many batches it does not take, since nobody can reach it.
+    pub(in crate::engine::tests) down: u32,
+    /// Whether it goes away for a call just when it has prepared the next batch.
+    pub(in crate::engine::tests) faints: bool,
 }
 
 /// How a sink keeps its word.
@@ -47,18 +51,24 @@ impl Fake {
 
     /// A record says itself which sink does not take it.
     fn faults(&self, records: &[Delivery]) -> Vec<RecordFault> {
-        let misfits = records.iter().enumerate().filter(|(_, delivery)| {
+        let fault = |(index, delivery): (usize, &Delivery)| {
             let record: Value = serde_json::from_slice(&delivery.record).unwrap();
-            record["misfit"] == self.name.as_str()
-        });
-        let fault = |index| RecordFault {
-            index,
-            error: "misfit".into(),
-            retry: false,
-            of_sink: false,
-            retry_after_ms: None,
+            let error = ["misfit", "busy"].into_iter().find(|error| record[error] == self.name.as_str())?;
+            let (of_sink, retry_after_ms) = (false, None);
+            Some(RecordFault { index, error: error.into(), retry: error == "busy", of_sink, retry_after_ms })
         };
-        misfits.map(|(index, _)| fault(index)).collect()
+        records.iter().enumerate().filter_map(fault).collect()
+    }
+
+    /// Fails where nobody can reach the sink.
+    fn reach(&self) -> Result<(), SinkError> {
+        self.check()?;
+        let mut table = self.table.lock().unwrap();
+        if table.down == 0 {
+            return Ok(());
+        }
+        table.down -= 1;
+        Err(self.gone())
     }
 
     fn put(&self, table: &mut Table, delivery: &Delivery) {
@@ -98,11 +108,11 @@ impl Sink for Fake {
     }
 
     fn deliver(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError> {
-        self.check()?;
+        self.table.lock().unwrap().batches += 1;
+        self.reach()?;
         let faults = self.faults(records);
         let table = Arc::clone(&self.table);
         let mut table = table.lock().unwrap();
-        table.batches += 1;
         if self.nature == Nature::Keyed {
             let mut faults = faults;
             let sent = records.iter().map(|delivery| delivery.record.clone()).collect();
@@ -157,19 +167,26 @@ impl Sink for Fake {
     }
 
     fn prepare(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<(), SinkError> {
-        self.check()?;
+        self.table.lock().unwrap().batches += 1;
+        self.reach()?;
         let faults = self.faults(records);
         if !faults.is_empty() {
             return Err(SinkError::Records(faults));
         }
         let id = (batch.scope.clone(), batch.sequence);
-        let known = self.table.lock().unwrap().prepared.insert(id, records.to_vec());
+        let mut table = self.table.lock().unwrap();
+        let known = table.prepared.insert(id, records.to_vec());
         assert!(known.is_none(), "{}: it is prepared already", self.name);
+        if std::mem::take(&mut table.faints) {
+            table.down = 1;
+            return Err(self.gone());
+        }
+        drop(table);
         self.check()
     }
 
     fn settle(&mut self, batch: &BatchId, commit: bool) -> Result<(), SinkError> {
-        self.check()?;
+        self.reach()?;
         let table = Arc::clone(&self.table);
         let mut table = table.lock().unwrap();
         let prepared = table.prepared.remove(&(batch.scope.clone(), batch.sequence));
