@@ -56,11 +56,11 @@ impl Wait {
     }
 }
 
-/// A circuit breaker: what is known of a sink that did not deal with any record when it was tried last. Each run leaves it
-/// alone until its time, and one that comes after a run which gave up tries it once (half-open; Nygard, "Release It!").
+/// A circuit breaker: what is known of a sink that is to be tried again. Each run leaves it alone until its time, and one that
+/// comes after a run which gave up tries it once (half-open; Nygard, "Release It!").
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Breaker {
-    /// Tries in a row in which it dealt with none, over runs: pauses grow with them.
+    /// Tries in a row in which it dealt with no record, over runs: pauses grow with them.
     pub failures: u32,
     /// Those of them that count against the tries that a run has.
     pub spent: u32,
@@ -68,15 +68,17 @@ pub struct Breaker {
     pub wait: Wait,
     /// Whether it asked for that pause itself.
     pub asked: bool,
-    /// How the last one ended.
+    /// How the last try ended.
     pub error: String,
 }
 
-/// How far a sink came with a batch: it has the records that stand nowhere here.
+/// How far a sink came with a batch: it has the records that stand nowhere here, and those before it have them all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trying {
     /// The sink's number.
     pub sink: u32,
+    /// Number of the batch.
+    pub sequence: u64,
     /// Digest of the batch.
     pub batch: Digest,
     /// Deliveries that are to go to it again, by index: the first of each row of them, and how many.
@@ -85,8 +87,6 @@ pub struct Trying {
     pub tried: Vec<Tried>,
     /// Those that it has refused for good.
     pub refused: Vec<Tried>,
-    /// When the others may go.
-    pub wait: Wait,
 }
 
 /// A delivery that failed: its index, and each try, when, in milliseconds since 1970, and how.

@@ -4,6 +4,7 @@ use super::Pause;
 use super::deliver::Deliverer;
 use super::error::EngineError;
 use crate::ledger::{Breaker, Changes, Trying, Wait};
+use crate::sink::SinkError;
 
 /// From this on a pause is told of: a person wonders.
 const TOLD_MS: u64 = if cfg!(test) { 50 } else { 5_000 };
@@ -19,6 +20,13 @@ pub(super) struct Setback {
     pub idle: bool,
     /// The most tries that one of the records has behind it.
     pub tries: u32,
+}
+
+impl Setback {
+    /// By a sink that nobody could reach.
+    pub(super) fn away(error: String, least_ms: Option<u64>) -> Self {
+        Self { error, least_ms, idle: true, tries: 0 }
+    }
 }
 
 impl Deliverer<'_> {
@@ -38,25 +46,31 @@ impl Deliverer<'_> {
     }
 
     /// Waits until a sink may be tried, if a run before this one was told to wait.
-    pub(super) fn wait_for(&mut self, sink: usize, of_batch: Wait) -> Result<(), EngineError> {
-        let breaker = self.scope.breakers.get(sink).cloned().unwrap_or_default();
-        let now = (self.hands.now)();
-        let wait =
-            [breaker.wait, of_batch].into_iter().max_by_key(|wait| wait.left_ms(now)).unwrap_or_default();
-        self.wait(sink, wait, breaker.asked, breaker.error)
+    pub(super) fn wait_for(&mut self, sink: usize) -> Result<(), EngineError> {
+        match self.scope.breakers.get(sink) {
+            Some(breaker) => self.wait(sink, &breaker.clone()),
+            None => Ok(()),
+        }
     }
 
-    fn wait(&mut self, sink: usize, wait: Wait, asked: bool, error: String) -> Result<(), EngineError> {
+    fn wait(&self, sink: usize, breaker: &Breaker) -> Result<(), EngineError> {
+        let Breaker { wait, asked, ref error, .. } = *breaker;
         let left = wait.left_ms((self.hands.now)());
         if left < TOLD_MS {
             return self.hands.pause(left);
         }
         let (sink, as_asked) = (self.sinks[sink].name(), if asked { ", as it asked for" } else { "" });
         tracing::warn!(seconds = left / 1000, "{sink} is tried again after a pause{as_asked}");
-        (self.hands.pauses)(Some(&Pause { sink, until_ms: wait.until_ms, asked, error }));
+        (self.hands.pauses)(Some(&Pause { sink, until_ms: wait.until_ms, asked, error: error.clone() }));
         let waited = self.hands.pause(left);
         (self.hands.pauses)(None);
         waited
+    }
+
+    /// As [`Self::set_back`] for a sink that gave no answer to the whole batch; other errors are handed back.
+    pub(super) fn set_back_by(&mut self, sink: usize, error: SinkError) -> Result<(), EngineError> {
+        let SinkError::Unavailable { error, retry_after_ms, .. } = error else { return Err(error.into()) };
+        self.set_back(sink, Setback::away(error, retry_after_ms), None)
     }
 
     /// Keeps how far a sink came, and waits until it may be tried again; an error when it was tried as often as a run may.
@@ -68,37 +82,34 @@ impl Deliverer<'_> {
     ) -> Result<(), EngineError> {
         let Setback { error, least_ms, idle, tries } = setback;
         let attempts = self.records.retries.attempts.max(1);
-        if idle {
-            let breaker = self.breaker(sink);
-            breaker.failures = breaker.failures.saturating_add(1);
-            // With fewer tries allowed than before, one is left.
-            breaker.spent = breaker.spent.min(attempts - 1) + 1;
+        let before = self.breaker(sink).clone();
+        // With fewer tries allowed than before, one is left.
+        let (failures, spent) = if idle {
+            (before.failures.saturating_add(1), before.spent.min(attempts - 1) + 1)
         } else {
-            self.close_breaker(sink);
-        }
-        let in_a_row = if idle { self.breaker(sink).failures } else { 0 };
-        let drawn = self.hands.delay_ms(&self.records.retries, tries.max(in_a_row).max(1));
+            (0, 0)
+        };
+        let drawn = self.hands.delay_ms(&self.records.retries, tries.max(failures).max(1));
         let pause_ms = drawn.max(least_ms.unwrap_or(0));
-        let wait = Wait { until_ms: (self.hands.now)().saturating_add_unsigned(pause_ms), pause_ms };
-        let asked = least_ms >= Some(pause_ms);
-        let mut gives_up = false;
-        if idle {
-            let breaker = self.breaker(sink);
-            gives_up = breaker.spent >= attempts;
-            // The next run has one try.
-            breaker.spent = breaker.spent.min(attempts - 1);
-            (breaker.wait, breaker.asked) = (wait, asked);
-            breaker.error.clone_from(&error);
-        }
-        self.scope.trying = trying.map(|trying| Trying { wait, ..trying });
+        let breaker = Breaker {
+            failures,
+            // When this run gives up, the next one has one try.
+            spent: spent.min(attempts - 1),
+            wait: Wait { until_ms: (self.hands.now)().saturating_add_unsigned(pause_ms), pause_ms },
+            asked: least_ms >= Some(pause_ms),
+            error,
+        };
+        self.breaker(sink).clone_from(&breaker);
+        self.scope.trying = trying;
         self.ledger.apply(Changes { scope: Some(self.scope.clone()), ..Changes::default() })?;
-        if gives_up {
-            let sink = self.sinks[sink].name();
-            return Err(EngineError::GivenUp { sink, error, tries: in_a_row, pause_ms });
+        let (name, error) = (self.sinks[sink].name(), &breaker.error);
+        if idle && spent >= attempts {
+            let error = error.clone();
+            return Err(EngineError::GivenUp { sink: name, error, tries: failures, pause_ms });
         }
         if idle {
-            tracing::warn!(sink = %self.sinks[sink].name(), %error, tries = in_a_row, "the sink is not available; trying again");
+            tracing::warn!(sink = %name, %error, tries = failures, "the sink is not available; trying again");
         }
-        self.wait(sink, wait, asked, error)
+        self.wait(sink, &breaker)
     }
 }

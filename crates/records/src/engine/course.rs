@@ -3,11 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cairn_model::Digest;
-
 use super::breaker::Setback;
-use crate::ledger::{Tried, Trying, Wait};
-use crate::sink::{Delivery, RecordFault};
+use crate::ledger::{Tried, Trying};
+use crate::sink::{BatchId, Delivery, RecordFault};
 
 /// A delivery that a sink refused for good.
 #[derive(Debug)]
@@ -18,6 +16,14 @@ pub(super) struct Refusal {
     pub error: String,
     /// Each try: when, in milliseconds since 1970, and how it ended.
     pub attempts: Vec<(i64, String)>,
+}
+
+impl Refusal {
+    /// Of a delivery that does not fit at its first try.
+    pub(super) fn of(fault: RecordFault, now: i64) -> Self {
+        let attempts = vec![(now, fault.error.clone())];
+        Self { index: fault.index, error: fault.error, attempts }
+    }
 }
 
 /// How far a sink came with a batch.
@@ -102,19 +108,8 @@ impl Course {
         Setback { error: unserved.unwrap_or(error), least_ms, idle, tries }
     }
 
-    /// Returns those that do not fit, where the sink has taken none of what it was given for that.
-    pub(super) fn misfits(mut self, faults: Vec<RecordFault>, now: i64) -> Vec<Refusal> {
-        let refusal = |fault: RecordFault| {
-            let index = self.again[fault.index];
-            let mut attempts = self.tried.remove(&index).unwrap_or_default();
-            attempts.push((now, fault.error.clone()));
-            Refusal { index, error: fault.error, attempts }
-        };
-        faults.into_iter().map(refusal).collect()
-    }
-
     /// Returns what is to be kept of it.
-    pub(super) fn keep(&self, sink: usize, batch: Digest) -> Trying {
+    pub(super) fn keep(&self, sink: usize, id: &BatchId) -> Trying {
         let number =
             |number: usize| u32::try_from(number).expect("a batch has at most 100 000 records' results");
         let mut again: Vec<(u32, u32)> = Vec::new();
@@ -128,11 +123,11 @@ impl Course {
             |index: usize, attempts: &[_]| Tried { index: number(index), attempts: attempts.to_vec() };
         Trying {
             sink: number(sink),
-            batch,
+            sequence: id.sequence,
+            batch: id.digest,
             again,
             tried: self.tried.iter().map(|(index, attempts)| tried(*index, attempts)).collect(),
             refused: self.refused.iter().map(|refusal| tried(refusal.index, &refusal.attempts)).collect(),
-            wait: Wait::default(),
         }
     }
 }

@@ -328,6 +328,7 @@ impl Deliverer<'_> {
         let must_remember = self.must_remember();
         let ahead = ahead.filter(|ahead| ahead.prepared.records == going.len());
         let ahead = ahead.unwrap_or_else(|| Ahead { prepared: self.prepare(&going), encoded: None });
+        self.check_conserved(going.len())?;
         let number = self.write_down(sequence, &going, ahead.prepared.digest, None, must_remember)?;
         self.carry_on(sequence, number, going, Some(ahead), false)?;
         self.lend();
@@ -345,7 +346,6 @@ impl Deliverer<'_> {
         before: Option<u64>,
         must_remember: bool,
     ) -> Result<u64, EngineError> {
-        self.check_conserved(going.len())?;
         let mut changes = self.decided_since()?;
         let revived = going.iter().filter_map(|one| self.letter_of(&one.finished.item)).collect();
         let records = must_remember.then(|| going.iter().map(|one| self.written(one)).collect());

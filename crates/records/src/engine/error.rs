@@ -121,12 +121,18 @@ impl EngineError {
             Self::Sink(SinkError::Unavailable { .. }) => {
                 Some("run again once it is there: what was delivered is not delivered again".to_owned())
             }
-            Self::GivenUp { tries, pause_ms, .. } => Some(format!(
-                "run again once it is there: what was delivered is not delivered again. It did not answer {} in a row: the \
-                 next run leaves it alone for {} s from now, and then tries it once",
-                if *tries == 1 { "one try".to_owned() } else { format!("{tries} tries") },
-                pause_ms.div_ceil(1000),
-            )),
+            Self::GivenUp { tries, pause_ms, .. } => {
+                let times = if *tries == 1 { "once".to_owned() } else { format!("{tries} times in a row") };
+                let seconds = pause_ms.div_ceil(1000);
+                let wait = if *pause_ms == 0 {
+                    String::new()
+                } else {
+                    format!(", {seconds} s from now at the soonest")
+                };
+                Some(format!(
+                    "run again once it is there: what was delivered is not delivered again. It has failed {times}; the next run tries it once{wait}"
+                ))
+            }
             Self::File { help, .. }
             | Self::Worker { help, .. }
             | Self::Sink(SinkError::Refused { help, .. }) => help.clone(),

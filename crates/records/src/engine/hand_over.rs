@@ -12,7 +12,7 @@ use super::breaker::Setback;
 use super::course::{Course, Refusal};
 use super::deliver::Deliverer;
 use super::error::EngineError;
-use crate::ledger::{Changes, Wait};
+use crate::ledger::{Changes, Trying};
 use crate::sink::{BatchId, Delivery, Encoded, SinkError};
 
 /// Bytes of receipts after which the older ones go.
@@ -58,7 +58,9 @@ impl Deliverer<'_> {
         if self.records.commit == CommitMode::TwoPhase && !asking {
             return self.in_two_phases(id, deliveries, owners);
         }
-        for sink in from..self.sinks.len() {
+        // Those before the one that was to be tried again have it.
+        let tried = self.trying(id).map_or(0, |trying| trying.sink as usize);
+        for sink in from.max(tried)..self.sinks.len() {
             if asking && self.sinks[sink].last_applied(&id.scope)?.is_some_and(|last| last >= id.sequence) {
                 continue;
             }
@@ -82,11 +84,10 @@ impl Deliverer<'_> {
         mut encoded: Option<Encoded>,
     ) -> Result<(bool, Vec<Refusal>), EngineError> {
         let attempts = self.records.retries.attempts.max(1);
-        let left = self.scope.trying.clone();
-        let left = left.filter(|left| left.sink as usize == number && left.batch == id.digest);
-        self.wait_for(number, left.as_ref().map(|left| left.wait).unwrap_or_default())?;
+        let left = self.trying(id).filter(|trying| trying.sink as usize == number).cloned();
         let mut course = Course::new(deliveries.len(), left);
-        // A batch without records is told of too: it has its number.
+        self.wait_for(number)?;
+        // A batch without deliveries is told of too: it has its number.
         loop {
             self.hands.check_stop()?;
             let batch = course.batch(deliveries);
@@ -95,27 +96,40 @@ impl Deliverer<'_> {
                 Some(encoded) => sink.deliver_encoded(id, &batch, encoded),
                 None => sink.deliver(id, &batch),
             };
+            let now = (self.hands.now)();
             let setback = match delivered {
                 Ok(delivered) => {
                     self.note_receipts(&batch, delivered.receipts)?;
-                    course.take(delivered.refused, (self.hands.now)(), attempts)
+                    let setback = course.take(delivered.refused, now, attempts);
+                    if course.is_over() {
+                        self.has_dealt(number);
+                        return Ok((true, course.into_refused()));
+                    }
+                    setback
                 }
                 Err(SinkError::Unavailable { retry_after_ms, error, .. }) => {
-                    Setback { error, least_ms: retry_after_ms, idle: true, tries: 0 }
+                    Setback::away(error, retry_after_ms)
                 }
                 Err(SinkError::Records(faults)) => {
-                    self.close_breaker(number);
-                    return Ok((false, course.misfits(faults, (self.hands.now)())));
+                    self.has_dealt(number);
+                    return Ok((false, faults.into_iter().map(|fault| Refusal::of(fault, now)).collect()));
                 }
                 Err(error) => return Err(error.into()),
             };
-            if course.is_over() {
-                self.close_breaker(number);
-                self.scope.trying = None;
-                return Ok((true, course.into_refused()));
-            }
-            self.set_back(number, setback, Some(course.keep(number, id.digest)))?;
+            self.set_back(number, setback, Some(course.keep(number, id)))?;
         }
+    }
+
+    /// Notes that a sink has dealt with a batch.
+    fn has_dealt(&mut self, number: usize) {
+        self.close_breaker(number);
+        self.scope.trying = None;
+    }
+
+    /// Returns how far a run before this one came with a batch.
+    fn trying(&self, id: &BatchId) -> Option<&Trying> {
+        let trying = self.scope.trying.as_ref()?;
+        (trying.sequence == id.sequence && trying.batch == id.digest).then_some(trying)
     }
 
     /// Keeps what a sink answered, a line each: the key under which a record was sent, and the answer.
@@ -154,34 +168,30 @@ impl Deliverer<'_> {
         owners: &[usize],
     ) -> Result<Handed, EngineError> {
         for number in 0..self.sinks.len() {
-            self.wait_for(number, Wait::default())?;
+            self.wait_for(number)?;
         }
         let mut again = false;
         while let Err((number, error)) = self.prepare_in_all(id, deliveries, again) {
-            match error {
-                SinkError::Unavailable { error, retry_after_ms, .. } => {
-                    // Nobody is kept from its rows while it is waited; what is not rolled back by this is before the next try.
-                    for sink in &mut self.sinks[..=number] {
-                        let _ = sink.settle(id, false);
-                    }
-                    let setback = Setback { error, least_ms: retry_after_ms, idle: true, tries: 0 };
-                    self.set_back(number, setback, None)?;
-                }
-                error => {
-                    for sink in &mut self.sinks[..number] {
-                        sink.settle(id, false)?;
-                    }
-                    let SinkError::Records(faults) = error else { return Err(error.into()) };
-                    self.close_breaker(number);
-                    let refused = Course::new(deliveries.len(), None).misfits(faults, (self.hands.now)());
-                    return Ok(Handed::Refused { sink: 0, taken: false, faults: by_record(refused, owners) });
-                }
+            for before in 0..number {
+                self.close_breaker(before);
             }
+            if let SinkError::Records(faults) = error {
+                self.close_breaker(number);
+                let prepared = if again { self.sinks.len() } else { number };
+                for sink in &mut self.sinks[..prepared] {
+                    sink.settle(id, false)?;
+                }
+                let now = (self.hands.now)();
+                let refused = faults.into_iter().map(|fault| Refusal::of(fault, now)).collect();
+                return Ok(Handed::Refused { sink: 0, taken: false, faults: by_record(refused, owners) });
+            }
+            // Nobody is kept from its rows while it is waited; what is not rolled back by this is before the next try.
+            for sink in &mut self.sinks[..=number] {
+                let _ = sink.settle(id, false);
+            }
+            self.set_back_by(number, error)?;
             self.hands.check_stop()?;
             again = true;
-        }
-        for number in 0..self.sinks.len() {
-            self.close_breaker(number);
         }
         self.scope.decided = id.sequence;
         self.ledger.apply(Changes {
@@ -189,8 +199,12 @@ impl Deliverer<'_> {
             durable: true,
             ..Changes::default()
         })?;
-        for sink in &mut self.sinks {
-            sink.settle(id, true)?;
+        for number in 0..self.sinks.len() {
+            while let Err(error) = self.sinks[number].settle(id, true) {
+                self.set_back_by(number, error)?;
+                self.hands.check_stop()?;
+            }
+            self.close_breaker(number);
         }
         Ok(Handed::All)
     }

@@ -164,3 +164,40 @@ fn what_was_prepared_unheard_is_rolled_back_before_the_next_try() {
     assert_eq!((stage.rows(0).len(), stage.rows(1).len()), (1, 1));
     stage.check_once();
 }
+
+/// What leads to nothing is a batch without deliveries, which has its number all the same.
+#[test]
+fn a_batch_without_deliveries_is_told_to_a_sink_that_was_away() {
+    let stage = Stage::new(SinkMode::Append, false, &[Transactional]).with_worker(1);
+    let stage = with_pauses(stage, 3, 0);
+    be_down(&stage, 0, 1);
+    stage.run(&file(&[r#"{"id":1,"w":"none"}"#])).unwrap();
+    assert_eq!(tries(&stage, 0), 2);
+    let more = file(&[r#"{"id":1,"w":"none"}"#, r#"{"id":2}"#]);
+    let report = stage.run(&more).unwrap();
+    assert_eq!((report.began_anew, stage.rows(0).len()), (None, 1));
+
+    // The first refuses all there is; the second, away at first, is told of what is left.
+    let stage = with_pauses(Stage::new(SinkMode::Upsert, false, &[Transactional; 2]), 3, 0);
+    be_down(&stage, 1, 1);
+    stage.run(&file(&[r#"{"id":1,"misfit":"sink0"}"#])).unwrap();
+    let report = stage.run(&file(&[r#"{"id":1,"misfit":"sink0"}"#, r#"{"id":2}"#])).unwrap();
+    assert_eq!((report.began_anew, stage.rows(1).len()), (None, 1));
+    stage.check_once();
+}
+
+#[test]
+fn of_several_sinks_only_the_one_that_was_away_gets_the_batch_again() {
+    for second in [Keyed, Transactional] {
+        let stage = with_pauses(Stage::new(SinkMode::Upsert, false, &[Keyed, second]), 1, 0);
+        let files = file(&[r#"{"id":1}"#, r#"{"id":2}"#]);
+        be_down(&stage, 1, 2);
+        for _ in 0..2 {
+            given_up(&stage, &files);
+        }
+        stage.run(&files).unwrap();
+        assert_eq!((tries(&stage, 0), tries(&stage, 1)), (1, 3), "{second:?}");
+        assert_eq!((stage.rows(0).len(), stage.rows(1).len()), (2, 2), "{second:?}");
+        assert!(stage.tables[0].2.lock().unwrap().applied.values().all(|bodies| bodies.len() == 1));
+    }
+}

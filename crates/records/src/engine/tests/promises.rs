@@ -203,6 +203,27 @@ fn an_outage_makes_no_dead_letters_and_leaves_the_records_pending() {
 }
 
 #[test]
+fn an_outage_of_a_later_sink_is_told_as_one_and_the_next_run_mends_it() {
+    for first in [Transactional, Keyed] {
+        let mut stage = Stage::new(SinkMode::Upsert, false, &[first, Transactional]);
+        stage.records.batch = Some(100);
+        let all = |misfit: &str| -> Vec<String> {
+            let bad = (0..30).map(|id| format!("{{\"id\":{id},\"misfit\":\"{misfit}\"}}"));
+            bad.chain((30..100).map(|id| format!("{{\"id\":{id}}}"))).collect()
+        };
+        let error = stage.run(&[("a.jsonl", all("sink1"))]).unwrap_err();
+        assert!(matches!(error, EngineError::Outage { failed: 30, of: 100, .. }), "{first:?}: {error}");
+        stage.run(&[("a.jsonl", all("none"))]).unwrap();
+        // The first gets what it had once more.
+        assert_eq!(
+            (stage.rows(0).len(), stage.rows(1).len(), stage.dead().len()),
+            (100, 100, 0),
+            "{first:?}"
+        );
+    }
+}
+
+#[test]
 fn a_load_that_was_cut_off_before_its_dead_is_no_outage_when_it_goes_on() {
     let good = (0..181).map(|id| format!("{{\"id\":{id}}}"));
     let bad = (181..201).map(|id| format!("{{\"id\":{id},\"misfit\":\"sink0\"}}"));
