@@ -42,10 +42,6 @@ mod sweeps;
 mod traces;
 mod verify;
 
-#[allow(dead_code, reason = "the sinks' own tests use more of it")]
-#[path = "../../crates/records/tests/sinks/web.rs"]
-mod web;
-
 const BINARY: &str = env!("CARGO_BIN_EXE_cairn");
 
 use cairn_testkit::Project;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cairn_testkit::Project;
+use cairn_testkit::web::{Web, reply};
 use serde_json::Value;
 
-use super::web::{Web, reply};
 use super::{BINARY, run};
 
 /// A stage that passes records on.

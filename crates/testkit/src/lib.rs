@@ -3,6 +3,7 @@
 //! - [`Project`]: a folder with files, in which the binary is run with a made-up environment
 //! - [`Outcome`]: what it printed and how it ended, with [`Outcome::shown`] free of ids, times and paths
 //! - [`PostgresServer`]: a server of the tests' own, gone when they are
+//! - [`web`]: an HTTP server that remembers what it was asked
 //! - [`tracer`]: runs of the binary that are killed, or refused something, at one of their system calls
 //! - [`processes_with`]: the processes that carry a text in their environment: nothing may outlive a run
 
@@ -18,6 +19,7 @@ mod postgres;
 mod redact;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod tracer;
+pub mod web;
 
 pub use postgres::PostgresServer;
 pub use redact::redact;

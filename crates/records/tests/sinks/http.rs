@@ -5,9 +5,9 @@ use std::path::Path;
 
 use cairn_model::{Address, SinkPlace};
 use cairn_records::sink::{Delivered, Delivery, Sink, SinkError};
+use cairn_testkit::web::{Reply, Request, Web, reply};
 
 use crate::support::{Given, SCOPE, batch, delete, outage, put, refusal};
-use crate::web::{Reply, Request, Web, reply};
 
 fn at(url: &str, method: &str, batched: bool) -> Given {
     let headers = BTreeMap::from([("Authorization".to_owned(), Address("Bearer ${SECRET}".to_owned()))]);

@@ -7,4 +7,3 @@ mod postgres;
 mod proxy;
 mod sqlite;
 mod support;
-mod web;

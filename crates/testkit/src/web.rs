@@ -8,41 +8,47 @@ use std::time::Duration;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) path: String,
+pub struct Request {
+    /// `GET`, `POST` and so on.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
     /// Names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub headers: Vec<(String, String)>,
+    /// The body, empty without one.
+    pub body: String,
 }
 
 impl Request {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// Returns a header's value by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// What is answered: status line and headers without line ends behind the last one, and a body; `None`: the connection is
 /// closed without an answer.
-pub(crate) type Reply = Option<(String, String)>;
+pub type Reply = Option<(String, String)>;
 
-#[expect(clippy::unnecessary_wraps, reason = "an answer is what it stands for")]
-pub(crate) fn reply(head: &str, body: &str) -> Reply {
+/// Makes an answer of its head and its body.
+pub fn reply(head: &str, body: &str) -> Reply {
     Some((head.to_owned(), body.to_owned()))
 }
 
 /// The server; its threads end with the test's process.
-pub(crate) struct Web {
-    pub(crate) port: u16,
+pub struct Web {
+    /// Its port of 127.0.0.1.
+    pub port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
     most_at_once: Arc<AtomicUsize>,
 }
 
 impl Web {
-    pub(crate) fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// Starts one that gives each request the answer that the function makes.
+    pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let web = Self {
-            port: listener.local_addr().unwrap().port(),
+            port: listener.local_addr().expect("it listens").port(),
             requests: Arc::default(),
             most_at_once: Arc::default(),
         };
@@ -53,9 +59,9 @@ impl Web {
                 let (answer, requests) = (Arc::clone(&answer), Arc::clone(&requests));
                 let (at_once, most) = (Arc::clone(&at_once), Arc::clone(&most));
                 std::thread::spawn(move || {
-                    serve(client.unwrap(), |request| {
+                    serve(client.expect("a connection"), |request| {
                         most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                        requests.lock().unwrap().push(request.clone());
+                        requests.lock().expect("nobody panics with it").push(request.clone());
                         // Long enough for others to come meanwhile.
                         std::thread::sleep(Duration::from_millis(2));
                         let reply = answer(request);
@@ -68,22 +74,25 @@ impl Web {
         web
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Returns an address of it.
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/in", self.port)
     }
 
-    pub(crate) fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
+    /// Returns all requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("nobody panics with it").clone()
     }
 
-    pub(crate) fn most_at_once(&self) -> usize {
+    /// Returns the most requests that it has had at once.
+    pub fn most_at_once(&self) -> usize {
         self.most_at_once.load(Ordering::SeqCst)
     }
 }
 
 /// Answers requests of one connection until it ends.
 fn serve(client: TcpStream, mut answer: impl FnMut(&Request) -> Reply) {
-    let mut writer = client.try_clone().unwrap();
+    let mut writer = client.try_clone().expect("a second handle");
     let mut reader = BufReader::new(client);
     while let Some(request) = read(&mut reader) {
         let Some((head, body)) = answer(&request) else { return };
@@ -110,6 +119,6 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    request.body = String::from_utf8(body).unwrap();
+    request.body = String::from_utf8(body).expect("UTF-8");
     Some(request)
 }
