@@ -131,7 +131,7 @@ needs = ["pay"]
 }
 
 #[track_caller]
-fn wait(mut until: impl FnMut() -> bool) {
+pub(super) fn wait(mut until: impl FnMut() -> bool) {
     let began = Instant::now();
     while !until() {
         assert!(began.elapsed() < Duration::from_secs(30), "it did not happen in 30 s");

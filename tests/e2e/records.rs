@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use super::{BINARY, run};
 
+mod again;
+mod workers;
+
 /// A stage `load` from `in/*` into the table `t`, with more keys of `records`.
 fn to_sqlite(keys: &str) -> String {
     format!(
