@@ -75,6 +75,16 @@ pub(super) fn read(line: &[u8]) -> Result<(String, Answer), String> {
     Ok((key, answer))
 }
 
+/// Returns whether a text without a line end is the beginning of an answer: whoever wrote it ended in the middle.
+pub(super) fn is_cut_off(text: &[u8]) -> bool {
+    let ends_early = |text: &str| serde_json::from_str::<Line<'_>>(text).is_err_and(|error| error.is_eof());
+    match std::str::from_utf8(text) {
+        // A number that ends in its sign, point or exponent is no beginning to the parser before a digit follows.
+        Ok(text) => ends_early(text) || ends_early(&format!("{text}0")),
+        Err(error) => error.error_len().is_none() && is_cut_off(&text[..error.valid_up_to()]),
+    }
+}
+
 /// A line holds no line break; a carriage return in a worker's own layout would look like one.
 fn one_line(json: &str) -> Bytes {
     if json.contains('\r') {
@@ -130,5 +140,21 @@ mod tests {
             assert!(error.contains(said), "{line}: {error}");
         }
         assert!(read(b"\xff").unwrap_err().contains("UTF-8"));
+    }
+
+    #[test]
+    fn what_is_the_beginning_of_an_answer() {
+        let whole = r#"{"key": ["é", -1.5e-7], "record": {"x": true}}"#.as_bytes();
+        assert!((0..whole.len()).all(|length| is_cut_off(&whole[..length])));
+        for other in [
+            whole,
+            b"hello",
+            b"{\"recrod\": ",
+            b"{\"key\": \"\xff",
+            b"{\"key\": \"\xff\xc3",
+            b"{\"key\": 1} x",
+        ] {
+            assert!(!is_cut_off(other), "{}", other.escape_ascii());
+        }
     }
 }

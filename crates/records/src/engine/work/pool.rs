@@ -332,6 +332,10 @@ impl<'p> Pool<'p> {
                 ),
             });
         }
+        if !line.ends_with(b"\n") && answer::is_cut_off(line) {
+            // It ended in the middle of an answer: the record counts as one that it has not answered.
+            return Ok(());
+        }
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
