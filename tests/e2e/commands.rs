@@ -15,6 +15,7 @@ mod runs;
 mod schedule;
 mod show;
 mod status;
+mod uncertain;
 mod why;
 
 use cairn_testkit::{Outcome, Project};
