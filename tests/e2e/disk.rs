@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::{BINARY, run};
 
 mod postgres;
+mod records;
 
 /// A disk in memory, mounted for as long as it is not dropped.
 struct Disk {
