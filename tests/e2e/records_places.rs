@@ -1,4 +1,5 @@
-//! Records from and into what is no table, as pipeline files name it: Parquet, compressed lines, endpoints, files that grow.
+//! Records from and into what is no table, as pipeline files name it: Parquet, compressed lines, endpoints, files that grow;
+//! and columns that it declares.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -167,4 +168,59 @@ fn an_endpoint_that_goes_away_gets_the_rest_once_it_is_back_and_one_try_until_th
     assert_eq!(receipts.lines().count(), 30, "each is taken once: {receipts}");
     assert!(dead(&project).is_empty());
     assert_eq!(run(&project, &[]), "send=FRESH");
+}
+
+#[test]
+fn csv_and_parquet_have_the_columns_that_are_declared() {
+    let columns = |more: &str| {
+        format!(
+            "columns = {{ x = \"float\", id = \"integer\", ok = \"boolean\", note = \"string\", at = \"timestamp\", tags = \"json\"{more} }}"
+        )
+    };
+    let pipeline = |more: &str| {
+        let columns = columns(more);
+        let csv = format!("type = \"csv\", path = \"out.csv\", {columns}");
+        let parquet = format!("type = \"parquet\", path = \"out.parquet\", {columns}");
+        let stages = [
+            stage("csv", "in.jsonl", "key = \"id\"", &csv),
+            stage("parquet", "in.jsonl", "key = \"id\"", &parquet),
+            stage("back", "out.parquet", "key = \"id\"", "type = \"jsonl\", path = \"back.jsonl\""),
+        ];
+        format!("[pipeline]\nname = \"p\"\n{}", stages.concat())
+    };
+    let project = Project::with_pipeline(BINARY, &pipeline(""));
+    // Nothing but its key, then all of it, in another order.
+    let good = "{\"id\":1}\n{\"tags\":[1,\"a\"],\"at\":\"2024-05-01T10:00:00.5+02:00\",\"note\":\"a, b\",\"ok\":true,\"x\":5,\"id\":2}\n";
+    project.write("in.jsonl", good);
+    assert_eq!(run(&project, &[]), "back=RAN csv=RAN parquet=RAN");
+    let csv =
+        "at,id,note,ok,tags,x\n,1,,,,\n2024-05-01T10:00:00.5+02:00,2,\"a, b\",true,\"[1,\"\"a\"\"]\",5\n";
+    assert_eq!(project.read("out.csv"), csv);
+    let back = "{\"at\":null,\"id\":1,\"note\":null,\"ok\":null,\"tags\":null,\"x\":null}\n\
+        {\"at\":\"2024-05-01T08:00:00.5Z\",\"id\":2,\"note\":\"a, b\",\"ok\":true,\"tags\":\"[1,\\\"a\\\"]\",\"x\":5.0}\n";
+    assert_eq!(project.read("back.jsonl"), back);
+
+    // What does not fit fails the stage, and what stood there stands.
+    let parquet = std::fs::read(project.file("out.parquet")).unwrap();
+    for (bad, said) in [
+        ("{\"id\":3,\"colour\":\"red\"}", "field `colour` is no column of the file"),
+        ("{\"id\":3,\"ok\":\"yes\"}", "field `ok`"),
+    ] {
+        project.write("in.jsonl", format!("{good}{bad}\n"));
+        let outcome = project.cairn(&["run", "-k"]);
+        assert!(outcome.stderr.contains("FAILED    parquet"), "{}", outcome.shown());
+        assert!(
+            outcome.stderr.contains("in.jsonl:3") && outcome.stderr.contains(said),
+            "{}",
+            outcome.shown()
+        );
+        assert_eq!(std::fs::read(project.file("out.parquet")).unwrap(), parquet);
+        assert_eq!(project.read("back.jsonl"), back);
+    }
+    // A column more is another result.
+    project.write("in.jsonl", format!("{good}{{\"id\":3,\"colour\":\"red\"}}\n"));
+    project.write("pipeline.toml", pipeline(", colour = \"string\""));
+    assert_eq!(run(&project, &[]), "back=RAN csv=RAN parquet=RAN");
+    assert!(project.read("out.csv").starts_with("at,colour,id,"), "{}", project.read("out.csv"));
+    assert_eq!(project.read("back.jsonl").lines().filter(|line| line.contains("\"red\"")).count(), 1);
 }

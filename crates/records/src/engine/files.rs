@@ -5,12 +5,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use cairn_model::SinkPlace;
+
 use super::Setup;
 use super::error::EngineError;
 use super::join::Joined;
 use super::marks::{Mark, Spot};
 use super::read::{self, Source};
 use crate::file_sink::{FileWriter, WriteError};
+use crate::source::BadRecord;
 use crate::state::Short;
 
 /// Opens the file of results so that what is written next stands after `length` bytes: what comes later was never
@@ -36,11 +39,15 @@ pub(super) fn write(
     let sinks = setup.records.sinks.iter().filter(|sink| sink.place.is_file());
     let mut writers = Vec::with_capacity(setup.files.len());
     for (sink, (path, format)) in sinks.zip(&setup.files) {
-        writers.push(FileWriter::create(path, *format, &sink.columns).map_err(|error| failed(&error))?);
+        let writer = FileWriter::create(path, *format, &sink.columns).map_err(|error| failed(&error))?;
+        writers.push((&sink.place, writer));
     }
-    let mut put = |record: &[u8]| -> Result<(), EngineError> {
-        for writer in &mut writers {
-            writer.write(record).map_err(|error| failed(&error))?;
+    let mut put = |spot: Spot, record: &[u8]| -> Result<(), EngineError> {
+        for (place, writer) in &mut writers {
+            writer.write(record).map_err(|error| match &error {
+                WriteError::Record(bad) => misfit(source, spot, place, bad),
+                error => failed(error),
+            })?;
         }
         Ok(())
     };
@@ -50,10 +57,10 @@ pub(super) fn write(
         let marks = &joined.marks;
         let wanted = |spot| matches!(marks.get(spot), Mark::Stands | Mark::Deliver);
         read::standing(source, &wanted, marks, &mut |spot, record| {
-            if excluded.is_empty() || !excluded.contains(&spot) { put(record) } else { Ok(()) }
+            if excluded.is_empty() || !excluded.contains(&spot) { put(spot, record) } else { Ok(()) }
         })?;
     }
-    for writer in writers {
+    for (_, writer) in writers {
         writer.finish().map_err(|error| failed(&error))?;
     }
     Ok(())
@@ -63,7 +70,7 @@ fn write_results(
     setup: &Setup<'_>,
     joined: &mut Joined,
     excluded: &HashSet<Spot>,
-    put: &mut dyn FnMut(&[u8]) -> Result<(), EngineError>,
+    put: &mut read::Show<'_>,
 ) -> Result<(), EngineError> {
     if joined.kept.is_empty() {
         return Ok(());
@@ -91,7 +98,7 @@ fn write_results(
         }
         at = kept.offset + (check.len() + bytes.len()) as u64;
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            put(line)?;
+            put(*spot, line)?;
         }
     }
     Ok(())
@@ -110,6 +117,19 @@ pub(super) fn damaged(path: &Path, offset: u64) -> EngineError {
             "remove it, and all records go through the worker again: `rm {}`",
             path.display()
         )),
+    }
+}
+
+/// Says which record does not fit into which file.
+fn misfit(source: &Source<'_>, spot: Spot, place: &SinkPlace, bad: &BadRecord) -> EngineError {
+    let of = read::place_of(source, spot).map_or_else(String::new, |place| format!(" of `{place}`"));
+    let into = match place {
+        SinkPlace::File { path, .. } => path.as_str(),
+        SinkPlace::Sqlite { .. } | SinkPlace::Postgres { .. } | SinkPlace::Http { .. } => "the file",
+    };
+    EngineError::File {
+        error: format!("the record{of} does not fit into `{into}`: {bad}"),
+        help: bad.help.clone(),
     }
 }
 

@@ -348,7 +348,7 @@ pub(super) fn superseded(source: &Source<'_>, marks: &Marks) -> Vec<(Letter, Pla
 }
 
 /// Takes a record.
-type Show<'s> = dyn FnMut(Spot, &[u8]) -> Result<(), EngineError> + 's;
+pub(super) type Show<'s> = dyn FnMut(Spot, &[u8]) -> Result<(), EngineError> + 's;
 
 /// Shows the spots and bytes of all records that stand in files: tombstones do not.
 pub(super) fn standing(
@@ -366,4 +366,18 @@ pub(super) fn standing(
             _ => Ok(()),
         }
     })
+}
+
+/// Returns where a record stands, as `path:line`; `None` where it is not there any more.
+pub(super) fn place_of(source: &Source<'_>, spot: Spot) -> Option<String> {
+    let mut place = None;
+    let found = source.each(&|other| other == spot, &|file| file == spot.file(), &mut |seen| {
+        let path = match seen.asked {
+            Some(asked) => &asked.file,
+            None => source.files[spot.file()].path.as_str(),
+        };
+        place = Some(format!("{path}:{}", seen.line));
+        Ok(())
+    });
+    found.ok().and(place)
 }
