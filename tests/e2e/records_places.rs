@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use cairn_testkit::Project;
 use cairn_testkit::web::{Web, reply};
+use cairn_testkit::{PostgresServer, Project};
+use rusqlite::Connection;
 use serde_json::Value;
 
 use super::{BINARY, run};
@@ -168,6 +169,92 @@ fn an_endpoint_that_goes_away_gets_the_rest_once_it_is_back_and_one_try_until_th
     assert_eq!(receipts.lines().count(), 30, "each is taken once: {receipts}");
     assert!(dead(&project).is_empty());
     assert_eq!(run(&project, &[]), "send=FRESH");
+}
+
+#[test]
+fn what_is_packed_by_zstandard_is_read_as_what_is_in_it() {
+    let keys = "key = \"id\"\nversion = \"v\"";
+    let project = project(&[stage("load", "in/*", keys, "type = \"jsonl\", path = \"out.jsonl\"")]);
+    let pack = |path: &str, text: &str, level| {
+        project.write(path, zstd::encode_all(text.as_bytes(), level).unwrap());
+    };
+    let lines = "{\"id\":\"A\",\"v\":1,\"x\":\"old\"}\n{\"id\":\"B\",\"v\":1,\"x\":\"é\"}\n";
+    pack("in/a.jsonl.zst", lines, 1);
+    pack("in/b.csv.zst", "id,v,x\nA,2,\"new, and \"\"newer\"\"\"\nC,1,c\n", 1);
+    pack("in/c.ndjson.zst", "{\"id\":\"D\",\"v\":1}\n", 1);
+    assert_eq!(run(&project, &[]), "load=RAN");
+    let expected = "{\"id\":\"B\",\"v\":1,\"x\":\"é\"}\n{\"id\":\"A\",\"v\":\"2\",\"x\":\"new, and \\\"newer\\\"\"}\n\
+        {\"id\":\"C\",\"v\":\"1\",\"x\":\"c\"}\n{\"id\":\"D\",\"v\":1}\n";
+    assert_eq!(project.read("out.jsonl"), expected);
+    assert_eq!(run(&project, &[]), "load=FRESH");
+    // Packed otherwise, in two frames, they are the same records.
+    let (first, second) = lines.split_at(lines.find('\n').unwrap() / 2);
+    let frames = [first, second].map(|part| zstd::encode_all(part.as_bytes(), 19).unwrap());
+    project.write("in/a.jsonl.zst", frames.concat());
+    let outcome = project.cairn(&["run"]).expect(0);
+    assert!(outcome.stderr.contains("4 same, 1 late"), "{}", outcome.shown());
+    assert_eq!(project.read("out.jsonl"), expected);
+
+    let whole = std::fs::read(project.file("in/a.jsonl.zst")).unwrap();
+    project.write("in/a.jsonl.zst", &whole[..whole.len() - 3]);
+    let outcome = project.cairn(&["run"]).expect(1);
+    assert!(outcome.stderr.contains("`in/a.jsonl.zst` breaks off after line 1"), "{}", outcome.shown());
+    assert_eq!(project.read("out.jsonl"), expected, "nothing of it is taken");
+}
+
+/// Records of which the first say little about the others, and two that no column takes.
+const UNEVEN: &str = "{\"id\":1}\n{\"id\":2,\"price\":4.5,\"note\":\"x\",\"n\":7}\n\
+    {\"id\":3,\"colour\":\"red\"}\n{\"id\":4,\"n\":\"many\"}\n";
+
+/// Checks that what is wrong with records 3 and 4 of [`UNEVEN`] is told, and of no others.
+#[track_caller]
+fn two_do_not_fit(project: &Project, type_of_n: &str) {
+    let mut letters: Vec<String> = dead(project)
+        .iter()
+        .map(|letter| format!("{}: {}", letter["key"].as_str().unwrap(), letter["error"].as_str().unwrap()))
+        .collect();
+    letters.sort_unstable();
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    assert!(letters[0].starts_with("3: the field `colour` is no column of the table `t`"), "{letters:?}");
+    assert!(letters[1].starts_with("4: ") && letters[1].contains(type_of_n), "{letters:?}");
+}
+
+#[test]
+fn a_table_of_sqlite_is_made_with_the_columns_that_are_declared() {
+    let columns =
+        "columns = { price = \"NUMERIC(9,2)\", id = \"INTEGER\", note = \"TEXT\", n = \"INTEGER\" }";
+    let sink = format!("type = \"sqlite\", path = \"t.db\", table = \"t\", {columns}");
+    // The first batch has one record, which has one field.
+    let project = project(&[stage("load", "in.jsonl", "key = \"id\"\nbatch = 1", &sink)]);
+    project.write("in.jsonl", UNEVEN);
+    assert_eq!(run(&project, &[]), "load=RAN");
+    two_do_not_fit(&project, "column `n` of type INTEGER");
+    let connection = Connection::open(project.file("t.db")).unwrap();
+    let ask = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+    let made = "SELECT group_concat(name || ' ' || type || ' ' || pk, ', ') FROM pragma_table_info('t')";
+    assert_eq!(ask(made), "id INTEGER 1, n INTEGER 0, note TEXT 0, price NUMERIC(9,2) 0");
+    let rows =
+        "SELECT group_concat(concat_ws('|', id, n, note, price), ' ') FROM (SELECT * FROM t ORDER BY id)";
+    assert_eq!(ask(rows), "1 2|7|x|4.5");
+    assert_eq!(run(&project, &[]), "load=FRESH");
+}
+
+#[test]
+fn a_table_of_postgresql_is_made_with_the_columns_that_are_declared() {
+    let server = PostgresServer::start(&[]);
+    let columns =
+        "columns = { price = \"numeric(9,2)\", id = \"bigint\", note = \"varchar(9)\", n = \"smallint\" }";
+    let url = server.database("d");
+    let sink = format!("type = \"postgres\", url = \"{url}\", table = \"t\", {columns}");
+    let project = project(&[stage("load", "in.jsonl", "key = \"id\"\nbatch = 1", &sink)]);
+    project.write("in.jsonl", UNEVEN);
+    assert_eq!(run(&project, &[]), "load=RAN");
+    two_do_not_fit(&project, "column `n` of type smallint");
+    let made = "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute \
+        WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attname";
+    assert_eq!(server.sql("d", made), "id|bigint\nn|smallint\nnote|character varying(9)\nprice|numeric(9,2)");
+    assert_eq!(server.sql("d", "SELECT id, n, note, price FROM t ORDER BY id"), "1|||\n2|7|x|4.50");
+    assert_eq!(run(&project, &[]), "load=FRESH");
 }
 
 #[test]
