@@ -78,7 +78,7 @@ pub(crate) fn execute(
         let (signals, pressed) = signals(&teller);
         let driven = async {
             let keeper = start_keeper()?;
-            let committer = engine.committer().map_err(|error| {
+            let committer = engine.committer(false).map_err(|error| {
                 Failure::new(ExitStatus::Store, format!("cannot make the folders of a run: {error}"))
             })?;
             let process = ProcessId::current();
@@ -88,6 +88,7 @@ pub(crate) fn execute(
                 process,
                 stopped: Arc::default(),
                 killed: Arc::default(),
+                own_thread: false,
             });
             let mut observe = |event: Event, log: Option<PathBuf>| {
                 if let Some(spans) = &mut spans {

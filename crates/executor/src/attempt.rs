@@ -58,6 +58,10 @@ pub struct Hands {
     pub stopped: Arc<Mutex<HashSet<String>>>,
     /// Tokens of attempts that are to end at once.
     pub killed: Arc<Mutex<HashSet<String>>>,
+    /// Whether what waits for the disk is done on the thread that drives the run, instead of on others that it would have to wake:
+    /// it drives nothing else, and has a [`LocalSet`](tokio::task::LocalSet). Only for runs whose disk work is short, since no
+    /// signal is heard meanwhile.
+    pub own_thread: bool,
 }
 
 impl Hands {
@@ -88,6 +92,11 @@ impl Hands {
 
     fn is_stopped(&self, token: &str) -> bool {
         self.stopped.lock().expect("no panic while it is held").contains(token)
+    }
+
+    /// Does what waits for the disk on a thread that may wait.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        if self.own_thread { work() } else { blocking(work).await }
     }
 }
 
@@ -162,7 +171,7 @@ impl Engine {
         let attempt = self.attempt_id(instance, number);
         let prepared = {
             let (engine, attempt) = (Arc::clone(self), attempt.clone());
-            blocking(move || engine.prepare(instance, &attempt, step)).await
+            hands.blocking(move || engine.prepare(instance, &attempt, step)).await
         };
         let (mut prepared, part) = match prepared {
             Ok(prepared) => prepared,
@@ -233,7 +242,7 @@ impl Engine {
         let judged = {
             let engine = Arc::clone(self);
             let (attempt, part) = (attempt.clone(), part.clone());
-            blocking(move || {
+            let judge = move || {
                 let judged = ended
                     .and_then(|ended| engine.judge(instance, &attempt, &prepared, &ended, part.as_ref()));
                 let input_hash = prepared.gathered.input_hash;
@@ -242,8 +251,8 @@ impl Engine {
                     Ok(judged)
                 });
                 (judged, prepared, notes)
-            })
-            .await
+            };
+            hands.blocking(judge).await
         };
         let (judged, prepared, notes) = judged;
         let result = match judged {
@@ -323,18 +332,23 @@ impl Engine {
         let engine = Arc::clone(self);
         if prepared.set_aside.is_empty() {
             let returning = self.spares().expect_one();
-            let cleared = tokio::task::spawn_blocking(move || {
+            let clear = move || {
                 let _returning = returning;
                 if nothing_lives && !again && !prepared.adopted {
                     engine.spares().give_back(prepared.staging);
                 } else {
                     engine.spares().remove(&prepared.staging);
                 }
-            });
-            // After a success only the run's end waits for the working folder to go; what a crash leaves, the next run clears
-            // away. After a failure it may be what fills the disk, and what is written down of the failure needs room.
-            if result.is_err() || again {
-                let _ = cleared.await;
+            };
+            if hands.own_thread {
+                clear();
+            } else {
+                let cleared = tokio::task::spawn_blocking(clear);
+                // After a success only the run's end waits for the working folder to go; what a crash leaves, the next run
+                // clears away. After a failure it may be what fills the disk, and what is written down of the failure needs room.
+                if result.is_err() || again {
+                    let _ = cleared.await;
+                }
             }
             if result.is_err() {
                 hands.committer.write(ended_batch(attempt));

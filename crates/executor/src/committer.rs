@@ -1,4 +1,4 @@
-//! The committer: the one thread through which every result of a run becomes durable.
+//! The committer: the one way by which every result of a run becomes durable, on a thread of its own.
 //!
 //! It takes all that is pending, a group, and gives each step of the group one barrier (DESIGN: P3 to P6):
 //!
@@ -10,8 +10,9 @@
 //! A crash before 3 leaves no trace but files to be cleared away; one after it leaves a checkpoint whose outputs the next
 //! run puts in place. The barrier that makes the renames of step 4 durable is shared with the next group, and
 //! [`Committer::flush`] waits for the last.
+//!
+//! A run that hardly ever has two things to commit has no such thread: who hands one over [commits it](Committer::here).
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -25,6 +26,12 @@ use cairn_store::{Batch, Durability, Store};
 use tokio::sync::oneshot;
 
 use crate::ours::{is_ours, known_trees};
+
+mod error;
+mod here;
+
+pub use error::PublishError;
+use here::Here;
 
 /// How long after a synced commit the next one waits for more to share it: syncs hold up the files that commands write.
 /// Nothing waits when all that goes on is to be committed.
@@ -46,45 +53,6 @@ pub struct Publication {
     pub in_place: bool,
 }
 
-/// Why results were not published.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum PublishError {
-    /// An output did not reach the content store, or its place; the attempt failed and nothing else is affected.
-    #[error("{text}")]
-    Output {
-        /// What happened, with the path.
-        text: String,
-        /// What to do.
-        help: Option<String>,
-    },
-    /// It is committed, and an output is not in its place; the next run puts it there.
-    #[error("{text}")]
-    NotPlaced {
-        /// What happened, with the path.
-        text: String,
-        /// What to do.
-        help: Option<String>,
-    },
-    /// The disk refused a sync, or the store a commit: nothing more can be made durable by this process.
-    #[error("{text}")]
-    Fatal {
-        /// What happened.
-        text: String,
-        /// What to do.
-        help: Option<String>,
-    },
-}
-
-impl PublishError {
-    fn output(output: &Output, what: &str, error: &dyn fmt::Display, help: Option<String>) -> Self {
-        Self::Output { text: format!("cannot {what} `{}`: {error}", output.path), help }
-    }
-
-    fn fatal(error: &dyn fmt::Display, help: Option<String>) -> Self {
-        Self::Fatal { text: error.to_string(), help }
-    }
-}
-
 type Reply<T> = oneshot::Sender<Result<T, PublishError>>;
 
 enum Message {
@@ -97,8 +65,19 @@ enum Message {
     Hurry,
 }
 
-/// A handle to the committer's thread; dropping it waits until all that was handed over is done.
+/// A handle to the committer; dropping it waits until all that was handed over is done.
 pub struct Committer {
+    place: Place,
+}
+
+/// Where it is committed.
+enum Place {
+    Thread(Thread),
+    Here(Box<Mutex<Here>>),
+}
+
+/// The committer's thread.
+struct Thread {
     sender: Option<Sender<Message>>,
     /// Is closed at the worker's end.
     ended: Mutex<Receiver<()>>,
@@ -131,28 +110,50 @@ impl Committer {
     pub fn start(parts: Parts) -> Self {
         let (sender, receiver) = channel();
         let hurry = Arc::new(AtomicBool::new(true));
-        let unsynced = Barrier::new();
-        let worker =
-            Worker { parts, receiver, unsynced, hurry: Arc::clone(&hurry), synced: None, broken: None };
+        let (worker, is_hurried) = (Worker::new(parts), Arc::clone(&hurry));
         let (end, ended) = channel();
         tokio::task::spawn_blocking(move || {
             let _end: Sender<()> = end;
-            worker.run();
+            worker.run(&receiver, &is_hurried);
         });
-        Self { sender: Some(sender), ended: Mutex::new(ended), hurry }
+        Self { place: Place::Thread(Thread { sender: Some(sender), ended: Mutex::new(ended), hurry }) }
+    }
+
+    /// Commits on the threads of those who hand something over, while they wait: all its calls block. What nobody waits for is
+    /// written with what is waited for next, or by [`Self::write_out`].
+    #[must_use]
+    pub fn here(parts: Parts) -> Self {
+        Self { place: Place::Here(Box::new(Mutex::new(Here::new(Worker::new(parts))))) }
     }
 
     /// Says whether nothing but commits is under way, so that to wait for more to commit with them is to lose time.
     pub fn set_hurry(&self, hurry: bool) {
-        if self.hurry.swap(hurry, Ordering::Relaxed) != hurry && hurry {
+        let Place::Thread(thread) = &self.place else { return };
+        if thread.hurry.swap(hurry, Ordering::Relaxed) != hurry && hurry {
             self.send(Message::Hurry);
         }
     }
 
     fn send(&self, message: Message) {
-        let sender = self.sender.as_ref().expect("there until it is dropped");
-        // The thread ends only after the sender: a send can fail only while it panics, and then replies tell.
-        let _ = sender.send(message);
+        match &self.place {
+            Place::Thread(thread) => {
+                let sender = thread.sender.as_ref().expect("there until it is dropped");
+                // The thread ends only after the sender: a send can fail only while it panics, and then replies tell.
+                let _ = sender.send(message);
+            }
+            Place::Here(here) => here.lock().expect("a commit that panics ends the run").take(message),
+        }
+    }
+
+    /// Writes what nobody waits for, after all else on this thread had its turn: what is waited for meanwhile is written in one
+    /// batch with it. A thread of its own does so by itself.
+    pub async fn write_out(&self) {
+        let Place::Here(here) = &self.place else { return };
+        let here = || here.lock().expect("a commit that panics ends the run");
+        if here().holds_back() {
+            tokio::task::yield_now().await;
+            here().write_out();
+        }
     }
 
     /// Writes `batch` in its turn, without waiting and without a sync: a later commit or flush makes it durable.
@@ -210,18 +211,26 @@ fn gone() -> PublishError {
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        drop(self.sender.take());
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let _ = ended.recv();
+        match &mut self.place {
+            Place::Thread(thread) => {
+                drop(thread.sender.take());
+                let ended = thread.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+                let _ = ended.recv();
+            }
+            Place::Here(here) => {
+                // After a panic it is not known how far it came.
+                if let Ok(here) = here.get_mut() {
+                    here.write_out();
+                }
+            }
+        }
     }
 }
 
 struct Worker {
     parts: Parts,
-    receiver: Receiver<Message>,
     /// Folders whose latest renames are not durable yet.
     unsynced: Barrier,
-    hurry: Arc<AtomicBool>,
     /// When the last synced commit was done.
     synced: Option<Instant>,
     /// Why nothing more can be made durable.
@@ -253,12 +262,16 @@ struct Pending {
 }
 
 impl Worker {
-    fn run(mut self) {
-        while let Ok(first) = self.receiver.recv() {
+    fn new(parts: Parts) -> Self {
+        Self { parts, unsynced: Barrier::new(), synced: None, broken: None }
+    }
+
+    fn run(mut self, receiver: &Receiver<Message>, hurry: &AtomicBool) {
+        while let Ok(first) = receiver.recv() {
             let began = Instant::now();
             let mut group = vec![first];
             while group.len() < GROUP_MAX
-                && let Ok(next) = self.receiver.recv_timeout(self.pause(&group, began))
+                && let Ok(next) = receiver.recv_timeout(self.pause(&group, began, hurry))
             {
                 group.push(next);
             }
@@ -267,11 +280,11 @@ impl Worker {
     }
 
     /// Returns how long to wait for another message.
-    fn pause(&self, group: &[Message], began: Instant) -> Duration {
+    fn pause(&self, group: &[Message], began: Instant, hurry: &AtomicBool) -> Duration {
         if group.iter().all(|message| matches!(message, Message::Write(_))) {
             return GATHER.saturating_sub(began.elapsed());
         }
-        let is_waited_for = self.hurry.load(Ordering::Relaxed)
+        let is_waited_for = hurry.load(Ordering::Relaxed)
             || matches!(group.last(), Some(Message::Written(..) | Message::Flush(..) | Message::Note(..)));
         let since = self.synced.map_or(PAUSE, |synced| synced.elapsed());
         if is_waited_for { Duration::ZERO } else { PAUSE.saturating_sub(since) }

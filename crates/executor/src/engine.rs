@@ -349,20 +349,21 @@ impl Engine {
         let _ = self.on_pause.set(told);
     }
 
-    /// Starts the thread that makes results durable.
-    pub fn committer(&self) -> std::io::Result<Committer> {
+    /// Starts what makes results durable: a thread, or nothing but who hands them over [`here`](Committer::here).
+    pub fn committer(&self, here: bool) -> std::io::Result<Committer> {
         for folder in ["staging", "trash"] {
             std::fs::create_dir_all(self.project.state().join(folder))?;
         }
         let Kept { store, objects, placer } = self.kept();
-        Ok(Committer::start(Parts {
+        let parts = Parts {
             store: store.clone(),
             objects: objects.clone(),
             placer: Arc::clone(placer),
             digests: Arc::clone(&self.digests),
             folder: self.project.folder().to_owned(),
             root: self.project.root().to_owned(),
-        }))
+        };
+        Ok(if here { Committer::here(parts) } else { Committer::start(parts) })
     }
 
     /// Returns the pipeline.

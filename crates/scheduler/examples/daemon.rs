@@ -80,10 +80,10 @@ fn serve(root: &Path) -> Result<(), Box<dyn Error>> {
         runtime.block_on(recover::give_up(&project, &store, &keeper, None, attempt))?;
     }
     let _inside = runtime.enter();
-    let committer = engine.committer()?;
+    let committer = engine.committer(false)?;
     let process = ProcessId::current();
-    let hands =
-        Arc::new(Hands { keeper, committer, process, stopped: Arc::default(), killed: Arc::default() });
+    let (stopped, killed) = (Arc::default(), Arc::default());
+    let hands = Arc::new(Hands { keeper, committer, process, stopped, killed, own_thread: false });
     let listening = engine.listen(&hands)?;
     let (_sender, signals) = tokio::sync::mpsc::unbounded_channel();
     let mut observe = |event: cairn_model::Event, _: Option<PathBuf>| {

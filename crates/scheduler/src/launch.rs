@@ -79,6 +79,21 @@ pub struct Launched {
     pub not_held: Vec<HeldAttempt>,
 }
 
+impl Launched {
+    /// Returns whether there is one command to be executed, and hardly anything to be done beside it: it declares neither inputs
+    /// nor outputs, and asks nothing.
+    pub fn is_slight(&self) -> bool {
+        let [name] = self.names.as_slice() else { return false };
+        let pipeline = self.engine.pipeline();
+        let Some(instance) = pipeline.instances.iter().find(|instance| instance.name == *name) else {
+            return false;
+        };
+        let asks = instance.effect.is_some() || !instance.tools.is_empty();
+        let has_files = !instance.inputs.is_empty() || !instance.outputs.is_empty();
+        !asks && !has_files && instance.records.is_none()
+    }
+}
+
 /// When what an earlier process left is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leftovers {

@@ -168,6 +168,7 @@ impl Run<'_> {
             if input != Input::Tick {
                 continue;
             }
+            self.hands.committer.write_out().await;
             let pause = wake_at.map(|time| Duration::from_millis(time.millis_since(steady.now())));
             input = tokio::select! {
                 biased;
@@ -407,7 +408,9 @@ impl Tasks {
         let name = &engine.pipeline().instances[instance as usize].name;
         let span = info_span!("instance", %name, input_hash = field::Empty);
         self.spans[instance as usize] = span.clone();
-        tokio::task::spawn_blocking(move || {
+        // To end what is held is waited for, which the thread that drives the run cannot do here.
+        let is_done_here = hands.own_thread && !engine.is_held(instance);
+        let look_up = move || {
             let span = span.entered();
             if engine.is_held(instance) {
                 match engine.adoptable(instance, force) {
@@ -445,7 +448,12 @@ impl Tasks {
                 span.record("input_hash", field::display(input_hash));
             }
             let _ = sender.send(Ok(Input::LookedUp { instance, found }));
-        });
+        };
+        if is_done_here {
+            look_up();
+        } else {
+            tokio::task::spawn_blocking(look_up);
+        }
     }
 
     /// Makes an attempt, or takes over one that is held.
@@ -454,6 +462,7 @@ impl Tasks {
             (Arc::clone(&self.engine), Arc::clone(&self.hands), self.sender.clone());
         let span = info_span!(parent: &self.spans[instance as usize], "attempt", number);
         let leases = self.leases.clone();
+        let own_thread = hands.own_thread;
         let attempt = async move {
             let lease = match &leases {
                 Some(leases) if is_held => Some(leases.take_over(ask_of(&engine, instance))),
@@ -499,7 +508,11 @@ impl Tasks {
             };
             let _ = sender.send(Ok(Input::Finished { instance, result }));
         };
-        tokio::spawn(attempt.instrument(span));
+        if own_thread {
+            tokio::task::spawn_local(attempt.instrument(span));
+        } else {
+            tokio::spawn(attempt.instrument(span));
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::hub::Change;
 use crate::submit::put_ended;
 
 impl Daemon {
-    /// Carries a run out that has its turn.
+    /// Carries a run out that has its turn, on a thread that may wait for the disk.
     pub(crate) async fn carry_out(self: Arc<Self>, run: RunId, signals: UnboundedReceiver<Signal>) {
         let outcome = match self.begin(run, signals).await {
             Err(error) => self.abandon(run, error).await,
@@ -67,14 +67,11 @@ impl Daemon {
     }
 
     async fn begin(self: &Arc<Self>, run: RunId, signals: UnboundedReceiver<Signal>) -> Result<(), String> {
-        let daemon = Arc::clone(self);
-        let prepared = blocking(move || daemon.prepare(run)).await?;
-        let prepared = match prepared {
+        let prepared = match self.prepare(run)? {
             Ok(prepared) => *prepared,
             Err(why) => {
                 self.give_up_held(run).await?;
-                let daemon = Arc::clone(self);
-                return blocking(move || daemon.refuse(run, why)).await.map_err(|error| error.to_string());
+                return self.refuse(run, why).map_err(|error| error.to_string());
             }
         };
         let ticket = prepared.ticket.clone();
@@ -101,8 +98,7 @@ impl Daemon {
             // It was left to the next daemon.
             return Ok(());
         }
-        let daemon = Arc::clone(self);
-        blocking(move || daemon.settle(run, &ticket, ended.status)).await.map_err(|error| error.to_string())
+        self.settle(run, &ticket, ended.status).map_err(|error| error.to_string())
     }
 
     /// Makes all that a run needs to be driven; or says why it cannot begin.
@@ -199,15 +195,18 @@ impl Daemon {
         pipeline: &Name,
     ) -> Result<Ended, String> {
         let Prepared { checked, asked, launched, resumed, mut spans, .. } = prepared;
+        let own_thread = launched.is_slight() && !resumed;
         let Launched { record, engine, machine, .. } = launched;
-        let committer =
-            engine.committer().map_err(|error| format!("cannot make the folders of a run: {error}"))?;
+        let committer = engine
+            .committer(own_thread)
+            .map_err(|error| format!("cannot make the folders of a run: {error}"))?;
         let hands = Arc::new(Hands {
             keeper: self.keeper.clone(),
             committer,
             process: ProcessId::current(),
             stopped: Arc::default(),
             killed: Arc::default(),
+            own_thread,
         });
         let daemon = Arc::clone(self);
         let of = pipeline.clone();
@@ -287,6 +286,23 @@ struct Prepared {
     spans: Option<Spans>,
 }
 
+/// Has a future run on a thread that may wait for the disk, together with what it spawns there. Dropped, it is dropped there too.
+pub(crate) async fn on_own_thread<F: Future<Output = ()>>(make: impl FnOnce() -> F + Send + 'static) {
+    let (_wanted, unwanted) = tokio::sync::oneshot::channel::<()>();
+    let runtime = tokio::runtime::Handle::current();
+    let run = move || {
+        let both = async {
+            tokio::select! {
+                biased;
+                _ = unwanted => {}
+                () = make() => {}
+            }
+        };
+        runtime.block_on(tokio::task::LocalSet::new().run_until(both));
+    };
+    blocking(run).await;
+}
+
 /// Does what waits for the disk away from the threads that must not wait.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
@@ -319,5 +335,44 @@ mod tests {
             (TicketStage::Running, Some("it is not wanted"))
         );
         assert_eq!(prepared.ticket, stands);
+    }
+
+    #[test]
+    fn one_command_without_files_is_slight() {
+        let is_slight = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("p.toml"), text).unwrap();
+            std::fs::write(folder.path().join("in"), "").unwrap();
+            let daemon = idle_daemon(folder.path(), Arc::new(FixedClock::new(Timestamp(0))));
+            let run = daemon.submit(&order_of_p(), None).unwrap().run;
+            let ticket = daemon.store.ticket(run).unwrap().unwrap();
+            daemon.try_prepare(run, &ticket).unwrap().launched.is_slight()
+        };
+        let one = "[stages.a]\nrun = 'true'\n";
+        assert!(is_slight(&format!("{one}outputs = []\n")));
+        assert!(!is_slight(&format!("{one}outputs = []\n[stages.b]\nrun = 'true'\noutputs = []\n")));
+        assert!(!is_slight(&format!("{one}outputs = ['out']\n")));
+        assert!(!is_slight(&format!("{one}outputs = []\ninputs = ['in']\n")));
+        assert!(!is_slight(&format!("{one}outputs = []\ntools = ['true']\n")));
+    }
+
+    #[tokio::test]
+    async fn what_runs_on_its_own_thread_ends_with_who_waits_for_it() {
+        let (ended, mut told) = tokio::sync::mpsc::unbounded_channel::<&str>();
+        let other = ended.clone();
+        on_own_thread(move || async move {
+            let local = tokio::task::spawn_local(async move { other.send("spawned there") });
+            local.await.unwrap().unwrap();
+        })
+        .await;
+        assert_eq!(told.recv().await, Some("spawned there"));
+        let forever = on_own_thread(move || async move {
+            ended.send("begun").unwrap();
+            std::future::pending::<()>().await;
+        });
+        let forever = tokio::spawn(forever);
+        assert_eq!(told.recv().await, Some("begun"));
+        forever.abort();
+        assert_eq!(told.recv().await, None, "what it held is dropped");
     }
 }

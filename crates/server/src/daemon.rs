@@ -21,6 +21,7 @@ use cairn_scheduler::spans::Export;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::carry_out::on_own_thread;
 use crate::catalog::{Catalog, Located};
 use crate::fire::Listed;
 use crate::hub::{Change, Hub};
@@ -400,7 +401,7 @@ impl Daemon {
             while !*stopping.borrow() && self.queue().is_due(now) && self.may_begin() {
                 let Some((run, signals)) = self.begin_next(now) else { break };
                 let daemon = Arc::clone(self);
-                runs.spawn(async move { daemon.carry_out(run, signals).await });
+                runs.spawn(on_own_thread(move || daemon.carry_out(run, signals)));
             }
             let until = self.queue().next_time(now);
             let pause = until.map_or(LOOK, |time| Duration::from_millis(time.millis_since(now)).min(LOOK));

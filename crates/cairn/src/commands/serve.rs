@@ -123,8 +123,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     let runs = serve.runs.unwrap_or_else(|| cpus().max(2)) as usize;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        // The committer of each run keeps one.
-        .max_blocking_threads(BLOCKING_THREADS + runs)
+        // Each run keeps one, and its committer may.
+        .max_blocking_threads(BLOCKING_THREADS + 2 * runs)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitStatus::Store, format!("cannot start a runtime: {error}")))?;
@@ -179,7 +179,7 @@ fn stays_here(address: SocketAddr) -> Result<(), Failure> {
     Err(Failure::new(ExitStatus::Wrong, text).help(help))
 }
 
-/// Threads that may wait for the disk, beside those of the runs' committers.
+/// Threads that may wait for the disk, beside those of the runs and their committers.
 const BLOCKING_THREADS: usize = 512;
 
 /// How long it is waited for another process that holds the store: commands do for a moment.
