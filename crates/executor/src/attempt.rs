@@ -100,6 +100,9 @@ impl Hands {
     }
 }
 
+/// A command that took less has left nothing that takes long to remove.
+const SHORT_MS: u64 = 100;
+
 /// How often it is looked whether an attempt is to end at once.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -340,7 +343,8 @@ impl Engine {
                     engine.spares().remove(&prepared.staging);
                 }
             };
-            if hands.own_thread {
+            let is_short = result.as_ref().is_ok_and(|done| done.took_ms < SHORT_MS);
+            if hands.own_thread && is_short {
                 clear();
             } else {
                 let cleared = tokio::task::spawn_blocking(clear);

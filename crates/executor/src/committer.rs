@@ -120,7 +120,7 @@ impl Committer {
     }
 
     /// Commits on the threads of those who hand something over, while they wait: all its calls block. What nobody waits for is
-    /// written with what is waited for next, or by [`Self::write_out`].
+    /// written with what is waited for next, or by [`Self::write_out`]. [`Self::note`] is not for the thread that drives the run.
     #[must_use]
     pub fn here(parts: Parts) -> Self {
         Self { place: Place::Here(Box::new(Mutex::new(Here::new(Worker::new(parts))))) }

@@ -34,8 +34,10 @@ pub struct Leases {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
+    /// Whether no more turns are given.
+    closed: bool,
     cpus: u32,
     memory_bytes: u64,
     pools: HashMap<String, u32>,
@@ -59,8 +61,7 @@ pub struct Lease {
 impl Leases {
     /// Gives out so many cpus, and so much memory where it is counted.
     pub fn new(cpus: u32, memory_bytes: Option<u64>) -> Arc<Self> {
-        let state =
-            State { cpus: 0, memory_bytes: 0, pools: HashMap::new(), next: 0, waiting: BTreeMap::new() };
+        let state = State::default();
         Arc::new(Self { cpus_max: cpus.max(1), memory_max: memory_bytes, state: Mutex::new(state) })
     }
 
@@ -104,6 +105,9 @@ impl Leases {
     /// Gives turns to those that wait, in their order. One that waits for cpus or memory is not overtaken; one that waits
     /// for a pool is.
     fn serve(&self, state: &mut State) {
+        if state.closed {
+            return;
+        }
         let order: Vec<_> = state.waiting.keys().copied().collect();
         for key in order {
             let waiting = &state.waiting[&key];
@@ -130,6 +134,11 @@ impl Leases {
                 state.give_back(&ask);
             }
         }
+    }
+
+    /// Gives no more turns: who waits goes on waiting, whatever comes free.
+    pub fn close(&self) {
+        self.lock().closed = true;
     }
 
     fn give_back(&self, ask: &Ask) {
@@ -226,6 +235,18 @@ mod tests {
         drop(both);
         assert!(now(small.as_mut()).is_some());
         assert_eq!(leases.load(), (0, 0), "a lease that was dropped at once");
+    }
+
+    #[test]
+    fn once_it_is_closed_nobody_gets_what_comes_free() {
+        let leases = Leases::new(1, None);
+        let one = now(pin!(leases.take(ask(1)))).expect("free");
+        let mut next = pin!(leases.take(ask(1)));
+        assert!(now(next.as_mut()).is_none());
+        leases.close();
+        drop(one);
+        assert!(now(next.as_mut()).is_none());
+        assert!(now(pin!(leases.take(ask(1)))).is_none());
     }
 
     #[test]

@@ -433,6 +433,8 @@ impl Daemon {
             for pipeline in self.queue().occupied() {
                 tracing::warn!(%pipeline, "an undo ends with this daemon: its effect is in doubt");
             }
+            // A run that leaves drops what its command takes, and the command goes on.
+            self.leases.close();
             self.signal_all(Signal::Leave);
             while runs.join_next().await.is_some() {}
         }
