@@ -362,19 +362,7 @@ fn begin(setup: &Setup<'_>, mut sinks: Vec<Box<dyn sink::Sink>>) -> Result<Begun
         }
         changes = forget(setup.ledger)?;
     }
-    let scope = Scope {
-        token: setup.new_token.clone(),
-        setup: wanted,
-        confirmed: 0,
-        decided: 0,
-        last_delta: 0,
-        files: Vec::new(),
-        results_bytes: 0,
-        counts: None,
-        weighed: Weighed::default(),
-        breakers: Vec::new(),
-        trying: None,
-    };
+    let scope = Scope::new(setup.new_token.clone(), wanted);
     // What was known goes together with what it was known of.
     setup.ledger.apply(Changes { scope: Some(scope.clone()), durable: true, ..changes })?;
     Ok((scope, sinks, began_anew))

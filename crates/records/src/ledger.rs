@@ -116,6 +116,23 @@ impl Weighed {
 }
 
 impl Scope {
+    /// Begins a scope of which nothing is known yet.
+    pub fn new(token: String, setup: Digest) -> Self {
+        Self {
+            token,
+            setup,
+            confirmed: 0,
+            decided: 0,
+            last_delta: 0,
+            files: Vec::new(),
+            results_bytes: 0,
+            counts: None,
+            weighed: Weighed::default(),
+            breakers: Vec::new(),
+            trying: None,
+        }
+    }
+
     /// Returns the scope's bytes: a version, and what postcard writes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![Self::VERSION];
@@ -255,17 +272,13 @@ mod tests {
     #[test]
     fn scopes_of_earlier_versions_are_read() {
         let scope = Scope {
-            token: "token".to_owned(),
-            setup: Digest::from_bytes([7; 32]),
             confirmed: 1,
             decided: 2,
             last_delta: 3,
             files: vec!["a.jsonl".to_owned()],
             results_bytes: 4,
             counts: Some(RecordCounts { read: 5, ..RecordCounts::default() }),
-            weighed: Weighed::default(),
-            breakers: Vec::new(),
-            trying: None,
+            ..Scope::new("token".to_owned(), Digest::from_bytes([7; 32]))
         };
         let now = scope.encode();
         assert_eq!(Scope::decode(&now).unwrap(), scope);

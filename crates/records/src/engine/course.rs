@@ -110,8 +110,7 @@ impl Course {
 
     /// Returns what is to be kept of it.
     pub(super) fn keep(&self, sink: usize, id: &BatchId) -> Trying {
-        let number =
-            |number: usize| u32::try_from(number).expect("a batch has at most 100 000 records' results");
+        let number = |number: usize| u32::try_from(number).expect("memory holds fewer than 2³² deliveries");
         let mut again: Vec<(u32, u32)> = Vec::new();
         for index in self.again.iter().map(|index| number(*index)) {
             match again.last_mut() {

@@ -190,7 +190,6 @@ impl Deliverer<'_> {
                 let _ = sink.settle(id, false);
             }
             self.set_back_by(number, error)?;
-            self.hands.check_stop()?;
             again = true;
         }
         self.scope.decided = id.sequence;
@@ -202,7 +201,6 @@ impl Deliverer<'_> {
         for number in 0..self.sinks.len() {
             while let Err(error) = self.sinks[number].settle(id, true) {
                 self.set_back_by(number, error)?;
-                self.hands.check_stop()?;
             }
             self.close_breaker(number);
         }

@@ -11,7 +11,7 @@ use crate::engine::deliver::Deliverer;
 use crate::engine::item::{Fate, Finished, Item};
 use crate::engine::marks::Spot;
 use crate::engine::{EngineError, Hands, Names, Numbers};
-use crate::ledger::{Ledger, Scope, Weighed};
+use crate::ledger::{Ledger, Scope};
 use crate::state::Place;
 
 fn record(id: u8, fate: Fate) -> Finished {
@@ -38,19 +38,7 @@ fn take(read: u64, to_come: u64, batch: Vec<Finished>) -> (Result<(), EngineErro
     let stage = Stage::new(SinkMode::Upsert, false, &[Nature::Transactional]);
     let memory = Memory::new();
     let hands = Hands { progress: &|_| {}, pauses: &|_| {}, now: &|| 0, stop: &|| false, fence: 1, seed: 1 };
-    let scope = Scope {
-        token: "scope".to_owned(),
-        setup: Digest::from_bytes([0; 32]),
-        confirmed: 0,
-        decided: 0,
-        last_delta: 0,
-        files: Vec::new(),
-        results_bytes: 0,
-        counts: None,
-        weighed: Weighed::default(),
-        breakers: Vec::new(),
-        trying: None,
-    };
+    let scope = Scope::new("scope".to_owned(), Digest::from_bytes([0; 32]));
     let receipts = stage.path().join("receipts");
     let mut deliverer = Deliverer {
         ledger: &memory,
