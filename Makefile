@@ -27,6 +27,10 @@ test-deps: ## install what the tests need too: python3 and a PostgreSQL server
 build: deps ## compile the release binary
 	@$(ROCKSDB) cargo build --release --locked -p cairn
 
+.PHONY: dist
+dist: deps ## compile the binary as it is installed: takes longer, and makes a faster one
+	@$(ROCKSDB) cargo build --profile dist --locked -p cairn
+
 .PHONY: demo
 demo: build ## see a real pipeline run, pass over what is done, be killed and resume
 	@CAIRN="$$(cd "$$CARGO_TARGET_DIR" && pwd)/release/cairn" scripts/demo $(ARGS)
@@ -56,8 +60,8 @@ lint-docs: deps
 	@$(ROCKSDB) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 .PHONY: bench
-bench: build ## measure the speed of the release binary
-	@CAIRN="$$(cd "$$CARGO_TARGET_DIR" && pwd)/release/cairn" scripts/bench $(ARGS)
+bench: dist ## measure the speed of the binary that is installed
+	@CAIRN="$$(cd "$$CARGO_TARGET_DIR" && pwd)/dist/cairn" scripts/bench $(ARGS)
 
 .PHONY: proof
 proof: test-deps ## run the tests with longer random and crash sweeps (slow)
@@ -65,7 +69,7 @@ proof: test-deps ## run the tests with longer random and crash sweeps (slow)
 
 .PHONY: install
 install: deps ## install cairn into cargo's bin folder
-	@$(ROCKSDB) cargo install --locked --path crates/cairn $(ARGS)
+	@$(ROCKSDB) cargo install --profile dist --locked --path crates/cairn $(ARGS)
 
 .PHONY: deny
 deny: ## check licences, duplicates and sources of the dependencies

@@ -108,7 +108,7 @@ impl Store {
     /// Makes the batch number `sequence`, and all before it, durable: for one that was committed as
     /// [`Written`](Durability::Written) while others were kept waiting.
     pub fn sync(&self, sequence: u64) -> Result<(), CommitError> {
-        self.syncing()?.reach(&self.inner.database, sequence).map(drop)
+        self.syncing()?.reach(&self.inner.database, sequence)
     }
 
     /// Returns whether the state folder at its path is still the one that this process holds. Once it was renamed, removed or

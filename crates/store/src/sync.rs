@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::changes::Changes;
 use crate::commit::{CommitError, Committed, Durability, Writer};
@@ -18,18 +18,22 @@ use crate::head_file::{HeadFile, Mark};
 #[derive(Debug)]
 pub(crate) struct Syncing {
     writer: Mutex<Writer>,
-    /// Held while a sync goes on. It is taken before the writer's, never after.
+    /// Held for moments only: whose batch is durable does not wait for the sync of later ones.
     synced: Mutex<Synced>,
+    /// Is told when a sync has ended.
+    sync_ended: Condvar,
+    /// Says beside the store what is durable.
+    head_file: Mutex<HeadFile>,
     head_path: PathBuf,
 }
 
 /// What is durable.
 #[derive(Debug)]
-pub(crate) struct Synced {
+struct Synced {
     /// The number of the last batch that is.
     sequence: u64,
-    /// Says so beside the store.
-    head_file: HeadFile,
+    /// Whether somebody syncs.
+    is_under_way: bool,
     #[cfg(test)]
     syncs: u64,
     /// Has the next sync fail.
@@ -42,13 +46,19 @@ impl Syncing {
     pub(crate) fn new(writer: Writer, head_file: HeadFile, head_path: PathBuf) -> Self {
         let synced = Synced {
             sequence: writer.head.sequence,
-            head_file,
+            is_under_way: false,
             #[cfg(test)]
             syncs: 0,
             #[cfg(test)]
             fails: false,
         };
-        Self { writer: Mutex::new(writer), synced: Mutex::new(synced), head_path }
+        Self {
+            writer: Mutex::new(writer),
+            synced: Mutex::new(synced),
+            sync_ended: Condvar::new(),
+            head_file: Mutex::new(head_file),
+            head_path,
+        }
     }
 
     /// Returns the writer, once nobody else writes.
@@ -65,7 +75,7 @@ impl Syncing {
     ) -> Result<Committed, CommitError> {
         let committed = self.writer().write(database, fill)?;
         if durability == Durability::Synced {
-            drop(self.reach(database, committed.sequence)?);
+            self.reach(database, committed.sequence)?;
         }
         Ok(committed)
     }
@@ -73,21 +83,30 @@ impl Syncing {
     /// Makes all that was written durable, `HEAD` too.
     pub(crate) fn all(&self, database: &Database) -> Result<(), CommitError> {
         let sequence = self.writer().head.sequence;
-        let synced = self.reach(database, sequence)?;
-        let done = synced.head_file.sync();
+        self.reach(database, sequence)?;
+        let done = self.head_file().sync();
         done.map_err(|error| self.writer().fail(&self.head_path, error))
     }
 
     /// Makes the batch number `sequence`, and all before it, durable.
-    pub(crate) fn reach(
-        &self,
-        database: &Database,
-        sequence: u64,
-    ) -> Result<MutexGuard<'_, Synced>, CommitError> {
-        let mut synced = self.synced.lock().expect("a commit that panics ends the process");
-        if synced.sequence >= sequence {
-            return Ok(synced);
+    pub(crate) fn reach(&self, database: &Database, sequence: u64) -> Result<(), CommitError> {
+        let mut synced = self.synced();
+        while synced.sequence < sequence {
+            if synced.is_under_way {
+                synced = self.sync_ended.wait(synced).expect("a commit that panics ends the process");
+            } else {
+                synced.is_under_way = true;
+                drop(synced);
+                let _turn = Turn(self);
+                self.sync(database)?;
+                return Ok(());
+            }
         }
+        Ok(())
+    }
+
+    /// Makes all that was written durable, in one's turn.
+    fn sync(&self, database: &Database) -> Result<(), CommitError> {
         let head = {
             let writer = self.writer();
             if let Some(source) = writer.failure() {
@@ -98,19 +117,38 @@ impl Syncing {
         };
         let failed = |path, error: io::Error| self.writer().fail(path, error);
         #[cfg(test)]
-        if synced.fails {
+        if self.synced().fails {
             return Err(failed(database.folder(), io::Error::other("the disk is gone")));
         }
         database.sync().map_err(|error| failed(database.folder(), error.into()))?;
         // `HEAD` says where the store stands only once that is durable.
-        let marked = synced.head_file.write(&Mark { format: format::VERSION, head });
+        let marked = self.head_file().write(&Mark { format: format::VERSION, head });
         marked.map_err(|error| failed(&self.head_path, error))?;
+        let mut synced = self.synced();
         synced.sequence = head.sequence;
         #[cfg(test)]
         {
             synced.syncs += 1;
         }
-        Ok(synced)
+        Ok(())
+    }
+
+    fn synced(&self) -> MutexGuard<'_, Synced> {
+        self.synced.lock().expect("a commit that panics ends the process")
+    }
+
+    fn head_file(&self) -> MutexGuard<'_, HeadFile> {
+        self.head_file.lock().expect("a commit that panics ends the process")
+    }
+}
+
+/// The turn to sync, which others wait to have.
+struct Turn<'a>(&'a Syncing);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.synced().is_under_way = false;
+        self.0.sync_ended.notify_all();
     }
 }
 
@@ -136,7 +174,8 @@ mod tests {
         let before = syncing.writer().head.sequence;
         std::thread::scope(|scope| {
             // As if the disk were at work.
-            let going_on = syncing.synced.lock().unwrap();
+            syncing.synced().is_under_way = true;
+            let going_on = Turn(&syncing);
             let threads: Vec<_> = (0..8)
                 .map(|_| {
                     scope.spawn(|| {
@@ -148,19 +187,22 @@ mod tests {
             while syncing.writer().head.sequence < before + 8 {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            assert_eq!(Store::sequence_on_disk(&state), Some(going_on.sequence), "nothing more is durable");
+            let durable = syncing.synced().sequence;
+            syncing.reach(&database, durable).unwrap();
+            assert_eq!(Store::sequence_on_disk(&state), Some(durable), "nothing more is durable");
             drop(going_on);
             for thread in threads {
                 let (sequence, on_disk) = thread.join().unwrap();
                 assert!(on_disk.is_some_and(|on_disk| on_disk >= sequence), "{on_disk:?} < {sequence}");
             }
         });
-        assert_eq!(syncing.synced.lock().unwrap().syncs, 1 + 1, "one made the store, one is of all eight");
+        assert_eq!(syncing.synced().syncs, 1 + 1, "one made the store, one is of all eight");
         let written = commit(Durability::Written);
         assert!(Store::sequence_on_disk(&state) < Some(written));
         syncing.all(&database).unwrap();
         assert_eq!(Store::sequence_on_disk(&state), Some(written));
     }
+
     #[test]
     fn a_sync_that_fails_fails_for_all_who_wait_for_it_and_nothing_is_written_after_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -171,12 +213,13 @@ mod tests {
             |durability| syncing.commit(&database, durability, |changes| Batch::new().apply(changes));
         let before = syncing.writer().head.sequence;
         std::thread::scope(|scope| {
-            let mut going_on = syncing.synced.lock().unwrap();
+            syncing.synced().is_under_way = true;
+            let going_on = Turn(&syncing);
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| commit(Durability::Synced))).collect();
             while syncing.writer().head.sequence < before + 8 {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            going_on.fails = true;
+            syncing.synced().fails = true;
             drop(going_on);
             for thread in threads {
                 let failed = thread.join().unwrap();

@@ -2,17 +2,21 @@
 //!
 //! As `crate::sweep` does it: the calls of a whole load are counted, of cairn, its keeper and its workers together, and for
 //! numbers spread over them the load is started afresh, with sinks of its own, and cut off there. What the servers do at
-//! the other ends is not counted. `CAIRN_PROOF=1` takes every call, up to 500.
+//! the other ends is not counted. `CAIRN_PROOF=1` takes every call, up to 500, and then some of a load of 100 000 records.
 
 use cairn_testkit::PostgresServer;
 use cairn_testkit::tracer::{Blow, Deed, Moment, Victim, Whose, traced};
 
+use super::BIG_RECORDS;
 use super::scene::{Account, Draw, Scene};
 use crate::proof;
 use crate::sweep::{EIO, ENOSPC};
 
 /// Some batches, and not many calls.
 const RECORDS: u32 = 250;
+
+/// How many calls of a load of 100 000 records are struck, from its first to its last.
+const BIG_POINTS: u64 = 60;
 
 struct Sweep<'s> {
     /// What its databases' names begin with.
@@ -26,18 +30,28 @@ struct Sweep<'s> {
 impl Sweep<'_> {
     fn run(&self, points: u64) {
         let postgres = PostgresServer::start(&[]);
+        if proof() {
+            self.strike(&postgres, RECORDS, 500);
+            self.strike(&postgres, BIG_RECORDS, BIG_POINTS);
+        } else {
+            self.strike(&postgres, RECORDS, points);
+        }
+    }
+
+    fn strike(&self, postgres: &PostgresServer, records: u32, points: u64) {
         let Self { sinks, worker, whose, .. } = *self;
+        let database = |number: u64| format!("{}{number}of{records}", self.name);
         let scene_of = |number: u64| {
-            let scene = Scene::new(&postgres, &format!("{}{number}", self.name), sinks, worker);
+            let scene = Scene::new(postgres, &database(number), sinks, worker);
             let mut account = Account::default();
-            scene.project.write("in/0.jsonl", account.file("in/0.jsonl", RECORDS, &mut Draw(1), worker));
+            scene.project.write("in/0.jsonl", account.file("in/0.jsonl", records, &mut Draw(1), worker));
             (scene, account)
         };
         let (scene, account) = scene_of(0);
         let whole = traced(&scene.project.command(&["run"]), whose, None);
         assert_eq!(whole.status, Some(0), "{}", whole.output);
         scene.is_settled(&account, "undisturbed");
-        let points = if proof() { whole.calls.min(500) } else { points };
+        let points = points.min(whole.calls);
         let mut met = 0;
         for point in 0..points {
             let deed = &self.deeds[usize::try_from(point % self.deeds.len() as u64).unwrap()];
@@ -46,7 +60,7 @@ impl Sweep<'_> {
             let cut = traced(&scene.project.command(&["run"]), whose, Some(blow));
             met += u64::from(cut.struck.is_some());
             let call = cut.struck.as_ref().map_or("no call".to_owned(), ToString::to_string);
-            let at = format!("{sinks:?}, {deed:?} at {call}");
+            let at = format!("{sinks:?}, {records} records, {deed:?} at {call}");
             let is_killed = matches!(deed, Deed::Kill(..));
             assert!(is_killed || cut.status.is_some(), "{at}: ended by a signal");
             assert!(!cut.output.contains("panicked"), "{at}: {}", cut.output);
@@ -56,9 +70,9 @@ impl Sweep<'_> {
             }
             scene.is_settled(&account, &at);
             // Hundreds of them would take gigabytes.
-            postgres.sql("postgres", &format!("DROP DATABASE \"{}{}\" WITH (FORCE)", self.name, point + 1));
+            postgres.sql("postgres", &format!("DROP DATABASE \"{}\" WITH (FORCE)", database(point + 1)));
         }
-        eprintln!("{sinks:?}: {met} of {} calls were struck", whole.calls);
+        eprintln!("{sinks:?}, {records} records: {met} of {} calls were struck", whole.calls);
         // Somewhat fewer calls, when threads take turns otherwise; and a worker that is to be killed may not live yet.
         assert!(met > points / 2, "blows must meet a load that is under way: {met} of {points}");
     }

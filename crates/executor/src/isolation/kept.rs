@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use cairn_content::durable;
 use serde::{Deserialize, Serialize};
@@ -132,10 +133,16 @@ fn path(folder: &Path, token: &str) -> io::Result<PathBuf> {
 
 /// Names this boot of the system; empty where the system does not.
 fn boot_id() -> io::Result<String> {
-    match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        read => read,
+    // A process sees only one.
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id.clone());
     }
+    let id = match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    Ok(ID.get_or_init(|| id).clone())
 }
 
 #[cfg(test)]

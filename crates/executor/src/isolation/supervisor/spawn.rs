@@ -4,6 +4,7 @@
     reason = "between the new process and its program only system calls are safe, and these are raw"
 )]
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -86,38 +87,31 @@ impl Spawner {
         stdout: BorrowedFd<'_>,
         stderr: BorrowedFd<'_>,
     ) -> Result<Pid, Failed> {
-        let fail = |errno| Failed { step: Step::Process, errno };
-        let (failure, report) = system::pipe().map_err(fail)?;
         let (argv, env) = (pointers(&program.argv), pointers(&program.env));
         let plan = Plan {
             keeper: self.keeper,
             files: self.files,
             descriptors: [stdin.unwrap_or(self.null.as_fd()), stdout, stderr],
-            report: report.as_fd(),
             folder: &program.folder,
             path: &program.path,
             argv: argv.as_ptr(),
             env: env.as_ptr(),
+            failed: Cell::new(None),
         };
-        let child = enter(&plan, &mut self.stack).map_err(fail)?;
-        drop(report);
-        let mut message = [0; Failed::BYTES];
-        // The end of file, as the program's start closes the other end, or what failed.
-        let read = rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut message));
-        if read == Ok(0) {
-            return Ok(child);
-        }
+        let child = enter(&plan, &mut self.stack)?;
+        let Some(failed) = plan.failed.get() else { return Ok(child) };
         drop(system::reap(child));
-        Err(Failed::from_bytes(message))
+        Err(failed)
     }
 }
 
-/// Makes a process that carries out `plan`, on `stack`.
+/// Makes a process that carries out `plan`, on `stack`; returns when it executes its program or has failed.
 ///
 /// It shares this one's memory, and this one waits until it executes its program, as in `vfork` and `posix_spawn`: to copy
-/// the page tables, and then every page that is touched, would make each start longer by a fifth.
+/// the page tables, and then every page that is touched, would make each start longer by a fifth. So what failed is found in
+/// the plan.
 #[cfg(target_os = "linux")]
-fn enter(plan: &Plan<'_>, stack: &mut [u128]) -> Result<Pid, Errno> {
+fn enter(plan: &Plan<'_>, stack: &mut [u128]) -> Result<Pid, Failed> {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // Stacks grow down.
     let stack_top = stack.as_mut_ptr_range().end;
@@ -126,22 +120,38 @@ fn enter(plan: &Plan<'_>, stack: &mut [u128]) -> Result<Pid, Errno> {
     // outlive their use and nobody else uses them. There is no other thread that could hold a lock. Handlers that may run
     // there do nothing but write to a pipe.
     let pid = unsafe { libc::clone(carry_out, stack_top.cast(), flags, plan.cast()) };
-    if pid < 0 { Err(last_errno()) } else { Pid::from_raw(pid).ok_or(Errno::SRCH) }
+    if pid < 0 {
+        return Err(Failed { step: Step::Process, errno: last_errno() });
+    }
+    Pid::from_raw(pid).ok_or(Failed { step: Step::Process, errno: Errno::SRCH })
 }
 
-/// Makes a process that carries out `plan`.
+/// Makes a process that carries out `plan`; returns when it executes its program or has failed, which it tells by a pipe.
 #[cfg(not(target_os = "linux"))]
-fn enter(plan: &Plan<'_>, _: &mut [u128]) -> Result<Pid, Errno> {
+fn enter(plan: &Plan<'_>, _: &mut [u128]) -> Result<Pid, Failed> {
+    let fail = |errno| Failed { step: Step::Process, errno };
+    let (failure, report) = system::pipe().map_err(fail)?;
     // SAFETY: there is no other thread, so the new process finds its memory as it was.
-    match unsafe { libc::fork() } {
+    let pid = match unsafe { libc::fork() } {
         0 => {
             let status = carry_out(ptr::from_ref(plan).cast_mut().cast());
+            if let Some(failed) = plan.failed.get() {
+                // A report that cannot be written leaves the end of file and the exit status, as a shell would.
+                let _ = rustix::io::write(&report, &failed.to_bytes());
+            }
             // SAFETY: it ends the process and does nothing else.
             unsafe { libc::_exit(status) }
         }
-        -1 => Err(last_errno()),
-        pid => Pid::from_raw(pid).ok_or(Errno::SRCH),
+        -1 => return Err(fail(last_errno())),
+        pid => Pid::from_raw(pid).ok_or(fail(Errno::SRCH))?,
+    };
+    drop(report);
+    let mut message = [0; Failed::BYTES];
+    // The end of file, as the program's start closes the other end, or what failed.
+    if rustix::io::retry_on_intr(|| rustix::io::read(&failure, &mut message)) != Ok(0) {
+        plan.failed.set(Some(Failed::from_bytes(message)));
     }
+    Ok(pid)
 }
 
 /// What the new process does; all of it is made before, since it must not allocate.
@@ -149,14 +159,15 @@ struct Plan<'a> {
     keeper: Pid,
     files: Rlimit,
     descriptors: [BorrowedFd<'a>; 3],
-    report: BorrowedFd<'a>,
     folder: &'a CStr,
     path: &'a CStr,
     argv: *const *const c_char,
     env: *const *const c_char,
+    /// What failed, once something did.
+    failed: Cell<Option<Failed>>,
 }
 
-/// Runs in the new process: becomes the program, or reports why not and returns the exit status.
+/// Runs in the new process: becomes the program, or says in the plan why not and returns the exit status.
 extern "C" fn carry_out(plan: *mut c_void) -> c_int {
     // SAFETY: `enter` passes a plan, and it outlives this call.
     let plan = unsafe { &*plan.cast::<Plan<'_>>() };
@@ -164,8 +175,7 @@ extern "C" fn carry_out(plan: *mut c_void) -> c_int {
         Ok(()) => plan.execute(),
         Err(failed) => failed,
     };
-    // A report that cannot be written leaves the end of file and exit status 127, as a shell would.
-    let _ = rustix::io::write(plan.report, &failed.to_bytes());
+    plan.failed.set(Some(failed));
     127
 }
 
@@ -198,6 +208,7 @@ impl Plan<'_> {
     }
 }
 
+#[cfg(not(target_os = "linux"))]
 impl Failed {
     const BYTES: usize = 5;
 
