@@ -43,15 +43,6 @@ pub struct Staging {
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     /// The system refused.
-    #[error("cannot prepare `{}`: {cause}", path.display())]
-    Io {
-        /// What was to be made.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        cause: io::Error,
-    },
-    /// A file cannot be moved.
     #[error(transparent)]
     File(#[from] FileError),
     /// The bytes of an input made by another instance are not in the content store.
@@ -74,8 +65,22 @@ pub enum StageError {
     },
 }
 
+impl StageError {
+    /// Says what to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::File(error) => error.help(),
+            Self::Object { cause, .. } => cause.help(),
+            Self::Digest(error) => error.help(),
+            Self::Changed { .. } => {
+                Some("see to it that nothing writes it while the pipeline runs, and run again".to_owned())
+            }
+        }
+    }
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> StageError + '_ {
-    |cause| StageError::Io { path: path.to_owned(), cause }
+    |cause| StageError::File(FileError { action: "prepare", path: path.to_owned(), cause })
 }
 
 impl Staging {
@@ -345,10 +350,9 @@ pub fn standing_outputs(project: &Project, instance: &Instance) -> Result<Vec<Pr
     let paths = instance.outputs.iter().map(|output| &output.path).filter(stands);
     paths
         .map(|path| {
-            ProjectPath::parse(&project.store_key(path)).map_err(|error| StageError::Io {
-                path: project.on_disk(path),
-                cause: io::Error::new(io::ErrorKind::InvalidInput, error),
-            })
+            let on_disk = project.on_disk(path);
+            let invalid = |error| at(&on_disk)(io::Error::new(io::ErrorKind::InvalidInput, error));
+            ProjectPath::parse(&project.store_key(path)).map_err(invalid)
         })
         .collect()
 }

@@ -69,12 +69,18 @@ impl WriteError {
     /// Says what to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Io { .. } => None,
+            Self::Io { source, .. } => help_for(source),
             Self::UnknownType { .. } => Some(format!("types are {}", Kind::WORDS)),
             Self::NoColumns { .. } => Some("declare them: `columns = { id = \"string\" }`".to_owned()),
             Self::Record(bad) => bad.help.clone(),
         }
     }
+}
+
+/// Says what to do about a file that the system did not take.
+pub(crate) fn help_for(cause: &io::Error) -> Option<String> {
+    let is_full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    is_full.then(|| "make room there, and run again: what was finished is kept".to_owned())
 }
 
 /// What a form's writer fails with, before the path is known.

@@ -68,7 +68,8 @@ impl From<GatherError> for AttemptError {
 
 impl From<StageError> for AttemptError {
     fn from(error: StageError) -> Self {
-        Self::new(error.to_string(), None)
+        let help = error.help();
+        Self::new(error.to_string(), help)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::walk::WalkError;
+use crate::file_sink::help_for;
 use crate::ledger::LedgerError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
@@ -144,14 +145,8 @@ impl EngineError {
             Self::NotConserved(_) => {
                 Some("this is a fault of cairn: please report it with the run's log".to_owned())
             }
-            Self::Kept { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => {
-                Some("make room there".to_owned())
-            }
-            Self::Spool(_)
-            | Self::Kept { .. }
-            | Self::TooMuch(_)
-            | Self::Stopped
-            | Self::Sink(SinkError::Records(_)) => None,
+            Self::Kept { cause, .. } | Self::Spool(cause) => help_for(cause),
+            Self::TooMuch(_) | Self::Stopped | Self::Sink(SinkError::Records(_)) => None,
         }
     }
 
