@@ -13,7 +13,6 @@ use cairn_scheduler::run::{Ended, Run, Signal};
 use cairn_scheduler::spans::Spans;
 use cairn_store::{Batch, Durability, ProcessId, Ticket, TicketStage};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::JoinError;
 use tracing::Instrument as _;
 
 use crate::catalog::PLAIN;
@@ -22,31 +21,12 @@ use crate::hub::Change;
 use crate::submit::put_ended;
 
 impl Daemon {
-    /// Carries a run out that has its turn, on a thread that may wait for the disk. Where that panics, the run is ended, and the
-    /// others go on.
+    /// Carries a run out that has its turn, on a thread that may wait for the disk.
     pub(crate) async fn carry_out(self: Arc<Self>, run: RunId, signals: UnboundedReceiver<Signal>) {
-        let daemon = Arc::clone(&self);
-        let carried_out = on_own_thread(move || async move {
-            let outcome = match daemon.begin(run, signals).await {
-                Err(error) => daemon.abandon(run, error).await,
-                done => done,
-            };
-            daemon.after(run, outcome);
-        });
-        let Err(panicked) = carried_out.await else { return };
-        let why = format!("a fault of cairn ended it, please report it: {}", panic_text(panicked));
-        let daemon = Arc::clone(&self);
-        let ended = on_own_thread(move || async move {
-            let outcome = daemon.abandon(run, why).await;
-            daemon.after(run, outcome);
-        });
-        if let Err(panicked) = ended.await {
-            self.fail(&format!("a run cannot be ended: {}", panic_text(panicked)));
-        }
-    }
-
-    /// Gives the run's place to the next one.
-    fn after(&self, run: RunId, outcome: Result<(), String>) {
+        let outcome = match self.begin(run, signals).await {
+            Err(error) => self.abandon(run, error).await,
+            done => done,
+        };
         {
             let mut queue = self.queue();
             self.signals().remove(&run);
@@ -307,12 +287,7 @@ struct Prepared {
 }
 
 /// Has a future run on a thread that may wait for the disk, together with what it spawns there. Dropped, it is dropped there too.
-///
-/// # Errors
-/// It panicked.
-async fn on_own_thread<F: Future<Output = ()>>(
-    make: impl FnOnce() -> F + Send + 'static,
-) -> Result<(), JoinError> {
+pub(crate) async fn on_own_thread<F: Future<Output = ()>>(make: impl FnOnce() -> F + Send + 'static) {
     let (_wanted, unwanted) = tokio::sync::oneshot::channel::<()>();
     let runtime = tokio::runtime::Handle::current();
     let run = move || {
@@ -325,15 +300,7 @@ async fn on_own_thread<F: Future<Output = ()>>(
         };
         runtime.block_on(tokio::task::LocalSet::new().run_until(both));
     };
-    tokio::task::spawn_blocking(run).await
-}
-
-/// Returns what a panic said.
-fn panic_text(panicked: JoinError) -> String {
-    let said = panicked.into_panic();
-    let text = said.downcast_ref::<String>().cloned();
-    text.or_else(|| said.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "it says nothing".to_owned())
+    blocking(run).await;
 }
 
 /// Does what waits for the disk away from the threads that must not wait.
@@ -397,8 +364,7 @@ mod tests {
             let local = tokio::task::spawn_local(async move { other.send("spawned there") });
             local.await.unwrap().unwrap();
         })
-        .await
-        .unwrap();
+        .await;
         assert_eq!(told.recv().await, Some("spawned there"));
         let forever = on_own_thread(move || async move {
             ended.send("begun").unwrap();
@@ -408,38 +374,5 @@ mod tests {
         assert_eq!(told.recv().await, Some("begun"));
         forever.abort();
         assert_eq!(told.recv().await, None, "what it held is dropped");
-    }
-
-    /// Takes no span.
-    struct Panics;
-
-    impl cairn_scheduler::spans::Export for Panics {
-        fn export(&self, _: cairn_scheduler::spans::Span) {
-            // The rest is handed over while that unwinds.
-            assert!(std::thread::panicking(), "no span is taken");
-        }
-
-        fn exported(&self) -> cairn_scheduler::spans::Exported {
-            cairn_scheduler::spans::Exported::default()
-        }
-    }
-
-    #[tokio::test]
-    async fn a_run_that_panics_is_ended_and_gives_its_place_to_the_next() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("p.toml"), "[stages.a]\nrun = 'true'\noutputs = []\n").unwrap();
-        let mut daemon = idle_daemon(folder.path(), Arc::new(FixedClock::new(Timestamp(0))));
-        Arc::get_mut(&mut daemon).unwrap().spans = Some(Arc::new(Panics));
-        for _ in 0..2 {
-            let run = daemon.submit(&order_of_p(), None).unwrap().run;
-            let (begun, signals) = daemon.begin_next(Timestamp(0)).unwrap();
-            assert_eq!(begun, run);
-            Arc::clone(&daemon).carry_out(run, signals).await;
-            assert_eq!(daemon.store.run(run).unwrap().unwrap().status, RunStatus::Failed);
-            let error = daemon.store.ticket(run).unwrap().unwrap().error.unwrap();
-            assert_eq!(error, "a fault of cairn ended it, please report it: no span is taken");
-            assert_eq!(daemon.queue().occupied().next(), None);
-            assert!(daemon.failed().is_none(), "the daemon goes on");
-        }
     }
 }

@@ -21,6 +21,7 @@ use cairn_scheduler::spans::Export;
 use cairn_store::{Batch, CommitError, Durability, ReadError, Store, TicketStage};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::carry_out::on_own_thread;
 use crate::catalog::{Catalog, Located};
 use crate::fire::Listed;
 use crate::hub::{Change, Hub};
@@ -340,7 +341,7 @@ impl Daemon {
         if !self.may_begin() {
             return;
         }
-        tracing::error!(%error, "the daemon ends");
+        tracing::error!(%error, "the store cannot be used: the daemon ends");
         let help = "what runs goes on; start the daemon again once the store can be written".to_owned();
         lock(&self.failed).get_or_insert_with(|| Failed { error: error.to_owned(), help });
         self.work.notify_one();
@@ -399,7 +400,8 @@ impl Daemon {
             let now = self.clock.now();
             while !*stopping.borrow() && self.queue().is_due(now) && self.may_begin() {
                 let Some((run, signals)) = self.begin_next(now) else { break };
-                runs.spawn(Arc::clone(self).carry_out(run, signals));
+                let daemon = Arc::clone(self);
+                runs.spawn(on_own_thread(move || daemon.carry_out(run, signals)));
             }
             let until = self.queue().next_time(now);
             let pause = until.map_or(LOOK, |time| Duration::from_millis(time.millis_since(now)).min(LOOK));
@@ -440,7 +442,7 @@ impl Daemon {
     }
 
     /// Chooses the run that begins now. From the moment that it no longer waits it can be sent signals.
-    pub(crate) fn begin_next(&self, now: Timestamp) -> Option<(RunId, UnboundedReceiver<Signal>)> {
+    fn begin_next(&self, now: Timestamp) -> Option<(RunId, UnboundedReceiver<Signal>)> {
         let mut queue = self.queue();
         let run = queue.begin_next(now)?;
         let (sender, signals) = unbounded_channel();
