@@ -80,7 +80,7 @@ impl WriteError {
 /// Says what to do about a file that the system did not take.
 pub(crate) fn help_for(cause: &io::Error) -> Option<String> {
     let is_full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-    is_full.then(|| "make room there, and run again: what was finished is kept".to_owned())
+    is_full.then(|| "make room and run again: what was finished is kept".to_owned())
 }
 
 /// What a form's writer fails with, before the path is known.

@@ -109,7 +109,7 @@ impl Spawner {
 ///
 /// It shares this one's memory, and this one waits until it executes its program, as in `vfork` and `posix_spawn`: to copy
 /// the page tables, and then every page that is touched, would make each start longer by a fifth. So what failed is found in
-/// the plan.
+/// the plan. An emulator that copies the memory nevertheless has a program that cannot be started end with status 127.
 #[cfg(target_os = "linux")]
 fn enter(plan: &Plan<'_>, stack: &mut [u128]) -> Result<Pid, Failed> {
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
