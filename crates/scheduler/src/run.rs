@@ -464,7 +464,6 @@ impl Tasks {
         let leases = self.leases.clone();
         let own_thread = hands.own_thread;
         let attempt = async move {
-            let _told = PanicTold(sender.clone());
             let lease = match &leases {
                 Some(leases) if is_held => Some(leases.take_over(ask_of(&engine, instance))),
                 Some(leases) => {
@@ -517,19 +516,6 @@ impl Tasks {
     }
 }
 
-/// Ends the run when an attempt panics: nobody would tell it of the attempt's end.
-struct PanicTold(UnboundedSender<Result<Input, RunError>>);
-
-impl Drop for PanicTold {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let error = "an attempt ended by a panic".to_owned();
-            let help = Some("this is a fault of cairn: please report it with the run's log".to_owned());
-            let _ = self.0.send(Err(RunError { error, help }));
-        }
-    }
-}
-
 /// What the commands of an instance take.
 fn ask_of(engine: &Engine, instance: u32) -> Ask {
     let pipeline = engine.pipeline();
@@ -555,19 +541,5 @@ mod tests {
         assert!(wake_at.millis_since(steady.now()) <= 1000, "it does not wait a day longer");
         clock.advance(3 * day);
         assert!(steady.now() < Timestamp(10 * day).plus_millis(60_000), "nor is its time come");
-    }
-
-    #[test]
-    fn a_panic_of_an_attempt_ends_its_run() {
-        let (sender, mut inputs) = unbounded_channel();
-        let told = sender.clone();
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _told = PanicTold(told);
-            panic!("for the test");
-        }));
-        assert!(panicked.is_err());
-        assert!(inputs.try_recv().unwrap().err().unwrap().error.contains("panic"));
-        drop(PanicTold(sender));
-        assert!(inputs.try_recv().is_err(), "an end without a panic tells nothing");
     }
 }
