@@ -134,6 +134,47 @@ test('a log is followed as it is printed, searched, and its run cancelled and re
   await finds(page.locator('h1 .pill', { hasText: 'interrupted' }));
 });
 
+test('a failed stage says why, and its long log is read from the end, by time, and searched', async () => {
+  await world.goto('/pipelines/check');
+  await page.getByRole('button', { name: 'Run check' }).click();
+  await finds(page.locator('h1 .pill', { hasText: 'failed' }), 40_000);
+  await page.getByRole('row', { name: /^look/ }).getByRole('link').click();
+  await finds(page.locator('.head .said', { hasText: 'FATAL: number 300 is not what it should be' }));
+  await finds(page.getByRole('navigation', { name: 'Attempts' }).getByRole('link', { name: 'Attempt 1' }));
+  const box = page.locator('[data-log]');
+  const within = (line) => line.evaluate((element) => {
+    const [one, all] = [element, element.closest('[data-log]')].map((of) => of.getBoundingClientRect());
+    return one.top >= all.top - 2 && one.bottom <= all.bottom + 2 && all.bottom > 0;
+  });
+  const line = (text) => page.locator('.line', { has: page.getByText(text, { exact: true }) });
+  assert.ok(await within(line('FATAL: number 300 is not what it should be')), 'why it failed is seen at once');
+  await page.getByRole('button', { name: 'Top' }).click();
+  assert.ok(await within(line('looked at number 1')));
+  await page.getByLabel('Times').check();
+  await finds(page.locator('.line .stamp'));
+  const lines = await box.evaluate((element) => {
+    const { width, height } = element.firstElementChild.getBoundingClientRect();
+    return { width, height, all: element.clientWidth };
+  });
+  assert.ok(lines.width > lines.all * 0.9 && lines.height < 40, `a line with its time is a line: ${JSON.stringify(lines)}`);
+  await world.look('instance-failed');
+  for (const viewport of [{ width: 390, height: 844 }, { width: 1440, height: 900 }]) {
+    await page.setViewportSize(viewport);
+    const find = page.getByLabel('Find in the log');
+    await find.fill('number 150');
+    await find.press('Enter');
+    await finds(page.locator('.line.now', { hasText: 'number 150' }));
+    await find.fill('number 299');
+    await find.press('Enter');
+    await finds(page.locator('.line.now', { hasText: 'number 299' }));
+    await finds(page.getByText('1 of 1', { exact: true }));
+    await pause(300);
+    assert.ok(await within(page.locator('.line.now')), 'the log goes to what is found');
+    assert.ok(await find.evaluate((element) => element.getBoundingClientRect().top >= 0), 'and the page stays');
+  }
+  await page.getByLabel('Times').uncheck();
+});
+
 test('a schedule is paused and taken up again', async () => {
   await world.goto('/');
   const knob = page.getByRole('switch', { name: 'Schedule of sales' });

@@ -217,23 +217,45 @@
     const follow = tools.querySelector('[data-log-follow]');
     const wrap = tools.querySelector('[data-log-wrap]');
     const stamps = tools.querySelector('[data-log-times]');
-    const down = () => { if (follow.checked) box.scrollTop = box.scrollHeight; };
+    const end = () => { box.scrollTop = box.scrollHeight; };
+    const down = () => { if (follow.checked) end(); };
     wrap.checked = kept.get('cairn-wrap') !== 'off';
     stamps.checked = kept.get('cairn-times') === 'on';
     const dress = () => {
       box.classList.toggle('nowrap', !wrap.checked);
-      box.classList.toggle('times', stamps.checked);
+      box.classList.toggle('stamped', stamps.checked);
     };
     dress();
     wrap.addEventListener('change', () => { kept.set('cairn-wrap', wrap.checked ? 'on' : 'off'); dress(); });
     stamps.addEventListener('change', () => { kept.set('cairn-times', stamps.checked ? 'on' : 'off'); dress(); });
     follow.addEventListener('change', down);
-    box.addEventListener('wheel', (event) => { if (event.deltaY < 0) follow.checked = false; }, { passive: true });
+    // Who goes back, by whatever means, is left there; who comes to the end again follows again.
+    let stood = box.scrollTop;
+    box.addEventListener('scroll', () => {
+      const left = box.scrollHeight - box.clientHeight - box.scrollTop;
+      if (box.scrollTop < stood - 1 && left > 30) follow.checked = false;
+      else if (left < 4 && following) follow.checked = true;
+      stood = box.scrollTop;
+    }, { passive: true });
+    // The box scrolls, not the page: what was searched with stays in sight.
+    const show = (line) => {
+      const centre = () => {
+        const { top, height } = line.getBoundingClientRect();
+        box.scrollTop += top + height / 2 - box.getBoundingClientRect().top - box.clientHeight / 2;
+      };
+      centre();
+      // Lines that nobody has seen yet are of a height that was guessed.
+      requestAnimationFrame(centre);
+    };
+    tools.querySelector('[data-log-top]').addEventListener('click', () => { follow.checked = false; box.scrollTop = 0; });
+    tools.querySelector('[data-log-end]').addEventListener('click', end);
 
     let hits = [];
     let at = -1;
+    let searched = '';
     const search = () => {
       const words = find.value.toLowerCase();
+      searched = find.value;
       // Lines that come do not take away the one that was gone to.
       const now = hits[at];
       hits = [];
@@ -244,7 +266,7 @@
         else line.classList.remove('now');
       }
       at = hits.indexOf(now);
-      const many = words === '' ? '' : hits.length === 0 ? 'none' : `${hits.length} lines`;
+      const many = words === '' ? '' : hits.length === 0 ? ('cut' in box.dataset ? 'none in what is shown' : 'none') : `${hits.length} lines`;
       put(found, at < 0 ? many : `${at + 1} of ${hits.length}`);
     };
     const step = (by) => {
@@ -252,14 +274,14 @@
       hits[at]?.classList.remove('now');
       at = (at + by + hits.length) % hits.length;
       hits[at].classList.add('now');
-      hits[at].scrollIntoView({ block: 'center' });
       follow.checked = false;
+      show(hits[at]);
       put(found, `${at + 1} of ${hits.length}`);
     };
     let waiting;
     find.addEventListener('input', () => { clearTimeout(waiting); waiting = setTimeout(search, 150); });
     find.addEventListener('keydown', (event) => {
-      if (event.key === 'Enter') { event.preventDefault(); clearTimeout(waiting); if (at < 0) search(); step(event.shiftKey ? -1 : 1); }
+      if (event.key === 'Enter') { event.preventDefault(); clearTimeout(waiting); if (at < 0 || find.value !== searched) search(); step(event.shiftKey ? -1 : 1); }
     });
     log.step = step;
     log.follow = () => { follow.checked = !follow.checked; down(); };
@@ -289,7 +311,11 @@
     };
     log.unfollow();
     log.goOn();
-    down();
+    // Why it failed is said last, and of a long log only the end is here. A link to a line goes to that line.
+    const linked = /^#L\d+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
+    if (linked && box.contains(linked)) { follow.checked = false; show(linked); }
+    else if ('atEnd' in box.dataset) end();
+    else down();
   }
 
   // A page that nobody sees, or that is left, keeps no connection: a browser has six for each host.

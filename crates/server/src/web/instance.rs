@@ -22,7 +22,7 @@ use super::preview;
 use super::run::{Seen, instance_href};
 use super::runs;
 use super::shell::{Fault, Place, Shell, page};
-use super::timeline::Timeline;
+use super::timeline::{Timeline, Try};
 use super::words;
 use crate::api::{App, Problem, find_run_here};
 use crate::carry_out::blocking;
@@ -98,6 +98,8 @@ struct InstancePage {
     run_href: String,
     pill: Markup,
     reason: String,
+    /// The line that most likely says why it failed, where the reason is a number.
+    last_words: Option<String>,
     help: Option<String>,
     facts: Vec<(&'static str, Markup)>,
     tries: Vec<TryRow>,
@@ -105,6 +107,8 @@ struct InstancePage {
     elsewhere: Option<(String, String)>,
     log: Markup,
     log_cut: bool,
+    /// Whether what matters is said last.
+    opens_at_end: bool,
     log_size: String,
     log_address: String,
     /// Where the lines to come are; empty where none come.
@@ -168,6 +172,7 @@ async fn one(
         let timeline = Timeline::of(&seen.events, seen.goes_on);
         let all = timeline.tries.get(&name).cloned().unwrap_or_default();
         let attempt = which.attempt.or(heard.and_then(|heard| heard.last_attempt));
+        let attempted = all.iter().find(|one| Some(one.attempt) == attempt);
         let own = instance_href(seen.run, &name);
         let tries = all
             .iter()
@@ -177,7 +182,7 @@ async fn one(
                 here: Some(one.attempt) == attempt,
                 pill: one.look.pill(),
                 began: words::at_clock(one.began),
-                took: one.ended.map_or_else(String::new, |end| words::took(end.millis_since(one.began))),
+                took: one.took_ms().map_or_else(String::new, words::took),
                 said: one.said.clone(),
             })
             .collect();
@@ -200,6 +205,19 @@ async fn one(
         let elsewhere = made_by
             .filter(|made| made.run != seen.run)
             .map(|made| (made.run.short(), instance_href(made.run, &made.instance)));
+        let failed = heard.is_some_and(|heard| {
+            use cairn_model::State::{Failed, InDoubt, Retrying};
+            matches!(heard.state, Failed { .. } | Retrying { .. } | InDoubt { .. })
+        });
+        let last_words = heard
+            .filter(|heard| failed && heard.reason.starts_with("exit status"))
+            .and_then(|heard| {
+                let last = AttemptId { run: seen.run, instance: name.clone(), number: heard.last_attempt? };
+                log::last_words(&log::path(&daemon.state, &last))
+            })
+            .map(|(words, _)| words);
+        let opens_at_end =
+            shown.as_ref().is_some_and(|shown| shown.cut) || attempted.is_some_and(Try::went_wrong);
         let log_address = match &of {
             Some(of) => format!("{}/log?attempt={}", instance_href(of.run, &of.instance), of.number),
             None => String::new(),
@@ -211,11 +229,11 @@ async fn one(
             markup.text(text);
             markup
         };
-        if let Some(started) = heard.and_then(|heard| heard.started) {
-            facts.push(("Started", words::at_clock(started)));
-        }
-        if let Some(took) = heard.filter(|heard| heard.attempts > 0).and_then(|heard| heard.took_ms) {
-            facts.push(("Took", fact(words::took(took))));
+        if let Some(attempted) = attempted {
+            facts.push(("Started", words::at_clock(attempted.began)));
+            if let Some(took) = attempted.took_ms() {
+                facts.push(("Took", fact(words::took(took))));
+            }
         }
         if let Some(saved) = heard.map(|heard| heard.saved_ms).filter(|saved| *saved >= 10) {
             facts.push(("Saved", fact(words::took(saved))));
@@ -297,6 +315,8 @@ async fn one(
             facts,
             tries,
             elsewhere,
+            last_words,
+            opens_at_end,
             log_cut: shown.as_ref().is_some_and(|shown| shown.cut),
             log_size: shown.as_ref().map_or_else(String::new, |shown| words::bytes(shown.bytes)),
             log: shown.map_or_else(Markup::default, |shown| shown.lines),

@@ -6,7 +6,6 @@ use cairn_model::{Event, InstanceEvent, InstanceName, RunEvent, Timestamp};
 
 use super::markup::Markup;
 use super::state::Look;
-use super::words;
 
 /// One try.
 #[derive(Debug, Clone)]
@@ -17,6 +16,20 @@ pub(super) struct Try {
     pub(super) ended: Option<Timestamp>,
     pub(super) look: Look,
     pub(super) said: String,
+    /// What its command took, once that is known.
+    command_ms: Option<u64>,
+}
+
+impl Try {
+    /// Returns what it took, in milliseconds: its command where that is known, else all of it.
+    pub(super) fn took_ms(&self) -> Option<u64> {
+        self.command_ms.or_else(|| Some(self.ended?.millis_since(self.began)))
+    }
+
+    /// Returns whether it ended otherwise than it should have.
+    pub(super) fn went_wrong(&self) -> bool {
+        [FAILED, DOUBT].iter().any(|look| look.word == self.look.word)
+    }
 }
 
 /// When a run's instances were tried.
@@ -57,34 +70,34 @@ impl Timeline {
             RunEvent::Started { .. } => self.start = Some(event.at),
             RunEvent::Ended { .. } => {}
             RunEvent::Instance { instance, event: what } => {
-                let mut end = |look: Look, said: &str| {
+                let mut end = |look: Look, said: &str, command_ms: Option<u64>| {
                     let last = self.tries.get_mut(instance).and_then(|tries| tries.last_mut());
                     if let Some(last) = last.filter(|last| last.ended.is_none()) {
                         last.ended = Some(event.at);
                         last.look = look;
                         said.clone_into(&mut last.said);
+                        last.command_ms = command_ms;
                     }
                 };
                 match what {
                     InstanceEvent::AttemptStarted { attempt, reason, .. } => {
-                        end(CUT_OFF, "cut off");
+                        end(CUT_OFF, "cut off", None);
                         let began = Try {
                             attempt: *attempt,
                             began: event.at,
                             ended: None,
                             look: RUNNING,
                             said: reason.text(),
+                            command_ms: None,
                         };
                         self.tries.entry(instance.clone()).or_default().push(began);
                     }
                     InstanceEvent::AttemptFailed { error, .. }
                     | InstanceEvent::Failed { error, .. }
-                    | InstanceEvent::NotPlaced { error, .. } => end(FAILED, error),
-                    InstanceEvent::Committed { took_ms, .. } => {
-                        end(RAN, &format!("took {}", words::took(*took_ms)));
-                    }
-                    InstanceEvent::InDoubt { error, .. } => end(DOUBT, error),
-                    InstanceEvent::Blocked { .. } => end(CUT_OFF, "interrupted"),
+                    | InstanceEvent::NotPlaced { error, .. } => end(FAILED, error, None),
+                    InstanceEvent::Committed { took_ms, .. } => end(RAN, "", Some(*took_ms)),
+                    InstanceEvent::InDoubt { error, .. } => end(DOUBT, error, None),
+                    InstanceEvent::Blocked { .. } => end(CUT_OFF, "interrupted", None),
                     InstanceEvent::CheckpointFound { .. }
                     | InstanceEvent::EffectStands { .. }
                     | InstanceEvent::Records { .. }
