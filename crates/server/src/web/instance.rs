@@ -215,6 +215,7 @@ async fn one(
                 let last = AttemptId { run: seen.run, instance: name.clone(), number: heard.last_attempt? };
                 log::last_words(&log::path(&daemon.state, &last))
             })
+            .filter(|(_, as_an_error)| *as_an_error)
             .map(|(words, _)| words);
         let opens_at_end =
             shown.as_ref().is_some_and(|shown| shown.cut) || attempted.is_some_and(Try::went_wrong);
