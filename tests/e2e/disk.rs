@@ -163,13 +163,14 @@ fn full_state_folder_while_outputs_are_taken_in() {
 #[test]
 fn full_state_folder_while_a_result_is_committed() {
     let project = Project::new(BINARY);
-    // Twice, for the folders of the stages before may still be on their way out.
+    // Again and again, for the folders of the stages before may still be on their way out. The output goes into the store: to commit
+    // it takes more than what the last page of the store's log has left.
     let filler = project.file(".cairn/filler");
     let filler = filler.display();
     let fill = format!(
-        "> big.bin; for n in 1 2; do head -c 64000000 /dev/zero >> {filler} || true; sleep 0.5; done; head -c 64000000 /dev/zero >> {filler} || true\""
+        "> big.bin; for n in $(seq 20); do head -c 64000000 /dev/zero >> {filler} || true; sleep 0.2; done; head -c 64000000 /dev/zero >> {filler} || true\""
     );
-    project.write("pipeline.toml", pipeline("private", 100).replace("> big.bin\"", &fill));
+    project.write("pipeline.toml", pipeline("private", 4000).replace("> big.bin\"", &fill));
     let Some(disk) = Disk::mount(&project.file(".cairn"), "3m") else { return };
     let outcome = project.cairn(&["run", "-j1"]);
     assert!(matches!(outcome.status, Some(1 | 5)), "{}", outcome.shown());
