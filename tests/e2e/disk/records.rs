@@ -142,7 +142,9 @@ fn full_state_folder_while_a_file_is_made_of_records() {
             let outcome = project.cairn(&["run"]);
             assert!(matches!(outcome.status, Some(1 | 5)), "{}", outcome.shown());
             names_the_cause(&outcome);
-            assert!(outcome.stderr.contains("make room"), "{}", outcome.shown());
+            // It may be the store that is written to in the moment in which nothing is left.
+            let says = |text| outcome.stderr.contains(text);
+            assert!(says("make room") || says("cannot write to the store"), "{}", outcome.shown());
             assert!(project.read("out.jsonl") == records(100), "what stood there stands");
         }
         disk.make_room();
