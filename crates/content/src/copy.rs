@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +13,9 @@ use crate::{FileError, hash, open};
 
 /// Bytes below which sharing a file's blocks costs more than copying them.
 const REFLINK_MIN: u64 = 64 << 10;
+
+/// Bytes from which on a copy for which the system's cache has no use goes past it.
+const DIRECT_MIN: u64 = 32 << 20;
 
 /// Whether a filesystem answered that it cannot share blocks; then it is not asked for each file. One answer does for
 /// all: where it was wrong, files are copied, which is slower and no more.
@@ -41,10 +44,30 @@ pub fn file(from: &Path, to: &Path) -> Result<Copied, FileError> {
 
 /// Makes the new file `to` with the bytes of `from`, as [`file()`].
 pub(crate) fn open_file(from: &File, to: &Path) -> io::Result<Copied> {
+    make(from, to, hash::copy)
+}
+
+/// As [`open_file`], for a copy that is not read soon: a large one leaves the system's cache to what is. It is then made
+/// faster too, and is all but durable.
+pub(crate) fn open_file_past_cache(from: &File, to: &Path) -> io::Result<Copied> {
+    make(from, to, |from, file| {
+        let size = from.metadata()?.len();
+        match if size < DIRECT_MIN { None } else { open::past_cache(to) } {
+            Some(direct) => hash::copy_direct(from, size, file, &|bytes, at| direct.write_all_at(bytes, at)),
+            None => hash::copy(from, file),
+        }
+    })
+}
+
+fn make(
+    from: &File,
+    to: &Path,
+    copy: impl FnOnce(&File, &File) -> io::Result<(Digest, u64)>,
+) -> io::Result<Copied> {
     let size = from.metadata()?.len();
     let made = share(from, size, to).unwrap_or_else(|| {
         let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(to)?;
-        let (digest, size) = hash::copy(from, &file)?;
+        let (digest, size) = copy(from, &file)?;
         Ok(Copied { file, digest, size })
     });
     if made.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
@@ -99,6 +122,27 @@ mod tests {
         }
         let error = file(&folder.path().join("missing"), &to).unwrap_err();
         assert!(error.path.ends_with("missing") && !to.exists(), "{error}");
+    }
+
+    #[test]
+    fn a_large_copy_past_the_cache_has_the_same_bytes_or_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to, small) =
+            (folder.path().join("from"), folder.path().join("to"), folder.path().join("small"));
+        let length = usize::try_from(DIRECT_MIN).unwrap() + 5000;
+        let bytes: Vec<u8> = (0..length).map(|at| (at / 1000 % 251) as u8).collect();
+        std::fs::write(&from, &bytes).unwrap();
+        let original = open::file(&from).unwrap();
+        let copied = open_file_past_cache(&original, &to).unwrap();
+        assert_eq!((copied.digest, copied.size), (Domain::File.digest(&bytes), length as u64));
+        assert!(std::fs::read(&to).unwrap() == bytes);
+        assert_eq!(open_file_past_cache(&original, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+
+        std::fs::create_dir(&small).unwrap();
+        let Some(_mounted) = Mounted::memory(4 << 20, &small) else { return };
+        let error = open_file_past_cache(&original, &small.join("to")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+        assert_eq!(std::fs::read_dir(&small).unwrap().count(), 0);
     }
 
     #[test]

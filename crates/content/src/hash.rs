@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use blake3::hazmat::{self, ChainingValue, ContextKey, HasherExt, Mode};
 use cairn_model::{Digest, Domain};
@@ -21,6 +22,9 @@ const LEAF: u64 = 256 << 10;
 /// Bytes within which the threads work at the same time: they stay together in the file, so that the system's
 /// read-ahead sees one reader going forward and not one for each half. A power of two leaves.
 const WINDOW: u64 = 64 << 20;
+
+/// Bytes that are written at once past the system's cache, where each write waits for the disk.
+const DIRECT: u64 = 1 << 20;
 
 /// Buffers begin at a multiple of this. Some processors (AMD's Zen 3) copy to one that begins 16 bytes into a page, as
 /// large allocations do, at a fifth of the speed.
@@ -34,8 +38,17 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Takes bytes as they are read, with their offset in the file.
-type Sink<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
+/// Takes bytes as they are read.
+#[derive(Clone, Copy)]
+struct Sink<'a> {
+    /// Most bytes that it takes at once, of a large file: a power of two leaves.
+    most: u64,
+    /// Takes some, with their offset in the file.
+    take: &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync),
+}
+
+/// Writes whole pages at an offset.
+pub(crate) type Direct<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
 
 /// Returns the digest of `file` and how many bytes it has. `size_hint` is what its metadata says.
 ///
@@ -44,7 +57,7 @@ type Sink<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
 /// # Errors
 /// `UnexpectedEof` when a large file's size is not `size_hint`: it was changed since the hint was taken.
 pub fn file(file: &File, size_hint: u64) -> io::Result<(Digest, u64)> {
-    read(file, size_hint, &|_, _| Ok(()))
+    read(file, size_hint, Sink { most: LEAF, take: &|_, _| Ok(()) })
 }
 
 /// Copies the bytes of `from` to `to`, which is empty, and returns their digest and number. Nothing is synced.
@@ -52,7 +65,37 @@ pub fn file(file: &File, size_hint: u64) -> io::Result<(Digest, u64)> {
 /// # Errors
 /// As [`file()`], and what writing gave.
 pub fn copy(from: &File, to: &File) -> io::Result<(Digest, u64)> {
-    read(from, from.metadata()?.len(), &|bytes, offset| to.write_all_at(bytes, offset))
+    read(
+        from,
+        from.metadata()?.len(),
+        Sink { most: LEAF, take: &|bytes, offset| to.write_all_at(bytes, offset) },
+    )
+}
+
+/// As [`copy()`], of a file of `size` bytes: whole pages go through `direct`, which writes bytes at an offset, past the
+/// system's cache. Once it says `InvalidInput` it is not asked again.
+pub(crate) fn copy_direct(
+    from: &File,
+    size: u64,
+    to: &File,
+    direct: Direct<'_>,
+) -> io::Result<(Digest, u64)> {
+    let refused = AtomicBool::new(false);
+    let take = |bytes: &[u8], offset: u64| {
+        let mut pages = bytes.len() - bytes.len() % PAGE;
+        if pages == 0 || refused.load(Ordering::Relaxed) {
+            return to.write_all_at(bytes, offset);
+        }
+        match direct(&bytes[..pages], offset) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                refused.store(true, Ordering::Relaxed);
+                pages = 0;
+            }
+            written => written?,
+        }
+        to.write_all_at(&bytes[pages..], offset + pages as u64)
+    };
+    read(from, size, Sink { most: DIRECT, take: &take })
 }
 
 fn read(file: &File, size_hint: u64, sink: Sink<'_>) -> io::Result<(Digest, u64)> {
@@ -72,7 +115,7 @@ fn read_small(file: &File, size_hint: u64, sink: Sink<'_>) -> io::Result<(Digest
                 Err(error) => return Err(error),
             };
             hasher.update(&buffer[..read]);
-            sink(&buffer[..read], offset)?;
+            (sink.take)(&buffer[..read], offset)?;
             offset += read as u64;
             // What says it is empty may not be, as the files of /proc.
             if read == 0 || (offset == size_hint && read < buffer.len()) {
@@ -106,16 +149,33 @@ fn halves(
 }
 
 fn subtree(file: &File, offset: u64, length: u64, sink: Sink<'_>) -> io::Result<ChainingValue> {
-    if length > LEAF {
+    if length > sink.most {
         let (left, right) = halves(file, offset, length, sink)?;
-        return Ok(hazmat::merge_subtrees_non_root(&left, &right, Mode::DeriveKeyMaterial(&CONTEXT_KEY)));
+        return Ok(merge(&left, &right));
     }
-    with_buffer(usize::try_from(length).expect("a leaf fits into memory"), |buffer| {
-        file.read_exact_at(buffer, offset)?;
-        sink(buffer, offset)?;
-        let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
-        Ok(hasher.set_input_offset(offset).update(buffer).finalize_non_root())
+    with_buffer(usize::try_from(length).expect("what is taken at once fits into memory"), |buffer| {
+        let value = leaves(file, offset, buffer)?;
+        (sink.take)(buffer, offset)?;
+        Ok(value)
     })
+}
+
+/// Fills `buffer` from `offset` on, and returns the chaining value of the subtree that it is.
+fn leaves(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<ChainingValue> {
+    let length = buffer.len() as u64;
+    if length > LEAF {
+        let left_length = hazmat::left_subtree_len(length);
+        let middle = usize::try_from(left_length).expect("it is less than the buffer's length");
+        let (left, right) = buffer.split_at_mut(middle);
+        return Ok(merge(&leaves(file, offset, left)?, &leaves(file, offset + left_length, right)?));
+    }
+    file.read_exact_at(buffer, offset)?;
+    let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT_KEY);
+    Ok(hasher.set_input_offset(offset).update(buffer).finalize_non_root())
+}
+
+fn merge(left: &ChainingValue, right: &ChainingValue) -> ChainingValue {
+    hazmat::merge_subtrees_non_root(left, right, Mode::DeriveKeyMaterial(&CONTEXT_KEY))
 }
 
 fn with_buffer<T>(length: usize, run: impl FnOnce(&mut [u8]) -> T) -> T {
@@ -158,6 +218,26 @@ mod tests {
         let copied = open(b"");
         assert_eq!(copy(&original, &copied).unwrap(), expect, "{} bytes", bytes.len());
         assert_eq!(file(&copied, expect.1).unwrap(), expect, "{} bytes", bytes.len());
+        // Direct writes that are taken, refused at once, and refused from some moment on.
+        for most in [u64::MAX, 0, 2 * DIRECT] {
+            let copied = open(b"");
+            let direct = |bytes: &[u8], offset: u64| {
+                assert!(bytes.len().is_multiple_of(PAGE) && bytes.as_ptr().addr().is_multiple_of(PAGE));
+                assert!(offset.is_multiple_of(PAGE as u64));
+                if offset < most {
+                    copied.write_all_at(bytes, offset)
+                } else {
+                    Err(io::ErrorKind::InvalidInput.into())
+                }
+            };
+            assert_eq!(
+                copy_direct(&original, expect.1, &copied, &direct).unwrap(),
+                expect,
+                "{} bytes",
+                bytes.len()
+            );
+            assert_eq!(file(&copied, expect.1).unwrap(), expect, "{} bytes, {most}", bytes.len());
+        }
     }
 
     #[test]

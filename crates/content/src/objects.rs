@@ -247,7 +247,7 @@ impl Objects {
             return write_out(&bytes, content, to);
         }
         let object = self.open_object(content)?;
-        match copy::open_file(&object, to) {
+        match copy::open_file_past_cache(&object, to) {
             Ok(Copied { file, digest, .. }) if digest == content.digest => {
                 set_mode(&file, to, if content.executable { 0o755 } else { 0o644 })?;
                 Ok(file)

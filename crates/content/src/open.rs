@@ -8,6 +8,9 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+#[cfg(target_os = "linux")]
+use crate::filesystem;
+
 /// Opens the file at `path`, or that to which a link leads, for reading.
 pub(crate) fn file(path: &Path) -> io::Result<File> {
     open(CWD, path, OFlags::empty())
@@ -26,6 +29,22 @@ pub(crate) fn file_in(folder: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
 /// As [`file_itself`], with `path` relative to an open folder.
 pub(crate) fn file_itself_in(folder: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
     open(folder, path, OFlags::NOFOLLOW)
+}
+
+/// Opens the file at `path` for writing whole pages past the system's cache; `None` where that cannot be done, or where
+/// each write would wait for a network.
+#[cfg(target_os = "linux")]
+pub(crate) fn past_cache(path: &Path) -> Option<File> {
+    if filesystem::stamps_hold(path) != Some(true) {
+        return None;
+    }
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::DIRECT;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).ok().map(File::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn past_cache(_: &Path) -> Option<File> {
+    None
 }
 
 /// Returns whether a link was in the way: one too many, or one where none may be.

@@ -1,14 +1,16 @@
-//! A file that a thread of its own writes, while what comes next is made.
+//! A file that a thread of its own writes, and another one brings to the disk, while what comes next is made.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ScopedJoinHandle};
 
 /// Bytes that are handed over at once.
 const CHUNK: usize = 1 << 18;
 /// Chunks that wait to be written, at most.
 const AHEAD: usize = 4;
+/// Bytes that are written before the disk is given them: whoever syncs the file in the end has little left to wait for.
+const SYNCED: usize = 64 << 20;
 
 /// A buffered file whose writes go on meanwhile. An error is told by a later call, by [`finish`](Self::finish) at the latest.
 #[derive(Debug)]
@@ -84,13 +86,29 @@ fn write_all(
     chunks: &Receiver<Vec<u8>>,
     give_back: &SyncSender<Vec<u8>>,
 ) -> io::Result<File> {
-    for mut chunk in chunks {
-        file.write_all(&chunk)?;
-        chunk.clear();
-        // There is always room; and whoever writes may have let go of the file.
-        let _ = give_back.try_send(chunk);
-    }
+    let same = file.try_clone()?;
+    std::thread::scope(|scope| {
+        let mut syncing: Option<ScopedJoinHandle<'_, io::Result<()>>> = None;
+        let mut unsynced = 0;
+        for mut chunk in chunks {
+            file.write_all(&chunk)?;
+            unsynced += chunk.len();
+            chunk.clear();
+            // There is always room; and whoever writes may have let go of the file.
+            let _ = give_back.try_send(chunk);
+            if unsynced >= SYNCED && syncing.as_ref().is_none_or(ScopedJoinHandle::is_finished) {
+                unsynced = 0;
+                // What it failed with is told once: a later sync would know nothing of it.
+                syncing.replace(scope.spawn(|| same.sync_data())).map_or(Ok(()), join)?;
+            }
+        }
+        syncing.map_or(Ok(()), join)
+    })?;
     Ok(file)
+}
+
+fn join(syncing: ScopedJoinHandle<'_, io::Result<()>>) -> io::Result<()> {
+    syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[cfg(test)]
