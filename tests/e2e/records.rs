@@ -10,6 +10,8 @@ use serde_json::Value;
 use super::{BINARY, run};
 
 mod again;
+mod folders;
+mod kept;
 mod workers;
 
 /// A stage `load` from `in/*` into the table `t`, with more keys of `records`.

@@ -35,8 +35,24 @@ fn is_source(records: &Records, path: &ProjectPath) -> bool {
     Glob::is_glob(&records.source) && Glob::parse(&records.source).is_ok_and(|glob| glob.is_match(path))
 }
 
+/// A file in a folder that is a source, whose name cairn cannot keep.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}`, a file of the source, has a name that cannot be kept: {why}", path.escape_debug())]
+pub(crate) struct BadName {
+    path: String,
+    why: String,
+}
+
+impl BadName {
+    pub(crate) const HELP: &str = "rename the file";
+}
+
 /// Returns the files of the source in the order of their paths, where the attempt sees them.
-pub(crate) fn sources(records: &Records, gathered: &Gathered, base: &std::path::Path) -> Vec<SourceFile> {
+pub(crate) fn sources(
+    records: &Records,
+    gathered: &Gathered,
+    base: &std::path::Path,
+) -> Result<Vec<SourceFile>, BadName> {
     let mut sources = Vec::new();
     for input in gathered.files.iter().filter(|input| is_source(records, &input.path)) {
         match &input.content {
@@ -45,17 +61,22 @@ pub(crate) fn sources(records: &Records, gathered: &Gathered, base: &std::path::
             }
             Content::Folder(_) => {
                 for (below, _) in input.content.files() {
-                    let path = format!("{}/{}", input.path, String::from_utf8_lossy(below));
-                    if let Ok(path) = ProjectPath::parse(&path) {
-                        sources.push(SourceFile { disk: path.below(base), path });
-                    }
+                    let path = path_of(&input.path, below)?;
+                    sources.push(SourceFile { disk: path.below(base), path });
                 }
             }
         }
     }
     sources.sort_by(|left, right| left.path.as_str().as_bytes().cmp(right.path.as_str().as_bytes()));
     sources.dedup_by(|left, right| left.path == right.path);
-    sources
+    Ok(sources)
+}
+
+fn path_of(folder: &ProjectPath, below: &[u8]) -> Result<ProjectPath, BadName> {
+    let bad = |below: &str, why: String| BadName { path: format!("{folder}/{below}"), why };
+    let below = std::str::from_utf8(below)
+        .map_err(|_| bad(&String::from_utf8_lossy(below), "it is not UTF-8".to_owned()))?;
+    ProjectPath::parse(&format!("{folder}/{below}")).map_err(|error| bad(below, error.to_string()))
 }
 
 /// Returns a digest of what decides what a worker makes of a record: all of the recipe but the source, the sinks and the
@@ -209,7 +230,9 @@ impl Engine {
         let is_late = || limit.is_some_and(|limit| started.elapsed().as_millis() > u128::from(limit));
         let setup = Setup {
             records,
-            sources: sources(records, &prepared.gathered, &prepared.base),
+            sources: sources(records, &prepared.gathered, &prepared.base).map_err(|error| {
+                AttemptError::permanent(error.to_string(), Some(BadName::HELP.to_owned()))
+            })?,
             ledger: &ledger,
             open_sinks: &|| self.open_sinks(records),
             files: files.collect(),

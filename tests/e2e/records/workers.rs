@@ -151,3 +151,36 @@ fn a_crash_costs_only_the_records_that_were_not_answered() {
         assert!(dead(&project).is_empty());
     }
 }
+
+#[test]
+fn records_that_wait_for_another_try_are_told_of_as_retrying_until_their_fate_is_decided() {
+    let project = Project::new(BINARY);
+    let keys = "retries = { attempts = 2, delay = \"1s\", jitter = false }";
+    let body = "if request['attempt'] == 1: answer(request, error='later')\nelif record['id'] == 2: answer(request, error='no')\n\
+        else: answer(request, record=record)";
+    with_worker(&project, keys, body);
+    project.write("in/a.jsonl", numbered("id", 3));
+    let outcome = project.cairn(&["run", "--json"]).expect(0);
+    let lines = outcome.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told: Vec<Value> = lines.filter(|line| line["type"] == "instance_records_progress").collect();
+    assert!(told.iter().any(|line| line["retrying"] == 3 && line["new"] == 0), "{}", outcome.shown());
+    assert_eq!(counts(&outcome), "new=2 dead=1");
+}
+
+#[test]
+fn a_load_that_takes_longer_than_its_stage_may_fails_and_goes_on_the_next_time() {
+    let project = Project::new(BINARY);
+    with_worker(
+        &project,
+        "batch = 1",
+        "if record['id'] > 1: time.sleep(0.4)\nanswer(request, record=record)",
+    );
+    let text = project.read("pipeline.toml");
+    project.write("pipeline.toml", text.replace("[stages.load]\n", "[stages.load]\ntimeout = \"3s\"\n"));
+    project.write("in/a.jsonl", numbered("id", 12));
+    let said = fails(&project);
+    assert!(said.contains("timed out") && said.contains("raise `timeout`"), "{said}");
+    let there: u32 = rows_of(&project, "SELECT count(*) FROM t").parse().unwrap();
+    assert!((1..12).contains(&there), "{there}");
+    assert_eq!(load(&project), format!("new={} same={there}", 12 - there));
+}

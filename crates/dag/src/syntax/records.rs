@@ -251,6 +251,19 @@ impl<'a> Reader<'a> {
                     .help("make two stages of them");
             self.report(diagnostic);
         }
+        let outside = || records.sinks.iter().filter(|sink| !matches!(sink.kind, SinkKind::File(_)));
+        // What a later sink refuses comes again for all: only a table without keys would have it twice.
+        if records.commit != CommitMode::TwoPhase
+            && let Some((last, others)) = outside().collect::<Vec<_>>().split_last()
+            && let Some(table) = others.iter().find(|sink| appends(sink) && sink.kind != SinkKind::Http)
+        {
+            let message = "a table of `mode = \"append\"` stands before another sink";
+            let diagnostic = Diagnostic::error(code::BAD_VALUE, message)
+                .at(table.span.clone(), "what the later one does not take would be put here again")
+                .with(last.span.clone(), "it may not take a record")
+                .help("make two stages of them, or put the table last; several in PostgreSQL may have `commit = \"two-phase\"`");
+            self.report(diagnostic);
+        }
         let postgres =
             records.sinks.iter().all(|sink| sink.kind == SinkKind::Postgres) && records.sinks.len() > 1;
         if records.commit == CommitMode::TwoPhase && !postgres {

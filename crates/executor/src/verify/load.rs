@@ -285,7 +285,8 @@ impl Subject<'_> {
             records: records.clone(),
             attempt,
             input_hash: self.gathered.input_hash,
-            sources: sources(records, self.gathered, &place.base),
+            sources: sources(records, self.gathered, &place.base)
+                .map_err(|error| self.failed(super::PlaceError::Memory(error.to_string())))?,
             files: files.collect(),
             code: code(records, self.gathered),
             store,

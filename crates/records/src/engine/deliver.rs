@@ -155,7 +155,13 @@ impl Deliverer<'_> {
                 Fate::Results(_) | Fate::Dropped => self.decided += 1,
             }
         }
-        let heard = finished.iter().filter(|one| !matches!(one.fate, Fate::Retry { .. })).count() as u64;
+        let again = finished.iter().filter(|one| one.was_retrying()).count() as u64;
+        let retrying = finished.iter().filter(|one| matches!(one.fate, Fate::Retry { .. })).count() as u64;
+        // Each is heard of once, however often it is tried.
+        let heard = finished.len() as u64 - again;
+        self.counts.retrying = (self.counts.retrying + retrying)
+            .checked_sub(again)
+            .ok_or_else(|| EngineError::NotConserved(format!("{again} came again that were not retrying")))?;
         if let Some(to_come) = self.to_come {
             let left = to_come.checked_sub(heard);
             let fault = || EngineError::NotConserved(format!("{heard} came where {to_come} were to come"));

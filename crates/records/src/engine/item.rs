@@ -116,6 +116,12 @@ impl Item {
 }
 
 impl Finished {
+    /// Returns whether it was told of before in this run, as one to be tried again.
+    pub(super) fn was_retrying(&self) -> bool {
+        let now = matches!(self.fate, Fate::Failed { class: "worker", .. } | Fate::Retry { .. });
+        self.attempts.len() > usize::from(now)
+    }
+
     /// Makes the key ahead under which the first result is delivered.
     pub(super) fn make_known(&mut self, scope: &str) {
         if let Fate::Results(results) = &self.fate

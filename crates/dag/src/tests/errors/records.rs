@@ -15,6 +15,7 @@ fn told(text: &str) -> String {
 fn what_a_records_stage_may_not_say() {
     let file = r#"{ type = "jsonl", path = "build/o.jsonl" }"#;
     let table = r#"{ type = "sqlite", path = "o.db", table = "t""#;
+    let http = r#"{ type = "http", url = "http://h/", mode = "append" }"#;
     for (text, said) in [
         (stage(""), ["`records` has no `sink`", "leads nowhere"]),
         ("[stages.load.records]\nsink = 1\n".to_owned(), ["`records` has no `source`", "a table, or an array"]),
@@ -30,6 +31,10 @@ fn what_a_records_stage_may_not_say() {
         (
             stage(&format!("sink = [{table}, mode = \"append\" }}, {file}]")),
             ["one sink takes each version", "make two stages"],
+        ),
+        (
+            stage(&format!("sink = [{table}, mode = \"append\" }}, {http}]")),
+            ["a table of `mode = \"append\"` stands before another sink", "put the table last"],
         ),
         (stage(&format!("commit = \"two-phase\"\nsink = {file}")), ["needs two PostgreSQL sinks", "remove it"]),
         (stage(&format!("batch_size = 5\nsink = {file}")), ["has no key `batch_size`", "write `batch`"]),
@@ -49,6 +54,20 @@ fn what_a_records_stage_may_not_say() {
         for said in said {
             assert!(told.contains(said), "{text}\nsays nothing of {said}:\n{told}");
         }
+    }
+}
+
+#[test]
+fn a_table_that_is_appended_to_stands_after_other_sinks_or_commits_with_them() {
+    let table = r#"{ type = "postgres", url = "{{ env.A }}", table = "t", mode = "append" }"#;
+    let file = r#"{ type = "jsonl", path = "build/o.jsonl", mode = "append" }"#;
+    let http = r#"{ type = "http", url = "http://h/", mode = "append" }"#;
+    for lines in [
+        format!("sink = [{table}, {file}]"),
+        format!("sink = [{http}, {table}]"),
+        format!("commit = \"two-phase\"\nsink = [{table}, {table}]").replacen("env.A", "env.B", 1),
+    ] {
+        pipeline(&stage(&lines), &FILES);
     }
 }
 
