@@ -139,11 +139,18 @@ pub(crate) struct Names<'e> {
 pub(super) struct Numbers {
     /// Of its files.
     files: Vec<u32>,
+    /// The same, to look one up.
+    known: HashSet<u32>,
     /// Of the files that its dead letters came from, which may be gone.
     asked: Vec<u32>,
 }
 
 impl Numbers {
+    /// Returns whether the file of that number is one of this run's.
+    fn is_read(&self, file: u32) -> bool {
+        self.known.contains(&file)
+    }
+
     /// Returns what a spot is called for good. A dead letter stands at the beginning of its file: where versions are
     /// equal, what the file holds now is the newer.
     fn place_of(&self, spot: marks::Spot) -> Place {
@@ -426,9 +433,9 @@ fn name_files(scope: &Scope, setup: &Setup<'_>, asked: &[Asked]) -> (Vec<String>
             u32::try_from(paths.len() - 1).expect("fewer than 2³² files")
         })
     };
-    let files = setup.sources.iter().map(|source| number_of(source.path.as_str())).collect();
+    let files: Vec<u32> = setup.sources.iter().map(|source| number_of(source.path.as_str())).collect();
     let asked = asked.iter().map(|asked| number_of(&asked.file)).collect();
-    let numbers = Numbers { files, asked };
+    let numbers = Numbers { known: files.iter().copied().collect(), files, asked };
     (paths, numbers)
 }
 

@@ -87,6 +87,8 @@ pub struct Trying {
     pub tried: Vec<Tried>,
     /// Those that it has refused for good.
     pub refused: Vec<Tried>,
+    /// Those that are to be given to it together and first, as they were before: rows of each, as in `again`.
+    pub together: Vec<Vec<(u32, u32)>>,
 }
 
 /// A delivery that failed: its index, and each try, when, in milliseconds since 1970, and how.
@@ -144,9 +146,11 @@ impl Scope {
     pub fn decode(bytes: &[u8]) -> Result<Self, LedgerError> {
         let scope = match bytes.split_first() {
             Some((&Self::VERSION, body)) => postcard::from_bytes(body).ok(),
-            // The first version ended before `weighed`, which is two numbers, the second one before `breakers` and `trying`.
+            // The first version ended before `weighed`, which is two numbers, the second one before `breakers` and `trying`,
+            // the third one before what is in `trying` together, where there is one.
             Some((1, body)) => postcard::from_bytes(&[body, &[0, 0, 0, 0]].concat()).ok(),
             Some((2, body)) => postcard::from_bytes(&[body, &[0, 0]].concat()).ok(),
+            Some((3, body)) => postcard::from_bytes(&[body, &[0]].concat()).ok(),
             _ => None,
         };
         scope.ok_or_else(|| LedgerError {
@@ -155,7 +159,7 @@ impl Scope {
         })
     }
 
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 }
 
 /// A record that failed for good, with what is needed to step into it.
@@ -287,6 +291,16 @@ mod tests {
             let before = [&[version], &body[..body.len() - lacks]].concat();
             assert_eq!(Scope::decode(&before).unwrap(), scope, "version {version}");
         }
+        assert_eq!(Scope::decode(&[&[3], body].concat()).unwrap(), scope);
+        let tried = vec![Tried { index: 1, attempts: vec![(2, "no".to_owned())] }];
+        let (again, batch) = (vec![(0, 5)], Digest::from_bytes([8; 32]));
+        let trying =
+            Trying { sink: 1, sequence: 9, batch, again, tried, refused: Vec::new(), together: Vec::new() };
+        let scope = Scope { trying: Some(trying), ..scope };
+        let now = scope.encode();
+        assert_eq!(Scope::decode(&now).unwrap(), scope);
+        let body = &now[1..];
+        assert_eq!(Scope::decode(&[&[3], &body[..body.len() - 1]].concat()).unwrap(), scope);
         let newer = [&[Scope::VERSION + 1], body].concat();
         assert!(Scope::decode(&newer).unwrap_err().help.unwrap().contains("version"));
     }

@@ -10,6 +10,7 @@ mod sqlite;
 mod table;
 
 use std::any::Any;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +64,9 @@ pub struct Delivered {
     /// What the sink answered, by index, where it answers anything worth keeping; an answer to several records stands at
     /// the first of them.
     pub receipts: Vec<(usize, String)>,
+    /// Requests of several records of which nobody knows what they did, by index: the same ones are to be sent again, as they
+    /// were.
+    pub open: Vec<Range<usize>>,
 }
 
 /// What is wrong with one record.
@@ -128,6 +132,11 @@ pub trait Sink: Send {
 
     /// Returns whether records and ledger are written in one transaction.
     fn is_transactional(&self) -> bool;
+
+    /// Returns how many records it is given at most at once: between two deliveries a run can be stopped.
+    fn most(&self) -> usize {
+        usize::MAX
+    }
 
     /// Returns the number of the last batch of `scope` that was applied, 0 for none; `None` when it cannot tell.
     fn last_applied(&mut self, scope: &str) -> Result<Option<u64>, SinkError>;
@@ -259,6 +268,14 @@ fn forgotten(batch: &BatchId, last: u64) -> String {
     format!(
         "batch {} of `{}` comes after batch {last}: the ledger does not tell any more whether it was applied",
         batch.sequence, batch.scope
+    )
+}
+
+/// What to do when a ledger is ahead of what cairn remembers.
+fn ahead_help(batch: &BatchId) -> String {
+    format!(
+        "the table is newer than what `.cairn` remembers of it, as when a backup was put back: put back the table of the same time, or have everything delivered anew by `DELETE FROM cairn_ledger WHERE scope LIKE '{}/%'`",
+        batch.scope.replace('\'', "''")
     )
 }
 

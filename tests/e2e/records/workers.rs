@@ -184,3 +184,29 @@ fn a_load_that_takes_longer_than_its_stage_may_fails_and_goes_on_the_next_time()
     assert!((1..12).contains(&there), "{there}");
     assert_eq!(load(&project), format!("new={} same={there}", 12 - there));
 }
+
+/// A worker that has answered is not to blame for what its answer waits for.
+#[test]
+fn workers_are_not_timed_while_the_sink_is_waited_for() {
+    let project = Project::new(BINARY);
+    with_worker(
+        &project,
+        "workers = 2\nbatch = 50\ntimeout = \"1s\"",
+        "time.sleep(0.002)\nanswer(request, record=record)",
+    );
+    project.write("in/a.jsonl", numbered("id", 10));
+    assert_eq!(load(&project), "new=10");
+    project.write("in/b.jsonl", numbered("id", 600));
+    let lock = Connection::open(project.file("t.db")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let unlocking = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        lock.execute_batch("ROLLBACK").unwrap();
+    });
+    let outcome = project.cairn(&["run", "--json"]).expect(0);
+    unlocking.join().unwrap();
+    assert_eq!(counts(&outcome), "new=590 same=20");
+    let logs = project.cairn(&["logs", "load"]).expect(0).stdout;
+    let said = format!("{}{logs}", outcome.shown());
+    assert!(!said.contains("did not answer") && !said.contains("killed"), "{said}");
+}

@@ -234,11 +234,16 @@ impl<'a> Reader<'a> {
             paths.push((&path.text, sink));
         }
         if records.tombstone.is_some()
-            && let Some(sink) = records.sinks.iter().find(|sink| sink.mode == SinkMode::Append)
+            && let Some(sink) = records.sinks.iter().find(|sink| sink.mode != SinkMode::Upsert)
         {
-            let help = "remove `tombstone`: each version is a row of its own, that of a deletion too";
-            let message = "`mode = \"append\"` deletes nothing";
-            self.bad_value(message, "keeps each version", sink.span.clone(), help);
+            let (message, keeps, help) = if sink.mode == SinkMode::Append {
+                let help = "remove `tombstone`: each version is a row of its own, that of a deletion too";
+                ("`mode = \"append\"` deletes nothing", "keeps each version", help)
+            } else {
+                let help = "remove `tombstone`, or write `mode = \"upsert\"`: what came later would have to count, to delete it";
+                ("`mode = \"insert\"` deletes nothing", "keeps the first version", help)
+            };
+            self.bad_value(message, keeps, sink.span.clone(), help);
         }
         let appends = |sink: &SinkSyntax<'a>| sink.mode == SinkMode::Append;
         if let [first, others @ ..] = records.sinks.as_slice()

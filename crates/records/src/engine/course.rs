@@ -1,7 +1,8 @@
 //! How far a sink came with a batch: which records it has, which it is to be given again, which it has refused.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use super::breaker::Setback;
 use crate::ledger::{Tried, Trying};
@@ -31,6 +32,8 @@ impl Refusal {
 pub(super) struct Course {
     /// Deliveries that it is to be given, by index, ascending.
     again: Vec<usize>,
+    /// Those of them that are to be given to it together, as they were before.
+    together: VecDeque<Vec<usize>>,
     /// How many there are in all.
     of: usize,
     /// The tries of those that failed.
@@ -38,22 +41,37 @@ pub(super) struct Course {
     refused: Vec<Refusal>,
 }
 
+/// Some deliveries of a batch.
+pub(super) struct Part<'d> {
+    pub(super) deliveries: Cow<'d, [Delivery]>,
+    /// Their indices in the batch, ascending.
+    indices: Vec<usize>,
+}
+
+impl Part<'_> {
+    pub(super) fn is_all(&self) -> bool {
+        matches!(self.deliveries, Cow::Borrowed(_))
+    }
+}
+
 impl Course {
     /// Begins a batch of so many deliveries, or goes on where it was left.
     pub(super) fn new(of: usize, left: Option<Trying>) -> Self {
-        let Some(Trying { again, tried, refused, .. }) = left else {
-            return Self { again: (0..of).collect(), of, tried: BTreeMap::new(), refused: Vec::new() };
+        let Some(Trying { again, tried, refused, together, .. }) = left else {
+            let (again, together) = ((0..of).collect(), VecDeque::new());
+            return Self { again, together, of, tried: BTreeMap::new(), refused: Vec::new() };
         };
-        let again = again.into_iter().flat_map(|(first, count)| {
-            let first = first as usize;
-            first..first + count as usize
-        });
+        let indices = |rows: Vec<(u32, u32)>| -> Vec<usize> {
+            let row = |(first, count): (u32, u32)| first as usize..first as usize + count as usize;
+            rows.into_iter().flat_map(row).filter(|index| *index < of).collect()
+        };
         let refusal = |Tried { index, attempts }| {
             let error = attempts.last().map(|(_, error)| error.clone()).unwrap_or_default();
             Refusal { index: index as usize, error, attempts }
         };
         Self {
-            again: again.filter(|index| *index < of).collect(),
+            again: indices(again),
+            together: together.into_iter().map(indices).collect(),
             of,
             tried: tried.into_iter().map(|tried| (tried.index as usize, tried.attempts)).collect(),
             refused: refused.into_iter().map(refusal).collect(),
@@ -65,25 +83,43 @@ impl Course {
         self.again.is_empty()
     }
 
+    /// Takes in that the sink took nothing, because of these, which it is not given again.
+    pub(super) fn refuse(&mut self, faults: Vec<RecordFault>, now: i64) {
+        self.refused.extend(faults.into_iter().map(|fault| Refusal::of(fault, now)));
+    }
+
     pub(super) fn into_refused(self) -> Vec<Refusal> {
         self.refused
     }
 
-    /// Returns what the sink is to be given.
-    pub(super) fn batch<'d>(&self, deliveries: &'d [Delivery]) -> Cow<'d, [Delivery]> {
-        if self.again.len() == self.of {
-            return Cow::Borrowed(deliveries);
+    /// Returns what the sink is to be given next, `most` at once.
+    pub(super) fn next<'d>(&self, deliveries: &'d [Delivery], most: usize) -> Part<'d> {
+        if self.again.len() == self.of && self.of <= most && self.together.is_empty() {
+            return Part { deliveries: Cow::Borrowed(deliveries), indices: self.again.clone() };
         }
-        self.again.iter().map(|index| deliveries[*index].clone()).collect::<Vec<_>>().into()
+        let indices = match self.together.front() {
+            Some(together) => together.clone(),
+            None => self.again.iter().take(most).copied().collect(),
+        };
+        let deliveries = indices.iter().map(|index| deliveries[*index].clone()).collect::<Vec<_>>().into();
+        Part { deliveries, indices }
     }
 
-    /// Takes in which of what it was given the sink did not take; each record has so many `attempts`.
-    pub(super) fn take(&mut self, faults: Vec<RecordFault>, now: i64, attempts: u32) -> Setback {
+    /// Takes in what the sink said of a part: which it did not take, and which are to be given to it together again; each
+    /// record has so many `attempts`. Returns what is in the way of the next try; `None` where nothing is.
+    pub(super) fn take(
+        &mut self,
+        part: &Part<'_>,
+        faults: Vec<RecordFault>,
+        open: Vec<Range<usize>>,
+        now: i64,
+        attempts: u32,
+    ) -> Option<Setback> {
         let (mut again, mut least_ms, mut tries) = (Vec::new(), None, 0);
         let (mut error, mut unserved) = (String::new(), None);
-        let mut dealt_with = self.again.len();
+        let mut dealt_with = part.indices.len();
         for fault in faults {
-            let index = self.again[fault.index];
+            let index = part.indices[fault.index];
             if fault.of_sink {
                 dealt_with -= 1;
                 unserved.get_or_insert(fault.error);
@@ -103,30 +139,120 @@ impl Course {
             again.push(index);
         }
         again.sort_unstable();
-        self.again = again;
+        self.together.pop_front();
+        for range in open {
+            let left = |index: &usize| again.binary_search(index).is_ok();
+            let together: Vec<usize> = part.indices[range].iter().copied().filter(left).collect();
+            if together.len() > 1 {
+                self.together.push_back(together);
+            }
+        }
+        let nothing_failed = again.is_empty();
+        self.again.retain(|index| part.indices.binary_search(index).is_err());
+        self.again.append(&mut again);
+        self.again.sort_unstable();
         let idle = unserved.is_some() && dealt_with == 0;
-        Setback { error: unserved.unwrap_or(error), least_ms, idle, tries }
+        (!nothing_failed).then(|| Setback { error: unserved.unwrap_or(error), least_ms, idle, tries })
     }
 
     /// Returns what is to be kept of it.
     pub(super) fn keep(&self, sink: usize, id: &BatchId) -> Trying {
-        let number = |number: usize| u32::try_from(number).expect("memory holds fewer than 2³² deliveries");
-        let mut again: Vec<(u32, u32)> = Vec::new();
-        for index in self.again.iter().map(|index| number(*index)) {
-            match again.last_mut() {
-                Some((first, count)) if *first + *count == index => *count += 1,
-                _ => again.push((index, 1)),
-            }
-        }
         let tried =
             |index: usize, attempts: &[_]| Tried { index: number(index), attempts: attempts.to_vec() };
         Trying {
             sink: number(sink),
             sequence: id.sequence,
             batch: id.digest,
-            again,
+            again: rows_of(&self.again),
             tried: self.tried.iter().map(|(index, attempts)| tried(*index, attempts)).collect(),
             refused: self.refused.iter().map(|refusal| tried(refusal.index, &refusal.attempts)).collect(),
+            together: self.together.iter().map(|together| rows_of(together)).collect(),
         }
+    }
+}
+
+fn number(number: usize) -> u32 {
+    u32::try_from(number).expect("memory holds fewer than 2³² deliveries")
+}
+
+/// Returns ascending indices as rows of them: the first of each, and how many.
+fn rows_of(indices: &[usize]) -> Vec<(u32, u32)> {
+    let mut rows: Vec<(u32, u32)> = Vec::new();
+    for index in indices.iter().map(|index| number(*index)) {
+        match rows.last_mut() {
+            Some((first, count)) if *first + *count == index => *count += 1,
+            _ => rows.push((index, 1)),
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::Operation;
+
+    fn deliveries(count: u8) -> Vec<Delivery> {
+        let one = |number: u8| Delivery {
+            operation: Operation::Put,
+            record: vec![number].into(),
+            idempotency_key: cairn_model::Digest::from_bytes([number; 32]),
+            fresh: true,
+        };
+        (0..count).map(one).collect()
+    }
+
+    fn fault(index: usize, of_sink: bool) -> RecordFault {
+        RecordFault { index, error: "later".to_owned(), retry: true, of_sink, retry_after_ms: None }
+    }
+
+    fn two() -> Vec<Range<usize>> {
+        std::iter::once(0..2).collect()
+    }
+
+    fn told(part: &Part<'_>) -> Vec<u8> {
+        part.deliveries.iter().map(|delivery| delivery.record[0]).collect()
+    }
+
+    /// Under one key a server knows one request, so that one of which it said nothing comes as it was.
+    #[test]
+    fn what_was_sent_together_is_sent_together_again_and_first_over_runs() {
+        let all = deliveries(10);
+        let id = BatchId {
+            scope: "s".to_owned(),
+            sequence: 1,
+            digest: cairn_model::Digest::from_bytes([1; 32]),
+            fence: 1,
+        };
+        let mut course = Course::new(10, None);
+        let part = course.next(&all, usize::MAX);
+        assert!(part.is_all());
+        let faults = (2..10).map(|index| fault(index, index >= 4)).collect();
+        assert!(course.take(&part, faults, vec![2..4, 4..6, 6..7], 5, 3).is_some());
+
+        // A later run goes on there.
+        let mut course = Course::new(10, Some(course.keep(0, &id)));
+        let part = course.next(&all, 1);
+        assert_eq!(told(&part), [2, 3], "whatever the most is");
+        assert!(course.take(&part, vec![fault(0, false), fault(1, false)], two(), 6, 3).is_some());
+        let part = course.next(&all, usize::MAX);
+        assert_eq!(told(&part), [4, 5]);
+        assert!(
+            course.take(&part, Vec::new(), Vec::new(), 7, 3).is_none(),
+            "nothing is in the way of the rest"
+        );
+        // Their third try is their last.
+        let part = course.next(&all, usize::MAX);
+        assert_eq!(told(&part), [2, 3]);
+        assert!(course.take(&part, vec![fault(0, false), fault(1, false)], two(), 8, 3).is_none());
+        let part = course.next(&all, 3);
+        assert_eq!(told(&part), [6, 7, 8]);
+        assert!(course.take(&part, Vec::new(), Vec::new(), 9, 3).is_none() && !course.is_over());
+        let part = course.next(&all, 3);
+        assert_eq!(told(&part), [9]);
+        course.take(&part, Vec::new(), Vec::new(), 9, 3);
+        assert!(course.is_over());
+        let refused: Vec<usize> = course.into_refused().iter().map(|refusal| refusal.index).collect();
+        assert_eq!(refused, [2, 3]);
     }
 }

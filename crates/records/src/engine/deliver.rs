@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cairn_model::{CommitMode, Digest, RecordCounts, Records, SinkMode};
 
 use super::ahead::{Ahead, Batch, Lent};
+use super::course::Course;
 use super::deltas::{self, Head, Written};
 use super::error::EngineError;
 use super::files::check_of;
@@ -381,14 +382,13 @@ impl Deliverer<'_> {
         mut ahead: Option<Ahead>,
         asking: bool,
     ) -> Result<(), EngineError> {
-        let mut from = 0;
         loop {
             let Ahead { prepared: Prepared { deliveries, owners, digest, .. }, encoded } =
                 ahead.take().unwrap_or_else(|| Ahead { prepared: self.prepare(&going), encoded: None });
             let (scope, fence) = (self.scope.token.clone(), self.hands.fence);
             let id = BatchId { scope, sequence, digest, fence };
             let Handed::Refused { sink, taken, mut faults } =
-                self.hand_over(&id, Deliveries { all: &deliveries, owners: &owners, encoded }, from, asking)?
+                self.hand_over(&id, Deliveries { all: &deliveries, owners: &owners, encoded }, asking)?
             else {
                 self.scope.confirmed = sequence;
                 self.scope.weighed.add(going.len() as u64, 0);
@@ -410,7 +410,8 @@ impl Deliverer<'_> {
                     Some(refusal) => refused.push((one, refusal)),
                 }
             }
-            from = sink + usize::from(taken);
+            // Those before this number have it.
+            let from = sink + usize::from(taken);
             if let Err(outage) = outage {
                 self.give_up(sequence, number, &left, from, must_remember)?;
                 return Err(outage);
@@ -438,6 +439,11 @@ impl Deliverer<'_> {
             }
             // Even with nothing left the others are told of the batch, so that all have the same number.
             let next = self.prepare(&left);
+            self.scope.trying = (from > 0).then(|| {
+                let digest = next.digest;
+                let id = BatchId { digest, ..id };
+                Course::new(next.deliveries.len(), None).keep(from, &id)
+            });
             number = self.write_down(sequence, &left, next.digest, Some(number), must_remember)?;
             (going, ahead) = (left, Some(Ahead { prepared: next, encoded: None }));
         }
@@ -453,6 +459,7 @@ impl Deliverer<'_> {
         from: usize,
         must_remember: bool,
     ) -> Result<(), EngineError> {
+        self.scope.trying = None;
         if from > 0 && from < self.sinks.len() {
             return self.write_down(sequence, &[], digest_of(&[]), Some(number), must_remember).map(drop);
         }

@@ -1,6 +1,5 @@
 //! Hands a batch over to the sinks: one after the other, each with its tries, or all in two phases.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -45,12 +44,11 @@ pub(super) enum Handed {
 }
 
 impl Deliverer<'_> {
-    /// Hands a batch to the sinks from number `from` on, as far as none refuses a record.
+    /// Hands a batch to the sinks that do not have it, as far as none refuses a record.
     pub(super) fn hand_over(
         &mut self,
         id: &BatchId,
         deliveries: Deliveries<'_>,
-        from: usize,
         asking: bool,
     ) -> Result<Handed, EngineError> {
         let Deliveries { all: deliveries, owners, mut encoded } = deliveries;
@@ -58,22 +56,47 @@ impl Deliverer<'_> {
         if self.records.commit == CommitMode::TwoPhase && !asking {
             return self.in_two_phases(id, deliveries, owners);
         }
-        // Those before the one that was to be tried again have it.
-        let tried = self.trying(id).map_or(0, |trying| trying.sink as usize);
-        for sink in from.max(tried)..self.sinks.len() {
+        // Those before the one that is to be tried have it.
+        let first = self.trying(id).map_or(0, |trying| trying.sink as usize);
+        for sink in first..self.sinks.len() {
             if asking && self.sinks[sink].last_applied(&id.scope)?.is_some_and(|last| last >= id.sequence) {
                 continue;
             }
-            let (taken, refused) = self.hand_to(sink, id, deliveries, encoded.take())?;
+            let left = self.trying(id).filter(|trying| trying.sink as usize == sink).cloned();
+            let mut course = Course::new(deliveries.len(), left);
+            let handed = self.hand_to(sink, id, deliveries, encoded.take(), &mut course);
+            let taken = match handed {
+                Ok(taken) => taken,
+                Err(error) => {
+                    self.leave(sink, id, &course);
+                    return Err(error);
+                }
+            };
+            let refused = course.into_refused();
             if !refused.is_empty() {
                 return Ok(Handed::Refused { sink, taken, faults: by_record(refused, owners) });
+            }
+            if sink + 1 < self.sinks.len() && !self.sinks[sink].is_transactional() {
+                // It cannot be asked: whatever happens to the next one, it is not told again.
+                self.scope.trying = Some(Course::new(deliveries.len(), None).keep(sink + 1, id));
+                self.ledger.apply(Changes { scope: Some(self.scope.clone()), ..Changes::default() })?;
             }
         }
         Ok(Handed::All)
     }
 
+    /// Keeps how far a sink came that is left in the midst of a batch, so that the next run goes on there.
+    fn leave(&mut self, sink: usize, id: &BatchId, course: &Course) {
+        self.scope.trying = Some(course.keep(sink, id));
+        let kept = self.ledger.apply(Changes { scope: Some(self.scope.clone()), ..Changes::default() });
+        if let Err(error) = kept {
+            // Something else is told of already; what was delivered comes once more then, under the same keys.
+            tracing::warn!(%error, "how far the sink came cannot be kept");
+        }
+    }
+
     /// Hands a batch to one sink, again while it is not available, and records again that it may take later. Returns whether it
-    /// has the others, and those that it refused.
+    /// has those that it did not refuse.
     ///
     /// A record has its own tries; of the sink, only those in a row count in which it dealt with no record at all.
     fn hand_to(
@@ -82,29 +105,32 @@ impl Deliverer<'_> {
         id: &BatchId,
         deliveries: &[Delivery],
         mut encoded: Option<Encoded>,
-    ) -> Result<(bool, Vec<Refusal>), EngineError> {
+        course: &mut Course,
+    ) -> Result<bool, EngineError> {
         let attempts = self.records.retries.attempts.max(1);
-        let left = self.trying(id).filter(|trying| trying.sink as usize == number).cloned();
-        let mut course = Course::new(deliveries.len(), left);
         self.wait_for(number)?;
         // A batch without deliveries is told of too: it has its number.
         loop {
             self.hands.check_stop()?;
-            let batch = course.batch(deliveries);
             let sink = &mut self.sinks[number];
-            let delivered = match encoded.take().filter(|_| matches!(batch, Cow::Borrowed(_))) {
-                Some(encoded) => sink.deliver_encoded(id, &batch, encoded),
-                None => sink.deliver(id, &batch),
+            let part = course.next(deliveries, sink.most());
+            let delivered = match encoded.take().filter(|_| part.is_all()) {
+                Some(encoded) => sink.deliver_encoded(id, &part.deliveries, encoded),
+                None => sink.deliver(id, &part.deliveries),
             };
             let now = (self.hands.now)();
             let setback = match delivered {
                 Ok(delivered) => {
-                    self.note_receipts(&batch, delivered.receipts)?;
-                    let setback = course.take(delivered.refused, now, attempts);
+                    self.note_receipts(&part.deliveries, delivered.receipts)?;
+                    let setback = course.take(&part, delivered.refused, delivered.open, now, attempts);
                     if course.is_over() {
                         self.has_dealt(number);
-                        return Ok((true, course.into_refused()));
+                        return Ok(true);
                     }
+                    let Some(setback) = setback else {
+                        self.close_breaker(number);
+                        continue;
+                    };
                     setback
                 }
                 Err(SinkError::Unavailable { retry_after_ms, error, .. }) => {
@@ -112,7 +138,8 @@ impl Deliverer<'_> {
                 }
                 Err(SinkError::Records(faults)) => {
                     self.has_dealt(number);
-                    return Ok((false, faults.into_iter().map(|fault| Refusal::of(fault, now)).collect()));
+                    course.refuse(faults, now);
+                    return Ok(false);
                 }
                 Err(error) => return Err(error.into()),
             };

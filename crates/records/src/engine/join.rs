@@ -215,8 +215,7 @@ impl Joined {
         let verdict = decide(newest, state.as_ref(), rules);
         let delivered = state.is_some_and(|state| state.generation().is_some());
         match verdict {
-            Verdict::Deliver { tries, same } if rules.direct => {
-                let _ = tries;
+            Verdict::Deliver { same, .. } if rules.direct => {
                 let count = if delivered { &mut self.counts.changed } else { &mut self.counts.new };
                 *count += u64::from(!same);
                 self.counts.same += u64::from(same);
@@ -308,12 +307,15 @@ fn decide(newest: &Entry<'_>, state: Option<&State<'_>>, rules: &Rules<'_>) -> V
     }
 }
 
-/// Returns whether the record comes before the one that was looked at last. Of equal versions, the later in the source counts.
+/// Returns whether the record comes before the one that was looked at last. Of equal versions, what the source holds counts,
+/// which is `newest`; where the file of the other one is gone, the later place does, in whichever order they came.
 fn is_older(newest: &Entry<'_>, state: &State<'_>, rules: &Rules<'_>) -> bool {
     let path = |number: u32| rules.paths.get(number as usize).map_or("", String::as_str);
     let place = rules.numbers.place_of(newest.spot);
-    let by_version = newest.version.cmp(state.version);
-    let by_place =
-        || path(place.file).cmp(path(state.place.file)).then(place.ordinal.cmp(&state.place.ordinal));
-    by_version.then_with(by_place) == Ordering::Less
+    newest.version.cmp(state.version).then_with(|| {
+        if rules.numbers.is_read(state.place.file) {
+            return Ordering::Equal;
+        }
+        path(place.file).cmp(path(state.place.file)).then(place.ordinal.cmp(&state.place.ordinal))
+    }) == Ordering::Less
 }

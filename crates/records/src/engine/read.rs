@@ -107,14 +107,14 @@ impl Extracting {
         let body = seen.body.as_ref().map_err(Clone::clone)?;
         let mut extracted =
             if seen.untyped { self.untyped.extract(body)? } else { self.typed.extract(body)? };
+        if let Some(asked) = seen.asked {
+            // What is remembered is the record that the source holds, whatever a person made of it.
+            extracted.digest = crate::fields::record_digest(&asked.payload);
+        }
         if self.append {
             // Each version of a key is one of its own.
             let version = extracted.version.as_ref().map_or(extracted.digest.as_slice(), |v| v.as_bytes());
             extracted.key = short("cairn v1 record-key-version", &[&extracted.key, version]);
-        }
-        if let Some(asked) = seen.asked {
-            // What is remembered is the record that the source holds, whatever a person made of it.
-            extracted.digest = crate::fields::record_digest(&asked.payload);
         }
         Ok(extracted)
     }

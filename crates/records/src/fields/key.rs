@@ -103,8 +103,8 @@ impl SortKey {
     }
 }
 
-/// Returns the key of a record for people and ledgers: `["a",1]`; of one field alone its plain value, `a`; without key
-/// fields the digest in hex. What a record lacks is shown as `null`.
+/// Returns the key of a record for people and ledgers: `["a",1]`; of one field alone its plain value, `a`, the empty text
+/// as `""`, for it is a key and nothing is none; without key fields the digest in hex. What a record lacks is shown as `null`.
 pub fn key_text(json: &[u8], key: &[FieldPath]) -> String {
     if key.is_empty() {
         return short_digest(&KEY, json).iter().fold(String::new(), |mut text, byte| {
@@ -117,5 +117,8 @@ pub fn key_text(json: &[u8], key: &[FieldPath]) -> String {
         return canonical;
     }
     let value = &canonical[1..canonical.len() - 1];
-    serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_owned())
+    match serde_json::from_str::<String>(value) {
+        Ok(text) if !text.is_empty() => text,
+        _ => value.to_owned(),
+    }
 }

@@ -8,18 +8,18 @@
 //! |---|---|---|
 //! | body | the record | an array of records |
 //! | `Idempotency-Key` | of the record's key and version | of the stage, the batch's number and the records in it |
-//! | in flight | up to 8 | 1 |
+//! | in flight | up to 8 | 1; one whose outcome is open (no answer, or one that asks for another try) is sent again as it was |
 //! | tombstones | `DELETE` with the tombstone as its body | in the array, as they are |
 //!
 //! | answer | means |
 //! |---|---|
-//! | 2xx | delivered; status and the first 512 bytes are the receipt (of a batch: its first record's) |
+//! | 2xx, and 404 or 410 to a `DELETE` | delivered; status and the first 512 bytes are the receipt (of a batch: its first record's) |
 //! | 408, 409, 425, 429, 5xx | another try, after `Retry-After` at least; 409: a request with this key is still being processed |
 //! | 401, 403, 404, 405, 407, 415 and 3xx to all | the endpoint is not what was meant: a person must act |
 //! | other 4xx | the record is refused for good; of a batch, which one is found by halves (400, 413, 422) |
 //!
 //! After an answer that speaks of the server (429, 503, or none at all) the rest of the batch is not sent. When some of it
-//! was delivered before, that counts, and the rest is to be tried again.
+//! was delivered or refused before, that counts, and the rest is to be tried again.
 
 mod answer;
 
@@ -37,6 +37,9 @@ use super::{BatchId, Delivered, Delivery, Operation, RecordFault, Sink, SinkErro
 
 /// Requests at once: enough to hide the way to the server and back, few enough not to be taken for an attack.
 const IN_FLIGHT: usize = 8;
+
+/// Records that are sent, one a request, before it is asked whether the run is to be stopped.
+const AT_ONCE: usize = 256;
 
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -170,8 +173,14 @@ impl Http {
         answers.into_iter().map(OnceLock::into_inner).collect()
     }
 
-    fn deliver_batched(&self, batch: &BatchId, records: &[Delivery]) -> Vec<Option<Answer>> {
+    /// Returns the answers, and the requests whose outcome is open.
+    fn deliver_batched(
+        &self,
+        batch: &BatchId,
+        records: &[Delivery],
+    ) -> (Vec<Option<Answer>>, Vec<Range<usize>>) {
         let mut answers: Vec<Option<Answer>> = records.iter().map(|_| None).collect();
+        let mut open = Vec::new();
         let mut refused = 0;
         // Parts yet to be sent; the last first.
         let mut parts = Vec::from([Range { start: 0, end: records.len() }]);
@@ -181,6 +190,9 @@ impl Http {
             }
             let sent = &records[part.clone()];
             let answer = self.send(&self.method, &batch_key(batch, sent), &array(sent));
+            if answer.retry() {
+                open.push(part.clone());
+            }
             if answer.is_of_server() {
                 answers[part.start] = Some(answer);
                 break;
@@ -194,13 +206,14 @@ impl Http {
             refused += usize::from(!answer.is_delivered());
             answers[part].fill(Some(answer));
         }
-        answers
+        (answers, open)
     }
 
     /// Says what became of the batch.
     fn outcome(&self, answers: Vec<Option<Answer>>) -> Result<Delivered, SinkError> {
-        let some_delivered = answers.iter().flatten().any(Answer::is_delivered);
-        if !some_delivered
+        // One that it refused it was there for.
+        let dealt_with_some = answers.iter().flatten().any(|answer| !answer.is_of_server());
+        if !dealt_with_some
             && let Some(error) = answers.iter().flatten().find_map(|answer| answer.of_sink(&self.name))
         {
             return Err(error);
@@ -289,6 +302,10 @@ impl Sink for Http {
         false
     }
 
+    fn most(&self) -> usize {
+        if self.batched { usize::MAX } else { AT_ONCE }
+    }
+
     fn last_applied(&mut self, _: &str) -> Result<Option<u64>, SinkError> {
         Ok(None)
     }
@@ -298,9 +315,11 @@ impl Sink for Http {
     }
 
     fn deliver(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError> {
-        let answers =
-            if self.batched { self.deliver_batched(batch, records) } else { self.deliver_single(records) };
-        self.outcome(answers)
+        if !self.batched {
+            return self.outcome(self.deliver_single(records));
+        }
+        let (answers, open) = self.deliver_batched(batch, records);
+        Ok(Delivered { open, ..self.outcome(answers)? })
     }
 
     fn fingerprint(&mut self) -> Result<Option<Digest>, SinkError> {

@@ -52,6 +52,12 @@ use super::fingerprint::Rows;
 use super::table::{Kind, LEDGER_KEEPS, Wanted, list, puts, quoted};
 use super::{BatchId, Delivered, Delivery, Encode, Sink, SinkError};
 
+/// Columns that a table may have: <https://www.postgresql.org/docs/current/limits.html>.
+const COLUMNS_MAX: usize = 1600;
+
+/// Columns that each table has: <https://www.postgresql.org/docs/current/ddl-system-columns.html>.
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
 /// The sink. All its waiting is done on a runtime of its own, by the calling thread.
 pub(super) struct Postgres {
     /// `None` only while it is dropped.
@@ -548,7 +554,11 @@ impl Session {
     }
 
     fn create(&self, records: &[Delivery]) -> String {
-        let columns = self.wanted.columns_for(records, |kind| match kind {
+        let can_be = |name: &str| {
+            // A longer one would be cut short in silence.
+            !name.is_empty() && name.len() <= 63 && !name.contains('\0') && !SYSTEM_COLUMNS.contains(&name)
+        };
+        let columns = self.wanted.columns_for(records, COLUMNS_MAX, can_be, |kind| match kind {
             Kind::Boolean => "boolean",
             Kind::Integer => "bigint",
             Kind::Real => "numeric",
@@ -596,8 +606,10 @@ async fn recorded(
     scope: &str,
     batch: &BatchId,
 ) -> Result<bool, Failure> {
-    let refused =
-        |error: String| Err(Failure::Sink(SinkError::Refused { sink: name.to_owned(), error, help: None }));
+    let refused = |error: String| {
+        let help = Some(super::ahead_help(batch));
+        Err(Failure::Sink(SinkError::Refused { sink: name.to_owned(), error, help }))
+    };
     let query = format!(
         "SELECT (SELECT digest FROM {ledger} WHERE scope = $1 AND batch_seq = $2),
                 (SELECT max(batch_seq) FROM {ledger} WHERE scope = $1)"

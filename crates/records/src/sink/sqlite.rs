@@ -51,6 +51,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait before it is opened again.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
+/// Columns that a table may have (`SQLITE_MAX_COLUMN`).
+const COLUMNS_MAX: usize = 2000;
+
 /// Memory for pages, in KiB, negative as SQLite wants it: inner pages of the key's index stay in.
 const CACHE_KIB: i64 = -32_768;
 
@@ -142,11 +145,13 @@ impl Sqlite {
             .map_err(&failed)?;
         match digest {
             Some(digest) if digest == batch.digest.to_string() => Ok(true),
-            Some(digest) => Err(self.refused(super::other_digest(batch, &digest), None)),
+            Some(digest) => {
+                Err(self.refused(super::other_digest(batch, &digest), Some(super::ahead_help(batch))))
+            }
             None => {
                 let last = self.last(&batch.scope)?;
                 if batch.sequence + LEDGER_KEEPS <= last {
-                    return Err(self.refused(super::forgotten(batch, last), None));
+                    return Err(self.refused(super::forgotten(batch, last), Some(super::ahead_help(batch))));
                 }
                 Ok(false)
             }
@@ -275,7 +280,8 @@ impl Sqlite {
     fn create(&self, records: &[Delivery]) -> Result<String, SinkError> {
         let key = self.wanted.key_names();
         let keyed = self.wanted.mode != SinkMode::Append;
-        let columns = self.wanted.columns_for(records, |kind| match kind {
+        let can_be = |name: &str| !name.contains('\0');
+        let columns = self.wanted.columns_for(records, COLUMNS_MAX, can_be, |kind| match kind {
             Kind::Boolean => "BOOLEAN",
             Kind::Integer => "INTEGER",
             Kind::Real => "REAL",

@@ -13,6 +13,9 @@ pub(crate) const OWN_TABLES: [&str; 3] = ["cairn_ledger", "cairn_fence", super::
 /// How many batches of a scope the ledger remembers: a repeated delivery is of the last one, or of a few.
 pub(crate) const LEDGER_KEEPS: u64 = 100;
 
+/// Names that an error has.
+const SHOWN: usize = 5;
+
 /// What is wrong with a tombstone where no field says what it is of.
 pub(crate) const NO_KEY: &str = "a tombstone, but the sink has no `key` by which rows could be deleted";
 
@@ -72,10 +75,13 @@ impl Wanted {
     }
 
     /// Returns columns and types for a table that is not there: the declared ones, else what the batch's records hold,
-    /// those of the key first.
+    /// those of the key first. What cannot be the name of a column, and what is more than `most`, is left out: their records
+    /// do not fit then.
     pub(crate) fn columns_for(
         &self,
         records: &[Delivery],
+        most: usize,
+        can_be: impl Fn(&str) -> bool,
         type_of: impl Fn(Kind) -> &'static str,
     ) -> Vec<(String, String)> {
         let key = self.key_names();
@@ -91,6 +97,9 @@ impl Wanted {
         let mut kinds: HashMap<String, Kind> = HashMap::new();
         let mut see = |name: &str, value: Option<&Value<'_>>| {
             if !kinds.contains_key(name) {
+                if names.len() >= most || !can_be(name) && !key.iter().any(|key| key == name) {
+                    return;
+                }
                 names.push(name.to_owned());
             }
             let kind = kinds.entry(name.to_owned()).or_insert(Kind::Unknown);
@@ -176,10 +185,15 @@ pub(crate) fn fault(index: usize, error: String) -> RecordFault {
 
 /// Says that fields are no columns, and what to do.
 pub(crate) fn unknown_fields(unknown: &[String], table: &str, type_hint: &str) -> String {
-    let names: Vec<String> = unknown.iter().map(|name| format!("`{name}`")).collect();
+    // Some of what a table cannot have is not for a terminal either; and there may be thousands.
+    let mut names: Vec<String> =
+        unknown.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
+    if unknown.len() > SHOWN {
+        names.push(format!("{} more", unknown.len() - SHOWN));
+    }
     let (noun, verb) =
         if unknown.len() == 1 { ("field", "is no column") } else { ("fields", "are no columns") };
-    let first = unknown.first().map(|name| quoted(name)).unwrap_or_default();
+    let first = unknown.first().map(|name| quoted(&name.escape_debug().to_string())).unwrap_or_default();
     format!(
         "the {noun} {} {verb} of the table `{table}`: add it (`ALTER TABLE {table} ADD COLUMN {first} {type_hint}`), or \
          have the worker leave it out",

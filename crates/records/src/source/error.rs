@@ -66,6 +66,14 @@ pub enum SourceError {
         /// What its values are called.
         values: &'static str,
     },
+    /// A Parquet file, or a group in it, has two columns of one name.
+    #[error("the schema of `{path}` names the column `{column}` twice")]
+    ParquetTwice {
+        /// The file.
+        path: ProjectPath,
+        /// The column, names within groups after dots.
+        column: String,
+    },
     /// It is no Parquet file, or a damaged one.
     #[error("`{path}` cannot be read as Parquet{position}: {what}")]
     Parquet {
@@ -105,6 +113,7 @@ impl SourceError {
             | Self::Damaged { path, .. }
             | Self::Header { path, .. }
             | Self::ParquetType { path, .. }
+            | Self::ParquetTwice { path, .. }
             | Self::Parquet { path, .. } => path,
         }
     }
@@ -129,6 +138,10 @@ impl SourceError {
             Self::Header { .. } => Some("give each column a name of its own in the first line".to_owned()),
             Self::ParquetType { column, .. } => {
                 Some(format!("write the file without `{column}`, or with texts in it"))
+            }
+            Self::ParquetTwice { .. } => Some("write it with a name of its own for each column".to_owned()),
+            Self::Parquet { path, what, .. } if what.contains("Disabled feature") => {
+                Some(format!("write `{path}` compressed by zstd, snappy or gzip, or not at all"))
             }
             Self::Parquet { path, .. } => {
                 Some(format!("fetch or write `{path}` again, or say what it is by `format = \"jsonl\"` or `\"csv\"`"))

@@ -2,6 +2,7 @@
 
 mod json;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,7 +39,11 @@ impl Rows {
             SourceError::ParquetType { path: path.clone(), column, values }
         };
         let schema = file.metadata().file_metadata().schema_descr_ptr();
+        let mut names = HashSet::new();
         for column in schema.columns() {
+            if !names.insert(column.path().string()) {
+                return Err(SourceError::ParquetTwice { path: path.clone(), column: column.path().string() });
+            }
             if column.converted_type() == ConvertedType::INTERVAL {
                 return Err(no_form(column, "intervals"));
             }

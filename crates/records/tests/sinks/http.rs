@@ -154,7 +154,10 @@ fn a_batch_is_one_request_under_one_key() {
     let records = [put(r#"{"id":1}"#), put(r#"{"id":2}"#), delete(r#"{"id":3,"deleted":true}"#)];
     for _ in 0..2 {
         let delivered = deliver(&mut *sink, &records).unwrap();
-        assert_eq!(delivered, Delivered { refused: vec![], receipts: vec![(0, "200 43".to_owned())] });
+        assert_eq!(
+            delivered,
+            Delivered { refused: vec![], open: Vec::new(), receipts: vec![(0, "200 43".to_owned())] }
+        );
     }
     let requests = web.requests();
     assert_eq!(requests[0].body, r#"[{"id":1},{"id":2},{"id":3,"deleted":true}]"#);
@@ -209,6 +212,63 @@ fn the_records_to_blame_are_found_in_a_batch() {
         (2 * all, all),
         "each part has a key, the same in each try"
     );
+}
+
+#[test]
+fn requests_of_which_nobody_knows_what_they_did_are_told_of() {
+    // Of 16 the third is at fault; the part from 4 on is not answered, and what comes after it is not sent.
+    let judge = |request: &Request| -> Reply {
+        match (request.body.contains(r#""id":2}"#), request.body.starts_with(r#"[{"id":4}"#)) {
+            (true, _) => reply("422 Unprocessable Content", "id"),
+            (_, true) => None,
+            _ => reply("200 OK", ""),
+        }
+    };
+    let web = Web::start(judge);
+    let mut sink = open(&web, true);
+    let delivered = deliver(&mut *sink, &numbered(16)).unwrap();
+    assert_eq!(delivered.open, vec![4..8]);
+    let again: Vec<usize> =
+        delivered.refused.iter().filter(|fault| fault.retry).map(|fault| fault.index).collect();
+    assert_eq!(again, (4..16).collect::<Vec<_>>());
+    // Two parts that ask for another try are two requests the next time.
+    let judge = |request: &Request| -> Reply {
+        let (first, last) = (request.body.contains(r#""id":0}"#), request.body.contains(r#""id":7}"#));
+        match (first, last) {
+            (true, true) => reply("400 Bad Request", ""),
+            _ => reply("500 Internal Server Error", ""),
+        }
+    };
+    let web = Web::start(judge);
+    let delivered = deliver(&mut *open(&web, true), &numbered(8)).unwrap();
+    assert_eq!(delivered.open, vec![0..4, 4..8]);
+}
+
+#[test]
+fn what_is_gone_already_is_deleted() {
+    for gone in ["404 Not Found", "410 Gone"] {
+        let web = Web::start(move |_| reply(gone, "no such order"));
+        let mut sink = open(&web, false);
+        let delivered = deliver(&mut *sink, &[delete(r#"{"id":1,"deleted":true}"#)]).unwrap();
+        assert!(delivered.refused.is_empty() && delivered.receipts.len() == 1, "{delivered:?}");
+        let put = deliver(&mut *sink, &[put(r#"{"id":1}"#)]);
+        assert!(
+            put.is_err() || !put.unwrap().refused.is_empty(),
+            "a record that is not taken is not delivered"
+        );
+    }
+}
+
+#[test]
+fn each_method_is_sent() {
+    for method in ["POST", "PUT", "PATCH"] {
+        let web = Web::start(|_: &Request| reply("200 OK", ""));
+        for batched in [false, true] {
+            let mut sink = at(&web.url(), method, batched).open(Path::new("/"));
+            assert!(deliver(&mut *sink, &numbered(1)).unwrap().refused.is_empty());
+        }
+        assert!(web.requests().iter().all(|request| request.method == method), "{method}");
+    }
 }
 
 #[test]

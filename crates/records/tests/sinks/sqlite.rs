@@ -320,6 +320,24 @@ fn a_default_is_used_where_a_record_lacks_the_field() {
 }
 
 #[test]
+fn a_default_counts_in_whatever_column_and_alone() {
+    let (folder, db) = file();
+    let many: Vec<String> = (0..130).map(|n| format!(", c{n} INTEGER DEFAULT {n}")).collect();
+    db.execute_batch(&format!("CREATE TABLE orders (id INTEGER PRIMARY KEY{})", many.concat())).unwrap();
+    let mut sink = given().open(folder.path());
+    deliver(&mut *sink, &[put(r#"{"id":1,"c70":5}"#), put(r#"{"id":2,"c129":null}"#)]).unwrap();
+    deliver(&mut *sink, &[put(r#"{"id":1,"c2":1}"#)]).unwrap();
+    assert_eq!(
+        rows(&db, "SELECT id, c2, c62, c63, c70, c129 FROM orders ORDER BY id"),
+        ["1|1|62|63|5|129", "2|2|62|63|70|-"]
+    );
+    db.execute_batch("DROP TABLE orders; CREATE TABLE orders (x INTEGER DEFAULT 7)").unwrap();
+    let mut sink = given().mode(SinkMode::Append).key(&[]).open(folder.path());
+    deliver(&mut *sink, &[put("{}"), put(r#"{"x":1}"#)]).unwrap();
+    assert_eq!(rows(&db, "SELECT x FROM orders ORDER BY x"), ["1", "7"]);
+}
+
+#[test]
 fn a_nested_key_is_a_column_of_its_own() {
     let (folder, db) = file();
     let mut sink = given().key(&["customer.id", "nr"]).open(folder.path());

@@ -29,6 +29,10 @@ fn what_a_records_stage_may_not_say() {
             ["`mode = \"append\"` deletes nothing", "remove `tombstone`"],
         ),
         (
+            stage(&format!("tombstone = \"gone\"\nsink = {table}, mode = \"insert\" }}")),
+            ["`mode = \"insert\"` deletes nothing", "mode = \"upsert\""],
+        ),
+        (
             stage(&format!("sink = [{table}, mode = \"append\" }}, {file}]")),
             ["one sink takes each version", "make two stages"],
         ),

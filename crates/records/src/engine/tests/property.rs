@@ -58,8 +58,11 @@ fn plan() -> impl Strategy<Value = Plan> {
     let mode = prop_oneof![2 => Just(SinkMode::Upsert), 1 => Just(SinkMode::Append)];
     (mode, any::<bool>(), kinds, prop::bool::weighted(0.2), 1..6_u32).prop_flat_map(
         |(mode, versioned, (natures, two_phase), worker, batch)| {
-            let file = || proptest::collection::vec(record(worker), 0..14);
-            let files = (file(), file()).prop_map(|(a, b)| vec![(FILES[0], a), (FILES[1], b)]);
+            let file = || proptest::option::weighted(0.8, proptest::collection::vec(record(worker), 0..14));
+            let files = (file(), file()).prop_map(|(a, b)| {
+                let files = [(FILES[0], a), (FILES[1], b)];
+                files.into_iter().filter_map(|(name, lines)| Some((name, lines?))).collect()
+            });
             let cut = (0..60_i64, proptest::option::of(0..=100_usize));
             let runs = proptest::collection::vec((files, proptest::collection::vec(cut, 0..4)), 1..4);
             runs.prop_map(move |runs| Plan {
@@ -117,7 +120,10 @@ impl Account {
         }
         for (key, mut now) in newest {
             if let Some(known) = self.known.get(&key) {
-                let older = plan.versioned && (now.version, now.place) < (known.version, known.place);
+                let is_there = files.iter().any(|(name, _)| *name == known.place.0);
+                let older = now.version < known.version
+                    || (now.version == known.version && !is_there && now.place < known.place);
+                let older = plan.versioned && older;
                 if known.line == now.line || older {
                     continue;
                 }

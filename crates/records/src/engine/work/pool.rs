@@ -177,7 +177,11 @@ impl<'p> Pool<'p> {
             {
                 flushed = Instant::now();
                 if !self.done.is_empty() {
+                    let before = Instant::now();
                     (self.send)(std::mem::take(&mut self.done))?;
+                    // What that took is no worker's time: their answers were not read meanwhile.
+                    let took = before.elapsed();
+                    self.workers.iter_mut().flatten().for_each(|worker| worker.moved += took);
                 }
                 if over {
                     return Ok(());
@@ -213,7 +217,11 @@ impl<'p> Pool<'p> {
             }
             let key = key_json(&finished.item.record, &self.records.key);
             let key = answer::canonical_key(&key).unwrap_or(key);
-            let due = finished.item.retry_at().filter(|at| *at > now);
+            // A clock that was set back makes no more of a pause than it was.
+            let most = now.saturating_add_unsigned(
+                self.records.retries.max_delay_ms.max(self.records.retries.delay_ms),
+            );
+            let due = finished.item.retry_at().filter(|at| *at > now).map(|at| at.min(most));
             let task = Task { finished, key };
             match due {
                 Some(at) => self.delay(at, task),
@@ -285,6 +293,8 @@ impl<'p> Pool<'p> {
         self.starts += 1;
         let (start, to) = (self.starts, events.clone());
         let (requests, lines) = mpsc::channel::<Vec<u8>>();
+        // Those of workers that have ended: one that is started a million times would keep them all.
+        self.threads.retain(|thread| !thread.is_finished());
         self.threads.push(std::thread::spawn(move || {
             for line in lines {
                 if stdin.write_all(&line).and_then(|()| stdin.flush()).is_err() {

@@ -77,7 +77,10 @@ impl Answer {
     }
 
     pub(super) fn is_delivered(&self) -> bool {
-        matches!(self, Self::Status { status, .. } if status.is_success())
+        match self {
+            Self::Status { status, method, .. } => is_delivered(*status, method),
+            Self::Nobody(_) | Self::Impossible(_) => false,
+        }
     }
 
     /// Returns whether it speaks of the server, so that other records would fare no better.
@@ -90,8 +93,8 @@ impl Answer {
 
     /// Returns whether address, method or credentials are wrong.
     fn is_of_endpoint(&self) -> bool {
-        matches!(self, Self::Status { status, .. }
-            if matches!(status.as_u16(), 300..=399 | 401 | 403 | 404 | 405 | 407 | 415))
+        matches!(self, Self::Status { status, method, .. }
+            if matches!(status.as_u16(), 300..=399 | 401 | 403 | 404 | 405 | 407 | 415) && !is_delivered(*status, method))
     }
 
     /// Returns whether some records of a batch may be to blame, not all of them.
@@ -120,7 +123,7 @@ impl Answer {
     /// Returns what is kept of an answer that says the record is delivered.
     pub(super) fn receipt(&self) -> Option<String> {
         match self {
-            Self::Status { status, body, .. } if status.is_success() => {
+            Self::Status { status, body, method, .. } if is_delivered(*status, method) => {
                 Some(format!("{} {body}", status.as_u16()).trim_end().to_owned())
             }
             _ => None,
@@ -158,6 +161,11 @@ impl Answer {
     }
 }
 
+/// Returns whether the record is there, or of a tombstone: is not there.
+fn is_delivered(status: StatusCode, method: &Method) -> bool {
+    status.is_success() || (*method == Method::DELETE && matches!(status.as_u16(), 404 | 410))
+}
+
 /// Reads `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which is compared with the server's own `Date` when there
 /// is one, since its clock may be wrong.
 fn retry_after_ms(headers: &HeaderMap, clock: &dyn Clock) -> Option<u64> {
@@ -165,7 +173,8 @@ fn retry_after_ms(headers: &HeaderMap, clock: &dyn Clock) -> Option<u64> {
     let millis =
         |text: &str| DateTimeParser::new().parse_timestamp(text).ok().map(jiff::Timestamp::as_millisecond);
     let after = text("retry-after")?.trim();
-    if let Ok(seconds) = after.parse::<u64>() {
+    if !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = after.parse::<u64>().unwrap_or(u64::MAX);
         return Some(seconds.saturating_mul(1000).min(RETRY_AFTER_MAX_MS));
     }
     let now = text("date").and_then(millis).unwrap_or_else(|| clock.now().0);
@@ -188,6 +197,7 @@ mod tests {
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some("Sun, 06 Nov 1994 08:49:07 GMT"), Some(30_000)),
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some("Sun, 06 Nov 1994 09:00:00 GMT"), Some(0)),
             ("99999999999", None, Some(3_600_000)),
+            ("99999999999999999999", None, Some(3_600_000)),
             ("Sat, 06 Nov 2094 08:49:37 GMT", None, Some(3_600_000)),
             ("soon", None, None),
         ] {

@@ -33,6 +33,8 @@ pub(super) struct Encoded {
     /// For each group of rows, by number: which columns they leave to their default.
     pub(super) groups: Vec<Vec<bool>>,
     deletes: bool,
+    /// Rows that are applied by statements of their own, one after the other: of one key each has one at most.
+    turns: Vec<Range<usize>>,
     /// Indices of the records whose key is not written as it is stored.
     pub(super) not_plain: HashSet<usize>,
     /// What does not fit; the rows are those of the other records.
@@ -52,6 +54,33 @@ impl Encoded {
     }
 }
 
+impl Encoded {
+    /// Sorts the rows by what is compared of their keys, and those of one key into turns, as they came. Returns the indices of
+    /// the records of which one follows the other with the same.
+    fn sort<'k>(&mut self, of: impl Fn(usize) -> &'k [u8]) -> Vec<[usize; 2]> {
+        // Indexes grow at their right end more often, and two processes lock rows in the same order.
+        let mut order: Vec<usize> = (0..self.rows.len()).collect();
+        order.sort_unstable_by(|a, b| of(*a).cmp(of(*b)).then(a.cmp(b)));
+        // Of what is sorted by its bytes, equals stand side by side.
+        let (mut turns, mut same) = (vec![0_usize; order.len()], Vec::new());
+        for pair in order.windows(2).filter(|pair| of(pair[0]) == of(pair[1])) {
+            turns[pair[1]] = turns[pair[0]] + 1;
+            same.push([pair[0], pair[1]].map(|row| self.rows[row].index));
+        }
+        if !same.is_empty() {
+            order.sort_by_key(|row| turns[*row]);
+        }
+        let mut start = 0;
+        for turn in order.chunk_by(|a, b| turns[*a] == turns[*b]) {
+            self.turns.push(start..start + turn.len());
+            start += turn.len();
+        }
+        let row = |row: usize| Row { index: self.rows[row].index, bytes: self.rows[row].bytes.clone() };
+        self.rows = order.into_iter().map(row).collect();
+        same
+    }
+}
+
 /// Encodes `records`.
 pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> Encoded {
     let columns = &table.columns;
@@ -65,6 +94,7 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
         rows: Vec::new(),
         groups: Vec::new(),
         deletes: false,
+        turns: Vec::new(),
         not_plain: HashSet::new(),
         faults: Vec::new(),
     };
@@ -131,20 +161,13 @@ pub(super) fn encode(table: &Table, wanted: &Wanted, records: &[Delivery]) -> En
         }
     }
     if keyed {
-        // Indexes grow at their right end more often, and two processes lock rows in the same order.
-        let mut order: Vec<usize> = (0..encoded.rows.len()).collect();
-        order.sort_unstable_by(|a, b| keys[keys_at[*a].clone()].cmp(&keys[keys_at[*b].clone()]));
-        // Of what is sorted by its bytes, equals stand side by side.
-        for pair in
-            order.windows(2).filter(|pair| keys[keys_at[pair[0]].clone()] == keys[keys_at[pair[1]].clone()])
-        {
-            let [one, other] = [pair[0], pair[1]].map(|row| encoded.rows[row].index);
+        let of = |row: usize| &keys[keys_at[row].clone()];
+        let same = encoded.sort(of);
+        for [one, other] in same {
             encoded.faults.extend(key::is_one_row(table, wanted, records, one, other));
         }
-        encoded.rows = order
-            .into_iter()
-            .map(|row| Row { index: encoded.rows[row].index, bytes: encoded.rows[row].bytes.clone() })
-            .collect();
+    } else {
+        encoded.turns.push(0..encoded.rows.len());
     }
     encoded
 }
@@ -196,7 +219,7 @@ impl Target<'_> {
     ) -> Result<Vec<RecordFault>, Failure> {
         let mut faults = Vec::new();
         // Parts yet to be tried; the last first.
-        let mut parts = Vec::from([Range { start: 0, end: encoded.rows.len() }]);
+        let mut parts: Vec<Range<usize>> = encoded.turns.iter().rev().cloned().collect();
         while let Some(part) = parts.pop() {
             if faults.len() >= FAULTS_MAX {
                 break;
@@ -284,10 +307,11 @@ impl Target<'_> {
         let staged = columns.iter().enumerate().filter(|(n, _)| !left_out[*n]);
         let (names, values): (Vec<String>, Vec<String>) =
             staged.map(|(n, column)| (column.name.clone(), staged_value("s.", n, column))).unzip();
+        // A row of nothing but defaults names no columns.
+        let columns_named = if names.is_empty() { String::new() } else { format!(" ({})", list("", &names)) };
         let insert = format!(
-            "INSERT INTO {} AS t ({}) SELECT {} FROM {} AS s{condition}",
+            "INSERT INTO {} AS t{columns_named} SELECT {} FROM {} AS s{condition}",
             self.quoted,
-            list("", &names),
             values.join(", "),
             self.staging.name,
         );
@@ -366,10 +390,12 @@ fn differs(column: &Column) -> String {
 
 /// Returns the condition that version `new` may take the place of `old`, by the engine's order: texts that are times as
 /// instants, others by their bytes, whatever the database's collation. What a column of texts holds does not tell whether
-/// `9` was a number, nor is every form of a time known here: where one reading lets the record pass, it does, since the
+/// `9` was a number, nor is every form of a time known here, and numbers come before times, those before other texts: where one reading lets the record pass, it does, since the
 /// engine has decided already. This is for what others wrote.
 fn not_older(column: &Column, new: &str, old: &str) -> String {
-    const TIME: &str = r"'^\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d(:?\d\d)?)?)?$'";
+    // What the server takes for a time: of a day that there is (29 February is not looked into), within its day and offsets.
+    const TIME: &str = "'^(?!0000)\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))\
+        ([Tt ]([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d+)?)?([Zz]|[+-](0\\d|1[0-4])(:?[0-5]\\d)?)?)?$'";
     const NUMBER: &str = r"'^-?\d+(\.\d+)?$'";
     const DATE: &str = r"'^\d{4}-\d\d-\d\d'";
     let both = |form: &str| format!("{new} ~ {form} AND {old} ~ {form}");
@@ -377,7 +403,8 @@ fn not_older(column: &Column, new: &str, old: &str) -> String {
         Kind::Text(_) => format!(
             "CASE WHEN {} THEN {new}::timestamptz >= {old}::timestamptz \
              WHEN {} THEN {new}::numeric >= {old}::numeric OR {new} COLLATE \"C\" >= {old} COLLATE \"C\" \
-             ELSE {} OR {new} COLLATE \"C\" >= {old} COLLATE \"C\" END",
+             ELSE {} OR {old} ~ {NUMBER} AND {new} !~ {NUMBER} OR {old} ~ {DATE} AND {new} !~ {NUMBER} \
+             OR {new} COLLATE \"C\" >= {old} COLLATE \"C\" END",
             both(TIME),
             both(NUMBER),
             both(DATE),

@@ -26,6 +26,9 @@ use crate::sink::SinkError;
 /// How long to wait for a server that does not answer, unless the address says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a server may say nothing before it is asked whether it is still there, unless the address says otherwise.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 /// How long sent data may stay unacknowledged before the connection counts as broken.
 const USER_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -67,6 +70,16 @@ impl Server {
         }
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(USER_TIMEOUT);
+        }
+        // A server that is gone says nothing more; whoever waits for its answer is not asked whether to stop.
+        if !address.contains("keepalives_idle") {
+            config.keepalives_idle(KEEPALIVE);
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(KEEPALIVE / 3);
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(3);
         }
         if config.get_application_name().is_none() {
             config.application_name("cairn");
@@ -122,7 +135,8 @@ fn take_tls(address: &str) -> (String, Check) {
             }
             Some(("sslmode", "allow")) => Some("sslmode=prefer".to_owned()),
             Some(("sslrootcert", path)) => {
-                roots = Some(path.trim_matches('\'').replace("%2F", "/"));
+                roots =
+                    Some(path.trim_matches('\'').replace("%2F", "/").replace("%2f", "/").replace("%20", " "));
                 None
             }
             _ => Some(option.to_owned()),

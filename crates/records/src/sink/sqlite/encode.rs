@@ -57,12 +57,30 @@ pub(super) struct Encoded {
     pub(super) forms: Forms,
 }
 
+/// A set of columns by their numbers, nearly always empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Columns(Vec<u64>);
+
+impl Columns {
+    fn add(&mut self, column: usize) {
+        let word = column / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (column % 64);
+    }
+
+    pub(super) fn has(&self, column: usize) -> bool {
+        self.0.get(column / 64).is_some_and(|word| word & (1 << (column % 64)) != 0)
+    }
+}
+
 /// What is known of a row beside its values.
 struct Placed {
     index: usize,
     delete: bool,
     is_plain: bool,
-    defaults: u64,
+    defaults: Columns,
     /// Where its values begin.
     start: usize,
 }
@@ -105,8 +123,8 @@ pub(super) struct Row<'r> {
     pub(super) delete: bool,
     /// Whether its key is written as it is stored.
     pub(super) is_plain: bool,
-    /// A bit a column, set where the record lacks the field and the column has a default.
-    pub(super) defaults: u64,
+    /// The columns that have a default and whose field the record lacks.
+    pub(super) defaults: &'r Columns,
     record: &'r [u8],
     values: &'r [Held],
 }
@@ -140,7 +158,7 @@ impl Encoded {
             index: row.index,
             delete: row.delete,
             is_plain: row.is_plain,
-            defaults: row.defaults,
+            defaults: &row.defaults,
             record: &records[row.index].record,
             values: &self.values[row.start..row.start + self.columns],
         })
@@ -235,7 +253,8 @@ impl<'e> Encoding<'e> {
         if !delete && !unknown.is_empty() {
             return Err(self.unknown(&unknown));
         }
-        let mut row = Placed { index, delete, is_plain: true, defaults: 0, start: values.len() };
+        let mut row =
+            Placed { index, delete, is_plain: true, defaults: Columns::default(), start: values.len() };
         for (position, (column, slot)) in self.table.columns.iter().zip(slots).enumerate() {
             let is_key = self.key.contains(&position);
             let keyed = is_key && self.keyed;
@@ -253,8 +272,8 @@ impl<'e> Encoding<'e> {
                 Some(_) if delete && !is_key && !self.guard.contains(&position) => Bound::Null,
                 Some(value) => column.bind(value)?,
                 None => {
-                    if column.has_default && position < 64 && !delete {
-                        row.defaults |= 1 << position;
+                    if column.has_default && !delete {
+                        row.defaults.add(position);
                     }
                     Bound::Null
                 }

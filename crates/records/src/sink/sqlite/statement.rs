@@ -7,7 +7,7 @@ use cairn_model::SinkMode;
 use rusqlite::{Connection, Statement};
 
 use super::columns::Column;
-use super::encode::Row;
+use super::encode::{self, Row};
 use crate::sink::table::{Wanted, list, quoted};
 
 /// The statements of one batch: nearly always one, more where records lack fields whose columns have defaults.
@@ -15,7 +15,7 @@ pub(super) struct Statements<'s> {
     connection: &'s Connection,
     wanted: &'s Wanted,
     columns: &'s [Column],
-    puts: HashMap<u64, Statement<'s>>,
+    puts: HashMap<encode::Columns, Statement<'s>>,
     delete: Option<Statement<'s>>,
 }
 
@@ -29,21 +29,20 @@ impl<'s> Statements<'s> {
         if row.delete {
             return self.delete(row);
         }
-        let statement = match self.puts.entry(row.defaults) {
+        let statement = match self.puts.entry(row.defaults.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let named: Vec<&Column> = self
                     .columns
                     .iter()
                     .enumerate()
-                    .filter(|(position, _)| *position >= 64 || row.defaults & (1 << position) == 0)
+                    .filter(|(position, _)| !row.defaults.has(*position))
                     .map(|(_, column)| column)
                     .collect();
                 new.insert(self.connection.prepare(&put(self.wanted, &named))?)
             }
         };
-        let named =
-            (0..self.columns.len()).filter(|column| *column >= 64 || row.defaults & (1 << column) == 0);
+        let named = (0..self.columns.len()).filter(|column| !row.defaults.has(*column));
         for (place, column) in named.enumerate() {
             statement.raw_bind_parameter(place + 1, row.value(column))?;
         }
@@ -70,7 +69,11 @@ fn put(wanted: &Wanted, columns: &[&Column]) -> String {
     let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     let table = quoted(&wanted.table);
     let marks = vec!["?"; names.len()].join(", ");
-    let insert = format!("INSERT INTO {table} ({}) VALUES ({marks})", list("", &names));
+    let insert = if names.is_empty() {
+        format!("INSERT INTO {table} DEFAULT VALUES")
+    } else {
+        format!("INSERT INTO {table} ({}) VALUES ({marks})", list("", &names))
+    };
     let key = wanted.key_names();
     let others: Vec<&String> = names.iter().filter(|name| !key.contains(name)).collect();
     if wanted.mode == SinkMode::Append {

@@ -97,6 +97,10 @@ impl Sink for Fake {
         self.nature == Nature::Transactional
     }
 
+    fn most(&self) -> usize {
+        if self.nature == Nature::Keyed { 2 } else { usize::MAX }
+    }
+
     fn last_applied(&mut self, scope: &str) -> Result<Option<u64>, SinkError> {
         self.check()?;
         let last = self.table.lock().unwrap().last.get(scope).map_or(0, |(last, _)| *last);
@@ -140,7 +144,7 @@ impl Sink for Fake {
                 }
             }
             self.check()?;
-            return Ok(Delivered { refused: faults, receipts: Vec::new() });
+            return Ok(Delivered { refused: faults, ..Delivered::default() });
         }
         let last = table.last.get(&batch.scope).copied();
         match last {
