@@ -442,6 +442,36 @@ fn a_once_outside_of_stages_is_run_once_although_who_answered_it_was_killed() {
 }
 
 #[test]
+fn who_calls_outside_of_stages_is_answered_although_who_answers_is_killed() {
+    let project = stage("true");
+    for round in 0..8 {
+        let mut first =
+            project.start(&["once", "--scope", "z", &format!("first{round}"), "--", "sleep", "0.4"]);
+        std::thread::sleep(Duration::from_millis(120));
+        let callers: Vec<_> = (0..6)
+            .map(|number| {
+                let script = format!("echo {round}.{number} >> ledger");
+                if number == 4 {
+                    std::thread::sleep(Duration::from_millis(3 * round));
+                    kill_process(Pid::from_child(&first), Signal::KILL).unwrap();
+                }
+                let key = format!("k{round}.{number}");
+                project.start(&["once", "--scope", "z", "--hold", &key, "--", "sh", "-c", &script])
+            })
+            .collect();
+        for mut caller in callers {
+            assert_eq!(caller.wait().unwrap().code(), Some(0), "round {round}");
+        }
+        let _ = first.wait();
+    }
+    let mut ran = lines(&project, "ledger");
+    ran.sort_unstable();
+    let expected: Vec<String> =
+        (0..8).flat_map(|round| (0..6).map(move |number| format!("{round}.{number}"))).collect();
+    assert_eq!(ran, expected, "each command ran once");
+}
+
+#[test]
 fn what_a_scope_rejected_is_not_to_be_run_again_as_a_stage() {
     let project = Project::with_pipeline(BINARY, "[stages.s]\nrun = \"true\"\n");
     project.cairn(&["run"]).expect(0);

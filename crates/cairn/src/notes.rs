@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use cairn_executor::isolation::TOKEN_VARIABLE;
 use cairn_executor::notes::{Server, Service, Writer, once_key_in, place};
-use cairn_model::SystemClock;
-use cairn_notes::protocol::{Reply, Request};
+use cairn_model::{Clock as _, SystemClock};
+use cairn_notes::protocol::{CutOff, Reply, Request};
 use cairn_notes::{Client, ClientError, EPOCH_VARIABLE, SOCKET_VARIABLE};
 use cairn_store::{Access, OpenError, Store};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -40,6 +40,8 @@ pub(crate) struct Caller {
     client: Client,
     /// How to begin anew; only outside of attempts, where another process may go on.
     again: Option<Again>,
+    /// Whether that was done.
+    asked_again: bool,
     own: Option<Own>,
 }
 
@@ -87,7 +89,7 @@ impl Caller {
         let token = token.into_string().map_err(|_| nobody())?;
         let client = Client::of_attempt(Path::new(&socket), token, epoch, scope.scope.clone());
         let client = client.map_err(|error| nobody().because_of(Some(&error)))?;
-        Ok(Self { client, again: None, own: None })
+        Ok(Self { client, again: None, asked_again: false, own: None })
     }
 
     fn of_scope(again: Again) -> Result<Self, Failure> {
@@ -97,7 +99,7 @@ impl Caller {
         loop {
             if let Ok(stream) = place::connect(state, &state_id) {
                 let client = Client::of_scope(stream, scope.clone());
-                return Ok(Self { client, again: Some(again), own: None });
+                return Ok(Self { client, again: Some(again), asked_again: false, own: None });
             }
             claim(state, root)?;
             let store = match Store::open(state, Access::Write, &SystemClock) {
@@ -118,7 +120,12 @@ impl Caller {
             let server = Server::start(state, &state_id, Arc::new(service)).map_err(cannot_listen)?;
             let stream = place::connect(state, &state_id).map_err(cannot_listen)?;
             let client = Client::of_scope(stream, scope.clone());
-            return Ok(Self { client, again: Some(again), own: Some(Own { server, store }) });
+            return Ok(Self {
+                client,
+                again: Some(again),
+                asked_again: false,
+                own: Some(Own { server, store }),
+            });
         }
     }
 
@@ -149,12 +156,38 @@ impl Caller {
     /// Asks for what does not depend on what was asked before: outside of attempts another process may answer it, when
     /// the one that was asked has ended.
     pub(crate) fn ask_anyone(&mut self, request: &Request) -> Result<Reply, Failure> {
-        match self.client.ask(request) {
-            Err(ClientError::Gone(_)) if self.again.is_some() && self.own.is_none() => {
-                *self = Self::of_scope(self.again.take().expect("it was just looked at"))?;
-                self.ask(request)
+        let began = Instant::now();
+        loop {
+            match self.client.ask(request) {
+                // Whoever is found next may be just about to end, as one is that was called for a moment.
+                Err(ClientError::Gone(_)) if self.own.is_none() && began.elapsed() < PATIENCE => {
+                    let Some(again) = self.again.take() else { return self.ask(request) };
+                    *self = Self { asked_again: true, ..Self::of_scope(again)? };
+                }
+                answered => return answered.map_err(|error| failed(&error)),
             }
-            answered => answered.map_err(|error| failed(&error)),
+        }
+    }
+
+    /// Asks whether the command under a key may be run, under its `lock` where there is one. Who was asked may have ended after it
+    /// wrote down that the command is started, and before it said so: that start is this call's own, and was none.
+    pub(crate) fn ask_once(&mut self, request: &Request, lock: Option<&OnceLock>) -> Result<Reply, Failure> {
+        let at = SystemClock.now().0;
+        let reply = self.ask_anyone(request)?;
+        let is_own =
+            |cut_off: &CutOff| lock.is_some() && self.asked_again && cut_off.starts == 1 && cut_off.at >= at;
+        match (reply, request) {
+            (Reply::Held(cut_off), Request::Once { key, within, .. }) if is_own(&cut_off) => {
+                let request = Request::Once { key: key.clone(), hold: false, within: within.clone() };
+                match self.ask_anyone(&request)? {
+                    Reply::Run { once_key, .. } => Ok(Reply::Run { once_key, cut_off: None }),
+                    other => Ok(other),
+                }
+            }
+            (Reply::Run { once_key, cut_off }, _) => {
+                Ok(Reply::Run { once_key, cut_off: cut_off.filter(|cut_off| !is_own(cut_off)) })
+            }
+            (other, _) => Ok(other),
         }
     }
 

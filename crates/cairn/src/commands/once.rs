@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitStatus, Failure>
     // Given back before the conversation ends: that may wait for who waits for this.
     let lock = caller.lock_once(key, &within)?;
     let asked = Request::Once { key: key.clone(), hold: args.hold, within: within.clone() };
-    let (once_key, cut_off) = match caller.ask_anyone(&asked)? {
+    let (once_key, cut_off) = match caller.ask_once(&asked, lock.as_ref())? {
         Reply::AlreadyDone => {
             drop(lock);
             caller.end()?;

@@ -44,10 +44,18 @@ impl Engine {
     }
 
     /// K7: a result is not committed under a hash of inputs that are no longer what they were.
-    pub(super) fn check_inputs(&self, prepared: &Prepared) -> Result<(), AttemptError> {
+    /// A stage `of_records` has delivered by then.
+    pub(super) fn check_inputs(&self, prepared: &Prepared, of_records: bool) -> Result<(), AttemptError> {
         let Some(path) = self.first_changed(&prepared.gathered)? else { return Ok(()) };
-        let help = "nothing was committed; run again when nobody writes to it".to_owned();
-        Err(AttemptError::new(format!("input `{path}` changed while the command ran"), Some(help)))
+        let (what, help) = if of_records {
+            (
+                "while it was read",
+                "run again when nobody writes to it: what was delivered is not delivered again",
+            )
+        } else {
+            ("while the command ran", "nothing was committed; run again when nobody writes to it")
+        };
+        Err(AttemptError::new(format!("input `{path}` changed {what}"), Some(help.to_owned())))
     }
 
     /// Returns an input that is no longer what was hashed.

@@ -128,7 +128,7 @@ impl Engine {
             check_undeclared(&prepared.staging, declared)?;
         }
         let collected = collect(&prepared.base, declared, &prepared.gathered, &self.digests)?;
-        self.check_inputs(prepared)?;
+        self.check_inputs(prepared, declared.records.is_some())?;
         if prepared.level == Level::Off {
             self.check_made(&prepared.gathered)?;
         }

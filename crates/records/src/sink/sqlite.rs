@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use cairn_model::{Digest, SinkMode};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
-use self::columns::Table;
+use self::columns::{Column, Table};
 use self::encode::{Encoded, EncodedFor, Encoder, encode};
 use self::error::{error_text, failed, is_of_the_record};
 use self::forms::Forms;
@@ -243,6 +243,18 @@ impl Sqlite {
         for path in self.wanted.paths() {
             let path = path.to_string();
             if !table.columns.iter().any(|column| column.name == path) {
+                let cased = table.columns.iter().find(|column| column.name.eq_ignore_ascii_case(&path));
+                if let Some(Column { name: column, .. }) = cased {
+                    return Err(self.refused(
+                        format!("the column `{column}` of the table `{name}` and the field `{path}` differ in letter case alone"),
+                        Some(format!(
+                            "have the worker name it as the column, or rename that: `ALTER TABLE {0} RENAME COLUMN {1} TO {2}`",
+                            quoted(name),
+                            quoted(column),
+                            quoted(&path),
+                        )),
+                    ));
+                }
                 let add = format!("ALTER TABLE {} ADD COLUMN {} …", quoted(name), quoted(&path));
                 return Err(self.refused(
                     format!("the table `{name}` has no column `{path}`, a field of the key or the version"),

@@ -192,6 +192,13 @@ fn a_table_without_the_unique_index_is_refused_with_the_ddl() {
     assert_eq!(rows(&db, "SELECT * FROM orders"), ["1|x|2"]);
     let (error, _) = refusal(deliver(&mut *given().key(&["nr"]).open(folder.path()), &records));
     assert!(error.contains("no column `nr`"), "{error}");
+    // SQLite takes no second column of that name.
+    db.execute_batch("ALTER TABLE orders RENAME COLUMN id TO ID").unwrap();
+    let (error, help) = refusal(deliver(&mut *keyed.open(folder.path()), &records));
+    assert!(error.contains("`ID`") && error.contains("letter case alone"), "{error}");
+    let rename = help.split('`').nth(1).unwrap();
+    db.execute_batch(rename).unwrap();
+    deliver(&mut *keyed.open(folder.path()), &records).unwrap();
 }
 
 #[test]
