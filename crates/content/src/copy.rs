@@ -130,7 +130,7 @@ mod tests {
         let (from, to, small) =
             (folder.path().join("from"), folder.path().join("to"), folder.path().join("small"));
         let length = usize::try_from(DIRECT_MIN).unwrap() + 5000;
-        let bytes: Vec<u8> = (0..length).map(|at| (at / 1000 % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at / 1000 % 251).unwrap()).collect();
         std::fs::write(&from, &bytes).unwrap();
         let original = open::file(&from).unwrap();
         let copied = open_file_past_cache(&original, &to).unwrap();

@@ -64,8 +64,8 @@ pub struct Delivered {
     /// What the sink answered, by index, where it answers anything worth keeping; an answer to several records stands at
     /// the first of them.
     pub receipts: Vec<(usize, String)>,
-    /// Requests of several records of which nobody knows what they did, by index: the same ones are to be sent again, as they
-    /// were.
+    /// Requests in which records went together and of which nobody knows what they did, by index: the same ones are to be sent
+    /// again, as they were.
     pub open: Vec<Range<usize>>,
 }
 
@@ -274,7 +274,7 @@ fn forgotten(batch: &BatchId, last: u64) -> String {
 /// What to do when a ledger is ahead of what cairn remembers.
 fn ahead_help(batch: &BatchId) -> String {
     format!(
-        "the table is newer than what `.cairn` remembers of it, as when a backup was put back: put back the table of the same time, or have everything delivered anew by `DELETE FROM cairn_ledger WHERE scope LIKE '{}/%'`",
+        "the table is newer than what `.cairn` remembers of it, as when a backup was put back: put back the table of the same time, or have everything delivered anew (in `append` as rows more) by `DELETE FROM cairn_ledger WHERE scope LIKE '{}/%'`",
         batch.scope.replace('\'', "''")
     )
 }

@@ -257,16 +257,19 @@ impl<'a> Reader<'a> {
             self.report(diagnostic);
         }
         let outside = || records.sinks.iter().filter(|sink| !matches!(sink.kind, SinkKind::File(_)));
-        // What a later sink refuses comes again for all: only a table without keys would have it twice.
+        // What a later sink refuses comes again for all: a table without keys would have it twice, and an endpoint that knows
+        // requests of several records.
         if records.commit != CommitMode::TwoPhase
             && let Some((last, others)) = outside().collect::<Vec<_>>().split_last()
-            && let Some(table) = others.iter().find(|sink| appends(sink) && sink.kind != SinkKind::Http)
+            && let Some(table) =
+                others.iter().find(|sink| appends(sink) && (sink.kind != SinkKind::Http || sink.batched))
         {
-            let message = "a table of `mode = \"append\"` stands before another sink";
+            let what = if table.kind == SinkKind::Http { "a batched endpoint" } else { "a table" };
+            let message = format!("{what} of `mode = \"append\"` stands before another sink");
             let diagnostic = Diagnostic::error(code::BAD_VALUE, message)
                 .at(table.span.clone(), "what the later one does not take would be put here again")
                 .with(last.span.clone(), "it may not take a record")
-                .help("make two stages of them, or put the table last; several in PostgreSQL may have `commit = \"two-phase\"`");
+                .help("make two stages of them, or put it last; several tables in PostgreSQL may have `commit = \"two-phase\"`");
             self.report(diagnostic);
         }
         let postgres =

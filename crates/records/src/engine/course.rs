@@ -1,7 +1,7 @@
 //! How far a sink came with a batch: which records it has, which it is to be given again, which it has refused.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
 
 use super::breaker::Setback;
@@ -30,7 +30,7 @@ impl Refusal {
 /// How far a sink came with a batch.
 #[derive(Debug)]
 pub(super) struct Course {
-    /// Deliveries that it is to be given, by index, ascending.
+    /// Deliveries that it is to be given, by index: those that it has not seen yet, then those that failed.
     again: Vec<usize>,
     /// Those of them that are to be given to it together, as they were before.
     together: VecDeque<Vec<usize>>,
@@ -39,13 +39,17 @@ pub(super) struct Course {
     /// The tries of those that failed.
     tried: BTreeMap<usize, Vec<(i64, String)>>,
     refused: Vec<Refusal>,
+    /// What is in the way of those that failed since the last pause.
+    setback: Option<Setback>,
 }
 
 /// Some deliveries of a batch.
 pub(super) struct Part<'d> {
     pub(super) deliveries: Cow<'d, [Delivery]>,
-    /// Their indices in the batch, ascending.
+    /// Their indices in the batch.
     indices: Vec<usize>,
+    /// Whether they are given together as before, and not as the first of those that are left.
+    together: bool,
 }
 
 impl Part<'_> {
@@ -59,7 +63,7 @@ impl Course {
     pub(super) fn new(of: usize, left: Option<Trying>) -> Self {
         let Some(Trying { again, tried, refused, together, .. }) = left else {
             let (again, together) = ((0..of).collect(), VecDeque::new());
-            return Self { again, together, of, tried: BTreeMap::new(), refused: Vec::new() };
+            return Self { again, together, of, tried: BTreeMap::new(), refused: Vec::new(), setback: None };
         };
         let indices = |rows: Vec<(u32, u32)>| -> Vec<usize> {
             let row = |(first, count): (u32, u32)| first as usize..first as usize + count as usize;
@@ -75,6 +79,7 @@ impl Course {
             of,
             tried: tried.into_iter().map(|tried| (tried.index as usize, tried.attempts)).collect(),
             refused: refused.into_iter().map(refusal).collect(),
+            setback: None,
         }
     }
 
@@ -95,18 +100,26 @@ impl Course {
     /// Returns what the sink is to be given next, `most` at once.
     pub(super) fn next<'d>(&self, deliveries: &'d [Delivery], most: usize) -> Part<'d> {
         if self.again.len() == self.of && self.of <= most && self.together.is_empty() {
-            return Part { deliveries: Cow::Borrowed(deliveries), indices: self.again.clone() };
+            let indices = self.again.clone();
+            return Part { deliveries: Cow::Borrowed(deliveries), indices, together: false };
         }
-        let indices = match self.together.front() {
-            Some(together) => together.clone(),
-            None => self.again.iter().take(most).copied().collect(),
+        let (indices, together) = match self.together.front() {
+            Some(together) => (together.clone(), true),
+            None => {
+                // Those that failed wait for their pause, and go with each other alone.
+                let is_tried = |index: &usize| self.tried.contains_key(index);
+                let first = self.again.first().is_some_and(is_tried);
+                let alike = self.again.iter().take(most).take_while(|index| is_tried(index) == first);
+                (alike.copied().collect(), false)
+            }
         };
         let deliveries = indices.iter().map(|index| deliveries[*index].clone()).collect::<Vec<_>>().into();
-        Part { deliveries, indices }
+        Part { deliveries, indices, together }
     }
 
     /// Takes in what the sink said of a part: which it did not take, and which are to be given to it together again; each
-    /// record has so many `attempts`. Returns what is in the way of the next try; `None` where nothing is.
+    /// record has so many `attempts`. Returns what is in the way of the next part; `None` where nothing is: the sink was there,
+    /// and has not seen all yet.
     pub(super) fn take(
         &mut self,
         part: &Part<'_>,
@@ -115,8 +128,8 @@ impl Course {
         now: i64,
         attempts: u32,
     ) -> Option<Setback> {
-        let (mut again, mut least_ms, mut tries) = (Vec::new(), None, 0);
-        let (mut error, mut unserved) = (String::new(), None);
+        let mut setback = self.setback.take().unwrap_or_default();
+        let (mut failed, mut unserved) = (Vec::new(), None);
         let mut dealt_with = part.indices.len();
         for fault in faults {
             let index = part.indices[fault.index];
@@ -132,27 +145,39 @@ impl Course {
                     self.refused.push(Refusal { index, error: fault.error, attempts });
                     continue;
                 }
-                tries = tries.max(count);
-                error = fault.error;
+                setback.tries = setback.tries.max(count);
+                setback.error = fault.error;
             }
-            least_ms = least_ms.max(fault.retry_after_ms);
-            again.push(index);
+            setback.least_ms = setback.least_ms.max(fault.retry_after_ms);
+            failed.push(index);
         }
-        again.sort_unstable();
-        self.together.pop_front();
+        failed.sort_unstable();
+        if part.together {
+            self.together.pop_front();
+            let given: HashSet<usize> = part.indices.iter().copied().collect();
+            self.again.retain(|index| !given.contains(index));
+        } else {
+            self.again.drain(..part.indices.len());
+        }
         for range in open {
-            let left = |index: &usize| again.binary_search(index).is_ok();
+            let left = |index: &usize| failed.binary_search(index).is_ok();
             let together: Vec<usize> = part.indices[range].iter().copied().filter(left).collect();
-            if together.len() > 1 {
+            if !together.is_empty() {
                 self.together.push_back(together);
             }
         }
-        let nothing_failed = again.is_empty();
-        self.again.retain(|index| part.indices.binary_search(index).is_err());
-        self.again.append(&mut again);
-        self.again.sort_unstable();
-        let idle = unserved.is_some() && dealt_with == 0;
-        (!nothing_failed).then(|| Setback { error: unserved.unwrap_or(error), least_ms, idle, tries })
+        self.again.append(&mut failed);
+        let is_next_tried = !self.together.is_empty()
+            || self.again.first().is_some_and(|first| self.tried.contains_key(first));
+        if let Some(error) = unserved {
+            return Some(Setback { error, idle: dealt_with == 0, ..setback });
+        }
+        let has_failed = setback.tries > 0;
+        if has_failed && is_next_tried {
+            return Some(setback);
+        }
+        self.setback = has_failed.then_some(setback);
+        None
     }
 
     /// Returns what is to be kept of it.
@@ -175,7 +200,7 @@ fn number(number: usize) -> u32 {
     u32::try_from(number).expect("memory holds fewer than 2³² deliveries")
 }
 
-/// Returns ascending indices as rows of them: the first of each, and how many.
+/// Returns indices as rows of them: the first of each, and how many.
 fn rows_of(indices: &[usize]) -> Vec<(u32, u32)> {
     let mut rows: Vec<(u32, u32)> = Vec::new();
     for index in indices.iter().map(|index| number(*index)) {
@@ -241,18 +266,50 @@ mod tests {
             course.take(&part, Vec::new(), Vec::new(), 7, 3).is_none(),
             "nothing is in the way of the rest"
         );
+        // One alone goes alone: among others it would be another request.
+        let part = course.next(&all, usize::MAX);
+        assert_eq!(told(&part), [6]);
+        assert!(course.take(&part, Vec::new(), Vec::new(), 7, 3).is_none());
         // Their third try is their last.
         let part = course.next(&all, usize::MAX);
         assert_eq!(told(&part), [2, 3]);
         assert!(course.take(&part, vec![fault(0, false), fault(1, false)], two(), 8, 3).is_none());
-        let part = course.next(&all, 3);
-        assert_eq!(told(&part), [6, 7, 8]);
-        assert!(course.take(&part, Vec::new(), Vec::new(), 9, 3).is_none() && !course.is_over());
-        let part = course.next(&all, 3);
-        assert_eq!(told(&part), [9]);
-        course.take(&part, Vec::new(), Vec::new(), 9, 3);
+        for expected in [&[7, 8][..], &[9]] {
+            let part = course.next(&all, 2);
+            assert_eq!(told(&part), expected);
+            assert!(!course.is_over() && course.take(&part, Vec::new(), Vec::new(), 9, 3).is_none());
+        }
         assert!(course.is_over());
         let refused: Vec<usize> = course.into_refused().iter().map(|refusal| refusal.index).collect();
         assert_eq!(refused, [2, 3]);
+    }
+
+    #[test]
+    fn there_is_one_pause_for_all_that_failed_and_it_comes_when_the_rest_was_seen() {
+        let all = deliveries(5);
+        let mut course = Course::new(5, None);
+        let expected: [(&[u8], bool); 5] =
+            [(&[0, 1], false), (&[2, 3], false), (&[4], true), (&[0, 2], false), (&[4], false)];
+        for (number, (expected, pauses)) in expected.into_iter().enumerate() {
+            let part = course.next(&all, 2);
+            assert_eq!(told(&part), expected);
+            // The first of each part fails; the second time none does.
+            let faults = match number {
+                0 | 1 => vec![RecordFault { retry_after_ms: Some(9), ..fault(0, false) }],
+                2 => vec![fault(0, false)],
+                _ => Vec::new(),
+            };
+            let setback = course.take(&part, faults, Vec::new(), 1, 3);
+            assert_eq!(setback.is_some(), pauses, "{expected:?}");
+            if let Some(Setback { least_ms, idle, tries, .. }) = setback {
+                assert_eq!((least_ms, idle, tries), (Some(9), false, 1));
+            }
+        }
+        assert!(course.is_over());
+        // A sink that is not there is paused for at once.
+        let mut course = Course::new(5, None);
+        let part = course.next(&all, 2);
+        let setback = course.take(&part, vec![fault(0, true), fault(1, true)], Vec::new(), 1, 3);
+        assert!(setback.is_some_and(|setback| setback.idle));
     }
 }

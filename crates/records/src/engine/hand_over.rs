@@ -56,13 +56,17 @@ impl Deliverer<'_> {
         if self.records.commit == CommitMode::TwoPhase && !asking {
             return self.in_two_phases(id, deliveries, owners);
         }
-        // Those before the one that is to be tried have it.
-        let first = self.trying(id).map_or(0, |trying| trying.sink as usize);
-        for sink in first..self.sinks.len() {
+        let trying = self.trying(id).cloned();
+        // Those before the one that is to be tried have it; whoever can be asked may have lost it since.
+        let first = trying.as_ref().map_or(0, |trying| trying.sink as usize);
+        for sink in 0..self.sinks.len() {
+            if sink < first && !(asking && self.sinks[sink].is_transactional()) {
+                continue;
+            }
             if asking && self.sinks[sink].last_applied(&id.scope)?.is_some_and(|last| last >= id.sequence) {
                 continue;
             }
-            let left = self.trying(id).filter(|trying| trying.sink as usize == sink).cloned();
+            let left = trying.clone().filter(|trying| trying.sink as usize == sink);
             let mut course = Course::new(deliveries.len(), left);
             let handed = self.hand_to(sink, id, deliveries, encoded.take(), &mut course);
             let taken = match handed {
@@ -121,8 +125,8 @@ impl Deliverer<'_> {
             let now = (self.hands.now)();
             let setback = match delivered {
                 Ok(delivered) => {
-                    self.note_receipts(&part.deliveries, delivered.receipts)?;
                     let setback = course.take(&part, delivered.refused, delivered.open, now, attempts);
+                    self.note_receipts(&part.deliveries, delivered.receipts)?;
                     if course.is_over() {
                         self.has_dealt(number);
                         return Ok(true);

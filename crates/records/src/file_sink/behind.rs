@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{JoinHandle, ScopedJoinHandle};
+use std::thread::{Builder, JoinHandle, ScopedJoinHandle};
 
 /// Bytes that are handed over at once.
 const CHUNK: usize = 1 << 18;
@@ -27,7 +27,7 @@ impl Behind {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let (chunks, taken) = sync_channel(AHEAD);
         let (give_back, written) = sync_channel(AHEAD + 2);
-        let thread = std::thread::Builder::new()
+        let thread = Builder::new()
             .name("cairn-file-sink".to_owned())
             .spawn(move || write_all(file, &taken, &give_back))?;
         Ok(Self { chunk: Vec::with_capacity(CHUNK), chunks: Some(chunks), written, thread: Some(thread) })
@@ -99,7 +99,8 @@ fn write_all(
             if unsynced >= SYNCED && syncing.as_ref().is_none_or(ScopedJoinHandle::is_finished) {
                 unsynced = 0;
                 // What it failed with is told once: a later sync would know nothing of it.
-                syncing.replace(scope.spawn(|| same.sync_data())).map_or(Ok(()), join)?;
+                let next = Builder::new().spawn_scoped(scope, || same.sync_data())?;
+                syncing.replace(next).map_or(Ok(()), join)?;
             }
         }
         syncing.map_or(Ok(()), join)

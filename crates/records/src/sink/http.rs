@@ -211,8 +211,8 @@ impl Http {
 
     /// Says what became of the batch.
     fn outcome(&self, answers: Vec<Option<Answer>>) -> Result<Delivered, SinkError> {
-        // One that it refused it was there for.
-        let dealt_with_some = answers.iter().flatten().any(|answer| !answer.is_of_server());
+        // One that it refused for good it was there for.
+        let dealt_with_some = answers.iter().flatten().any(|answer| answer.is_delivered() || !answer.retry());
         if !dealt_with_some
             && let Some(error) = answers.iter().flatten().find_map(|answer| answer.of_sink(&self.name))
         {

@@ -183,17 +183,26 @@ pub(crate) fn fault(index: usize, error: String) -> RecordFault {
     RecordFault { index, error, retry: false, of_sink: false, retry_after_ms: None }
 }
 
+/// Returns a name without characters that steer a terminal.
+fn printable(name: &str) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for char in name.chars() {
+        if char.is_control() { shown.extend(char.escape_debug()) } else { shown.push(char) }
+    }
+    shown
+}
+
 /// Says that fields are no columns, and what to do.
 pub(crate) fn unknown_fields(unknown: &[String], table: &str, type_hint: &str) -> String {
     // Some of what a table cannot have is not for a terminal either; and there may be thousands.
     let mut names: Vec<String> =
-        unknown.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
+        unknown.iter().take(SHOWN).map(|name| format!("`{}`", printable(name))).collect();
     if unknown.len() > SHOWN {
         names.push(format!("{} more", unknown.len() - SHOWN));
     }
     let (noun, verb) =
         if unknown.len() == 1 { ("field", "is no column") } else { ("fields", "are no columns") };
-    let first = unknown.first().map(|name| quoted(&name.escape_debug().to_string())).unwrap_or_default();
+    let first = unknown.first().map(|name| quoted(&printable(name))).unwrap_or_default();
     format!(
         "the {noun} {} {verb} of the table `{table}`: add it (`ALTER TABLE {table} ADD COLUMN {first} {type_hint}`), or \
          have the worker leave it out",
@@ -220,6 +229,13 @@ mod tests {
         ] {
             assert_eq!(kind(&values), expected, "{values:?}");
         }
+    }
+
+    #[test]
+    fn a_field_is_named_as_its_column_would_be() {
+        let said = unknown_fields(&["it's \"so\" \\ é".to_owned(), "a\0\u{1b}b".to_owned()], "t", "TEXT");
+        assert!(said.contains(r#"ADD COLUMN "it's ""so"" \ é" TEXT"#), "{said}");
+        assert!(said.contains(r"`a\0\u{1b}b`"), "{said}");
     }
 
     #[test]

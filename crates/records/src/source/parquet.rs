@@ -39,11 +39,10 @@ impl Rows {
             SourceError::ParquetType { path: path.clone(), column, values }
         };
         let schema = file.metadata().file_metadata().schema_descr_ptr();
-        let mut names = HashSet::new();
+        if let Some(column) = twice(schema.root_schema()) {
+            return Err(SourceError::ParquetTwice { path: path.clone(), column });
+        }
         for column in schema.columns() {
-            if !names.insert(column.path().string()) {
-                return Err(SourceError::ParquetTwice { path: path.clone(), column: column.path().string() });
-            }
             if column.converted_type() == ConvertedType::INTERVAL {
                 return Err(no_form(column, "intervals"));
             }
@@ -101,6 +100,18 @@ fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("it is damaged".to_owned()),
     }
+}
+
+/// Returns a name that a group has twice, after those of the groups around it.
+fn twice(group: &Type) -> Option<String> {
+    let mut names = HashSet::new();
+    group.get_fields().iter().find_map(|field| {
+        if !names.insert(field.name()) {
+            return Some(field.name().to_owned());
+        }
+        let within = if field.is_group() { twice(field) } else { None };
+        within.map(|name| format!("{}.{name}", field.name()))
+    })
 }
 
 /// Returns the type of a group's field by its place.

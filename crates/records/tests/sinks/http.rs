@@ -245,6 +245,17 @@ fn requests_of_which_nobody_knows_what_they_did_are_told_of() {
 }
 
 #[test]
+fn a_server_in_trouble_is_not_there_however_it_says_so() {
+    // One that only says 503 to some and 502 to others has dealt with none.
+    let web = Web::start(|request: &Request| {
+        let last = request.body.contains(r#""id":7}"#);
+        reply(if last { "503 Service Unavailable" } else { "502 Bad Gateway" }, "")
+    });
+    let error = outage(deliver(&mut *open(&web, false), &numbered(8)));
+    assert!(error.contains("503"), "{error}");
+}
+
+#[test]
 fn what_is_gone_already_is_deleted() {
     for gone in ["404 Not Found", "410 Gone"] {
         let web = Web::start(move |_| reply(gone, "no such order"));

@@ -38,7 +38,7 @@ fn what_a_records_stage_may_not_say() {
         ),
         (
             stage(&format!("sink = [{table}, mode = \"append\" }}, {http}]")),
-            ["a table of `mode = \"append\"` stands before another sink", "put the table last"],
+            ["a table of `mode = \"append\"` stands before another sink", "put it last"],
         ),
         (stage(&format!("commit = \"two-phase\"\nsink = {file}")), ["needs two PostgreSQL sinks", "remove it"]),
         (stage(&format!("batch_size = 5\nsink = {file}")), ["has no key `batch_size`", "write `batch`"]),

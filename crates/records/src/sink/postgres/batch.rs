@@ -52,9 +52,7 @@ impl Encoded {
     pub(super) fn rows(&self) -> impl Iterator<Item = &[u8]> {
         self.rows.iter().map(|row| &self.bytes[row.bytes.clone()])
     }
-}
 
-impl Encoded {
     /// Sorts the rows by what is compared of their keys, and those of one key into turns, as they came. Returns the indices of
     /// the records of which one follows the other with the same.
     fn sort<'k>(&mut self, of: impl Fn(usize) -> &'k [u8]) -> Vec<[usize; 2]> {
@@ -395,7 +393,7 @@ fn differs(column: &Column) -> String {
 fn not_older(column: &Column, new: &str, old: &str) -> String {
     // What the server takes for a time: of a day that there is (29 February is not looked into), within its day and offsets.
     const TIME: &str = "'^(?!0000)\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))\
-        ([Tt ]([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d+)?)?([Zz]|[+-](0\\d|1[0-4])(:?[0-5]\\d)?)?)?$'";
+        ([Tt ]([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d{1,50})?)?([Zz]|[+-](0\\d|1[0-4])(:?[0-5]\\d)?)?)?$'";
     const NUMBER: &str = r"'^-?\d+(\.\d+)?$'";
     const DATE: &str = r"'^\d{4}-\d\d-\d\d'";
     let both = |form: &str| format!("{new} ~ {form} AND {old} ~ {form}");

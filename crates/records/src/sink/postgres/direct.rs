@@ -30,7 +30,8 @@ impl Target<'_> {
     /// types in which they were encoded, and nothing is remembered, or to be, of how keys are written.
     pub(super) fn takes_copy(&self, encoded: &Encoded, records: &[Delivery]) -> bool {
         self.table.takes_copy
-            && encoded.groups.len() == 1
+            // And any: a row of nothing but defaults has no column.
+            && matches!(encoded.groups.as_slice(), [left_out] if left_out.contains(&false))
             && encoded.not_plain.is_empty()
             && self.keys.as_ref().is_none_or(|keys| !keys.known.any)
             && self.table.columns.iter().all(|column| column.kind.is_sent_as_stored())
