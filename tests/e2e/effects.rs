@@ -9,6 +9,7 @@ use cairn_testkit::{Outcome, Project, outcomes, processes_with};
 
 use crate::BINARY;
 
+mod table;
 mod undo;
 
 /// Pays, and may be told to hang or to fail between the payment and its end, or before.

@@ -302,6 +302,19 @@ fn rejected_records_are_dead_letters_once_the_stage_has_succeeded() {
 }
 
 #[test]
+fn several_processes_of_a_stage_mark_and_reject_at_a_time() {
+    let project = stage(
+        "for n in $(seq 8); do (cairn mark m$n=$n; printf 'bad %s\\n' $n | cairn reject --reason no) & done; wait\n\
+         for n in $(seq 8); do cairn mark --get m$n; done > $P/marks",
+    );
+    project.cairn(&["run"]).expect(0);
+    assert_eq!(lines(&project, "marks"), (1..=8).map(|n| n.to_string()).collect::<Vec<_>>());
+    let dead = project.cairn(&["dead", "list", "--json"]).expect(0).stdout;
+    assert_eq!(dead.lines().count(), 8, "{dead}");
+    assert!((1..=8).all(|n| dead.contains(&format!("bad {n}"))), "{dead}");
+}
+
+#[test]
 fn outside_of_stages_a_scope_is_needed_and_does() {
     let project = stage("true");
     let refused = project.cairn(&["once", "k", "--", "true"]).expect(2);

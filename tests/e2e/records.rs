@@ -125,7 +125,7 @@ const KEYED: &str = "key = [\"id\"]";
 const VERSIONED: &str = "key = [\"id\"]\nversion = \"v\"";
 
 #[test]
-fn a_second_load_changes_nothing_and_a_later_one_what_changed() {
+fn i5_a_second_load_changes_nothing_and_a_later_one_what_changed() {
     let project = project(KEYED, "{\"id\":1,\"x\":\"a\"}\n{\"id\":2,\"x\":\"b\"}\n");
     assert_eq!(load(&project), "new=2");
     assert_eq!(rows(&project), "1|a 2|b");

@@ -92,12 +92,12 @@ fn kills(name: &'static str, sinks: &'static [&'static str], worker: bool) -> Sw
 }
 
 #[test]
-fn each_record_is_delivered_once_whatever_call_the_load_is_cut_off_at() {
+fn i5_each_record_is_delivered_once_whatever_call_the_load_is_cut_off_at() {
     kills("a", &["sqlite", "jsonl", "http", "t"], false).run(24);
 }
 
 #[test]
-fn each_record_is_delivered_once_whatever_call_a_load_with_workers_is_cut_off_at() {
+fn i5_each_record_is_delivered_once_whatever_call_a_load_with_workers_is_cut_off_at() {
     kills("b", &["sqlite", "jsonl", "http", "t"], true).run(25);
 }
 

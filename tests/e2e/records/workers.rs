@@ -210,3 +210,20 @@ fn workers_are_not_timed_while_the_sink_is_waited_for() {
     let said = format!("{}{logs}", outcome.shown());
     assert!(!said.contains("did not answer") && !said.contains("killed"), "{said}");
 }
+
+#[test]
+fn each_of_several_workers_is_heard_in_the_log() {
+    let project = Project::new(BINARY);
+    with_worker(
+        &project,
+        "workers = 2",
+        "print('at', record['id'], 'by', os.getpid(), file=sys.stderr, flush=True)\ntime.sleep(0.005)\nanswer(request, record=record)",
+    );
+    project.write("in/a.jsonl", numbered("id", 200));
+    assert_eq!(load(&project), "new=200");
+    let logs = project.cairn(&["logs", "load"]).expect(0).stdout;
+    let by: std::collections::BTreeSet<&str> =
+        logs.lines().filter_map(|line| Some(line.split_once(" by ")?.1)).collect();
+    assert_eq!(by.len(), 2, "{logs}");
+    assert!((0..200).all(|id| logs.contains(&format!("at {id} by "))), "{logs}");
+}

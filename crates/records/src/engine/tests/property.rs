@@ -218,13 +218,13 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn sinks_hold_what_a_plain_account_says(plan in plan()) {
+    fn i5_sinks_hold_what_a_plain_account_says(plan in plan()) {
         check(&plan);
     }
 }
 
 #[test]
-fn a_run_is_cut_off_at_each_of_its_calls() {
+fn i5_a_run_is_cut_off_at_each_of_its_calls() {
     for (natures, two_phase) in [
         (vec![Transactional], false),
         (vec![Transactional, Transactional], true),
