@@ -242,6 +242,28 @@ fn what_an_endpoint_took_is_not_sent_again_after_a_run_that_was_ended() {
 }
 
 #[test]
+fn what_an_endpoint_took_is_not_sent_again_when_a_run_is_killed_at_the_sink_behind_it() {
+    let mut killed = 0;
+    for calls in 0.. {
+        let stage = Stage::new(SinkMode::Upsert, false, &[Keyed, Transactional]);
+        let files = [("a.jsonl", lines(&[r#"{"id":1}"#, r#"{"id":2}"#, r#"{"id":3}"#]))];
+        let cut = Cut::after(calls);
+        let first = stage.run_cut(&files, &cut);
+        let came_to_the_second = stage.tables[1].2.lock().unwrap().batches > 0;
+        stage.run(&files).unwrap();
+        if came_to_the_second {
+            let table = stage.tables[0].2.lock().unwrap();
+            assert!(table.applied.values().all(|bodies| bodies.len() == 1), "{calls}");
+            killed += u32::from(first.is_err());
+        }
+        if !cut.was_cut() {
+            break;
+        }
+    }
+    assert!(killed > 1, "{killed}");
+}
+
+#[test]
 fn an_outage_of_a_later_sink_is_told_as_one_and_the_next_run_mends_it() {
     for first in [Transactional, Keyed] {
         let mut stage = Stage::new(SinkMode::Upsert, false, &[first, Transactional]);
