@@ -94,7 +94,13 @@ fn what_was_corrected_under_its_old_version_counts_and_of_a_file_that_is_gone_th
     std::fs::remove_file(project.file("in/b.jsonl")).unwrap();
     project.write("in/a.jsonl", "{\"id\":3,\"v\":1,\"x\":\"a\"}\n");
     assert_eq!(load(&project), "late=1");
+    // One that was renamed is where it is now.
     std::fs::remove_file(project.file("in/a.jsonl")).unwrap();
+    project.write("in/0.jsonl", "{\"id\":3,\"v\":1,\"x\":\"b\"}\n");
+    assert_eq!(load(&project), "same=1");
+    project.write("in/0.jsonl", "{\"id\":3,\"v\":1,\"x\":\"0\"}\n");
+    assert_eq!(load(&project), "changed=1");
+    std::fs::remove_file(project.file("in/0.jsonl")).unwrap();
     project.write("in/c.jsonl", "{\"id\":3,\"v\":1,\"x\":\"c\"}\n");
     assert_eq!(load(&project), "changed=1");
 }

@@ -80,6 +80,23 @@ impl Deliverer<'_> {
         setback: Setback,
         trying: Option<Trying>,
     ) -> Result<(), EngineError> {
+        let idle = setback.idle;
+        let is_last = self.note_setback(sink, setback);
+        self.scope.trying = trying;
+        self.ledger.apply(Changes { scope: Some(self.scope.clone()), ..Changes::default() })?;
+        let (name, breaker) = (self.sinks[sink].name(), self.breaker(sink).clone());
+        let Breaker { failures: tries, wait: Wait { pause_ms, .. }, ref error, .. } = breaker;
+        if is_last {
+            return Err(EngineError::GivenUp { sink: name, error: error.clone(), tries, pause_ms });
+        }
+        if idle {
+            tracing::warn!(sink = %name, %error, tries, "the sink is not available; trying again");
+        }
+        self.wait(sink, &breaker)
+    }
+
+    /// Notes when a sink may be tried again; returns whether that was the last of the tries that a run has.
+    pub(super) fn note_setback(&mut self, sink: usize, setback: Setback) -> bool {
         let Setback { error, least_ms, idle, tries } = setback;
         let attempts = self.records.retries.attempts.max(1);
         let before = self.breaker(sink).clone();
@@ -91,7 +108,7 @@ impl Deliverer<'_> {
         };
         let drawn = self.hands.delay_ms(&self.records.retries, tries.max(failures).max(1));
         let pause_ms = drawn.max(least_ms.unwrap_or(0));
-        let breaker = Breaker {
+        *self.breaker(sink) = Breaker {
             failures,
             // When this run gives up, the next one has one try.
             spent: spent.min(attempts - 1),
@@ -99,17 +116,6 @@ impl Deliverer<'_> {
             asked: least_ms >= Some(pause_ms),
             error,
         };
-        self.breaker(sink).clone_from(&breaker);
-        self.scope.trying = trying;
-        self.ledger.apply(Changes { scope: Some(self.scope.clone()), ..Changes::default() })?;
-        let (name, error) = (self.sinks[sink].name(), &breaker.error);
-        if idle && spent >= attempts {
-            let error = error.clone();
-            return Err(EngineError::GivenUp { sink: name, error, tries: failures, pause_ms });
-        }
-        if idle {
-            tracing::warn!(sink = %name, %error, tries = failures, "the sink is not available; trying again");
-        }
-        self.wait(sink, &breaker)
+        idle && spent >= attempts
     }
 }

@@ -88,6 +88,11 @@ impl Course {
         self.again.is_empty()
     }
 
+    /// Returns what is in the way of those that failed, where nobody has paused for them yet.
+    pub(super) fn take_setback(&mut self) -> Option<Setback> {
+        self.setback.take()
+    }
+
     /// Takes in that the sink took nothing, because of these, which it is not given again.
     pub(super) fn refuse(&mut self, faults: Vec<RecordFault>, now: i64) {
         self.refused.extend(faults.into_iter().map(|fault| Refusal::of(fault, now)));
@@ -103,15 +108,14 @@ impl Course {
             let indices = self.again.clone();
             return Part { deliveries: Cow::Borrowed(deliveries), indices, together: false };
         }
-        let (indices, together) = match self.together.front() {
-            Some(together) => (together.clone(), true),
-            None => {
-                // Those that failed wait for their pause, and go with each other alone.
-                let is_tried = |index: &usize| self.tried.contains_key(index);
-                let first = self.again.first().is_some_and(is_tried);
-                let alike = self.again.iter().take(most).take_while(|index| is_tried(index) == first);
-                (alike.copied().collect(), false)
-            }
+        let (indices, together) = if let Some(together) = self.together.front() {
+            (together.clone(), true)
+        } else {
+            // Those that failed wait for their pause, and go with each other alone.
+            let is_tried = |index: &usize| self.tried.contains_key(index);
+            let first = self.again.first().is_some_and(is_tried);
+            let alike = self.again.iter().take(most).take_while(|index| is_tried(index) == first);
+            (alike.copied().collect(), false)
         };
         let deliveries = indices.iter().map(|index| deliveries[*index].clone()).collect::<Vec<_>>().into();
         Part { deliveries, indices, together }

@@ -147,9 +147,12 @@ impl Deliverer<'_> {
         for one in &finished {
             match &one.fate {
                 Fate::Failed { class: "worker", error } => {
-                    self.failed += 1;
                     self.decided += 1;
-                    first.get_or_insert(error);
+                    // That a dead letter dies once more says nothing of the others.
+                    if one.item.letter.is_none() {
+                        self.failed += 1;
+                        first.get_or_insert(error);
+                    }
                 }
                 // What is bad in itself was weighed when all was read.
                 Fate::Failed { .. } | Fate::Retry { .. } => {}
@@ -399,7 +402,9 @@ impl Deliverer<'_> {
                 return self.confirm();
             };
             let died = self.failed;
-            self.failed += faults.len() as u64;
+            // That a dead letter dies once more says nothing of the others.
+            let fresh = |index: &&usize| going[**index].finished.item.letter.is_none();
+            self.failed += faults.keys().filter(fresh).count() as u64;
             let first = || faults.values().next().map(|fault| fault.error.clone()).unwrap_or_default();
             let outage = check_outage(self.failed, self.decided, died, first);
             let must_remember = asking || self.must_remember();
@@ -416,7 +421,7 @@ impl Deliverer<'_> {
                 self.give_up(sequence, number, &left, from, must_remember)?;
                 return Err(outage);
             }
-            self.scope.weighed.add(refused.len() as u64, refused.len() as u64);
+            self.scope.weighed.add(refused.len() as u64, self.failed - died);
             for (Going { finished: Finished { item, mut attempts, .. }, results, .. }, refusal) in refused {
                 let sent = results.first().unwrap_or(&item.record);
                 attempts.extend(refusal.attempts);

@@ -72,7 +72,7 @@ impl Deliverer<'_> {
             let taken = match handed {
                 Ok(taken) => taken,
                 Err(error) => {
-                    self.leave(sink, id, &course);
+                    self.leave(sink, id, &mut course);
                     return Err(error);
                 }
             };
@@ -90,7 +90,10 @@ impl Deliverer<'_> {
     }
 
     /// Keeps how far a sink came that is left in the midst of a batch, so that the next run goes on there.
-    fn leave(&mut self, sink: usize, id: &BatchId, course: &Course) {
+    fn leave(&mut self, sink: usize, id: &BatchId, course: &mut Course) {
+        if let Some(setback) = course.take_setback() {
+            self.note_setback(sink, setback);
+        }
         self.scope.trying = Some(course.keep(sink, id));
         let kept = self.ledger.apply(Changes { scope: Some(self.scope.clone()), ..Changes::default() });
         if let Err(error) = kept {

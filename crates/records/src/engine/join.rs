@@ -243,6 +243,17 @@ impl Joined {
                     self.marks.set(newest.spot, Mark::Stands);
                     self.kept.extend(state.and_then(|state| state.kept).map(|kept| (newest.spot, kept)));
                 }
+                // Of equal versions the place decides once its file is gone: this one's, for it is the same record.
+                if let Some(state) = state
+                    && verdict == Verdict::Same
+                    && rules.versioned
+                    && rules.outlives
+                    && !rules.numbers.is_read(state.place.file)
+                {
+                    let mut moved = Vec::new();
+                    State { place: rules.numbers.place_of(newest.spot), ..state }.encode(&mut moved);
+                    walk.put_encoded(&moved);
+                }
             }
             Verdict::Dropped => self.counts.dropped += 1,
             Verdict::Dead => self.counts.dead += 1,

@@ -79,6 +79,11 @@ impl<'l> Walk<'l> {
         state.encode(&mut self.over);
     }
 
+    /// The same, of a state as [`State::encode`] wrote it.
+    pub(super) fn put_encoded(&mut self, state: &[u8]) {
+        self.over.extend_from_slice(state);
+    }
+
     fn turn_to(&mut self, prefix: u16) -> Result<(), WalkError> {
         if self.page.as_ref().is_some_and(|(current, _)| *current == prefix) {
             return Ok(());

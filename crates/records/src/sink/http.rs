@@ -7,7 +7,7 @@
 //! | | one record a request | `batched` |
 //! |---|---|---|
 //! | body | the record | an array of records |
-//! | `Idempotency-Key` | of the record's key and version | of the stage, the batch's number and the records in it |
+//! | `Idempotency-Key` | of the record's key and version | of the stage and the records in it, each with its version |
 //! | in flight | up to 8 | 1; one whose outcome is open (no answer, or one that asks for another try) is sent again as it was |
 //! | tombstones | `DELETE` with the tombstone as its body | in the array, as they are |
 //!
@@ -263,15 +263,14 @@ impl Http {
     }
 }
 
-/// Returns the key of a request with `records` of a batch: of what is sent, since the rest of a batch may be sent again
-/// under its number without those that were delivered or refused before.
+/// Returns the key of a request with `records` of a batch: of what is sent, whatever the batch's number, since the rest of a
+/// batch may be sent again without those that were delivered or refused before, and all of it in another batch after an outage.
 fn batch_key(batch: &BatchId, records: &[Delivery]) -> Digest {
-    let mut hasher = blake3::Hasher::new_derive_key("cairn v1 http batch");
+    let mut hasher = blake3::Hasher::new_derive_key("cairn v2 http batch");
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     };
     part(batch.scope.as_bytes());
-    part(&batch.sequence.to_le_bytes());
     for delivery in records {
         part(delivery.idempotency_key.as_bytes());
         part(&delivery.record);

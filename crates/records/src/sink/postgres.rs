@@ -554,7 +554,7 @@ impl Session {
     }
 
     fn create(&self, records: &[Delivery]) -> String {
-        let can_be = |name: &str| {
+        let can_be = |name: &str, _: &[String]| {
             // A longer one would be cut short in silence.
             !name.is_empty() && name.len() <= 63 && !name.contains('\0') && !SYSTEM_COLUMNS.contains(&name)
         };

@@ -292,7 +292,9 @@ impl Sqlite {
     fn create(&self, records: &[Delivery]) -> Result<String, SinkError> {
         let key = self.wanted.key_names();
         let keyed = self.wanted.mode != SinkMode::Append;
-        let can_be = |name: &str| !name.contains('\0');
+        let can_be = |name: &str, before: &[String]| {
+            !name.contains('\0') && !before.iter().any(|other| other.eq_ignore_ascii_case(name))
+        };
         let columns = self.wanted.columns_for(records, COLUMNS_MAX, can_be, |kind| match kind {
             Kind::Boolean => "BOOLEAN",
             Kind::Integer => "INTEGER",

@@ -75,13 +75,13 @@ impl Wanted {
     }
 
     /// Returns columns and types for a table that is not there: the declared ones, else what the batch's records hold,
-    /// those of the key first. What cannot be the name of a column, and what is more than `most`, is left out: their records
-    /// do not fit then.
+    /// those of the key first. What cannot be the name of a column beside those before it, and what is more than `most`, is
+    /// left out: their records do not fit then.
     pub(crate) fn columns_for(
         &self,
         records: &[Delivery],
         most: usize,
-        can_be: impl Fn(&str) -> bool,
+        can_be: impl Fn(&str, &[String]) -> bool,
         type_of: impl Fn(Kind) -> &'static str,
     ) -> Vec<(String, String)> {
         let key = self.key_names();
@@ -97,7 +97,7 @@ impl Wanted {
         let mut kinds: HashMap<String, Kind> = HashMap::new();
         let mut see = |name: &str, value: Option<&Value<'_>>| {
             if !kinds.contains_key(name) {
-                if names.len() >= most || !can_be(name) && !key.iter().any(|key| key == name) {
+                if names.len() >= most || !can_be(name, &names) && !key.iter().any(|key| key == name) {
                     return;
                 }
                 names.push(name.to_owned());

@@ -204,3 +204,26 @@ fn of_several_sinks_only_the_one_that_was_away_gets_the_batch_again() {
         assert!(stage.tables[0].2.lock().unwrap().applied.values().all(|bodies| bodies.len() == 1));
     }
 }
+
+/// Those that failed wait for the rest to be seen; a run that ends before leaves the pause to the next.
+#[test]
+fn a_pause_that_was_still_to_come_is_left_to_the_next_run() {
+    let files = file(&[r#"{"busy":"sink0","id":1}"#, r#"{"id":2}"#, r#"{"id":3}"#, r#"{"id":4}"#]);
+    let mut left = 0;
+    for stop_after in 3..9 {
+        let mut stage = with_pauses(Stage::new(SinkMode::Upsert, false, &[Keyed]), 2, HOUR_MS);
+        stage.records.batch = Some(4);
+        stage.stop_after = stop_after;
+        assert!(matches!(stage.run(&files), Err(EngineError::Stopped)));
+        let seen = tries(&stage, 0);
+        if seen == 0 {
+            continue;
+        }
+        // Within the hour nothing more comes to it.
+        stage.stop_after = 10;
+        assert!(matches!(stage.run(&files), Err(EngineError::Stopped)), "{stop_after}");
+        assert_eq!(tries(&stage, 0), 0, "{stop_after}");
+        left += u32::from(seen == 1);
+    }
+    assert!(left > 0, "no run ended between the parts");
+}

@@ -263,6 +263,31 @@ fn what_an_endpoint_took_is_not_sent_again_when_a_run_is_killed_at_the_sink_behi
     assert!(killed > 1, "{killed}");
 }
 
+/// Or all new records would have to wait until a person has seen to the old ones.
+#[test]
+fn dead_letters_that_die_once_more_are_no_outage() {
+    for worker in [false, true] {
+        let mut stage = Stage::new(SinkMode::Upsert, false, &[Transactional]);
+        if worker {
+            stage = stage.with_worker(1);
+        }
+        stage.records.batch = Some(500);
+        let fault = if worker { r#""w":"error""# } else { r#""misfit":"sink0""# };
+        let bad: Vec<String> = (0..25).map(|id| format!("{{\"id\":{id},{fault}}}")).collect();
+        let mut all: Vec<String> =
+            (100..400).map(|id| format!("{{\"id\":{id}}}")).chain(bad.clone()).collect();
+        let files = |all: &[String]| [("a.jsonl", all.to_vec())];
+        assert_eq!(stage.run(&files(&all)).unwrap().counts.dead, 25);
+        for (id, payload) in bad.iter().enumerate() {
+            stage.memory.ask(&id.to_string(), payload.as_bytes(), None);
+        }
+        all.push(r#"{"id":999}"#.to_owned());
+        let counts = stage.run(&files(&all)).unwrap().counts;
+        assert_eq!((counts.new, counts.dead), (1, 25), "{counts:?}");
+        assert_eq!(stage.dead().len(), 25);
+    }
+}
+
 #[test]
 fn an_outage_of_a_later_sink_is_told_as_one_and_the_next_run_mends_it() {
     for first in [Transactional, Keyed] {

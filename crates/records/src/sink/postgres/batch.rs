@@ -391,10 +391,10 @@ fn differs(column: &Column) -> String {
 /// `9` was a number, nor is every form of a time known here, and numbers come before times, those before other texts: where one reading lets the record pass, it does, since the
 /// engine has decided already. This is for what others wrote.
 fn not_older(column: &Column, new: &str, old: &str) -> String {
-    // What the server takes for a time: of a day that there is (29 February is not looked into), within its day and offsets.
-    const TIME: &str = "'^(?!0000)\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))\
+    // What the server takes for a time: of a day that there is, within its day and offsets.
+    const TIME: &str = "'^((\\d\\d(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)-02-29|(?!0000)\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8])))\
         ([Tt ]([01]\\d|2[0-3]):[0-5]\\d(:[0-5]\\d(\\.\\d{1,50})?)?([Zz]|[+-](0\\d|1[0-4])(:?[0-5]\\d)?)?)?$'";
-    const NUMBER: &str = r"'^-?\d+(\.\d+)?$'";
+    const NUMBER: &str = r"'^-?\d+(\.\d+)?([eE][+-]?\d{1,3})?$'";
     const DATE: &str = r"'^\d{4}-\d\d-\d\d'";
     let both = |form: &str| format!("{new} ~ {form} AND {old} ~ {form}");
     let newer = match column.kind {

@@ -39,7 +39,14 @@ fn order(value: ValueRef<'_>, untyped: bool) -> Option<OrderBytes> {
         ValueRef::Integer(value) => OrderBytes::of_number(value.to_string().as_bytes()).ok(),
         ValueRef::Real(value) => OrderBytes::of_number(format!("{value:e}").as_bytes()).ok(),
         ValueRef::Text(text) | ValueRef::Blob(text) => {
-            OrderBytes::of_text(std::str::from_utf8(text).ok()?, untyped).ok()
+            let text = std::str::from_utf8(text).ok()?;
+            // One with an exponent is a number in JSON alone.
+            let is_number =
+                text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E'));
+            if untyped && is_number && !text.starts_with('+') && text.parse::<f64>().is_ok() {
+                return OrderBytes::of_number(text.as_bytes()).ok();
+            }
+            OrderBytes::of_text(text, untyped).ok()
         }
     }
 }
@@ -62,6 +69,10 @@ mod tests {
             ("'9'", "'10'", true),
             ("'8.5'", "'9'", false),
             ("1e300", "9", true),
+            ("'1000000'", "'3e5'", true),
+            ("'1e-6'", "'1e-7'", true),
+            ("'2e5'", "'3e5'", false),
+            ("'2024-05-01'", "'9'", true),
             ("'2024-05-01T10:00:00+02:00'", "'2024-05-01T09:00:00Z'", false),
             ("'2024-05-01T10:00:00+02:00'", "'2024-05-01T08:00:00Z'", true),
             ("'2024-05-01'", "'2024-04-30T23:59:59Z'", true),
