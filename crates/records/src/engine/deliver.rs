@@ -143,11 +143,12 @@ impl Deliverer<'_> {
     /// Takes care of records with what became of them: all of it is kept when this returns.
     pub(super) fn take(&mut self, batch: Batch) -> Result<(), EngineError> {
         let Batch { finished, ahead } = batch;
-        let (mut first, died) = (None, self.failed);
+        let (mut first, died, mut in_worker) = (None, self.failed, 0);
         for one in &finished {
             match &one.fate {
                 Fate::Failed { class: "worker", error } => {
                     self.decided += 1;
+                    in_worker += 1;
                     // That a dead letter dies once more says nothing of the others.
                     if one.item.letter.is_none() {
                         self.failed += 1;
@@ -174,8 +175,8 @@ impl Deliverer<'_> {
         // Those that were tried again and again come last, alone: only against all so far is their number one.
         if let Some(first) = first {
             check_outage(self.failed, self.decided, died, || first.clone())?;
-            self.scope.weighed.add(self.failed - died, self.failed - died);
         }
+        self.scope.weighed.add(in_worker, self.failed - died);
         let mut going = Vec::with_capacity(finished.len());
         for mut one in finished {
             match std::mem::replace(&mut one.fate, Fate::Dropped) {
@@ -406,7 +407,11 @@ impl Deliverer<'_> {
             let fresh = |index: &&usize| going[**index].finished.item.letter.is_none();
             self.failed += faults.keys().filter(fresh).count() as u64;
             let first = || faults.values().next().map(|fault| fault.error.clone()).unwrap_or_default();
-            let outage = check_outage(self.failed, self.decided, died, first);
+            let outage = if self.failed > died {
+                check_outage(self.failed, self.decided, died, first)
+            } else {
+                Ok(())
+            };
             let must_remember = asking || self.must_remember();
             let (mut left, mut refused) = (Vec::with_capacity(going.len()), Vec::new());
             for (index, one) in going.into_iter().enumerate() {

@@ -141,7 +141,9 @@ impl Deliverer<'_> {
                     setback
                 }
                 Err(SinkError::Unavailable { retry_after_ms, error, .. }) => {
-                    Setback::away(error, retry_after_ms)
+                    // One pause for this and for what failed before.
+                    let held = course.take_setback().unwrap_or_default();
+                    Setback { error, idle: true, least_ms: held.least_ms.max(retry_after_ms), ..held }
                 }
                 Err(SinkError::Records(faults)) => {
                     self.has_dealt(number);

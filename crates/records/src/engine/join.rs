@@ -213,6 +213,16 @@ impl Joined {
             *(if same { &mut self.counts.same } else { &mut self.counts.late }) += 1;
         }
         let verdict = decide(newest, state.as_ref(), rules);
+        // Of equal versions the place decides once its file is gone: this one's, for it is the same record.
+        let moved = state.filter(|state| {
+            let is_same = matches!(verdict, Verdict::Same | Verdict::Dead | Verdict::Dropped);
+            is_same && rules.versioned && rules.outlives && !rules.numbers.is_read(state.place.file)
+        });
+        let moved = moved.map(|state| {
+            let mut row = Vec::new();
+            State { place: rules.numbers.place_of(newest.spot), ..state }.encode(&mut row);
+            row
+        });
         let delivered = state.is_some_and(|state| state.generation().is_some());
         match verdict {
             Verdict::Deliver { same, .. } if rules.direct => {
@@ -243,20 +253,12 @@ impl Joined {
                     self.marks.set(newest.spot, Mark::Stands);
                     self.kept.extend(state.and_then(|state| state.kept).map(|kept| (newest.spot, kept)));
                 }
-                // Of equal versions the place decides once its file is gone: this one's, for it is the same record.
-                if let Some(state) = state
-                    && verdict == Verdict::Same
-                    && rules.versioned
-                    && rules.outlives
-                    && !rules.numbers.is_read(state.place.file)
-                {
-                    let mut moved = Vec::new();
-                    State { place: rules.numbers.place_of(newest.spot), ..state }.encode(&mut moved);
-                    walk.put_encoded(&moved);
-                }
             }
             Verdict::Dropped => self.counts.dropped += 1,
             Verdict::Dead => self.counts.dead += 1,
+        }
+        if let Some(row) = moved {
+            walk.put_encoded(&row);
         }
         Ok(())
     }

@@ -209,11 +209,12 @@ impl Http {
         (answers, open)
     }
 
-    /// Says what became of the batch.
-    fn outcome(&self, answers: Vec<Option<Answer>>) -> Result<Delivered, SinkError> {
+    /// Says what became of the batch. One that was `parted` has been looked into: its parts are told of, whatever they got.
+    fn outcome(&self, answers: Vec<Option<Answer>>, parted: bool) -> Result<Delivered, SinkError> {
         // One that it refused for good it was there for.
         let dealt_with_some = answers.iter().flatten().any(|answer| answer.is_delivered() || !answer.retry());
         if !dealt_with_some
+            && !parted
             && let Some(error) = answers.iter().flatten().find_map(|answer| answer.of_sink(&self.name))
         {
             return Err(error);
@@ -315,10 +316,11 @@ impl Sink for Http {
 
     fn deliver(&mut self, batch: &BatchId, records: &[Delivery]) -> Result<Delivered, SinkError> {
         if !self.batched {
-            return self.outcome(self.deliver_single(records));
+            return self.outcome(self.deliver_single(records), false);
         }
         let (answers, open) = self.deliver_batched(batch, records);
-        Ok(Delivered { open, ..self.outcome(answers)? })
+        let parted = open.iter().any(|part| part.len() < records.len());
+        Ok(Delivered { open, ..self.outcome(answers, parted)? })
     }
 
     fn fingerprint(&mut self) -> Result<Option<Digest>, SinkError> {

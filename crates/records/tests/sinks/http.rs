@@ -257,6 +257,24 @@ fn a_server_in_trouble_is_not_there_however_it_says_so() {
 }
 
 #[test]
+fn parts_of_which_nobody_knows_what_they_did_are_told_of_though_the_server_went_away() {
+    let web = Web::start(|request: &Request| {
+        let (first, last) = (request.body.contains(r#""id":0}"#), request.body.contains(r#""id":3}"#));
+        reply(
+            match (first, last) {
+                (true, true) => "422 Unprocessable Content",
+                (true, false) => "500 Internal Server Error",
+                _ => "503 Service Unavailable",
+            },
+            "",
+        )
+    });
+    let delivered = deliver(&mut *open(&web, true), &numbered(4)).unwrap();
+    assert_eq!(delivered.open, vec![0..2, 2..4]);
+    assert_eq!(delivered.refused.len(), 4);
+}
+
+#[test]
 fn what_is_gone_already_is_deleted() {
     for gone in ["404 Not Found", "410 Gone"] {
         let web = Web::start(move |_| reply(gone, "no such order"));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fakes::{Nature, Stage};
 use crate::engine::EngineError;
-use crate::ledger::Wait;
+use crate::ledger::{Ledger as _, Wait};
 
 use Nature::{Keyed, Transactional};
 
@@ -226,4 +226,19 @@ fn a_pause_that_was_still_to_come_is_left_to_the_next_run() {
         left += u32::from(seen == 1);
     }
     assert!(left > 0, "no run ended between the parts");
+}
+
+/// One pause for both: the sink's own counts, whatever waited before it.
+#[test]
+fn a_sink_that_goes_away_after_it_failed_a_record_is_paused_for_as_one_that_is_away() {
+    let mut stage = with_pauses(Stage::new(SinkMode::Upsert, false, &[Keyed]), 1, HOUR_MS);
+    stage.records.batch = Some(4);
+    stage.records.retries.attempts = 2;
+    let files = file(&[r#"{"busy":"sink0","id":1}"#, r#"{"id":2}"#, r#"{"id":3}"#, r#"{"id":4}"#]);
+    // It takes two, and is busy from then on.
+    stage.tables[0].2.lock().unwrap().patience = Some(2);
+    stage.stop_after = 12;
+    assert!(matches!(stage.run(&files), Err(EngineError::Stopped)));
+    let breaker = stage.memory.scope().unwrap().unwrap().breakers[0].clone();
+    assert_eq!((breaker.failures, breaker.spent), (1, 1), "{breaker:?}");
 }

@@ -119,12 +119,15 @@ impl Account {
             }
         }
         for (key, mut now) in newest {
-            if let Some(known) = self.known.get(&key) {
+            if let Some(known) = self.known.get_mut(&key) {
                 let is_there = files.iter().any(|(name, _)| *name == known.place.0);
                 let older = now.version < known.version
                     || (now.version == known.version && !is_there && now.place < known.place);
-                let older = plan.versioned && older;
-                if known.line == now.line || older {
+                if known.line == now.line && !is_there {
+                    // It was moved.
+                    known.place = now.place;
+                }
+                if known.line == now.line || (plan.versioned && older) {
                     continue;
                 }
             }

@@ -401,6 +401,7 @@ fn not_older(column: &Column, new: &str, old: &str) -> String {
         Kind::Text(_) => format!(
             "CASE WHEN {} THEN {new}::timestamptz >= {old}::timestamptz \
              WHEN {} THEN {new}::numeric >= {old}::numeric OR {new} COLLATE \"C\" >= {old} COLLATE \"C\" \
+             OR {new} ~* 'e' AND {old} !~* 'e' \
              ELSE {} OR {old} ~ {NUMBER} AND {new} !~ {NUMBER} OR {old} ~ {DATE} AND {new} !~ {NUMBER} \
              OR {new} COLLATE \"C\" >= {old} COLLATE \"C\" END",
             both(TIME),

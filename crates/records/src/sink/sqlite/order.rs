@@ -24,29 +24,42 @@ pub(super) fn register(connection: &Connection) -> Result<(), rusqlite::Error> {
             // Nearly always so where it is not an integer.
             _ if new == old => true,
             _ => {
-                let (texts, numbers) =
-                    ([order(new, false), order(old, false)], [order(new, true), order(old, true)]);
-                texts[0] >= texts[1] || numbers[0] >= numbers[1]
+                let reads = |as_one: fn(ValueRef<'_>) -> Option<OrderBytes>| [as_one(new), as_one(old)];
+                let [texts, plain, numbers] = [reads(text), reads(untyped), reads(number)];
+                texts[0] >= texts[1]
+                    || plain[0] >= plain[1]
+                    || numbers.iter().all(Option::is_some) && numbers[0] >= numbers[1]
             }
         })
     })
 }
 
-/// Returns the engine's order of a value; `None`, which comes first, when it has none.
+/// Returns the engine's order of a value, a text as JSON has it; `None`, which comes first, when it has none.
+fn text(value: ValueRef<'_>) -> Option<OrderBytes> {
+    order(value, false)
+}
+
+/// The same, a text as CSV has it.
+fn untyped(value: ValueRef<'_>) -> Option<OrderBytes> {
+    order(value, true)
+}
+
+/// The same of what JSON wrote as a number, with an exponent perhaps.
+fn number(value: ValueRef<'_>) -> Option<OrderBytes> {
+    let (ValueRef::Text(text) | ValueRef::Blob(text)) = value else { return order(value, false) };
+    let is_number = text.first().is_some_and(|first| matches!(first, b'0'..=b'9' | b'-'))
+        && text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E'))
+        && std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok());
+    if is_number { OrderBytes::of_number(text).ok() } else { None }
+}
+
 fn order(value: ValueRef<'_>, untyped: bool) -> Option<OrderBytes> {
     match value {
         ValueRef::Null => None,
         ValueRef::Integer(value) => OrderBytes::of_number(value.to_string().as_bytes()).ok(),
         ValueRef::Real(value) => OrderBytes::of_number(format!("{value:e}").as_bytes()).ok(),
         ValueRef::Text(text) | ValueRef::Blob(text) => {
-            let text = std::str::from_utf8(text).ok()?;
-            // One with an exponent is a number in JSON alone.
-            let is_number =
-                text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E'));
-            if untyped && is_number && !text.starts_with('+') && text.parse::<f64>().is_ok() {
-                return OrderBytes::of_number(text.as_bytes()).ok();
-            }
-            OrderBytes::of_text(text, untyped).ok()
+            OrderBytes::of_text(std::str::from_utf8(text).ok()?, untyped).ok()
         }
     }
 }
@@ -73,6 +86,8 @@ mod tests {
             ("'1e-6'", "'1e-7'", true),
             ("'2e5'", "'3e5'", false),
             ("'2024-05-01'", "'9'", true),
+            // CSV has it as a text, which comes after numbers.
+            ("'1e2'", "'500'", true),
             ("'2024-05-01T10:00:00+02:00'", "'2024-05-01T09:00:00Z'", false),
             ("'2024-05-01T10:00:00+02:00'", "'2024-05-01T08:00:00Z'", true),
             ("'2024-05-01'", "'2024-04-30T23:59:59Z'", true),
