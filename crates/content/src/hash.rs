@@ -38,17 +38,16 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Takes bytes with their offset in the file.
+pub(crate) type Take<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
+
 /// Takes bytes as they are read.
 #[derive(Clone, Copy)]
 struct Sink<'a> {
     /// Most bytes that it takes at once, of a large file: a power of two leaves.
     most: u64,
-    /// Takes some, with their offset in the file.
-    take: &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync),
+    take: Take<'a>,
 }
-
-/// Writes whole pages at an offset.
-pub(crate) type Direct<'a> = &'a (dyn Fn(&[u8], u64) -> io::Result<()> + Sync);
 
 /// Returns the digest of `file` and how many bytes it has. `size_hint` is what its metadata says.
 ///
@@ -74,12 +73,7 @@ pub fn copy(from: &File, to: &File) -> io::Result<(Digest, u64)> {
 
 /// As [`copy()`], of a file of `size` bytes: whole pages go through `direct`, which writes bytes at an offset, past the
 /// system's cache. Once it says `InvalidInput` it is not asked again.
-pub(crate) fn copy_direct(
-    from: &File,
-    size: u64,
-    to: &File,
-    direct: Direct<'_>,
-) -> io::Result<(Digest, u64)> {
+pub(crate) fn copy_direct(from: &File, size: u64, to: &File, direct: Take<'_>) -> io::Result<(Digest, u64)> {
     let refused = AtomicBool::new(false);
     let take = |bytes: &[u8], offset: u64| {
         let mut pages = bytes.len() - bytes.len() % PAGE;

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod conservation;
+mod endpoints;
 mod fakes;
 mod pauses;
 mod promises;
